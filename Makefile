@@ -1,0 +1,66 @@
+# Rewardbase. `make help` lists the targets. Everything written at run time goes under var/, or REWARDBASE_HOME.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
+INPUTS := pyproject.toml requirements.lock
+UI_PORT ?= 3000
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run all answer ui test check lint format bench clean
+
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  Settings: REWARDBASE_HOME (folder for everything written, default var), UI_PORT (default 3000), PYTHON"
+
+setup: $(VENV)/.installed ## Create .venv and install from the lock
+
+run: setup ## Materialize what changed, through Dagster, and print the answer
+	@$(BIN)/python -m dagster_project.run
+
+all: setup ## Materialize everything again, changed or not
+	@$(BIN)/python -m dagster_project.run --all
+
+answer: setup ## Print the answer from the published snapshot, without a run
+	@$(BIN)/python -m dagster_project.run --answer
+
+ui: setup ## Open the Dagster UI on 127.0.0.1
+	@$(BIN)/python -m dagster_project.ui --port $(UI_PORT)
+
+test: $(VENV)/.installed-dev lint ## Every check and every test, with their own set-up
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-dev ## Style, types and SQL
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar dbt
+
+format: $(VENV)/.installed-dev ## Put code and SQL into their usual form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/sqlfluff fix --disable-progress-bar dbt
+
+bench: $(VENV)/.installed-dev ## Performance beside its peers, as ratios
+	$(BIN)/python -m pytest tests/benchmarks -m bench -s
+
+clean: ## Remove the environment and caches (what was made under var/ stays)
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
+
+$(VENV)/bin/python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "Rewardbase needs Python 3.11 or newer; '$(PYTHON)' is not. Install it, or: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "Creating $(VENV) ..."
+	@"$(PYTHON)" -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "The venv module is missing. On Debian: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
+	@echo "Installing Rewardbase (about a minute) ..."
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "Installing the tools for tests ..."
+	@$(PIP_INSTALL) --editable '.[dev]'
+	@touch $@

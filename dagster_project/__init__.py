@@ -1,0 +1,1 @@
+"""Wiring: Dagster assets, checks, jobs and resources over models_train and warehouse."""

@@ -1,0 +1,116 @@
+"""The dbt project as Dagster assets: groups by folder, versions that see tests, macros and imported Python."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, DbtProjectComponent
+from dagster_dbt.errors import DagsterDbtCliRuntimeError
+
+from dagster_project import versions
+from dagster_project.environment import DBT_PROJECT
+from dagster_project.failures import told
+from dagster_project.progress import BUILT
+from warehouse import connection
+from warehouse.home import Home
+
+SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
+MOST_NAMED = 10
+FOLDERS_AS_GROUPS = {"seeds", "staging", "intermediate", "marts"}
+
+
+class WarehouseDbt(DbtProjectComponent):
+    """The dbt project of the warehouse."""
+
+    def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
+        """The asset of a dbt node, in the group named as its folder."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        node = self.get_resource_props(manifest, unique_id)
+        folder = node["original_file_path"].split("/")[0]
+        if unique_id.startswith("source.") or folder not in FOLDERS_AS_GROUPS:
+            return spec
+        return spec.replace_attributes(
+            group_name=folder, owners=["team:warehouse"], code_version=code_version(manifest, node)
+        )
+
+    def execute(self, context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
+        """Run dbt; each asset carries its number of rows. A failure names the nodes that failed and what they say.
+
+        Assets are logged as dbt finishes them and yielded at the end: their rows can only be counted when dbt has let
+        go of the database. (dagster-dbt's own way of counting leaves the file open in this process.)
+        """
+        invocation = dbt.cli(self.get_cli_args(context), context=context)
+        events, failure = [], None
+        try:
+            for event in invocation.stream():
+                if isinstance(event, dg.Output):
+                    context.log.info(BUILT + context.asset_key_for_output(event.output_name).to_user_string())
+                events.append(event)
+        except DagsterDbtCliRuntimeError as error:
+            failure = dg.Failure(description=failures_in_words(invocation, error), allow_retries=False)
+        rows = table_rows(Home.from_environment())
+        for event in events:
+            yield _with_rows(context, event, rows)
+        if failure is not None:
+            raise failure
+
+
+def table_rows(home: Home) -> dict[str, int]:
+    """Number of rows of every table of the warehouse, by `schema/table`."""
+    with told(), connection.read(home.warehouse) as warehouse:
+        named = warehouse.execute(
+            "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
+        ).fetchall()
+        return {
+            f"{schema}/{table}": warehouse.table(f"{connection.identifier(schema)}.{connection.identifier(table)}")
+            .count("*")
+            .fetchall()[0][0]
+            for schema, table in named
+        }
+
+
+def _with_rows(context: dg.AssetExecutionContext, event: Any, rows: Mapping[str, int]) -> Any:
+    if not isinstance(event, dg.Output):
+        return event
+    name = context.asset_key_for_output(event.output_name).to_user_string()
+    return event.with_metadata({**event.metadata, "dagster/row_count": rows[name]}) if name in rows else event
+
+
+def failures_in_words(invocation: DbtCliInvocation, error: Exception) -> str:
+    """Which models and tests failed, one per line with dbt's message; without results (dbt could not even
+    parse the project), dbt's own words."""
+    try:
+        results = invocation.get_artifact("run_results.json")["results"]
+    except (OSError, KeyError, ValueError):
+        return str(error)
+    lines = [
+        f"- {result['unique_id'].split('.', 2)[-1]}: {' '.join((result['message'] or 'failed').split())}"
+        for result in results
+        if result["status"] in ("error", "fail", "runtime error")
+    ]
+    if not lines:
+        return str(error)
+    shown = lines[:MOST_NAMED] + ([f"- ... and {len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else [])
+    return "dbt: these models and tests failed; the published snapshot stays as it was.\n" + "\n".join(shown)
+
+
+def code_version(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    """12 hex digits over all that makes a node what it is.
+
+    Its own code or file; its columns, description and settings; the tests attached to it; the macros and settings
+    of the project; and, for a Python model, the project's modules that it may import.
+    """
+    own = {name: node.get(name) for name in ("raw_code", "checksum", "description", "columns", "config")}
+    tests = [
+        other["raw_code"] + json.dumps(other.get("test_metadata"), sort_keys=True)
+        for other in manifest["nodes"].values()
+        if other["resource_type"] == "test" and node["unique_id"] in other["depends_on"]["nodes"]
+    ]
+    shared = versions.of_files(*SETTINGS, root=DBT_PROJECT)
+    imported = versions.of_files("models_train/selection/*.py") if node.get("language") == "python" else ""
+    whole = json.dumps([own, sorted(tests), shared, imported], sort_keys=True, default=str)
+    return hashlib.sha256(whole.encode()).hexdigest()[:12]

@@ -1,0 +1,41 @@
+"""Publish: write a snapshot of the marts, audit it, move the pointer."""
+
+import dagster as dg
+
+from dagster_project import versions
+from dagster_project.defs import reports
+from dagster_project.defs.resources import RunHome
+from dagster_project.failures import told
+from dagster_project.marts import MARTS
+from warehouse.publish import publish
+
+KEY = dg.AssetKey(["published", "snapshot"])
+
+
+@dg.asset(
+    key=KEY,
+    deps=[reports.KEY, *(["marts", name] for name in MARTS)],
+    group_name="publish",
+    owners=["team:warehouse"],
+    kinds={"duckdb"},
+    pool="warehouse",
+    code_version=versions.of_files("warehouse/publish*.py", "warehouse/content.py", "warehouse/audit.py"),
+    description="Read-only copy of the marts that readers open, behind an atomic pointer. Refused, with the old one "
+    "left in place, while a test fails or is older than what it tests.",
+)
+def snapshot(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.MaterializeResult:
+    """Publish the marts unless they equal what is published already."""
+    home = run_home.home
+    with told():
+        published = publish(home)
+    context.log.info(f"{published.id}: {'published' if published.changed else 'unchanged'}")
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": published.n_rows,
+            "tables": published.n_tables,
+            "snapshot": published.id,
+            "changed": published.changed,
+            "pointer": dg.MetadataValue.path(str(home.current)),
+            "file": dg.MetadataValue.path(str(published.path)),
+        }
+    )

@@ -1,0 +1,45 @@
+"""The process environment of a run: where things are written, and programs that keep quiet."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from warehouse.home import REPOSITORY, VARIABLE, Home
+
+PROJECT = Path(__file__).resolve().parent
+STUDIES = PROJECT / "studies"
+DBT_PROJECT = REPOSITORY / "dbt"
+SEEDS = DBT_PROJECT / "seeds"
+
+QUIET = {
+    "DAGSTER_DISABLE_TELEMETRY": "yes",
+    "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+
+
+def prepare() -> Home:
+    """Make the run-time folders and point Dagster and dbt at them; returns the home.
+
+    Settings that the caller's environment already has stay, except the home itself, which is made absolute:
+    dbt runs in another folder.
+    """
+    home = Home.from_environment().ensure()
+    os.environ[VARIABLE] = str(home.root)
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    # Programs of this environment (dbt) are found although nobody activated it.
+    programs = str(Path(sys.executable).parent)
+    if programs not in os.environ.get("PATH", "").split(os.pathsep):
+        os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
+    os.environ["DAGSTER_HOME"] = str(home.dagster_home)
+    os.environ["DBT_TARGET_PATH"] = str(home.dbt_target)
+    os.environ["DBT_LOG_PATH"] = str(home.dbt_logs)
+    shutil.copyfile(PROJECT / "instance.yaml", home.dagster_home / "dagster.yaml")
+    return home

@@ -1,0 +1,157 @@
+"""`python -m dagster_project.run`: materialize through Dagster what is out of date, then print the answer."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+if TYPE_CHECKING:
+    import dagster as dg
+
+from dagster_project import environment
+from warehouse.home import Home
+
+# Dagster's own log lines stay off the terminal: the progress display tells what matters, the UI has the rest.
+QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run; returns the exit status: 0 when everything is up to date and published, 1 after a failure."""
+    options = _parser().parse_args(arguments)
+    console = Console(highlight=False)
+    errors = Console(stderr=True, highlight=False)
+    home = environment.prepare()
+    if options.answer:
+        return answer(home, console, errors)
+    failures = refresh(home, console, everything=options.all)
+    if failures:
+        errors.print("[bold red]Stopped.[/] The published snapshot is as it was before.")
+        for failure in failures:
+            errors.print(failure, markup=False, soft_wrap=True)
+        return 1
+    return answer(home, console, errors)
+
+
+def refresh(home: Home, console: Console, *, everything: bool = False) -> list[str]:
+    """Materialize the stale assets (or everything) in one Dagster run; returns the messages of what failed."""
+    import dagster as dg
+
+    from dagster_project.outputs import assets_to_redo
+    from dagster_project.progress import watch
+    from dagster_project.staleness import stale_assets
+
+    began = time.monotonic()
+    console.print("Reading the project ...")
+    message = parse_dbt()
+    if message:
+        return [message]
+    definitions = load_definitions()
+    specs = list(definitions.resolve_all_asset_specs())
+    with dg.DagsterInstance.get() as instance:
+        redo = {spec.key: "asked for" for spec in specs} if everything else assets_to_redo(home, specs)
+        stale = stale_assets(specs, instance, redo)
+        if not stale:
+            console.print("Nothing changed since the last run.")
+            return []
+        first, reason = next(iter(stale.items()))
+        console.print(
+            f"{len(stale)} of {len(specs)} assets to materialize, from {first.to_user_string()} on: {reason}.",
+            markup=False,
+            soft_wrap=True,
+        )
+        job = definitions.resolve_job_def("refresh").get_subset(asset_selection=set(stale))
+        run_id = str(uuid.uuid4())
+
+        def work() -> bool:
+            done = job.execute_in_process(instance=instance, run_id=run_id, run_config=QUIET_LOGS, raise_on_error=False)
+            return done.success
+
+        with own_console() as terminal:
+            failures = watch(instance, run_id, len(stale), work, terminal)
+    if not failures:
+        console.print(f"{len(stale)} assets materialized in {time.monotonic() - began:.0f} s.", markup=False)
+    return failures
+
+
+@contextmanager
+def own_console() -> Iterator[Console]:
+    """A console on the real standard output, while all else that the process prints goes nowhere.
+
+    What steps and dbt print is captured by Dagster and shown in its UI; here it would tear the progress display.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        with open(os.dup(1), "w", encoding="utf-8") as terminal:
+            os.dup2(nowhere, 1)
+            os.dup2(nowhere, 2)
+            yield Console(file=terminal, highlight=False)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os.dup2(saved[0], 1)
+        os.dup2(saved[1], 2)
+        for descriptor in (*saved, nowhere):
+            os.close(descriptor)
+
+
+def parse_dbt() -> str | None:
+    """Bring dbt's manifest up to date; returns dbt's words where the project cannot be parsed."""
+    command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "--no-use-colors", "parse"]
+    folders = ["--project-dir", str(environment.DBT_PROJECT), "--profiles-dir", str(environment.DBT_PROJECT)]
+    done = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    said = (done.stdout + done.stderr).strip() or f"exit status {done.returncode}"
+    return f"dbt cannot read the project in dbt/; mend what it names and run again.\n{said}"
+
+
+def load_definitions() -> dg.Definitions:
+    """The code location."""
+    from dagster_project.definitions import defs
+
+    return defs()
+
+
+def answer(home: Home, console: Console, errors: Console) -> int:
+    """Print the answer from the published snapshot, and where everything is; returns the exit status."""
+    from warehouse.answer import print_answer
+    from warehouse.connection import WarehouseError, read
+
+    try:
+        with read(home.current) as connection:
+            print_answer(connection, console)
+    except WarehouseError as error:
+        errors.print(str(error), markup=False, soft_wrap=True)
+        return 1
+    console.print()
+    for what, where in (
+        ("Report", home.reports / "base_model_choice.html"),
+        ("Database", home.current),
+        ("UI", "make ui, then http://127.0.0.1:3000"),
+    ):
+        console.print(f"{what + ':':<10}{where}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m dagster_project.run", description=__doc__)
+    parser.add_argument("--all", action="store_true", help="materialize everything, changed or not")
+    parser.add_argument("--answer", action="store_true", help="print the answer of the published snapshot only")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""`python -m dagster_project.ui`: the Dagster UI with its daemon, on this machine only."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from dagster_project import environment
+from dagster_project.run import parse_dbt
+
+HOST = "127.0.0.1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Become `dagster dev`. Returns 1 where the project cannot be read or the port is taken."""
+    parser = argparse.ArgumentParser(prog="python -m dagster_project.ui", description=__doc__)
+    parser.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (default 3000)")
+    options = parser.parse_args(arguments)
+    environment.prepare()
+    if not _is_free(options.port):
+        print(f"Port {options.port} on {HOST} is taken; choose another: make ui UI_PORT=3001", file=sys.stderr)
+        return 1
+    message = parse_dbt()
+    if message:
+        print(message, file=sys.stderr)
+        return 1
+    print(f"Dagster UI: http://{HOST}:{options.port}  (Ctrl-C ends it)", flush=True)
+    dagster = Path(sys.executable).with_name("dagster")
+    workspace = ["--workspace", str(environment.PROJECT / "workspace.yaml")]
+    os.execv(
+        dagster,
+        [str(dagster), "dev", "--host", HOST, "--port", str(options.port), *workspace, "--log-level", "warning"],
+    )
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,33 @@
+"""Code versions: a short hash of the files that make an asset what it is.
+
+Dagster compares them with the version that an asset was last materialized with; that is how a second run knows
+what changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+from warehouse.home import REPOSITORY
+
+
+def of_files(*patterns: str, root: Path = REPOSITORY) -> str:
+    """12 hex digits over names and contents of the files that match the glob patterns, relative to `root`.
+
+    Raises FileNotFoundError for a pattern that matches nothing: a version of nothing would never change.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(set(_matches(patterns, root))):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def _matches(patterns: Iterable[str], root: Path) -> Iterable[Path]:
+    for pattern in patterns:
+        found = [path for path in root.glob(pattern) if path.is_file() and path.suffix != ".pyc"]
+        if not found:
+            raise FileNotFoundError(f"no file matches {pattern} in {root}")
+        yield from found

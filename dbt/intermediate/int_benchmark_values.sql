@@ -1,0 +1,78 @@
+with results as (
+    select * from {{ ref('stg_benchmark_results') }}
+),
+
+benchmarks as (
+    select
+        study_id,
+        benchmark
+    from {{ ref('stg_benchmarks') }}
+),
+
+metrics as (
+    select * from {{ ref('stg_benchmark_metrics') }}
+),
+
+studies as (
+    select * from {{ ref('stg_studies') }}
+),
+
+-- Who may stand for a benchmark at all: never a duplicate entry; a loose match only where the study asks for it.
+candidates as (
+    select
+        results.*,
+        metrics.metric_priority,
+        case results.match when 'exact' then 1 when 'close' then 2 when 'loose' then 3 end as match_rank
+    from results
+    inner join benchmarks
+        on
+            results.study_id = benchmarks.study_id
+            and results.benchmark = benchmarks.benchmark
+    inner join studies on results.study_id = studies.study_id
+    inner join metrics
+        on
+            results.benchmark = metrics.benchmark
+            and results.metric = metrics.metric
+    where
+        results.match in ('exact', 'close')
+        or (results.match = 'loose' and studies.use_loose_benchmarks)
+),
+
+-- The rule, in this order: better match, preferred metric of the benchmark, preferred entry of a leaderboard;
+-- then names, so that the choice never depends on the order of rows.
+ranked as (
+    select
+        *,
+        row_number() over (
+            partition by study_id, model_id, benchmark
+            order by
+                match_rank asc,
+                metric_priority asc,
+                is_preferred_entry desc,
+                source_repo asc,
+                source_path asc,
+                source_benchmark asc,
+                source_commit asc,
+                shots asc,
+                coalesce(note, '') asc,
+                value asc
+        ) as preference,
+        count(*) over (partition by study_id, model_id, benchmark) as n_candidates
+    from candidates
+)
+
+select
+    study_id,
+    model_id,
+    benchmark,
+    value,
+    metric,
+    match,
+    shots,
+    source_repo,
+    source_path,
+    source_commit,
+    source_benchmark,
+    n_candidates
+from ranked
+where preference = 1

@@ -1,0 +1,66 @@
+{#
+  One row per node of the project: how its latest run ended, and when. The publisher reads this table
+  (audit.node_results) and refuses a snapshot while a test fails or is older than the model it tests.
+#}
+{% macro record_node_results(results) %}
+    {% if execute and flags.WHICH in ('build', 'run', 'test', 'seed') %}
+        {% set rows = [] %}
+        {# dbt's times are UTC, without saying so. #}
+        {% for result in results %}
+            {% set finished = (result.timing | map(attribute='completed_at') | select | list) %}
+            {% do rows.append([
+                result.node.unique_id,
+                result.node.resource_type | string,
+                result.node.name,
+                result.status | string,
+                result.failures,
+                (result.message or '') | string,
+                (result.node.depends_on.nodes or []) | join(','),
+                (finished[-1] if finished else run_started_at).strftime('%Y-%m-%d %H:%M:%S.%f+00:00'),
+                invocation_id,
+            ]) %}
+        {% endfor %}
+        {% set known = [] %}
+        {% for node in graph.nodes.values() %}
+            {% do known.append(sql_literal(node.unique_id)) %}
+        {% endfor %}
+
+                    create schema if not exists audit;
+            create table if not exists audit.node_results (
+                node_id varchar not null,
+                resource_type varchar not null,
+                name varchar not null,
+                status varchar not null,
+                failures bigint,
+                message varchar,
+                depends_on varchar,
+                finished_at timestamptz not null,
+                invocation_id varchar not null
+            );
+
+                    delete from audit.node_results
+            where
+                node_id in ({% for row in rows %}{{ sql_literal(row[0]) }}, {% endfor %}'')
+                or (
+                    node_id not like 'unit_test.%'
+                    and node_id not in ({{ known | join(', ') }})
+                );
+
+        {% if rows %}
+                            insert into audit.node_results values
+                {% for row in rows %}
+                    ({% for value in row %}{{ sql_literal(value) }}{{ ', ' if not loop.last }}{% endfor %})
+                    {{- ',' if not loop.last }}
+                {% endfor %};
+
+        {% endif %}
+    {% endif %}
+{% endmacro %}
+
+
+{% macro sql_literal(value) -%}
+    {%- if value is none -%} null
+    {%- elif value is number -%} {{ value }}
+    {%- else -%} '{{ value | replace("'", "''") }}'
+    {%- endif -%}
+{%- endmacro %}

@@ -1,0 +1,20 @@
+select
+    study_id,
+    model_id,
+    hub_id,
+    revision,
+    publisher,
+    family,
+    params_b,
+    log10_params,
+    tokens_t,
+    stage,
+    parent_model_id,
+    base_model_id,
+    size_group,
+    coalesce(is_default, false) as is_default,
+    is_compared,
+    release_month,
+    downloads::bigint as downloads,
+    likes::bigint as likes
+from {{ ref('int_base_models') }}

@@ -1,0 +1,59 @@
+with benchmarks as (
+    select * from {{ ref('stg_benchmarks') }}
+),
+
+models as (
+    select
+        study_id,
+        model_id
+    from {{ ref('int_base_models') }}
+    where is_compared
+),
+
+chosen as (
+    select
+        chosen.study_id,
+        chosen.benchmark,
+        count(*) as n_models,
+        count(*) filter (where chosen.match = 'exact') as n_exact,
+        count(*) filter (where chosen.match = 'close') as n_close
+    from {{ ref('int_benchmark_values') }} as chosen
+    inner join models
+        on
+            chosen.study_id = models.study_id
+            and chosen.model_id = models.model_id
+    group by chosen.study_id, chosen.benchmark
+),
+
+loose as (
+    select
+        study_id,
+        benchmark,
+        count(distinct model_id) as n_loose
+    from {{ ref('stg_benchmark_results') }}
+    where match = 'loose'
+    group by study_id, benchmark
+)
+
+select
+    benchmarks.study_id,
+    benchmarks.benchmark,
+    benchmarks.framework,
+    benchmarks.topic,
+    benchmarks.shots,
+    benchmarks.model_families,
+    benchmarks.citation,
+    coalesce(chosen.n_models, 0)::integer as n_models,
+    coalesce(chosen.n_exact, 0)::integer as n_exact,
+    coalesce(chosen.n_close, 0)::integer as n_close,
+    coalesce(loose.n_loose, 0)::integer as n_loose,
+    benchmarks.note
+from benchmarks
+left join chosen
+    on
+        benchmarks.study_id = chosen.study_id
+        and benchmarks.benchmark = chosen.benchmark
+left join loose
+    on
+        benchmarks.study_id = loose.study_id
+        and benchmarks.benchmark = loose.benchmark

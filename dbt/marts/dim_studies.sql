@@ -1,0 +1,21 @@
+with studies as (
+    select * from {{ ref('stg_studies') }}
+),
+
+models as (
+    select
+        study_id,
+        count(*) as n_models
+    from {{ ref('int_base_models') }}
+    where is_compared
+    group by study_id
+)
+
+select
+    studies.study_id,
+    studies.title,
+    studies.synthetic,
+    studies.source,
+    coalesce(models.n_models, 0)::integer as n_models
+from studies
+left join models on studies.study_id = models.study_id

@@ -1,0 +1,50 @@
+with statistics as (
+    select * from {{ ref('int_correlation_statistics') }}
+),
+
+feature_names as (
+    select * from {{ ref('int_feature_names') }}
+),
+
+-- Every cell of the grid is a row: a feature without values is listed with n = 0, never left out.
+grid as (
+    select distinct
+        feature_names.study_id,
+        targets.objective,
+        targets.category as target,
+        feature_names.feature,
+        feature_names.feature_kind,
+        feature_names.topic
+    from feature_names
+    inner join {{ ref('int_category_values') }} as targets on feature_names.study_id = targets.study_id
+)
+
+select
+    grid.study_id,
+    grid.objective,
+    grid.target,
+    grid.feature,
+    grid.feature_kind,
+    grid.topic,
+    coalesce(statistics.n, 0)::integer as n,
+    coalesce(statistics.n_publishers, 0)::integer as n_publishers,
+    statistics.pearson,
+    statistics.pearson_low,
+    statistics.pearson_high,
+    statistics.bootstrap_low,
+    statistics.bootstrap_high,
+    statistics.spearman,
+    statistics.t_statistic,
+    statistics.p_value,
+    statistics.q_value,
+    statistics.critical_r,
+    abs(statistics.pearson) > statistics.critical_r as is_significant,
+    statistics.partial_pearson_given_size,
+    coalesce(statistics.status, 'too_few_models') as status
+from grid
+left join statistics
+    on
+        grid.study_id = statistics.study_id
+        and grid.objective = statistics.objective
+        and grid.target = statistics.target
+        and grid.feature = statistics.feature

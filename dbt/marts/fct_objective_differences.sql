@@ -1,0 +1,37 @@
+with category_values as (
+    select * from {{ ref('int_category_values') }}
+),
+
+models as (
+    select * from {{ ref('int_base_models') }}
+    where is_compared
+),
+
+sides as (
+    select
+        study_id,
+        model_id,
+        category,
+        max(value) filter (where objective = 'regression') as regression,
+        max(value) filter (where objective = 'bradley_terry') as bradley_terry
+    from category_values
+    group by study_id, model_id, category
+)
+
+select
+    sides.study_id,
+    sides.model_id,
+    models.size_group,
+    sides.category,
+    sides.regression,
+    sides.bradley_terry,
+    sides.regression - sides.bradley_terry as difference_points,
+    100 * (sides.regression - sides.bradley_terry) / sides.bradley_terry as difference_percent
+from sides
+inner join models
+    on
+        sides.study_id = models.study_id
+        and sides.model_id = models.model_id
+where
+    sides.regression is not null
+    and sides.bradley_terry is not null

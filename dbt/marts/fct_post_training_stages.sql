@@ -1,0 +1,76 @@
+with category_values as (
+    select * from {{ ref('int_category_values') }}
+),
+
+models as (
+    select * from {{ ref('int_base_models') }}
+),
+
+-- A model from which something was post-trained stands for itself.
+staged as (
+    select
+        study_id,
+        model_id,
+        stage,
+        parent_model_id,
+        coalesce(base_model_id, model_id) as base_model_id
+    from models
+    where
+        base_model_id is not null
+        or exists (
+            select 1
+            from models as descendants
+            where
+                models.study_id = descendants.study_id
+                and models.model_id = descendants.base_model_id
+        )
+),
+
+measured as (
+    select
+        staged.study_id,
+        category_values.objective,
+        staged.model_id,
+        staged.stage,
+        staged.base_model_id,
+        staged.parent_model_id,
+        category_values.category,
+        category_values.value,
+        base_values.value as base_value,
+        parent_values.value as parent_value
+    from staged
+    inner join category_values
+        on
+            staged.study_id = category_values.study_id
+            and staged.model_id = category_values.model_id
+    inner join category_values as base_values
+        on
+            staged.study_id = base_values.study_id
+            and staged.base_model_id = base_values.model_id
+            and category_values.objective = base_values.objective
+            and category_values.category = base_values.category
+    left join category_values as parent_values
+        on
+            staged.study_id = parent_values.study_id
+            and staged.parent_model_id = parent_values.model_id
+            and category_values.objective = parent_values.objective
+            and category_values.category = parent_values.category
+)
+
+select
+    study_id,
+    objective,
+    model_id,
+    stage,
+    (case stage when 'base' then 0 when 'sft' then 1 when 'dpo' then 2 when 'rlvr' then 3 else 4 end)::integer
+        as stage_position,
+    base_model_id,
+    parent_model_id,
+    category,
+    value,
+    base_value,
+    case when model_id != base_model_id then value - base_value end as change_points,
+    case when model_id != base_model_id then 100 * (value - base_value) / base_value end as change_percent,
+    value - parent_value as change_from_parent_points,
+    100 * (value - parent_value) / parent_value as change_from_parent_percent
+from measured

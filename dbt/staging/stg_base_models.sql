@@ -1,0 +1,17 @@
+with source as (
+    select * from {{ source('raw', 'base_models') }}
+)
+
+select
+    study_id,
+    model_id,
+    hub_id,
+    revision,
+    publisher,
+    family,
+    params_b,
+    tokens_t,
+    stage,
+    parent_model_id,
+    is_compared
+from source

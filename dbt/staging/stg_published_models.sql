@@ -1,0 +1,19 @@
+with source as (
+    select * from {{ ref('table_3_models') }}
+),
+
+renamed as (
+    select
+        'published' as study_id,
+        model_id,
+        publisher,
+        hub_id,
+        release_month,
+        params_b,
+        downloads,
+        likes,
+        tokens_t
+    from source
+)
+
+select * from renamed

@@ -1,0 +1,12 @@
+with source as (
+    select * from {{ ref('rewardbench_subsets') }}
+)
+
+select
+    category,
+    subset,
+    n_examples,
+    weight,
+    weight_in_category,
+    length_bias
+from source

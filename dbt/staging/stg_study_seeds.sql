@@ -1,0 +1,14 @@
+with source as (
+    select * from {{ source('raw', 'study_seeds') }}
+)
+
+select
+    study_id,
+    seed,
+    file,
+    paper_table,
+    source,
+    licence,
+    n_rows,
+    sha256
+from source

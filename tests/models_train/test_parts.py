@@ -1,0 +1,177 @@
+"""Parts: the contract check, the metadata, and that a part is there completely or not at all."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from models_train.config import load_study
+from models_train.parts import PartError, content_hash, write_part
+from warehouse.contracts import BASE_MODELS, SIZE_GROUPS, STUDY_SEEDS, TABLES
+
+GROUPS: list[dict[str, Any]] = [
+    {"size_group": "<3", "position": 1, "params_b_from": 0, "params_b_below": 3.0, "default_model_id": "a"},
+    {
+        "size_group": ">=3",
+        "position": 2,
+        "params_b_from": 3.0,
+        "params_b_below": None,
+        "default_model_id": "b",
+    },
+]
+
+
+def put(parts_dir: Path, rows: Any, run_id: str = "r1", study_id: str = "s") -> Path:
+    return write_part(parts_dir, SIZE_GROUPS, rows, study_id=study_id, run_id=run_id)
+
+
+def test_a_part_holds_the_rows_and_says_what_it_is(tmp_path: Path) -> None:
+    path = put(tmp_path, GROUPS)
+    assert path == tmp_path / "size_groups" / "s" / "r1.parquet"
+    table = pq.read_table(path, partitioning=None)
+    assert table.schema.equals(SIZE_GROUPS.schema, check_metadata=False)
+    assert table.to_pylist() == [{"study_id": "s", **row, "run_id": "r1"} for row in GROUPS]
+    metadata = pq.read_schema(path).metadata
+    assert metadata[b"rewardbase.run_id"] == b"r1"
+    assert metadata[b"rewardbase.partition"] == b'{"study_id": "s"}'
+    assert metadata[b"rewardbase.contract"].decode() == SIZE_GROUPS.fingerprint
+    assert datetime.fromisoformat(metadata[b"rewardbase.written_at"].decode()).utcoffset() is not None
+    assert os.listdir(path.parent) == ["r1.parquet"]
+
+
+def test_frames_and_dicts_give_equal_parts(tmp_path: Path) -> None:
+    wanted = pq.read_table(put(tmp_path / "dicts", GROUPS), partitioning=None)
+    for name, frame in (("polars", pl.DataFrame(GROUPS)), ("arrow", pa.Table.from_pylist(GROUPS))):
+        assert pq.read_table(put(tmp_path / name, frame), partitioning=None).to_pylist() == wanted.to_pylist()
+
+
+def test_an_empty_part_is_allowed(tmp_path: Path) -> None:
+    assert pq.read_table(put(tmp_path, []), partitioning=None).num_rows == 0
+
+
+def test_the_same_run_again_is_newer(tmp_path: Path) -> None:
+    def written_at() -> datetime:
+        return datetime.fromisoformat(
+            pq.read_schema(put(tmp_path, GROUPS)).metadata[b"rewardbase.written_at"].decode()
+        )
+
+    assert written_at() < written_at()
+    assert len(list((tmp_path / "size_groups" / "s").iterdir())) == 1
+
+
+def changed(index: int, **cells: Any) -> list[dict[str, Any]]:
+    rows = [dict(row) for row in GROUPS]
+    rows[index].update(cells)
+    return rows
+
+
+def without(name: str) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != name} for row in GROUPS]
+
+
+BAD_ROWS = [
+    (without("position"), "row 1, column position: missing"),
+    (changed(1, positon=1), "row 2, column positon: not in the contract; did you mean 'position'?"),
+    (changed(1, position="2"), "row 2, column position: '2' is a str; give a value of type int64"),
+    (changed(1, position=True), "row 2, column position: True is a bool"),
+    (changed(1, position=2.0), "row 2, column position: 2.0 is a float"),
+    (changed(1, position=2**63), "row 2, column position"),
+    (changed(0, size_group=3), "row 1, column size_group: 3 is a int"),
+    (changed(0, params_b_from=10**400), "column params_b_from: cannot be double"),
+    (changed(1, default_model_id=None), "row 2, column default_model_id: is null"),
+    (changed(0, params_b_from=float("nan")), "row 1, column params_b_from: nan is no number"),
+    (changed(0, params_b_below=float("inf")), "row 1, column params_b_below: inf is no number"),
+    (
+        changed(1, size_group="<3"),
+        "row 2, column study_id, size_group: study_id 's', size_group '<3' is already in row 1",
+    ),
+    (changed(1, study_id="other"), "row 2, column study_id: 'other' is not the part's own 's'"),
+    (changed(1, run_id="r0"), "row 2, column run_id: 'r0' is not the part's own 'r1'"),
+]
+
+
+@pytest.mark.parametrize(("rows", "said"), BAD_ROWS, ids=[said[:40] for _, said in BAD_ROWS])
+def test_rows_that_break_the_contract_are_named(
+    tmp_path: Path, rows: list[dict[str, Any]], said: str
+) -> None:
+    with pytest.raises(PartError) as caught:
+        put(tmp_path, rows)
+    assert f"size_groups: {said}" in str(caught.value)
+    assert not list(tmp_path.rglob("*"))
+
+
+def test_frames_that_break_the_contract_are_named(tmp_path: Path) -> None:
+    frame = pl.DataFrame(GROUPS)
+    for bad, said in (
+        (frame.drop("position"), "column position: missing"),
+        (frame.with_columns(extra=pl.lit(1)), "column extra: not in the contract"),
+        (frame.with_columns(pl.col("position").cast(pl.String)), "column position: holds"),
+        (frame.with_columns(pl.col("position").cast(pl.Float64)), "column position: holds double, not int64"),
+        (frame.with_columns(default_model_id=pl.lit(None)), "row 1, column default_model_id: is null"),
+        (
+            frame.with_columns(params_b_from=pl.lit(float("nan"))),
+            "row 1, column params_b_from: nan is no number",
+        ),
+        (pl.concat([frame, frame]), "row 3, column study_id, size_group"),
+    ):
+        with pytest.raises(PartError) as caught:
+            put(tmp_path, bad)
+        assert said in str(caught.value)
+
+
+def test_many_problems_are_counted(tmp_path: Path) -> None:
+    rows = [{**GROUPS[0], "size_group": str(i), "position": "x"} for i in range(50)]
+    with pytest.raises(PartError) as caught:
+        put(tmp_path, rows)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 21 and lines[-1].endswith("and 30 more problems")
+
+
+@pytest.mark.parametrize("name", ["", "../up", "a/b", ".hidden", "a b", "x" * 101])
+def test_names_that_could_leave_the_folder_are_refused(tmp_path: Path, name: str) -> None:
+    for names in ({"study_id": name}, {"run_id": name}):
+        with pytest.raises(PartError, match="cannot be part of a file name"):
+            put(tmp_path, GROUPS, **names)
+
+
+def test_a_failed_rename_leaves_the_old_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = put(tmp_path, GROUPS)
+    before = path.read_bytes()
+
+    def refuse(*_: Any) -> None:
+        raise OSError("no")
+
+    monkeypatch.setattr(os, "replace", refuse)
+    with pytest.raises(OSError, match="no"):
+        put(tmp_path, GROUPS[:1])
+    assert path.read_bytes() == before and os.listdir(path.parent) == ["r1.parquet"]
+
+
+def test_content_hash_is_stable_and_sees_every_change() -> None:
+    assert content_hash({"b": [1, 2.5, None], "a": "é"}) == content_hash({"a": "é", "b": [1, 2.5, None]})
+    assert content_hash({"a": 1}) == "015abd7f5cc5"  # printf '{"a":1}' | sha256sum
+    assert content_hash([1, 2]) != content_hash([2, 1])
+    with pytest.raises(ValueError, match="JSON"):
+        content_hash(float("nan"))
+    with pytest.raises(TypeError, match="no stable form"):
+        content_hash({1, 2})
+    study = load_study(Path(__file__).resolve().parents[2] / "dagster_project" / "studies" / "published.yaml")
+    assert content_hash(study) == content_hash(study.model_dump(mode="json"))
+
+
+def test_contracts_are_described_and_keyed() -> None:
+    assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == 4
+    for name, table in TABLES.items():
+        assert table.name == name and table.partition_by == ("study_id",) and table.description
+        assert all(field.metadata[b"description"] for field in table.schema)
+        assert not any(table.schema.field(column).nullable for column in table.key)
+        assert table.schema.names[0] == "study_id" and table.schema.names[-1] == "run_id"
+    assert len({table.fingerprint for table in TABLES.values()}) == 4
+    assert [f.name for f in STUDY_SEEDS.schema if f.nullable] == ["paper_table"]

@@ -1,0 +1,209 @@
+"""Seed files: the shipped ones pass, and every kind of wrong figure stops the run with one clear line."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from models_train.config import load_study
+from warehouse.seed_rules import SEEDS
+from warehouse.seeds import SeedError, SeedFacts, check_seeds
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHIPPED = REPOSITORY / "dbt" / "seeds"
+STUDY = load_study(REPOSITORY / "dagster_project" / "studies" / "published.yaml")
+
+
+@pytest.fixture
+def seeds(tmp_path: Path) -> Path:
+    shutil.copytree(SHIPPED, tmp_path / "seeds")
+    return tmp_path / "seeds"
+
+
+def check(folder: Path, names: list[str] | None = None) -> dict[str, SeedFacts]:
+    seed_names = [seed.name for seed in STUDY.seeds] if names is None else names
+    return check_seeds(folder, "published.yaml", seed_names, STUDY.compared_model_ids, STUDY.model_ids)
+
+
+def problems(folder: Path, names: list[str] | None = None) -> list[str]:
+    with pytest.raises(SeedError) as caught:
+        check(folder, names)
+    return [line.replace(f"{folder}/", "") for line in str(caught.value).splitlines()]
+
+
+def test_the_shipped_seeds_pass_and_their_facts_are_right() -> None:
+    facts = check(SHIPPED)
+    assert set(facts) == set(SEEDS) == {seed.name for seed in STUDY.seeds}
+    for name, fact in facts.items():
+        assert fact.path == SHIPPED / f"{name}.csv"
+        assert fact.sha256 == hashlib.sha256(fact.path.read_bytes()).hexdigest()
+        with fact.path.open(encoding="utf-8", newline="") as file:
+            assert fact.n_rows == len(list(csv.DictReader(file)))
+    assert [facts[name].n_rows for name in ("table_3_models", "benchmark_results")] == [40, 1510]
+
+
+def cell(file: Path, row: int, column: str, value: str) -> None:
+    """Put a value into a cell; the first row below the header is row 2, as an editor counts its line."""
+    with file.open(encoding="utf-8", newline="") as opened:
+        lines = list(csv.reader(opened))
+    lines[row - 1][lines[0].index(column)] = value
+    with file.open("w", encoding="utf-8", newline="") as opened:
+        csv.writer(opened, lineterminator="\n").writerows(lines)
+
+
+@pytest.mark.parametrize(
+    ("seed", "column", "value", "said"),
+    [
+        ("table_4_regression", "chat", "140", "chat: 140 is not between 0 and 100"),
+        ("table_4_regression", "score", "140", "score: 140 is not between 0 and 100"),
+        ("table_4_regression", "score", "-0.1", "score: -0.1 is not between 0 and 100"),
+        (
+            "table_5_bradley_terry",
+            "score",
+            "60.0",
+            "score: 60.0 is not the mean of the four categories (59.30",
+        ),
+        ("table_4_regression", "chat", "nan", "chat: 'nan' is not a number"),
+        ("table_4_regression", "chat", "inf", "chat: 'inf' is not a number"),
+        ("table_4_regression", "chat", "96,1", "chat: '96,1' is not a number"),
+        ("table_4_regression", "chat", "9_6", "chat: '9_6' is not a number"),
+        ("table_4_regression", "chat", "\u0669", "is not a number"),
+        ("table_4_regression", "chat", " 96.1", "begins or ends with a space"),
+        ("table_4_regression", "chat", "N/A", "chat: 'N/A' is not a number"),
+        ("table_4_regression", "chat", "", "chat: is empty; fill it in"),
+        ("table_4_regression", "chat", "1e999", "chat: 1e999 is too large"),
+        ("table_3_models", "params_b", "0", "params_b: 0 is not above 0"),
+        ("table_3_models", "tokens_t", "-1", "tokens_t: -1 is not above 0"),
+        ("table_3_models", "downloads", "12.5", "downloads: '12.5' is not a whole number"),
+        ("table_3_models", "release_month", "08/2024", "release_month: '08/2024' has not the form 2024-09"),
+        ("table_3_models", "publisher", "a\x07b", "holds a control character"),
+        ("rewardbench_subsets", "weight", "0", "weight: 0 is not above 0"),
+        ("rewardbench_subsets", "weight_in_category", "1.5", "weight_in_category: 1.5 is not at most 1"),
+        ("rewardbench_subsets", "category", "Chat", "'Chat' is not one of chat, chat_hard"),
+        (
+            "benchmark_results",
+            "match",
+            "exakt",
+            "match: 'exakt' is not one of exact, close, loose, duplicate",
+        ),
+        ("benchmark_results", "value", "100.5", "value: 100.5 is not between 0 and 100"),
+        (
+            "benchmark_results",
+            "benchmark",
+            "gsm9k",
+            "unknown benchmark 'gsm9k': neither in table_2_benchmarks.csv",
+        ),
+        ("benchmark_results", "metric", "raw_acuracy_pct", "did you mean 'raw_accuracy_pct'?"),
+        ("benchmark_metrics", "priority", "0", "priority: 0 is not above 0"),
+        ("benchmark_metrics", "priority", "2", "duplicate (benchmark, priority)"),
+        ("table_1_post_training", "model_id", "Llama-3.1-8b", "did you mean 'Llama-3.1-8B'?"),
+        ("benchmark_results", "model_id", "nobody", "not in published.yaml; list it in published.yaml"),
+    ],
+)
+def test_a_wrong_cell_is_named(seeds: Path, seed: str, column: str, value: str, said: str) -> None:
+    row = 3 if (seed, column) == ("table_3_models", "params_b") else 2
+    cell(seeds / f"{seed}.csv", row, column, value)
+    lines = problems(seeds)
+    found = [line for line in lines if said in line]
+    assert len(found) == 1, lines
+    at = 3 if said.startswith("duplicate") else row
+    assert found[0].startswith(f"{seed}.csv:{at}: ")
+
+
+def test_a_model_by_a_wrong_name_is_unknown_and_missed(seeds: Path) -> None:
+    cell(seeds / "table_4_regression.csv", 2, "model_id", "Phi-3.5-mini-instrukt")
+    assert problems(seeds) == [
+        "table_4_regression.csv:2: unknown model 'Phi-3.5-mini-instrukt': not in published.yaml; "
+        "did you mean 'Phi-3.5-mini-instruct'?",
+        "table_4_regression.csv: no row for the compared model 'Phi-3.5-mini-instruct'; add one, "
+        "or set is_compared: false in published.yaml",
+    ]
+
+
+def test_a_duplicate_source_is_named_with_its_twin(seeds: Path) -> None:
+    file = seeds / "benchmark_results.csv"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join([*lines, lines[4]]), encoding="utf-8")
+    (line,) = problems(seeds)
+    assert line.startswith(
+        "benchmark_results.csv:1512: duplicate (model, benchmark, source): Yi-1.5-6B-Chat, "
+    )
+    assert line.endswith("is already in row 5; keep one of them")
+
+
+def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
+    def change(content: bytes) -> bytes:
+        assert old in content
+        return content.replace(old, new, 1)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (
+            replaced(b",chat,", b",chatt,"),
+            "table_4_regression.csv:1: column 'chatt' is not expected; did you mean",
+        ),
+        (replaced(b",chat,", b",chatt,"), "table_4_regression.csv:1: column 'chat' is missing; add it"),
+        (
+            replaced(b",chat,", b",chat,chat,"),
+            "table_4_regression.csv:1: column 'chat' stands more than once",
+        ),
+        (replaced(b"\nPhi-3-small", b"\n\nPhi-3-small"), "table_4_regression.csv:3: empty line; delete it"),
+        (
+            replaced(b"\nPhi-3-small", b"\nPhi,3-small"),
+            "table_4_regression.csv:3: has 7 cells, the header has 6",
+        ),
+        (replaced(b"\nPhi-3-small", b'\n"Phi-3-s"mall'), "table_4_regression.csv:3: is not valid CSV"),
+        (
+            replaced(b"model_id", b"\xef\xbb\xbfmodel_id"),
+            "table_4_regression.csv:1: begins with a byte-order mark",
+        ),
+        (replaced(b"Phi", b"Ph\xff"), "table_4_regression.csv: is not UTF-8 text"),
+        (lambda content: b"", "table_4_regression.csv:1: column 'model_id' is missing"),
+        (lambda content: content.split(b"\n")[0], "table_4_regression.csv: has no rows"),
+    ],
+)
+def test_a_broken_file_is_named(seeds: Path, change: Callable[[bytes], bytes], said: str) -> None:
+    file = seeds / "table_4_regression.csv"
+    file.write_bytes(change(file.read_bytes()))
+    lines = problems(seeds)
+    assert any(line.startswith(said) for line in lines), lines
+
+
+def test_missing_and_unknown_seeds(seeds: Path) -> None:
+    (seeds / "table_4_regression.csv").unlink()
+    names = ["table_4_regression", "table_3_model"]
+    assert problems(seeds, names) == [
+        "published.yaml: there is no seed named 'table_3_model'; did you mean 'table_3_models'?",
+        "table_4_regression.csv: no such file; restore it, or remove the seed from the study file",
+    ]
+    assert set(check(seeds, ["table_5_bradley_terry"])) == {"table_5_bradley_terry"}
+
+
+def test_cells_over_several_lines_keep_the_count_of_lines(seeds: Path) -> None:
+    file = seeds / "table_2_benchmarks.csv"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    lines[1] = lines[1] + '"two\nlines"'
+    lines[2] = lines[2].replace("lm_eval", "lm-eval")
+    file.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    found = problems(seeds)
+    assert found[0].startswith("table_2_benchmarks.csv:2: note: ") and "control character" in found[0]
+    assert found[1].startswith(
+        "table_2_benchmarks.csv:4: framework: 'lm-eval' is not one of lm_eval, evalplus"
+    )
+
+
+def test_many_problems_are_counted(seeds: Path) -> None:
+    file = seeds / "table_4_regression.csv"
+    lines = file.read_text(encoding="utf-8").splitlines()
+    file.write_text("\n".join([lines[0], *(line + "x" for line in lines[1:])]) + "\n", encoding="utf-8")
+    found = problems(seeds)
+    assert len(found) == 21 and found[-1] == "... and 20 more problems"

@@ -1,0 +1,71 @@
+"""Checks of the results that hold across tables; the asset checks and the publisher ask the same questions."""
+
+from __future__ import annotations
+
+from warehouse.connection import Connection
+
+TOLERANCE_POINTS = 0.06
+"""Four categories and a score printed to one decimal: the mean can be off by 0.05 + 0.05 at the very most; the
+published tables stay within 0.06."""
+
+
+def incomplete_result_tables(connection: Connection) -> list[str]:
+    """Studies and objectives whose result table does not hold every compared model exactly once, in words."""
+    rows = connection.execute(
+        """
+        with objectives as (
+            select distinct study_id, objective from marts.fct_reward_model_results
+        ),
+
+        expected as (
+            select models.study_id, objectives.objective, models.model_id
+            from marts.dim_base_models as models
+            inner join objectives on models.study_id = objectives.study_id
+            where models.is_compared
+        ),
+
+        counted as (
+            select expected.study_id, expected.objective, expected.model_id, count(results.model_id) as n
+            from expected
+            left join marts.fct_reward_model_results as results using (study_id, objective, model_id)
+            group by all
+        )
+
+        select
+            study_id, objective, count(*) as n_expected, count(*) filter (where n = 1) as n_found,
+            string_agg(model_id, ', ' order by model_id) filter (where n != 1) as others
+        from counted
+        group by all
+        having n_found != n_expected
+        order by all
+        """
+    ).fetchall()
+    return [
+        f"{study}, {objective}: {found} of {expected} compared models have exactly one result; not so: {others}"
+        for study, objective, expected, found, others in rows
+    ]
+
+
+def scores_off_the_mean(connection: Connection) -> list[str]:
+    """Results whose score is further from the mean of the four categories than rounding allows, in words."""
+    rows = connection.execute(
+        """
+        select study_id, objective, model_id, score, (chat + chat_hard + safety + reasoning) / 4 as mean
+        from marts.fct_reward_model_results
+        where abs(score - mean) > ?
+        order by all
+        """,
+        [TOLERANCE_POINTS],
+    ).fetchall()
+    return [
+        f"{study}, {objective}, {model}: score {score} but the mean of the categories is {mean:.3f}"
+        for study, objective, model, score, mean in rows
+    ]
+
+
+def result_counts(connection: Connection) -> dict[str, int]:
+    """Number of results per study and objective, as `study/objective`."""
+    rows = connection.execute(
+        "select study_id || '/' || objective, count(*) from marts.fct_reward_model_results group by all order by all"
+    ).fetchall()
+    return dict(rows)

@@ -1,0 +1,165 @@
+"""Short-lived connections to DuckDB files: waiting for the lock, read-only reading, clear errors.
+
+A DuckDB file has one writing process or many readers, never both. So a connection is opened late, closed
+early, and an open that meets another process's lock waits for it instead of failing at once.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+import duckdb
+
+Connection = duckdb.DuckDBPyConnection
+Result = TypeVar("Result")
+
+WAIT_SECONDS = 60.0
+"""How long an open waits for another process to let go of the file."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_PID = re.compile(r"\(PID (\d+)\)")
+_BUSY = ("Could not set lock", "different configuration", "Unique file handle conflict")
+
+
+class WarehouseError(RuntimeError):
+    """A DuckDB file cannot be opened."""
+
+
+class WarehouseMissing(WarehouseError):
+    """There is no such file."""
+
+
+class WarehouseBusy(WarehouseError):
+    """Another process holds the file and did not let go in time; `pid` is its number where DuckDB says."""
+
+    def __init__(self, message: str, pid: int | None) -> None:
+        super().__init__(message)
+        self.pid = pid
+
+
+@contextmanager
+def read(path: Path | str, wait_seconds: float = WAIT_SECONDS) -> Iterator[Connection]:
+    """Read-only connection to a DuckDB file, closed at the end.
+
+    A symbolic link is followed at once, so that a reader of `current.duckdb` stays on one snapshot, and the
+    next one gets the newer. Raises WarehouseMissing, WarehouseBusy, or WarehouseError for a file that is no
+    DuckDB database.
+    """
+    connection = _wait_for(
+        lambda: _existing(path), lambda file: duckdb.connect(str(file), read_only=True), wait_seconds
+    )
+    try:
+        yield _quiet(connection)
+    finally:
+        connection.close()
+
+
+@contextmanager
+def write(path: Path | str, wait_seconds: float = WAIT_SECONDS) -> Iterator[Connection]:
+    """Writing connection to a DuckDB file, made if missing, closed at the end. Raises like `read`."""
+    target = Path(path).absolute()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    connection = _wait_for(lambda: target, lambda file: duckdb.connect(str(file)), wait_seconds)
+    try:
+        yield _quiet(connection)
+    finally:
+        connection.close()
+
+
+def attach_read_only(
+    connection: Connection, path: Path | str, alias: str, wait_seconds: float = WAIT_SECONDS
+) -> None:
+    """Attach a DuckDB file read-only under a name to an open connection. Raises like `read`."""
+
+    def attach(file: Path) -> Connection:
+        return connection.execute(f"attach {literal(str(file))} as {identifier(alias)} (read_only)")
+
+    _wait_for(lambda: _existing(path), attach, wait_seconds)
+
+
+def memory() -> Connection:
+    """A connection to an empty database in memory, for attaching files to; the caller closes it."""
+    return _quiet(duckdb.connect(":memory:"))
+
+
+@contextmanager
+def transaction(connection: Connection) -> Iterator[None]:
+    """All of the block's statements or none of them: committed at its end, rolled back when it raises."""
+    connection.execute("begin")
+    try:
+        yield
+    except BaseException:
+        connection.execute("rollback")
+        raise
+    connection.execute("commit")
+
+
+def identifier(name: str) -> str:
+    """A name quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text quoted for SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _quiet(connection: Connection) -> Connection:
+    """No extension is fetched or loaded behind the user's back; what is needed is built in."""
+    connection.execute("set autoinstall_known_extensions = false; set autoload_known_extensions = false")
+    return connection
+
+
+def _existing(path: Path | str) -> Path:
+    file = Path(path).absolute()
+    if not file.exists():
+        lost = f" (a link to {os.readlink(file)}, which is gone)" if file.is_symlink() else ""
+        raise WarehouseMissing(f"{file}{lost}: there is no such database yet; run `make run` to build it")
+    return file.resolve()
+
+
+def _wait_for(find: Callable[[], Path], attempt: Callable[[Path], Result], wait_seconds: float) -> Result:
+    deadline = time.monotonic() + wait_seconds
+    pause = _FIRST_PAUSE
+    while True:
+        file = find()
+        try:
+            return attempt(file)
+        except duckdb.Error as error:
+            message = str(error)
+            if not any(sign in message for sign in _BUSY):
+                if find() != file:
+                    continue  # the link has moved on, and what it named was removed
+                raise WarehouseError(_unusable(file, message)) from error
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _busy(file, message, wait_seconds) from error
+            time.sleep(min(pause, left))
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+
+def _busy(file: Path, message: str, waited: float) -> WarehouseBusy:
+    found = _PID.search(message)
+    pid = int(found.group(1)) if found else None
+    if pid is None and "Could not set lock" not in message:
+        pid = os.getpid()  # DuckDB only says so of connections of this very process
+    holder = "another process" if pid is None else f"process {pid}"
+    if pid == os.getpid():
+        holder = f"this process itself ({pid}), by a connection of another kind"
+    return WarehouseBusy(
+        f"{file} is still held by {holder} after {waited:g} s; wait for it to end or close that program, "
+        "then run again (to only read, open var/published/current.duckdb instead)",
+        pid,
+    )
+
+
+def _unusable(file: Path, message: str) -> str:
+    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
+    remedy = "check path, permissions and DuckDB version; `make run` can rebuild the warehouse"
+    return f"{file} cannot be opened ({first}); {remedy}"

@@ -1,0 +1,98 @@
+"""What a schema holds: its tables, and an id of all its rows that does not depend on their order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+from warehouse.connection import Connection, identifier
+
+SNAPSHOT_TABLE = "snapshot"
+"""Table of a published snapshot that says which snapshot it is; no part of the content."""
+
+_FLOATS = ("DOUBLE", "FLOAT")
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column as DuckDB describes it."""
+
+    name: str
+    type: str
+    is_nullable: bool
+    comment: str | None
+
+
+@dataclass(frozen=True)
+class TableFacts:
+    """One table as DuckDB describes it, with its columns in order."""
+
+    name: str
+    comment: str | None
+    columns: tuple[Column, ...]
+
+
+def tables(connection: Connection, schema: str = "marts", database: str | None = None) -> list[TableFacts]:
+    """The tables of a schema by name, without the table `snapshot` of a published file."""
+    place = [database or _current(connection), schema]
+    columns: dict[str, list[Column]] = {}
+    for table, *facts in connection.execute(
+        "select table_name, column_name, data_type, is_nullable, comment from duckdb_columns() "
+        "where database_name = ? and schema_name = ? order by table_name, column_index",
+        place,
+    ).fetchall():
+        columns.setdefault(table, []).append(Column(*facts))
+    listed = connection.execute(
+        "select table_name, comment from duckdb_tables() "
+        "where database_name = ? and schema_name = ? and table_name <> ? order by table_name",
+        [*place, SNAPSHOT_TABLE],
+    ).fetchall()
+    return [TableFacts(name, comment, tuple(columns[name])) for name, comment in listed]
+
+
+def row_counts(connection: Connection, schema: str = "marts", database: str | None = None) -> dict[str, int]:
+    """Number of rows of each table of a schema."""
+    database = database or _current(connection)
+    counts = {}
+    for table in tables(connection, schema, database):
+        found = connection.execute(
+            f"select count(*) from {qualified(database, schema, table.name)}"
+        ).fetchone()
+        counts[table.name] = int(found[0]) if found else 0
+    return counts
+
+
+def content_id(connection: Connection, schema: str = "marts", database: str | None = None) -> str:
+    """12 hex digits over all rows of all tables of a schema: names, column names and types, counts, rows.
+
+    The order of rows plays no part: row hashes are added up. Floating-point columns count with 12 significant
+    digits, because a sum that several threads took may differ in its last bits from run to run.
+    """
+    database = database or _current(connection)
+    facts = []
+    for table in tables(connection, schema, database):
+        shape = [[column.name, column.type] for column in table.columns]
+        cells = ", ".join(f"{identifier(column.name)} := {_cell(column)}" for column in table.columns)
+        counted = connection.execute(
+            f"select count(*), sum(md5_number_lower(struct_pack({cells})::varchar))::varchar "
+            f"from {qualified(database, schema, table.name)}"
+        ).fetchone()
+        facts.append([table.name, shape, *(counted or ())])
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
+
+
+def qualified(database: str, schema: str, table: str) -> str:
+    """A table's full name, quoted."""
+    return ".".join(identifier(part) for part in (database, schema, table))
+
+
+def _cell(column: Column) -> str:
+    name = identifier(column.name)
+    # Adding zero makes -0.0 equal to 0.0.
+    return f"format('{{:.12g}}', {name}::double + 0)" if column.type in _FLOATS else name
+
+
+def _current(connection: Connection) -> str:
+    found = connection.execute("select current_database()").fetchone()
+    return str(found[0]) if found else ""

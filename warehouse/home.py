@@ -1,0 +1,86 @@
+"""Where everything written at run time lies: one folder, named by REWARDBASE_HOME."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+VARIABLE = "REWARDBASE_HOME"
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+@dataclass(frozen=True)
+class Home:
+    """The run-time folder and what lies in it. All paths follow from `root`, which is absolute."""
+
+    root: Path
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "root", Path(self.root).expanduser().absolute())
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Home:
+        """The folder that REWARDBASE_HOME names (from the working folder), or else `<repository>/var`."""
+        named = (os.environ if environment is None else environment).get(VARIABLE, "")
+        return cls(Path(named) if named.strip() else REPOSITORY / "var")
+
+    @property
+    def parts(self) -> Path:
+        """Folder of the Parquet parts, the truth of the project."""
+        return self.root / "parts"
+
+    @property
+    def warehouse(self) -> Path:
+        """The working DuckDB file; only runs open it."""
+        return self.root / "warehouse.duckdb"
+
+    @property
+    def published(self) -> Path:
+        """Folder of what readers open."""
+        return self.root / "published"
+
+    @property
+    def snapshots(self) -> Path:
+        """Folder of the published snapshots, each a read-only DuckDB file."""
+        return self.published / "snapshots"
+
+    @property
+    def current(self) -> Path:
+        """Pointer (symbolic link) to the snapshot that readers should open."""
+        return self.published / "current.duckdb"
+
+    @property
+    def reports(self) -> Path:
+        """Folder of the reports."""
+        return self.root / "reports"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Folder of Dagster's own state."""
+        return self.root / "dagster"
+
+    @property
+    def dbt_target(self) -> Path:
+        """Folder of dbt's compiled files and manifest."""
+        return self.root / "dbt" / "target"
+
+    @property
+    def dbt_logs(self) -> Path:
+        """Folder of dbt's logs."""
+        return self.root / "dbt" / "logs"
+
+    def ensure(self) -> Home:
+        """Make the folders that are missing and return the home. Raises OSError where that is not allowed."""
+        folders = (
+            self.parts,
+            self.snapshots,
+            self.reports,
+            self.dagster_home,
+            self.dbt_target,
+            self.dbt_logs,
+        )
+        for folder in folders:
+            folder.mkdir(parents=True, exist_ok=True)
+        return self

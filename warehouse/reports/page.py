@@ -1,0 +1,149 @@
+"""Charts into one offline HTML page, and each chart into a picture beside it."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import jinja2
+
+from warehouse import marts
+from warehouse.reports import export, sections, theme, words
+from warehouse.reports.pieces import Figure, StudyPage, Table
+
+PAGE_NAME = "base_model_choice.html"
+CHARTS_FOLDER = "charts"
+
+
+class ReportError(Exception):
+    """The report cannot be made from what was given."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A written report: the page, each chart's PNG by chart name, and the number of sections on the page."""
+
+    path: Path
+    charts: dict[str, Path]
+    n_sections: int
+
+
+def build_report(
+    connection: duckdb.DuckDBPyConnection, output_dir: Path, snapshot_id: str, created_at: datetime
+) -> Report:
+    """Write `base_model_choice.html` and `charts/<name>.svg|png` into output_dir from the marts of
+    connection.
+
+    snapshot_id and created_at (with a time zone) are shown in the footer; equal arguments and marts give
+    equal files. Every file is replaced whole, the page last, so a reader never meets a half-written one.
+    Raises ReportError if there is no study or created_at has no time zone, warehouse.marts.MartError if a
+    mart is missing.
+    """
+    if created_at.tzinfo is None:
+        raise ReportError(
+            f"created_at {created_at.isoformat()} has no time zone: give one, for example datetime.now(UTC)"
+        )
+    pages = _study_pages(connection)
+    figures = _figures(pages)
+    specs = {figure.name: export.panel_specs(figure) for figure in figures}
+    charts = {
+        figure.name: export.write_pictures(figure, specs[figure.name], output_dir / CHARTS_FOLDER)[1]
+        for figure in figures
+    }
+    path = output_dir / PAGE_NAME
+    export.write_atomically(path, render_page(pages, specs, snapshot_id, created_at).encode())
+    return Report(path=path, charts=charts, n_sections=sum(len(page.sections) for page in pages))
+
+
+def render_page(
+    pages: list[StudyPage], specs: dict[str, list[dict[str, Any]]], snapshot_id: str, created_at: datetime
+) -> str:
+    """The whole page as text; specs are the panels' specifications by figure name.
+
+    Everything from the data passes through Jinja's escaping or export.script_json.
+    """
+    style, script, bundle = _asset("page.css"), _asset("page.js"), export.vega_bundle()
+    template = _environment().get_template("page.html.j2")
+    return template.render(
+        pages=pages,
+        specs={name: [export.script_json(export.page_spec(spec)) for spec in panels] for name, panels in specs.items()},
+        policy=content_security_policy(style, [bundle, script]),
+        style=style,
+        script=script,
+        bundle=bundle,
+        themes=export.script_json({name: theme.config(name) for name in ("light", "dark")}),
+        snapshot_id=snapshot_id,
+        created_at=created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        charts_folder=CHARTS_FOLDER,
+    )
+
+
+def content_security_policy(style: str, scripts: list[str]) -> str:
+    """The page's policy: only these very styles and scripts, no connection, image, font, frame or form."""
+    allowed = " ".join(_hash(script) for script in scripts)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src {_hash(style)}; "
+        "connect-src 'none'; base-uri 'none'; form-action 'none'"
+    )
+
+
+def slugs(names: list[str]) -> list[str]:
+    """File-name-safe, distinct short names for studies, in order."""
+    taken: list[str] = []
+    for name in names:
+        slug = words.slug(name)
+        number, candidate = 2, slug
+        while candidate in taken:
+            candidate, number = f"{slug}_{number}", number + 1
+        taken.append(candidate)
+    return taken
+
+
+def _study_pages(connection: duckdb.DuckDBPyConnection) -> list[StudyPage]:
+    studies = marts.studies(connection).to_dicts()
+    if not studies:
+        raise ReportError("marts.dim_studies is empty, so there is nothing to report: load a study first")
+    names = slugs([str(study["study_id"]) for study in studies])
+    return [sections.study_page(connection, study, slug) for study, slug in zip(studies, names, strict=True)]
+
+
+def _figures(pages: list[StudyPage]) -> list[Figure]:
+    return [
+        item
+        for page in pages
+        for section in page.sections
+        for item in section.items
+        if isinstance(item, Figure) and item.panels
+    ]
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@cache
+def _asset(name: str) -> str:
+    return resources.files("warehouse.reports").joinpath(name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("warehouse", "reports"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["objective"] = words.objective
+    environment.filters["objective_explanation"] = lambda name: words.OBJECTIVE_EXPLANATIONS.get(name, "")
+    environment.tests["figure"] = lambda item: isinstance(item, Figure)
+    environment.tests["table"] = lambda item: isinstance(item, Table)
+    return environment

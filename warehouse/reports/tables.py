@@ -1,0 +1,207 @@
+"""Tables of the report: from a mart's frame to headings and cells."""
+
+from __future__ import annotations
+
+import polars as pl
+
+from warehouse.reports import words
+from warehouse.reports.frames import parts
+from warehouse.reports.pieces import Cell, Column, Table
+
+_CATEGORIES = ("chat", "chat_hard", "safety", "reasoning")
+
+
+def results(frame: pl.DataFrame, name: str, objective: str) -> Table:
+    """Accuracy per category and score of every model for one objective (Tables 4, 5); best marked."""
+    shown = (*_CATEGORIES, "score")
+    best = {column: frame[column].max() for column in shown}
+    rows = []
+    for row in frame.iter_rows(named=True):
+        measured = row["score_standard_error"] is not None
+        error = row["score_standard_error"] if measured else row["score_standard_error_approximate"]
+        cells = [_figure(row[column], best=row[column] is not None and row[column] == best[column]) for column in shown]
+        rows.append(
+            (
+                _text(row["model_id"]),
+                _text(words.short_size_group(row["size_group"] or "–"), sort=row["size_group"]),
+                *cells,
+                _figure(error, 2, prefix="" if measured or error is None else "≈ "),
+            )
+        )
+    return Table(
+        name=name,
+        title=f"{words.objective(objective)}: accuracy by category",
+        caption=(
+            "Share of RewardBench pairs in which the chosen answer got the higher reward, in percent; the "
+            "score is the mean of the four categories. ± is the standard error of the score in points; ≈ "
+            "marks a binomial approximation from the category sizes. The best value of each column is in "
+            f"bold. n = {words.plural(frame.height, 'model')}."
+        ),
+        columns=(
+            Column("Base model"),
+            Column("Size group", hint="billions of parameters"),
+            *(Column(words.TARGETS[column], numeric=True, hint="percent") for column in shown),
+            Column("±", numeric=True, hint="standard error of the score, points"),
+        ),
+        rows=tuple(rows),
+        empty=f"The study holds no {words.objective(objective)} results, so there is no table.",
+    )
+
+
+def changes_from_base(frame: pl.DataFrame, name: str) -> Table:
+    """One row per model of marts.post_training_stages: each accuracy, under it the change from the base
+    (Table 1).
+    """
+    return _stages(
+        frame,
+        name,
+        title="Each stage against the base",
+        caption="Accuracy in percent; under it the change from the base in points, and in percent of it.",
+        value="value",
+        points="change_points",
+        percent="change_percent",
+    )
+
+
+def changes_from_parent(frame: pl.DataFrame, name: str) -> Table:
+    """One row per model: change of each accuracy from the preceding stage, in both units."""
+    return _stages(
+        frame.filter(pl.col("parent_model_id").is_not_null()),
+        name,
+        title="Each stage against the one before it",
+        caption="Change from the preceding stage in points; under it in percent of that stage's value.",
+        value="change_from_parent_points",
+        points=None,
+        percent="change_from_parent_percent",
+    )
+
+
+def _stages(
+    frame: pl.DataFrame, name: str, *, title: str, caption: str, value: str, points: str | None, percent: str
+) -> Table:
+    # The table against the base shows the values themselves, the other one the changes from a stage it names.
+    unit = "percent" if points else "percentage points"
+    rows = []
+    for model, part in parts(frame, "model_id"):
+        first = part.row(0, named=True)
+        by_category = {row["category"]: row for row in part.iter_rows(named=True)}
+        cells = []
+        for category in words.TARGETS:
+            row = by_category.get(category)
+            if row is None:
+                cells.append(Cell("–"))
+                continue
+            note = f"{words.number(row[percent], signed=True)} %"
+            if points:
+                note = f"{words.number(row[points], signed=True)} ({note})"
+            text = words.number(row[value], signed=not points)
+            cells.append(Cell(text, row[value], note="" if row[percent] is None else note))
+        parent = () if points else (_text(first["parent_model_id"] or "–"),)
+        rows.append((_text(model), _text(words.stage(first["stage"])), *parent, *cells))
+    return Table(
+        name=name,
+        title=title,
+        caption=caption,
+        columns=(
+            Column("Model"),
+            Column("Last stage"),
+            *(() if points else (Column("Preceding stage"),)),
+            *(Column(text, numeric=True, hint=unit) for text in words.TARGETS.values()),
+        ),
+        rows=tuple(rows),
+        empty="The study holds no post-training stages, so there is no table.",
+    )
+
+
+def benchmarks(frame: pl.DataFrame, name: str) -> Table:
+    """For how many models each benchmark has a value, and how well that value's set-up matches."""
+    rows = tuple(
+        (
+            _text(row["benchmark"]),
+            _text(row["topic"] or "–"),
+            _text(row["framework"] or "–"),
+            _text(row["shots"] or "–"),
+            *(_figure(row[column], 0) for column in ("n_models", "n_exact", "n_close", "n_loose")),
+            _text(row["citation"] or "–"),
+        )
+        for row in frame.iter_rows(named=True)
+    )
+    return Table(
+        name=name,
+        title="Benchmarks and how many models have a value",
+        caption=(
+            "One value per model and benchmark is used: an exact match of the benchmark's set-up before a "
+            "close one (other shots or metric). Loose matches come from another evaluation pipeline; they "
+            "are counted but not used, unless the study says so."
+        ),
+        columns=(
+            Column("Benchmark"),
+            Column("Topic"),
+            Column("Framework"),
+            Column("Shots"),
+            Column("Models used", numeric=True),
+            Column("Exact", numeric=True),
+            Column("Close", numeric=True),
+            Column("Loose", numeric=True),
+            Column("Citation"),
+        ),
+        rows=rows,
+        empty="The study holds no benchmark values, so there is no table.",
+    )
+
+
+def base_models(frame: pl.DataFrame, name: str) -> Table:
+    """The compared models, the defaults marked in words; models only used for post-training come last."""
+    rows = tuple(
+        (
+            _text(row["model_id"]),
+            _text(row["hub_id"] or "–"),
+            _text(row["publisher"] or "–"),
+            _figure(row["params_b"], 2),
+            _figure(row["tokens_t"]),
+            _text(row["release_month"] or "–", sort=_month(row["release_month"])),
+            _text(words.stage(row["stage"]) if row["stage"] else "–"),
+            _text(_role(row)),
+        )
+        for row in frame.iter_rows(named=True)
+    )
+    return Table(
+        name=name,
+        title="Models",
+        caption="Parameters in billions, pre-training tokens in trillions as the publishers state them.",
+        columns=(
+            Column("Base model"),
+            Column("Hub id"),
+            Column("Publisher"),
+            Column("Parameters (B)", numeric=True),
+            Column("Tokens (T)", numeric=True),
+            Column("Released"),
+            Column("Last stage"),
+            Column("Size group"),
+        ),
+        rows=rows,
+        empty="The study holds no models, so there is no table.",
+    )
+
+
+def _role(row: dict[str, object]) -> str:
+    if not row["is_compared"]:
+        return "post-training comparison only"
+    group = words.short_size_group(str(row["size_group"]))
+    return f"{group}, the default" if row["is_default"] else group
+
+
+def _month(text: str | None) -> str | None:
+    """'09/2024' sorts as '2024-09'; any other text as it is."""
+    parts = (text or "").split("/")
+    return f"{parts[1]}-{parts[0]}" if len(parts) == 2 else text
+
+
+def _text(value: str, sort: str | None = None) -> Cell:
+    return Cell(value, value if sort is None else sort)
+
+
+def _figure(
+    value: float | None, digits: int = 1, *, signed: bool = False, best: bool = False, prefix: str = ""
+) -> Cell:
+    return Cell(prefix + words.number(value, digits, signed=signed), value, best)

@@ -1,0 +1,177 @@
+"""Names and sentences of the report: how values of the database are said to a reader."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+OBJECTIVES = {"regression": "Regression", "bradley_terry": "Bradley-Terry"}
+OBJECTIVE_EXPLANATIONS = {
+    "regression": "learns five graded attributes per answer (HelpSteer2)",
+    "bradley_terry": "learns which of two answers is preferred (HelpSteer2-Preference)",
+}
+TARGETS = {
+    "score": "Score",
+    "chat": "Chat",
+    "chat_hard": "Chat Hard",
+    "safety": "Safety",
+    "reasoning": "Reasoning",
+}
+FEATURES = {
+    "log10_params": "size, log10 parameters",
+    "params_b": "parameters, billions",
+    "tokens_t": "pre-training tokens, trillions",
+}
+STAGES = {
+    "base": "base",
+    "sft": "supervised fine-tuning",
+    "dpo": "DPO preference tuning",
+    "rlvr": "RL with verifiable rewards",
+    "instruct": "instruct model",
+}
+MINUS = "−"
+
+
+def slug(text: str) -> str:
+    """text as a part of a file name or an HTML id: a-z, 0-9 and underscores, at most 40 characters."""
+    return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40] or "study"
+
+
+def objective(name: str) -> str:
+    """The objective as a heading; an unknown one is shown as stored."""
+    return OBJECTIVES.get(name, name)
+
+
+def feature(name: str) -> str:
+    """The feature as a label: a benchmark keeps its own name."""
+    return FEATURES.get(name, name)
+
+
+def stage(name: str) -> str:
+    """The training stage in words."""
+    return STAGES.get(name, name)
+
+
+def size_group(name: str) -> str:
+    """`<3`, `>=3 and <6`, `>=6` in words, in billions of parameters; any other name as it is."""
+    return _size_group(
+        name,
+        "Under {} billion parameters",
+        "{} to under {} billion parameters",
+        "{} billion parameters or more",
+    )
+
+
+def short_size_group(name: str) -> str:
+    """The same for an axis: '<3 B', '3–6 B', '≥6 B'."""
+    return _size_group(name, "<{} B", "{}–{} B", "≥{} B")
+
+
+def _size_group(name: str, under: str, between: str, over: str) -> str:
+    for pattern, text in (
+        (r"<([\d.]+)", under),
+        (r">=([\d.]+) and <([\d.]+)", between),
+        (r">=([\d.]+)", over),
+    ):
+        if match := re.fullmatch(pattern, name):
+            return text.format(*match.groups())
+    return name
+
+
+def number(value: float | None, digits: int = 1, *, signed: bool = False, missing: str = "–") -> str:
+    """A number with a true minus sign; a value that rounds to zero has no sign."""
+    if value is None or value != value:
+        return missing
+    text = f"{abs(value):.{digits}f}"
+    if float(text) == 0:
+        return text
+    sign = MINUS if value < 0 else "+" if signed else ""
+    return sign + text
+
+
+def change(points: float | None, percent: float | None) -> str:
+    """A change in both units: '+4.9 points (+5.9 %)'."""
+    return f"{number(points, signed=True)} points ({number(percent, signed=True)}\u00a0%)"
+
+
+def listing(items: list[str], limit: int = 40) -> str:
+    """Items as an English list: 'a', 'a and b', 'a, b and c'; beyond limit the rest is counted."""
+    if len(items) > limit:
+        items = [*items[:limit], f"{len(items) - limit} more"]
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} and {items[-1]}"
+
+
+def plural(count: int, one: str, many: str | None = None) -> str:
+    """'1 model', '3 models'."""
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
+def confidence(row: dict[str, Any]) -> tuple[str, str]:
+    """How sure the best of a group is the best: (`clear` | `likely` | `open` | `alone`, sentence).
+
+    row is one of marts.best_in_group. The runner-up's gap is held against its standard error: from 1.96
+    errors on it is called clear, from 1 on likely, below that open.
+    """
+    if row["runner_up"] is None:
+        return "alone", "It is the only model of its size group here, so there is nothing to compare it with."
+    gap, error = row["gap_points"], row["gap_error"]
+    if not error:
+        return (
+            "open",
+            f"Runner-up {row['runner_up']} is {number(gap)} points behind; no standard error is known.",
+        )
+    ratio = gap / error
+    behind = (
+        f"Runner-up {row['runner_up']} is {number(gap)} points behind, {number(ratio)} standard errors "
+        f"of that difference ({number(error, 2)})"
+    )
+    if ratio >= 1.96:
+        return "clear", f"{behind}: more than the choice of test questions explains."
+    if ratio >= 1:
+        rivals = _rivals(row["n_close"])
+        return "likely", f"{behind}: probably better, but not beyond doubt{rivals}."
+    return "open", f"{behind}: too close to call; take either{_rivals(row['n_close'])}."
+
+
+def _rivals(n_close: int) -> str:
+    if n_close < 2:
+        return ""
+    return f" ({n_close} models of the group are within 1.96 errors of the best)"
+
+
+def gain(row: dict[str, Any]) -> str:
+    """The gain over the default in both units with its interval, or that the default itself is best."""
+    if row["is_default"]:
+        return "This is the default itself: nothing in its size group scored higher."
+    text = f"{change(row['gain_points'], row['gain_percent'])} over {row['default_model_id']}"
+    if row["gain_low_approximate"] is None:
+        return f"{text}; no interval is known."
+    low, high = (number(row[f"gain_{side}_approximate"], signed=True) for side in ("low", "high"))
+    return f"{text}; approximate 95 % interval {low} to {high} points."
+
+
+def certainty(best: list[dict[str, Any]]) -> str:
+    """One paragraph on how sure one can be of the whole answer, from the rows of marts.best_in_group."""
+    rows = [row for row in best if row["runner_up"] is not None]
+    clear = sum(confidence(row)[0] == "clear" for row in rows)
+    above = sum(row["gain_low_approximate"] is not None and row["gain_low_approximate"] > 0 for row in best)
+    count = (
+        f"In {above} of {len(best)} cases the approximate 95 % interval of the gain over the default lies above zero. "
+    )
+    lead = f"In {clear} of {len(rows)} cases the best model is also clear of its runner-up. " if rows else ""
+    if all(row["is_approximate"] for row in best):
+        basis = (
+            "These results come without item-level data and with one training run each. The intervals are "
+            "therefore a binomial approximation from the number of test pairs per category: they count the "
+            "luck of the test questions, but neither the luck of a training run nor that the best of several "
+            "was picked, and they treat two models' errors as independent though both met the same questions."
+        )
+    else:
+        basis = (
+            "Standard errors are measured from the item results where there are any; the intervals of the "
+            "gains are a binomial approximation. Neither counts the luck of a training run nor that the best "
+            "of several was picked."
+        )
+    return count + lead + basis
