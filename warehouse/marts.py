@@ -27,8 +27,7 @@ def studies(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     return _select(
         connection,
         "dim_studies",
-        "select study_id, title, synthetic, source, n_models from marts.dim_studies order by synthetic, "
-        "study_id",
+        "select study_id, title, synthetic, source, n_models from marts.dim_studies order by synthetic, study_id",
     )
 
 
@@ -304,9 +303,7 @@ def coverage(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFra
     )
 
 
-def _select(
-    connection: duckdb.DuckDBPyConnection, mart: str, query: str, study_id: str | None = None
-) -> pl.DataFrame:
+def _select(connection: duckdb.DuckDBPyConnection, mart: str, query: str, study_id: str | None = None) -> pl.DataFrame:
     parameters = {} if study_id is None else {"study_id": study_id}
     try:
         return connection.execute(query, parameters).pl()

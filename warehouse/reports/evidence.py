@@ -154,7 +154,7 @@ def coverage_section(frame: pl.DataFrame, limits: pl.DataFrame, slug: str) -> Se
     paragraphs = [
         "If you could train only k reward models and picked the k base models with the highest value of one "
         "feature, which share of the true k best would be among them? With few models chance alone finds "
-        "many: it is k/n."
+        "many: it is k/n, and at k = n every feature finds all."
     ]
     if not figures:
         paragraphs = ["No feature passes the coverage filter of the paper or that of its appendix in this study."]
@@ -201,6 +201,8 @@ def _beats_size(part: pl.DataFrame) -> str:
     if not ten.height:
         return ""
     above = ten.filter(pl.col("coverage") > pl.col("size_coverage") + 1e-9)
+    if not above.height:
+        return f"At k = 10 none of these {words.plural(ten.height, 'feature')} finds more than size alone."
     names = words.listing([words.feature(name) for name in above["feature"]])
-    found = f"above size alone only by {names}" if above.height else "above size alone by none"
-    return f"Of these {words.plural(ten.height, 'feature')}, coverage at k = 10 is {found}."
+    found = f"{above.height} of these {words.plural(ten.height, 'feature')}"
+    return f"Better than size alone at k = 10: {found} ({names})."

@@ -1,0 +1,51 @@
+"""The report of an ordinary study, and headless Chromium to open it with."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from warehouse.reports import build_report
+
+BUILDER = Path(__file__).parents[1] / "warehouse" / "reports" / "conftest.py"
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        message = "chromium is not installed (Debian: apt-get install chromium), so the report cannot be opened"
+        if os.environ.get("CI"):
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def page_url(tmp_path_factory: pytest.TempPathFactory) -> str:
+    spec = importlib.util.spec_from_file_location("rewardbase_tests_report_fixtures", BUILDER)
+    assert spec is not None and spec.loader is not None
+    fixtures = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(fixtures)
+    builder = fixtures.load_marts_database()
+    folder = tmp_path_factory.mktemp("browser")
+    # One ordinary study, and one whose every name tries to leave its place.
+    studies = [
+        builder.small_study("published"),
+        builder.small_study("hostile", suffix=fixtures.HOSTILE, per_group=3, synthetic=True),
+    ]
+    path = builder.write_marts(folder / "browser.duckdb", studies)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        report = build_report(connection, folder / "reports", "snapshot", datetime(2025, 5, 16, tzinfo=UTC))
+    return report.path.as_uri()

@@ -1,0 +1,204 @@
+"""Runs as a person starts them: what is done, what is left alone, and what bad input does."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import duckdb
+import pytest
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def published_state(home: Path) -> tuple[str, int, str]:
+    """Where the pointer points, when its file was written, and the snapshot's id."""
+    pointer = home / "published" / "current.duckdb"
+    with duckdb.connect(str(pointer), read_only=True) as connection:
+        snapshot = connection.execute("select snapshot_id from marts.snapshot").fetchone()
+    assert snapshot is not None
+    return os.readlink(pointer), pointer.stat().st_mtime_ns, snapshot[0]
+
+
+def test_a_first_run_shows_progress_the_answer_and_where_things_are(
+    first_run: tuple[Path, subprocess.CompletedProcess[str]],
+) -> None:
+    home, done = first_run
+    said = done.stdout
+    assert "] parts/studies" in said
+    assert "] published/snapshot" in said
+    for model in ("Qwen2.5-1.5B-Instruct", "Qwen2.5-3B-Instruct", "gemma-2-9b-it", "gemma-2-2b-it"):
+        assert model in said
+    assert "+14.3 points" in said
+    assert "approximate" in said
+    assert str(home / "reports" / "base_model_choice.html") in said
+    assert str(home / "published" / "current.duckdb") in said
+    assert "http://127.0.0.1:" in said
+    assert "DEBUG" not in said + done.stderr
+
+
+def test_everything_is_written_under_the_home(first_run: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
+    home, _ = first_run
+    assert (home / "published" / "current.duckdb").is_symlink()
+    assert list((home / "parts").rglob("*.parquet"))
+    assert (home / "warehouse.duckdb").exists()
+    assert {path.suffix for path in (home / "reports" / "charts").iterdir()} == {".svg", ".png"}
+    project = Path(__file__).resolve().parents[2]
+    assert not (project / "dbt" / "target").exists()
+    assert not (project / "dbt" / "logs").exists()
+
+
+def test_a_second_run_does_nothing(project_copy: tuple[Path, Path], run: Run) -> None:
+    project, home = project_copy
+    before = published_state(home)
+    done = run(home, project=project)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing changed since the last run." in done.stdout
+    assert "gemma-2-9b-it" in done.stdout
+    assert published_state(home) == before
+
+
+def test_a_run_after_an_edit_does_what_depends_on_it(project_copy: tuple[Path, Path], run: Run) -> None:
+    project, home = project_copy
+    model = project / "dbt" / "marts" / "fct_size_group_gains.sql"
+    original = model.read_text()
+    try:
+        model.write_text(original.replace("order by score desc", "order by gain_points desc"))
+        done = run(home, project=project)
+        assert done.returncode == 0, done.stderr
+        made = {line.split("] ")[1].split(" (")[0] for line in done.stdout.splitlines() if line.startswith("  [")}
+        assert made == {"marts/fct_size_group_gains", "reports/base_model_choice", "published/snapshot"}
+    finally:
+        model.write_text(original)
+        assert run(home, project=project).returncode == 0
+
+
+def test_a_lost_report_is_made_again(project_copy: tuple[Path, Path], run: Run) -> None:
+    project, home = project_copy
+    (home / "reports" / "base_model_choice.html").unlink()
+    done = run(home, project=project)
+    assert done.returncode == 0, done.stderr
+    assert "the page is not there" in done.stdout
+    assert (home / "reports" / "base_model_choice.html").exists()
+
+
+def replace(path: str, old: str, new: str) -> Callable[[Path], None]:
+    def spoil(project: Path) -> None:
+        file = project / path
+        text = file.read_text()
+        assert text.count(old) >= 1, (path, old)
+        file.write_text(text.replace(old, new, 1))
+
+    return spoil
+
+
+def repeat_last_row(path: str) -> Callable[[Path], None]:
+    def spoil(project: Path) -> None:
+        file = project / path
+        file.write_text(file.read_text() + file.read_text().splitlines()[-1] + "\n")
+
+    return spoil
+
+
+BAD_INPUT = {
+    "unknown model": (
+        replace("dbt/seeds/table_4_regression.csv", "gemma-2-9b-it,", "gemma-2-9b-itt,"),
+        ["table_4_regression.csv:5:", "'gemma-2-9b-itt'", "did you mean", "gemma-2-9b-it", "published.yaml"],
+    ),
+    "duplicate benchmark value": (
+        repeat_last_row("dbt/seeds/benchmark_results.csv"),
+        ["benchmark_results.csv:1512:", "(model, benchmark, source)", "row 1511"],
+    ),
+    "score of 140": (
+        replace("dbt/seeds/table_5_bradley_terry.csv", "72.3", "140"),
+        ["table_5_bradley_terry.csv:5:", "140", "0", "100"],
+    ),
+    "misspelt key": (
+        replace("dagster_project/studies/published.yaml", "    hub_id:", "    hubid:"),
+        ["published.yaml", "hubid", "did you mean", "hub_id"],
+    ),
+    "default that is not a model": (
+        replace("dagster_project/studies/published.yaml", "default: Llama-3.2-1B-Instruct", "default: Llama-3.2-1B"),
+        ["published.yaml", "Llama-3.2-1B", "default"],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_INPUT)
+def test_bad_input_stops_the_run_with_one_message(case: str, project_copy: tuple[Path, Path], run: Run) -> None:
+    project, home = project_copy
+    spoil, expected = BAD_INPUT[case]
+    kept = {path: (project / path).read_bytes() for path in _inputs(project)}
+    before = published_state(home)
+    try:
+        spoil(project)
+        done = run(home, project=project)
+    finally:
+        for path, content in kept.items():
+            (project / path).write_bytes(content)
+    assert done.returncode == 1
+    for words in expected:
+        assert words in done.stderr, done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    assert len(done.stderr.splitlines()) <= 4, done.stderr
+    assert published_state(home) == before
+    assert (home / "reports" / "base_model_choice.html").exists()
+
+
+def test_a_failing_dbt_test_names_itself_and_leaves_the_snapshot(project_copy: tuple[Path, Path], run: Run) -> None:
+    project, home = project_copy
+    before = published_state(home)
+    test = project / "dbt" / "data_tests" / "no_model_is_called_gemma.sql"
+    query = "select model_id from {{ ref('dim_base_models') }} where model_id like 'gemma%'\n"
+    try:
+        test.write_text(query)
+        done = run(home, project=project)
+        assert done.returncode == 1
+        assert "no_model_is_called_gemma: Got 6 results" in done.stderr
+        assert "Traceback" not in done.stdout + done.stderr
+        again = run(home, project=project)
+        assert again.returncode == 1, "a test that still fails must not be passed over"
+        assert published_state(home) == before
+    finally:
+        test.unlink()
+    mended = run(home, project=project)
+    assert mended.returncode == 0, mended.stderr
+    assert published_state(home) == before, "the same content is not published twice"
+
+
+def test_sql_that_cannot_be_parsed_is_named(project_copy: tuple[Path, Path], run: Run) -> None:
+    project, home = project_copy
+    model = project / "dbt" / "marts" / "dim_studies.sql"
+    original = model.read_text()
+    try:
+        model.write_text(original.replace("ref('stg_studies')", "ref('stg_studis')"))
+        done = run(home, project=project)
+    finally:
+        model.write_text(original)
+    assert done.returncode == 1
+    assert "stg_studis" in done.stderr
+    assert "dim_studies" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_answer_without_a_snapshot_says_what_to_do(tmp_path: Path, run: Run) -> None:
+    done = run(tmp_path / "empty", "--answer")
+    assert done.returncode == 1
+    assert "make run" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_same_input_gives_the_same_snapshot_id(home: Path, tmp_path: Path, run: Run) -> None:
+    other = tmp_path / "again"
+    shutil.copytree(home / "parts", other / "parts")
+    done = run(other, "--all")
+    assert done.returncode == 0, done.stderr
+    assert published_state(other)[2] == published_state(home)[2]
+
+
+def _inputs(project: Path) -> list[Path]:
+    found = [*(project / "dbt" / "seeds").glob("*.csv"), *(project / "dagster_project" / "studies").glob("*.yaml")]
+    return [path.relative_to(project) for path in found]

@@ -1,0 +1,154 @@
+"""The paper's own sentences (arXiv 2505.10775) come out of the published marts."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import duckdb
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+FIGURES = REPOSITORY.parent / "shared" / "data" / "published"
+
+
+def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple]:
+    return connection.execute(query).fetchall()
+
+
+def test_forty_models_stand_in_each_result_table(published: duckdb.DuckDBPyConnection) -> None:
+    counts = rows(published, "select objective, count(*), count(distinct model_id) from fct_reward_model_results group by 1")
+    assert sorted(counts) == [("bradley_terry", 40, 40), ("regression", 40, 40)]
+
+
+def test_gains_of_the_best_run_from_3_1_to_14_3_points(published: duckdb.DuckDBPyConnection) -> None:
+    """Abstract: up to 14 %; section 1: 3 % to 14 %. They are points."""
+    best = rows(
+        published,
+        """
+        select objective, size_group, model_id, round(gain_points, 1)
+        from fct_size_group_gains where rank_in_group = 1 order by gain_points
+        """,
+    )
+    assert best[0] == ("regression", ">=3 and <6", "Qwen2.5-3B-Instruct", 3.1)
+    assert best[-1] == ("bradley_terry", "<3", "gemma-2-2b-it", 14.3)
+    assert [row[3] for row in best] == [3.1, 4.9, 7.4, 10.8, 13.6, 14.3]
+
+
+def test_defaults_are_the_llama_models_of_each_size(published: duckdb.DuckDBPyConnection) -> None:
+    found = rows(published, "select distinct size_group, default_model_id from fct_size_group_gains order by 1")
+    assert found == [
+        ("<3", "Llama-3.2-1B-Instruct"),
+        (">=3 and <6", "Llama-3.2-3B-Instruct"),
+        (">=6", "Llama-3.1-8B-Instruct"),
+    ]
+    counts = dict(rows(published, "select size_group, count(distinct model_id) from fct_size_group_gains group by 1"))
+    assert counts == {"<3": 12, ">=3 and <6": 7, ">=6": 21}
+
+
+def test_every_change_of_table_1_recomputes_to_the_printed_digit(published: duckdb.DuckDBPyConnection) -> None:
+    computed = {
+        (model, category): change
+        for model, category, change in rows(
+            published, "select model_id, category, change_percent from fct_post_training_stages"
+        )
+    }
+    with open(FIGURES / "post_training.csv", newline="") as file:
+        printed = list(csv.DictReader(file))
+    checked = 0
+    for row in printed:
+        for category in ("chat", "chat_hard", "safety", "reasoning", "score"):
+            value = row[f"{category}_delta_pct"]
+            if value == "":
+                assert computed[row["model"], category] is None
+            else:
+                assert f"{computed[row['model'], category]:.1f}" == f"{float(value):.1f}", (row["model"], category)
+                checked += 1
+    assert checked == 25
+
+
+@pytest.mark.parametrize(
+    ("model", "stage", "printed"),
+    [
+        ("Llama-3.1-Tulu-3-8B-SFT", "sft", "15.5"),
+        ("Llama-3.1-Tulu-3-8B-DPO", "dpo", "11.9"),
+        ("Llama-3.1-Tulu-3-8B", "rlvr", "10.0"),
+    ],
+)
+def test_tulu_stages_over_llama_3_1_8b(
+    published: duckdb.DuckDBPyConnection, model: str, stage: str, printed: str
+) -> None:
+    """Section 5.1: +15.5 % by SFT, less after the steps that follow."""
+    found = rows(
+        published,
+        f"""
+        select stage, base_model_id, change_percent, change_points from fct_post_training_stages
+        where model_id = '{model}' and category = 'score'
+        """,
+    )
+    assert len(found) == 1
+    assert found[0][:2] == (stage, "Llama-3.1-8B")
+    assert f"{found[0][2]:.1f}" == printed
+    assert found[0][3] == pytest.approx(found[0][2] * 72.9 / 100)
+
+
+def test_alignment_after_sft_costs_three_to_five_percent(published: duckdb.DuckDBPyConnection) -> None:
+    found = dict(
+        rows(
+            published,
+            """
+            select model_id, 100 * (value - 84.2) / 84.2 from fct_post_training_stages
+            where category = 'score' and stage in ('dpo', 'rlvr') and model_id like '%Tulu%'
+            """,
+        )
+    )
+    assert all(-5 < change < -3 for change in found.values()), found
+
+
+def test_regression_beats_bradley_terry_for_all_models_but_three(published: duckdb.DuckDBPyConnection) -> None:
+    found = rows(
+        published,
+        "select model_id from fct_objective_differences where category = 'score' and difference_points <= 0 order by 1",
+    )
+    assert [name for (name,) in found] == ["Falcon3-1B-Instruct", "Phi-3-small-8k-instruct", "Qwen2.5-0.5B-Instruct"]
+    total = rows(published, "select count(*) from fct_objective_differences where category = 'score'")
+    assert total == [(40,)]
+
+
+def test_critical_r_at_forty_models_is_0_312_and_the_report_tells_of_0_316(
+    published: duckdb.DuckDBPyConnection, home: Path
+) -> None:
+    """Section 4.1 prints 0.316 for n = 40, which is the value for n = 39."""
+    found = rows(published, "select distinct round(critical_r, 3) from fct_benchmark_correlations where n = 40")
+    assert found == [(0.312,)]
+    page = (home / "reports" / "base_model_choice.html").read_text()
+    assert "0.312" in page
+    assert "0.316" in page
+
+
+def test_score_is_the_mean_of_the_categories_within_rounding(published: duckdb.DuckDBPyConnection) -> None:
+    worst = rows(
+        published,
+        "select max(abs(score - (chat + chat_hard + safety + reasoning) / 4)) from fct_reward_model_results",
+    )[0][0]
+    assert 0 < worst <= 0.06
+
+
+def test_published_figures_are_those_of_the_tables(published: duckdb.DuckDBPyConnection) -> None:
+    for objective, name in (("regression", "rewardbench_regression"), ("bradley_terry", "rewardbench_bt")):
+        with open(FIGURES / f"{name}.csv", newline="") as file:
+            expected = {
+                row["model"]: tuple(float(row[c]) for c in ("chat", "chat_hard", "safety", "reasoning", "score"))
+                for row in csv.DictReader(file)
+            }
+        found = {
+            row[0]: row[1:]
+            for row in rows(
+                published,
+                f"""
+                select model_id, chat, chat_hard, safety, reasoning, score
+                from fct_reward_model_results where objective = '{objective}'
+                """,
+            )
+        }
+        assert found == expected

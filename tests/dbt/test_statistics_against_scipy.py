@@ -1,0 +1,181 @@
+"""Correlations and coverage of the published marts against an independent computation from the figures' files."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections import defaultdict
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from scipy import stats
+
+FIGURES = Path(__file__).resolve().parents[3] / "shared" / "data" / "published"
+TARGETS = ("chat", "chat_hard", "safety", "reasoning", "score")
+TOLERANCE = 1e-9
+
+Values = dict[str, float]
+
+
+def read(name: str) -> list[dict[str, str]]:
+    with open(FIGURES / f"{name}.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.fixture(scope="module")
+def features() -> dict[str, Values]:
+    """Values by feature and model, chosen here anew: exact before close; the corrected MATH metric, raw accuracy of
+    the other leaderboard tasks; the preferred entry."""
+    order = {
+        "leaderboard_math": ["leaderboard_normalised_mathverify"],
+        "ai2_arc": ["acc_norm_pct", "acc_pct"],
+        "gsm8k_cot_llama": [
+            "strict_em_cot_pct", "exact_match_pct", "em_maj1@1_pct", "acc_cot_pct", "strict_em_pct", "em_pct",
+        ],
+        "hellaswag": ["acc_norm_pct", "accuracy_pct"],
+        "mmlu": ["acc_pct", "accuracy_pct"],
+        "openbookqa": ["acc_pct", "accuracy_pct"],
+    }  # fmt: skip
+    chosen: dict[tuple[str, str], tuple] = {}
+    for row in read("benchmark_results"):
+        if row["match"] not in ("exact", "close"):
+            continue
+        benchmark, metric = row["benchmark"], row["metric"]
+        leaderboard = ["raw_accuracy_pct", "average_normalised"] if benchmark.startswith("leaderboard") else []
+        ranking = order.get(benchmark, leaderboard)
+        place = ranking.index(metric) if metric in ranking else len(ranking)
+        names = [row[c] for c in ("source_repo", "source_path", "source_benchmark", "source_commit", "shots", "note")]
+        key = (row["match"] == "close", place, "preferred entry" not in row["note"], *names, float(row["value"]))
+        found = chosen.get((benchmark, row["model"]))
+        if found is None or key < found:
+            chosen[benchmark, row["model"]] = key
+    result: dict[str, Values] = defaultdict(dict)
+    for (benchmark, model), key in chosen.items():
+        result[benchmark][model] = key[-1]
+    for row in read("models"):
+        size = float(row["params_b"])
+        result["params_b"][row["model"]] = size
+        result["log10_params"][row["model"]] = math.log10(size)
+        result["tokens_t"][row["model"]] = float(row["pretraining_tokens_t"])
+    return result
+
+
+@pytest.fixture(scope="module")
+def targets() -> dict[str, dict[str, dict[str, float]]]:
+    names = {"regression": "rewardbench_regression", "bradley_terry": "rewardbench_bt"}
+    return {
+        objective: {row["model"]: {t: float(row[t]) for t in TARGETS} for row in read(name)}
+        for objective, name in names.items()
+    }
+
+
+def pairs(values: Values, results: dict[str, dict[str, float]], target: str) -> tuple[np.ndarray, np.ndarray, list]:
+    models = [model for model in results if model in values]
+    return np.array([values[m] for m in models]), np.array([results[m][target] for m in models]), models
+
+
+def test_correlations_agree_with_scipy(published: duckdb.DuckDBPyConnection, features: dict, targets: dict) -> None:
+    rows = published.execute(
+        """
+        select objective, target, feature, n, status, pearson, pearson_low, pearson_high, spearman, t_statistic,
+            p_value, q_value, critical_r, partial_pearson_given_size
+        from fct_benchmark_correlations
+        """
+    ).fetchall()
+    assert len(rows) == 2 * 5 * 36
+    p_values: dict[str, dict[tuple, float]] = defaultdict(dict)
+    for objective, target, feature, n, status, *found in rows:
+        pearson, low, high, spearman, t, p, _, critical, partial = found
+        x, y, models = pairs(features.get(feature, {}), targets[objective], target)
+        where = (objective, target, feature)
+        assert n == len(x), where
+        if n < 8:
+            assert status == "too_few_models", where
+            assert (low, high, t, p, critical, partial) == (None,) * 6, where
+            continue
+        expected = stats.pearsonr(x, y)
+        interval = expected.confidence_interval(0.95)
+        p_values[objective][target, feature] = expected.pvalue
+        line = stats.linregress(x, y)
+        assert status == "tested", where
+        assert pearson == pytest.approx(expected.statistic, abs=TOLERANCE), where
+        assert (low, high) == pytest.approx((interval.low, interval.high), abs=TOLERANCE), where
+        assert spearman == pytest.approx(stats.spearmanr(x, y).statistic, abs=TOLERANCE), where
+        assert t == pytest.approx(line.slope / line.stderr, rel=TOLERANCE), where
+        assert p == pytest.approx(expected.pvalue, rel=1e-7, abs=TOLERANCE), where
+        t05 = stats.t.isf(0.025, n - 2)
+        assert critical == pytest.approx(t05 / math.sqrt(n - 2 + t05**2), abs=TOLERANCE), where
+        size = np.array([features["log10_params"][m] for m in models])
+        if feature == "log10_params":
+            assert partial is None
+        else:
+            rest = [v - np.polyval(np.polyfit(size, v, 1), size) for v in (x, y)]
+            assert partial == pytest.approx(np.corrcoef(*rest)[0, 1], abs=1e-8), where
+    for objective, by_cell in p_values.items():
+        expected_q = dict(zip(by_cell, stats.false_discovery_control(list(by_cell.values())), strict=True))
+        found_q = {(row[1], row[2]): row[11] for row in rows if row[0] == objective and row[11] is not None}
+        assert found_q == pytest.approx(expected_q, abs=TOLERANCE)
+
+
+def test_intervals_by_publisher_hold_the_estimate_and_differ_from_fishers(
+    published: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = published.execute(
+        """
+        select pearson, bootstrap_low, bootstrap_high from fct_benchmark_correlations
+        where status = 'tested' and n = 40 and target = 'score'
+        """
+    ).fetchall()
+    assert len(rows) >= 10
+    assert all(low <= r <= high for r, low, high in rows)
+
+
+def membership(values: np.ndarray, k: int) -> np.ndarray:
+    """Chance of each to be among the k largest when ties are broken at random."""
+    first = stats.rankdata(-values, method="min")
+    last = stats.rankdata(-values, method="max")
+    return np.clip((k - first + 1) / (last - first + 1), 0, 1)
+
+
+def test_coverage_agrees_with_an_independent_computation(
+    published: duckdb.DuckDBPyConnection, features: dict, targets: dict
+) -> None:
+    rows = published.execute(
+        "select objective, target, feature, k, n, coverage, chance, size_coverage from fct_benchmark_coverage"
+    ).fetchall()
+    seen = set()
+    for objective, target, feature, k, n, coverage, chance, size_coverage in rows:
+        x, y, models = pairs(features[feature], targets[objective], target)
+        size = np.array([features["log10_params"][m] for m in models])
+        assert n == len(x)
+        assert coverage == pytest.approx(membership(x, k) @ membership(y, k) / k, abs=TOLERANCE)
+        assert size_coverage == pytest.approx(membership(size, k) @ membership(y, k) / k, abs=TOLERANCE)
+        assert chance == pytest.approx(k / n, abs=TOLERANCE)
+        seen.add((objective, target, feature, k))
+    expected = {
+        (objective, target, feature, k)
+        for objective in targets
+        for target in TARGETS
+        for feature, values in features.items()
+        for k in (5, 10, 15, 20, 25, 30)
+        if k <= len(values)
+    }
+    assert seen == expected
+
+
+def test_the_filters_of_the_paper_are_flags(published: duckdb.DuckDBPyConnection) -> None:
+    rows = published.execute(
+        """
+        select objective, target, feature,
+            max(coverage) filter (where k = 5), max(coverage) filter (where k = 10),
+            any_value(passes_main_filter), any_value(passes_appendix_filter)
+        from fct_benchmark_coverage group by all
+        """
+    ).fetchall()
+    for *where, at_5, at_10, main, appendix in rows:
+        assert main == (at_10 is not None and at_5 >= 0.4 and at_10 >= 0.7), where
+        assert appendix == (at_10 is not None and at_5 >= 0.4 and at_10 >= 0.6), where
+    assert any(row[-2] for row in rows)
+    assert any(not row[-1] for row in rows)

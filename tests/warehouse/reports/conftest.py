@@ -1,0 +1,59 @@
+"""Databases for the report tests: an ordinary study, one with hostile names, one with empty marts."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import duckdb
+import pytest
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&\u2028"
+
+
+def load_marts_database() -> ModuleType:
+    """The builder beside this file; loaded by path, for test folders are no packages."""
+    name = "rewardbase_tests_marts_database"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("marts_database.py"))
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def builder() -> ModuleType:
+    return load_marts_database()
+
+
+@pytest.fixture(scope="session")
+def ordinary_file(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return builder.write_marts(tmp_path_factory.mktemp("marts") / "ordinary.duckdb", [builder.small_study()])
+
+
+@pytest.fixture
+def ordinary(ordinary_file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(ordinary_file), read_only=True) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="session")
+def hostile_file(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    study = builder.small_study(f"../../evil{HOSTILE}", suffix=HOSTILE, per_group=3)
+    return builder.write_marts(tmp_path_factory.mktemp("marts") / "hostile.duckdb", [study])
+
+
+@pytest.fixture
+def empty(builder: ModuleType, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """All marts are there; only dim_studies has a row."""
+    path = builder.write_marts(tmp_path / "empty.duckdb", [builder.small_study()])
+    with duckdb.connect(str(path)) as connection:
+        for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall():
+            if name != "dim_studies":
+                connection.execute(f"delete from marts.{name}")
+        yield connection

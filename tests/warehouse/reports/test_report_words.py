@@ -1,0 +1,66 @@
+"""How figures and judgements are said."""
+
+from __future__ import annotations
+
+import pytest
+
+from warehouse.reports import words
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "signed", "text"),
+    [
+        (4.88, 1, True, "+4.9"),
+        (-2.6, 1, True, "−2.6"),
+        (-0.04, 1, True, "0.0"),
+        (0.312006, 3, False, "0.312"),
+        (None, 1, True, "–"),
+        (float("nan"), 1, False, "–"),
+    ],
+)
+def test_number(value: float | None, digits: int, signed: bool, text: str):
+    assert words.number(value, digits, signed=signed) == text
+
+
+def test_size_groups_in_words():
+    assert words.size_group("<3") == "Under 3 billion parameters"
+    assert words.size_group(">=3 and <6") == "3 to under 6 billion parameters"
+    assert words.short_size_group(">=6") == "≥6 B"
+    assert words.size_group("my group") == "my group"
+
+
+@pytest.mark.parametrize(
+    ("gap", "level"), [(0.0, "open"), (0.99, "open"), (1.0, "likely"), (1.95, "likely"), (1.96, "clear")]
+)
+def test_confidence_holds_the_gap_against_its_error(gap: float, level: str):
+    row = {"runner_up": "other", "gap_points": gap, "gap_error": 1.0, "n_close": 3}
+    found, sentence = words.confidence(row)
+    assert found == level and "other" in sentence
+    assert ("3 models of the group" in sentence) == (level != "clear")
+
+
+def test_confidence_without_a_rival_or_an_error():
+    assert words.confidence({"runner_up": None})[0] == "alone"
+    row = {"runner_up": "other", "gap_points": 1.0, "gap_error": None, "n_close": 0}
+    assert "no standard error is known" in words.confidence(row)[1]
+
+
+def test_gain_names_both_units_and_says_when_the_default_is_best():
+    row = {
+        "is_default": False,
+        "gain_points": 4.9,
+        "gain_percent": 5.889,
+        "default_model_id": "base",
+        "gain_low_approximate": 2.94,
+        "gain_high_approximate": 6.84,
+    }
+    text = "+4.9 points (+5.9\u00a0%) over base; approximate 95 % interval +2.9 to +6.8 points."
+    assert words.gain(row) == text
+    assert "default itself" in words.gain(row | {"is_default": True})
+    assert "no interval is known" in words.gain(row | {"gain_low_approximate": None})
+
+
+def test_listing():
+    assert words.listing([]) == ""
+    assert words.listing(["a", "b", "c"]) == "a, b and c"
+    assert words.listing(["a", "b", "c"], limit=2) == "a, b and 1 more"
