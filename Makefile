@@ -8,7 +8,7 @@ INPUTS := pyproject.toml requirements.lock
 UI_PORT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run all answer ui test check lint format bench clean
+.PHONY: help setup run all answer ui test lint format bench clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

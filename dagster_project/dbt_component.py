@@ -11,7 +11,7 @@ import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, DbtProjectComponent
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 
-from dagster_project import versions
+from dagster_project import manifest, versions
 from dagster_project.environment import DBT_PROJECT
 from dagster_project.failures import told
 from dagster_project.progress import BUILT
@@ -25,6 +25,16 @@ FOLDERS_AS_GROUPS = {"seeds", "staging", "intermediate", "marts"}
 
 class WarehouseDbt(DbtProjectComponent):
     """The dbt project of the warehouse."""
+
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        """Definitions from the project as it stands, with a manifest that is up to date.
+
+        The base class would copy the whole project beside the definitions and run that copy from then on.
+        """
+        message = manifest.bring_up_to_date(Home.from_environment())
+        if message:
+            raise dg.DagsterInvalidDefinitionError(message)
+        return self.build_defs_from_state(context, state_path=None)
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
         """The asset of a dbt node, in the group named as its folder."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -18,7 +16,7 @@ from rich.console import Console
 if TYPE_CHECKING:
     import dagster as dg
 
-from dagster_project import environment
+from dagster_project import environment, manifest
 from warehouse.home import Home
 
 # Dagster's own log lines stay off the terminal: the progress display tells what matters, the UI has the rest.
@@ -52,7 +50,7 @@ def refresh(home: Home, console: Console, *, everything: bool = False) -> list[s
 
     began = time.monotonic()
     console.print("Reading the project ...")
-    message = parse_dbt()
+    message = manifest.bring_up_to_date(home)
     if message:
         return [message]
     definitions = load_definitions()
@@ -105,17 +103,6 @@ def own_console() -> Iterator[Console]:
         os.dup2(saved[1], 2)
         for descriptor in (*saved, nowhere):
             os.close(descriptor)
-
-
-def parse_dbt() -> str | None:
-    """Bring dbt's manifest up to date; returns dbt's words where the project cannot be parsed."""
-    command = [str(Path(sys.executable).with_name("dbt")), "--quiet", "--no-use-colors", "parse"]
-    folders = ["--project-dir", str(environment.DBT_PROJECT), "--profiles-dir", str(environment.DBT_PROJECT)]
-    done = subprocess.run([*command, *folders], capture_output=True, text=True, check=False)
-    if done.returncode == 0:
-        return None
-    said = (done.stdout + done.stderr).strip() or f"exit status {done.returncode}"
-    return f"dbt cannot read the project in dbt/; mend what it names and run again.\n{said}"
 
 
 def load_definitions() -> dg.Definitions:

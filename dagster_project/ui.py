@@ -9,8 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from dagster_project import environment
-from dagster_project.run import parse_dbt
+from dagster_project import environment, manifest
 
 HOST = "127.0.0.1"
 
@@ -20,11 +19,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dagster_project.ui", description=__doc__)
     parser.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (default 3000)")
     options = parser.parse_args(arguments)
-    environment.prepare()
+    home = environment.prepare()
     if not _is_free(options.port):
         print(f"Port {options.port} on {HOST} is taken; choose another: make ui UI_PORT=3001", file=sys.stderr)
         return 1
-    message = parse_dbt()
+    message = manifest.bring_up_to_date(home)
     if message:
         print(message, file=sys.stderr)
         return 1

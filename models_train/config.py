@@ -39,17 +39,13 @@ def _safe(value: str) -> str:
 
 def _short(value: str) -> str:
     if len(value) > LONGEST_NAME:
-        raise PydanticCustomError(
-            "unsafe", f"is {len(value)} characters long; at most {LONGEST_NAME} are allowed"
-        )
+        raise PydanticCustomError("unsafe", f"is {len(value)} characters long; at most {LONGEST_NAME} are allowed")
     return value
 
 
 def _identifier(value: str) -> str:
     if not value.isascii() or not value.replace("_", "a").isalnum() or value != value.lower():
-        raise PydanticCustomError(
-            "identifier", "may hold lower-case letters, digits and '_' only, such as 'my_study'"
-        )
+        raise PydanticCustomError("identifier", "may hold lower-case letters, digits and '_' only, such as 'my_study'")
     return value
 
 
@@ -167,8 +163,6 @@ def load_study(path: Path | str) -> Study:
         problems += field_problems(error, Study)
     problems += consistency_problems(document.data)
     if problems or study is None:
-        lines = [
-            (document.line(problem.location), f"{problem.where}: {problem.text}") for problem in problems
-        ]
+        lines = [(document.line(problem.location), f"{problem.where}: {problem.text}") for problem in problems]
         raise StudyError(path, lines)
     return study

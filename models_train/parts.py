@@ -51,9 +51,7 @@ def content_hash(content: Any, length: int = 12) -> str:
 def _as_json(value: Any) -> Any:
     if hasattr(value, "model_dump"):
         return value.model_dump(mode="json")
-    raise TypeError(
-        f"a {type(value).__name__} has no stable form to hash: pass text, numbers, lists and dicts"
-    )
+    raise TypeError(f"a {type(value).__name__} has no stable form to hash: pass text, numbers, lists and dicts")
 
 
 def write_part(parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_id: str) -> Path:
@@ -151,9 +149,7 @@ def _from_frame(table: Table, frame: pa.Table, own: Mapping[str, str]) -> pa.Tab
                 raise pa.ArrowInvalid("another kind of value")
             columns.append(column.cast(field.type))
         except pa.ArrowException as error:
-            problems.append(
-                f"column {field.name}: holds {column.type}, not {field.type} ({error}); convert it first"
-            )
+            problems.append(f"column {field.name}: holds {column.type}, not {field.type} ({error}); convert it first")
     _raise(table, problems)
     return pa.table(columns, schema=table.schema)
 
@@ -208,18 +204,12 @@ def _value_problems(table: Table, arrow: pa.Table, own: Mapping[str, str]) -> It
 
 def _rows_where(mask: pa.ChunkedArray) -> list[int]:
     """Numbers, counted from 1, of the rows where the mask is true; null counts as false."""
-    return [
-        index + 1 for index in pc.indices_nonzero(mask.combine_chunks()).to_pylist()[: _MOST_PROBLEMS + 1]
-    ]
+    return [index + 1 for index in pc.indices_nonzero(mask.combine_chunks()).to_pylist()[: _MOST_PROBLEMS + 1]]
 
 
 def _duplicates(table: Table, arrow: pa.Table) -> Iterator[str]:
-    numbered = arrow.select(list(table.key)).append_column(
-        "__row", pa.array(range(1, arrow.num_rows + 1), pa.int64())
-    )
-    groups = numbered.group_by(list(table.key)).aggregate(
-        [("__row", "min"), ("__row", "max"), ("__row", "count")]
-    )
+    numbered = arrow.select(list(table.key)).append_column("__row", pa.array(range(1, arrow.num_rows + 1), pa.int64()))
+    groups = numbered.group_by(list(table.key)).aggregate([("__row", "min"), ("__row", "max"), ("__row", "count")])
     for group in groups.filter(pc.greater(groups["__row_count"], 1)).slice(0, _MOST_PROBLEMS + 1).to_pylist():
         key = ", ".join(f"{name} {group[name]!r}" for name in table.key)
         yield (

@@ -81,9 +81,7 @@ def _settings_at(settings: type[BaseModel], location: Location) -> type[BaseMode
     for step in location:
         if isinstance(step, str):
             annotation = settings.model_fields[step].annotation
-            settings = next(
-                a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel)
-            )
+            settings = next(a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel))
     return settings
 
 
@@ -91,11 +89,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
     """Contradictions between settings. Takes unvalidated data: what has a wrong type is passed over here."""
     models, groups, seeds = (_entries(data, name) for name in ("models", "size_groups", "seeds"))
     return [
-        *(
-            Problem((name,), "is empty; list at least one")
-            for name in ("models", "size_groups")
-            if _empty(data, name)
-        ),
+        *(Problem((name,), "is empty; list at least one") for name in ("models", "size_groups") if _empty(data, name)),
         *_repeated("models", models, "model_id", "model"),
         *_repeated("size_groups", groups, "name", "size group"),
         *_repeated("seeds", seeds, "name", "seed"),
@@ -173,9 +167,7 @@ def _default_problems(groups: Entries, models: Entries) -> Iterator[Problem]:
             remedy = near(default, compared, "list it, or choose one of")
             yield Problem(location, f"the default {_shown(default)} is not among the models; {remedy}")
         elif default not in compared:
-            yield Problem(
-                location, f"the default {_shown(default)} has is_compared: false; choose a compared model"
-            )
+            yield Problem(location, f"the default {_shown(default)} has is_compared: false; choose a compared model")
         else:
             params = _number(by_name[default], "params_b")
             if params is not None and not _inside(params, group):
@@ -200,17 +192,11 @@ def _border_problems(groups: Entries) -> Iterator[Problem]:
             text = f"{end:g} is not above params_b_from ({start:g}); swap or mend the borders"
             yield Problem(("size_groups", index, "params_b_below"), text)
     placed = sorted(
-        (
-            (start, index, group)
-            for index, group in groups
-            if (start := _number(group, "params_b_from")) is not None
-        ),
+        ((start, index, group) for index, group in groups if (start := _number(group, "params_b_from")) is not None),
         key=lambda item: item[:2],
     )
     if [index for _, index, _ in placed] != sorted(index for _, index, _ in placed):
-        yield Problem(
-            ("size_groups",), "the size groups are not in order; list them from the smallest models up"
-        )
+        yield Problem(("size_groups",), "the size groups are not in order; list them from the smallest models up")
     for (_, _, lower), (start, index, upper) in pairwise(placed):
         names = f"{_shown(lower.get('name'))} and {_shown(upper.get('name'))}"
         location = ("size_groups", index, "params_b_from")

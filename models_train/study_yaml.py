@@ -43,9 +43,7 @@ def parse_yaml(path: Path) -> Document:
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise StudyError(
-            path, [(None, "no such file; check the path, or write the study file there")]
-        ) from None
+        raise StudyError(path, [(None, "no such file; check the path, or write the study file there")]) from None
     except UnicodeDecodeError as error:
         raise StudyError(path, [(None, f"is not UTF-8 text ({error.reason}); save it as UTF-8")]) from None
     except OSError as error:
@@ -69,9 +67,7 @@ def parse_yaml(path: Path) -> Document:
     return document
 
 
-def _marks(
-    node: yaml.Node, location: Location, above: frozenset[int]
-) -> Iterator[tuple[Location, int, bool]]:
+def _marks(node: yaml.Node, location: Location, above: frozenset[int]) -> Iterator[tuple[Location, int, bool]]:
     """Location, line and "seen before in this mapping" of every value; a cycle of aliases is entered once."""
     if not location:
         yield location, node.start_mark.line + 1, False

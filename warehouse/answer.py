@@ -5,62 +5,54 @@ from __future__ import annotations
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from warehouse import marts
 from warehouse.connection import Connection
+from warehouse.reports import words
 
-OBJECTIVES = {"regression": "regression", "bradley_terry": "Bradley-Terry"}
+LEADS = {"clear": "a clear lead", "likely": "a likely lead", "open": "too close to call"}
+OBJECTIVES = {"regression": "Regression", "bradley_terry": "Bradley-Terry"}
+HOW_TO_READ = (
+    "Score: mean of the four RewardBench categories, in percent. Gains are percentage points over the default base\n"
+    "model of the size group (billions of parameters), with an approximate 95 % interval: published tables have no\n"
+    "item-level results, and each model was trained once."
+)
 
 
 def print_answer(connection: Connection, console: Console) -> None:
     """Print, per study, the best base model of each size group and objective, its gain and how sure that is."""
     for study in marts.studies(connection).iter_rows(named=True):
-        label = " (synthetic)" if study["synthetic"] else ""
-        table = Table(title=f"Which base model? {study['title']}{label}", title_style="bold", title_justify="left")
-        for heading in (
-            "size (B)",
-            "objective",
-            "best base model",
-            "score",
-            "gain over the default",
-            "how sure",
-        ):
-            table.add_column(heading, overflow="fold", justify="right" if heading == "score" else "left")
-        for row in marts.best_in_group(connection, study["study_id"]).iter_rows(named=True):
-            table.add_row(*_cells(row))
-        console.print(table)
-        console.print(
-            "Score: mean of the four RewardBench categories, in percent. Gains are in percentage points; the 95 % "
-            "interval is approximate\n(binomial, from the category sizes: published tables have no item results), "
-            "and each model was trained once.",
-            style="dim",
-            highlight=False,
-        )
+        best = marts.best_in_group(connection, study["study_id"])
+        _line(console)
+        _line(console, "Which base model should I train my reward model on?", "bold")
+        _line(console, study["title"] + (" (synthetic data)" if study["synthetic"] else ""), "dim")
+        for objective in best["objective"].unique(maintain_order=True):
+            _line(console)
+            _line(console, OBJECTIVES.get(objective, objective), "bold")
+            for row in best.filter(objective=objective).iter_rows(named=True):
+                for text, style in answer_lines(row):
+                    _line(console, text, style)
+        _line(console)
+        _line(console, HOW_TO_READ, "dim")
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    gain = f"{row['gain_points']:+.1f} points ({row['gain_percent']:+.1f} %)"
+def answer_lines(row: dict[str, Any]) -> list[tuple[str, str]]:
+    """Three lines of text with their styles for one row of marts.best_in_group."""
+    indent = " " * 14
+    gain = f"+{row['gain_points']:.1f} points ({row['gain_percent']:+.1f} %) over {row['default_model_id']}"
     if row["is_default"]:
-        gain = "is the default"
+        gain = "is the default itself"
     elif row["gain_low_approximate"] is not None:
-        gain += f"\n[{row['gain_low_approximate']:+.1f}, {row['gain_high_approximate']:+.1f}] over {row['default_model_id']}"
-    return (
-        row["size_group"],
-        OBJECTIVES.get(row["objective"], row["objective"]),
-        row["model_id"],
-        f"{row['score']:.1f}",
-        gain,
-        _how_sure(row),
-    )
+        gain += f"  [{row['gain_low_approximate']:+.1f}, {row['gain_high_approximate']:+.1f}]"
+    rival = "the only model of its group"
+    if row["runner_up"] is not None:
+        rival = f"{row['gap_points']:.1f} ahead of {row['runner_up']}: {LEADS[words.confidence(row)[0]]}"
+    return [
+        (f"  {row['size_group']:<12}{row['model_id']}  {row['score']:.1f}", "green"),
+        (indent + gain, ""),
+        (indent + rival, ""),
+    ]
 
 
-def _how_sure(row: dict[str, Any]) -> str:
-    """The runner-up, and how many others cannot be told from the best one."""
-    if row["runner_up"] is None:
-        return "the only model of its group"
-    gap = f"{row['gap_points']:.1f} ahead of {row['runner_up']}"
-    if row["n_close"] == 0:
-        return f"{gap}: clear of the other {row['n_in_group'] - 1}"
-    others = "1 other is" if row["n_close"] == 1 else f"{row['n_close']} others are"
-    return f"{gap}; {others} within the margin of error"
+def _line(console: Console, text: str = "", style: str = "") -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -72,9 +72,7 @@ def write(path: Path | str, wait_seconds: float = WAIT_SECONDS) -> Iterator[Conn
         connection.close()
 
 
-def attach_read_only(
-    connection: Connection, path: Path | str, alias: str, wait_seconds: float = WAIT_SECONDS
-) -> None:
+def attach_read_only(connection: Connection, path: Path | str, alias: str, wait_seconds: float = WAIT_SECONDS) -> None:
     """Attach a DuckDB file read-only under a name to an open connection. Raises like `read`."""
 
     def attach(file: Path) -> Connection:

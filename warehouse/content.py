@@ -56,9 +56,7 @@ def row_counts(connection: Connection, schema: str = "marts", database: str | No
     database = database or _current(connection)
     counts = {}
     for table in tables(connection, schema, database):
-        found = connection.execute(
-            f"select count(*) from {qualified(database, schema, table.name)}"
-        ).fetchone()
+        found = connection.execute(f"select count(*) from {qualified(database, schema, table.name)}").fetchone()
         counts[table.name] = int(found[0]) if found else 0
     return counts
 

@@ -212,8 +212,7 @@ def _columns(connection: Connection, table: Table) -> list[tuple[str, str, bool]
 
 def _create(connection: Connection, table: Table) -> None:
     columns = ", ".join(
-        f"{identifier(name)} {kind}{'' if nullable else ' not null'}"
-        for name, kind, nullable in _wanted(table)
+        f"{identifier(name)} {kind}{'' if nullable else ' not null'}" for name, kind, nullable in _wanted(table)
     )
     connection.execute(f"create table if not exists {_name(table)} ({columns})")
     connection.execute(f"comment on table {_name(table)} is {literal(table.description)}")

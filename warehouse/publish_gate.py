@@ -30,9 +30,7 @@ def check_gate(connection: Connection, database: str) -> None:
         [database],
     ).fetchone()
     if not present or not present[0]:
-        raise PublishRefused(
-            "the warehouse has no record of dbt's tests (audit.node_results); run `make run`"
-        )
+        raise PublishRefused("the warehouse has no record of dbt's tests (audit.node_results); run `make run`")
     problems = _unsound(connection, results) + _out_of_date(connection, results)
     tested = connection.execute(
         f"select count(*) from {results} where resource_type = 'test' and status in ('pass', 'warn')"

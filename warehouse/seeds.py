@@ -159,9 +159,7 @@ def _read_rows(file: _File, reader: Iterator[list[str]], header: list[str]) -> N
         if not cells:
             file.add(line, "empty line; delete it")
         elif len(cells) != len(header):
-            file.add(
-                line, f"has {len(cells)} cells, the header has {len(header)}; quote cells that hold a comma"
-            )
+            file.add(line, f"has {len(cells)} cells, the header has {len(header)}; quote cells that hold a comma")
         else:
             file.rows.append((line, dict(zip(header, cells, strict=True))))
         line = reader.line_num + 1  # type: ignore[attr-defined]
@@ -235,9 +233,7 @@ def _check_key(file: _File, key: Key) -> None:
         values = tuple(row[name] for name in key.columns)
         if values in first:
             shown = ", ".join(value for value in values[:4] if value)
-            file.add(
-                line, f"duplicate {key.words}: {shown} is already in row {first[values]}; keep one of them"
-            )
+            file.add(line, f"duplicate {key.words}: {shown} is already in row {first[values]}; keep one of them")
         first.setdefault(values, line)
 
 
@@ -247,9 +243,7 @@ def _check_models(file: _File, models: _Models) -> None:
     for line, row in file.rows:
         name = row["model_id"]
         if name and name not in models.all:
-            hint = _near(
-                name, models.all, f"list it in {models.study_file_name}, or remove the row; known are"
-            )
+            hint = _near(name, models.all, f"list it in {models.study_file_name}, or remove the row; known are")
             file.add(line, f"unknown model {name!r}: not in {models.study_file_name}; {hint}")
     if file.rules.lists_every_compared_model:
         present = {row["model_id"] for _, row in file.rows}

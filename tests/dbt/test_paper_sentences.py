@@ -17,7 +17,9 @@ def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple]:
 
 
 def test_forty_models_stand_in_each_result_table(published: duckdb.DuckDBPyConnection) -> None:
-    counts = rows(published, "select objective, count(*), count(distinct model_id) from fct_reward_model_results group by 1")
+    counts = rows(
+        published, "select objective, count(*), count(distinct model_id) from fct_reward_model_results group by 1"
+    )
     assert sorted(counts) == [("bradley_terry", 40, 40), ("regression", 40, 40)]
 
 

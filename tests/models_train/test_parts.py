@@ -58,9 +58,7 @@ def test_an_empty_part_is_allowed(tmp_path: Path) -> None:
 
 def test_the_same_run_again_is_newer(tmp_path: Path) -> None:
     def written_at() -> datetime:
-        return datetime.fromisoformat(
-            pq.read_schema(put(tmp_path, GROUPS)).metadata[b"rewardbase.written_at"].decode()
-        )
+        return datetime.fromisoformat(pq.read_schema(put(tmp_path, GROUPS)).metadata[b"rewardbase.written_at"].decode())
 
     assert written_at() < written_at()
     assert len(list((tmp_path / "size_groups" / "s").iterdir())) == 1
@@ -98,9 +96,7 @@ BAD_ROWS = [
 
 
 @pytest.mark.parametrize(("rows", "said"), BAD_ROWS, ids=[said[:40] for _, said in BAD_ROWS])
-def test_rows_that_break_the_contract_are_named(
-    tmp_path: Path, rows: list[dict[str, Any]], said: str
-) -> None:
+def test_rows_that_break_the_contract_are_named(tmp_path: Path, rows: list[dict[str, Any]], said: str) -> None:
     with pytest.raises(PartError) as caught:
         put(tmp_path, rows)
     assert f"size_groups: {said}" in str(caught.value)

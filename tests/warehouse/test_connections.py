@@ -33,9 +33,7 @@ time.sleep(float(sys.argv[2]))
 
 @contextmanager
 def held_by_another(path: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None and process.stdout.readline() == "held\n"
         yield process
@@ -69,11 +67,7 @@ def test_home_follows_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_reading_and_writing(file: Path) -> None:
     with read(file) as first, read(file) as second:
-        assert (
-            first.execute("select a from t").fetchall()
-            == second.execute("select a from t").fetchall()
-            == [(1,)]
-        )
+        assert first.execute("select a from t").fetchall() == second.execute("select a from t").fetchall() == [(1,)]
         with pytest.raises(duckdb.Error, match="read-only"):
             first.execute("insert into t values (2)")
         settings = first.execute(

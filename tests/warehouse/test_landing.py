@@ -49,9 +49,7 @@ def test_raw_tables_are_as_the_contracts_say(connection: Connection) -> None:
             [table.name],
         ).fetchall()
         assert found == [(field.name, field.nullable, describe(field)) for field in table.schema]
-        said = connection.execute(
-            "select comment from duckdb_tables() where table_name = ?", [table.name]
-        ).fetchone()
+        said = connection.execute("select comment from duckdb_tables() where table_name = ?", [table.name]).fetchone()
         assert said == (table.description,)
     with pytest.raises(duckdb.ConstraintException):
         connection.execute("insert into raw.studies (study_id) values ('s')")

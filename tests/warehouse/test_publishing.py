@@ -83,15 +83,11 @@ def test_the_first_snapshot(home: Home) -> None:
     assert os.readlink(home.current) == f"snapshots/{snapshot.path.name}"
     assert files(home) == {"snapshots", "current.duckdb", f"snapshots/{snapshot.path.name}"}
     assert stat.S_IMODE(snapshot.path.stat().st_mode) == 0o444
-    assert current_snapshot(home) == Snapshot(
-        snapshot.id, snapshot.path, snapshot.created_at, 2, 1003, changed=False
-    )
+    assert current_snapshot(home) == Snapshot(snapshot.id, snapshot.path, snapshot.created_at, 2, 1003, changed=False)
     rows = "select * from {} order by all"
     source = ask(home.warehouse, rows.format("marts.fct_results"))
     assert (
-        ask(home.current, rows.format("fct_results"))
-        == ask(home.current, rows.format("marts.fct_results"))
-        == source
+        ask(home.current, rows.format("fct_results")) == ask(home.current, rows.format("marts.fct_results")) == source
     )
     assert ask(home.current, "select snapshot_id, studies from snapshot") == [(snapshot.id, "lab, published")]
 
@@ -329,9 +325,7 @@ def test_readers_are_never_disturbed(home: Home) -> None:
         while not stop.is_set():
             try:
                 with read(home.current) as connection:
-                    found = connection.execute(
-                        "select count(distinct n), max(n), count(*) from fct_results"
-                    ).fetchone()
+                    found = connection.execute("select count(distinct n), max(n), count(*) from fct_results").fetchone()
                     assert found is not None and found[2] == 1001
                     seen.add(found[1])
             except Exception as error:

@@ -130,9 +130,7 @@ def test_a_duplicate_source_is_named_with_its_twin(seeds: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     file.write_text("".join([*lines, lines[4]]), encoding="utf-8")
     (line,) = problems(seeds)
-    assert line.startswith(
-        "benchmark_results.csv:1512: duplicate (model, benchmark, source): Yi-1.5-6B-Chat, "
-    )
+    assert line.startswith("benchmark_results.csv:1512: duplicate (model, benchmark, source): Yi-1.5-6B-Chat, ")
     assert line.endswith("is already in row 5; keep one of them")
 
 
@@ -196,9 +194,7 @@ def test_cells_over_several_lines_keep_the_count_of_lines(seeds: Path) -> None:
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     found = problems(seeds)
     assert found[0].startswith("table_2_benchmarks.csv:2: note: ") and "control character" in found[0]
-    assert found[1].startswith(
-        "table_2_benchmarks.csv:4: framework: 'lm-eval' is not one of lm_eval, evalplus"
-    )
+    assert found[1].startswith("table_2_benchmarks.csv:4: framework: 'lm-eval' is not one of lm_eval, evalplus")
 
 
 def test_many_problems_are_counted(seeds: Path) -> None:

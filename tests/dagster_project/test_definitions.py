@@ -1,0 +1,84 @@
+"""The asset graph as Dagster sees it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def definitions(home: Path) -> dg.Definitions:
+    os.environ["REWARDBASE_HOME"] = str(home)
+    try:
+        from dagster_project.environment import prepare
+        from dagster_project.run import load_definitions
+
+        prepare()
+        return load_definitions()
+    finally:
+        del os.environ["REWARDBASE_HOME"]
+
+
+@pytest.fixture(scope="module")
+def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
+    return {spec.key.to_user_string(): spec for spec in definitions.resolve_all_asset_specs()}
+
+
+def test_every_dbt_node_is_an_asset_under_its_folder(specs: dict[str, dg.AssetSpec]) -> None:
+    for folder in ("seeds", "staging", "intermediate", "marts"):
+        files = [*(REPOSITORY / "dbt" / folder).glob("*.sql"), *(REPOSITORY / "dbt" / folder).glob("*.py")]
+        files += (REPOSITORY / "dbt" / folder).glob("*.csv")
+        assert {f"{folder}/{path.stem}" for path in files} == {k for k in specs if k.startswith(f"{folder}/")}
+
+
+def test_every_asset_has_a_description_a_group_and_an_owner(specs: dict[str, dg.AssetSpec]) -> None:
+    for name, spec in specs.items():
+        assert spec.description, name
+        assert spec.group_name not in (None, "default"), name
+        assert spec.owners, name
+        assert spec.code_version, name
+
+
+def test_the_way_of_the_data_is_unbroken(specs: dict[str, dg.AssetSpec]) -> None:
+    inputs = {name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in specs.items()}
+    assert inputs["raw/base_models"] == {"parts/studies"}
+    assert inputs["staging/stg_base_models"] == {"raw/base_models"}
+    assert inputs["staging/stg_benchmark_results"] == {"seeds/benchmark_results"}
+    marts = {name for name in specs if name.startswith("marts/")}
+    assert inputs["reports/base_model_choice"] == marts
+    assert inputs["published/snapshot"] == marts | {"reports/base_model_choice"}
+    assert all(dep in specs for deps in inputs.values() for dep in deps)
+
+
+def test_whatever_opens_the_database_is_in_the_pool_of_one(definitions: dg.Definitions) -> None:
+    graph = definitions.resolve_asset_graph()
+    pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
+    assert pools.pop("parts/studies") == set()
+    assert set(map(frozenset, pools.values())) == {frozenset({"warehouse"})}
+    settings = (REPOSITORY / "dagster_project" / "instance.yaml").read_text()
+    assert "default_limit: 1" in settings
+
+
+def test_dbt_tests_are_asset_checks_and_the_results_have_two_more(definitions: dg.Definitions) -> None:
+    checks = definitions.resolve_asset_graph().asset_check_keys
+    of_results = {check.name for check in checks if check.asset_key.path[-1] == "fct_reward_model_results"}
+    assert {"every_compared_model_has_a_result", "score_is_the_mean_of_the_categories"} <= of_results
+    assert "grain_fct_reward_model_results_study_id__objective__model_id" in of_results
+    tested = {check.asset_key.path[0] for check in checks}
+    assert tested == {"raw", "seeds", "staging", "intermediate", "marts"}
+
+
+def test_a_run_leaves_rows_charts_and_checks_in_dagster(home: Path) -> None:
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        results = instance.get_latest_materialization_event(dg.AssetKey(["marts", "fct_reward_model_results"]))
+        report = instance.get_latest_materialization_event(dg.AssetKey(["reports", "base_model_choice"]))
+    assert results is not None and results.asset_materialization is not None
+    assert results.asset_materialization.metadata["dagster/row_count"].value == 80
+    assert report is not None and report.asset_materialization is not None
+    preview = report.asset_materialization.metadata["preview"].value
+    assert preview.startswith("![") and "data:image/png;base64," in preview

@@ -1,0 +1,140 @@
+"""Rules of the house: which package may import which, what stands at the top, what must never be committed."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES = ("models_train", "warehouse", "dagster_project")
+
+# What a package may import of the project, by prefix; itself always.
+ALLOWED = {
+    "models_train": ("warehouse.contracts",),
+    "warehouse": (),
+    "dagster_project": ("warehouse", "models_train.config", "models_train.parts", "models_train.study_yaml"),
+    "dbt": ("models_train.selection",),
+}
+# What a package must not import at all.
+FORBIDDEN = {
+    "models_train": ("dagster", "duckdb", "dbt"),
+    "warehouse": ("torch", "transformers", "vllm", "dagster", "dbt"),
+    "dagster_project": ("torch", "transformers", "vllm"),
+    "dbt": ("torch", "transformers", "vllm", "dagster"),
+}
+
+
+def imports(path: Path, package: str) -> Iterator[tuple[int, str]]:
+    """Every module that a file imports, anywhere in it, with the line."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}:{node.lineno}: a relative import"
+            for alias in node.names:
+                yield node.lineno, f"{node.module}.{alias.name}"
+
+
+def begins(module: str, prefixes: tuple[str, ...]) -> bool:
+    return any(module == prefix or module.startswith(prefix + ".") for prefix in prefixes)
+
+
+def wrong_edges(path: Path, package: str) -> list[str]:
+    found = []
+    for line, module in imports(path, package):
+        where = f"{path.name}:{line} imports {module}"
+        if begins(module, FORBIDDEN[package]) or (
+            begins(module, PACKAGES) and not begins(module, (package, *ALLOWED[package]))
+        ):
+            found.append(where)
+    return found
+
+
+@pytest.mark.parametrize("package", ALLOWED)
+def test_imports_run_one_way(package: str) -> None:
+    files = sorted((REPOSITORY / package).rglob("*.py"))
+    assert files
+    assert [edge for path in files for edge in wrong_edges(path, package)] == []
+
+
+def test_contracts_import_pyarrow_alone() -> None:
+    found = {module.split(".")[0] for _, module in imports(REPOSITORY / "warehouse" / "contracts.py", "warehouse")}
+    assert found - set(sys.stdlib_module_names) == {"pyarrow"}
+
+
+@pytest.mark.parametrize(
+    ("package", "line"),
+    [
+        ("warehouse", "import dagster"),
+        ("warehouse", "from models_train.config import Study"),
+        ("models_train", "from warehouse import landing"),
+        ("models_train", "def f():\n    import duckdb"),
+        ("dagster_project", "from models_train.selection.correlations import critical_r"),
+    ],
+)
+def test_a_wrong_edge_is_found(package: str, line: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.py"
+    path.write_text(line)
+    assert len(wrong_edges(path, package)) == 1
+
+
+def test_the_published_study_needs_no_torch() -> None:
+    """Loading all definitions imports no deep-learning library."""
+    code = """
+import sys
+from dagster_project import environment
+environment.prepare()
+from dagster_project.run import load_definitions
+load_definitions()
+print(sorted({"torch", "transformers", "vllm"} & set(sys.modules)))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, timeout=120, check=True
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+
+
+def tracked() -> list[str]:
+    done = subprocess.run(["git", "ls-files"], capture_output=True, text=True, cwd=REPOSITORY, check=True)
+    return [name for name in done.stdout.splitlines() if (REPOSITORY / name).exists()]
+
+
+def test_the_top_level_is_what_the_house_names() -> None:
+    top = {name.split("/")[0] for name in tracked()}
+    named = {"dagster_project", "dbt", "models_train", "warehouse", "tests", "pyproject.toml"}
+    beside = {"README.md", "LICENSE", "Makefile", "requirements.lock"}
+    assert {name for name in top - named - beside if not name.startswith(".")} == set()
+
+
+def test_no_registry_host_and_no_path_of_a_machine_is_committed() -> None:
+    pattern = re.compile(
+        r"--(extra-)?index-url|--find-links|/simple/|files\.python" + r"hosted|(?<![\w.$}/-])/(work|root|farm|home)/\w"
+    )
+    for name in tracked():
+        if name.endswith((".png", ".gz", ".csv")) or name == "tests/project/test_house.py":
+            continue
+        text = (REPOSITORY / name).read_text()
+        found = pattern.search(text)
+        assert found is None, f"{name}: {text[max(0, found.start() - 40) : found.end() + 40]!r}"
+
+
+def test_the_lock_names_versions_only() -> None:
+    lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert len(pins) > 100
+    assert all(re.fullmatch(r"[a-z0-9-]+==[\w.!]+", line) for line in pins)
+
+
+def test_files_stay_short() -> None:
+    long = {
+        name: count
+        for name in tracked()
+        if name.endswith((".py", ".sql")) and (count := len((REPOSITORY / name).read_text().splitlines())) > 400
+    }
+    assert long == {}
