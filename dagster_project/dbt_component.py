@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
 import dagster as dg
@@ -20,6 +20,8 @@ from warehouse.home import Home
 
 SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
 MOST_NAMED = 10
+CHECKED = dg.AssetDep(["raw", "study_seeds"])
+BUILDABLE = {"model", "seed", "snapshot"}
 FOLDERS_AS_GROUPS = {"seeds", "staging", "intermediate", "marts"}
 
 
@@ -43,8 +45,10 @@ class WarehouseDbt(DbtProjectComponent):
         folder = node["original_file_path"].split("/")[0]
         if unique_id.startswith("source.") or folder not in FOLDERS_AS_GROUPS:
             return spec
+        # A seed is loaded only after it was checked, and its provenance landed.
+        deps = [*spec.deps, CHECKED] if folder == "seeds" else spec.deps
         return spec.replace_attributes(
-            group_name=folder, owners=["team:warehouse"], code_version=code_version(manifest, node)
+            deps=deps, group_name=folder, owners=["team:warehouse"], code_version=code_version(manifest, node)
         )
 
     def execute(self, context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
@@ -53,7 +57,12 @@ class WarehouseDbt(DbtProjectComponent):
         Assets are logged as dbt finishes them and yielded at the end: their rows can only be counted when dbt has let
         go of the database. (dagster-dbt's own way of counting leaves the file open in this process.)
         """
-        invocation = dbt.cli(self.get_cli_args(context), context=context)
+        built = {key.path[-1] for key in context.selected_asset_keys}
+        home = Home.from_environment()
+        parsed = json.loads(manifest.path(home).read_text())
+        tests = tests_of(parsed, built, relations(home))
+        select = ["--select", " ".join(tests)] if tests else []
+        invocation = dbt.cli([*self.get_cli_args(context), *select], context=context)
         events, failure = [], None
         try:
             for event in invocation.stream():
@@ -62,11 +71,41 @@ class WarehouseDbt(DbtProjectComponent):
                 events.append(event)
         except DagsterDbtCliRuntimeError as error:
             failure = dg.Failure(description=failures_in_words(invocation, error), allow_retries=False)
-        rows = table_rows(Home.from_environment())
+        rows = table_rows(home)
         for event in events:
             yield _with_rows(context, event, rows)
         if failure is not None:
             raise failure
+
+
+def tests_of(parsed: Mapping[str, Any], built: Set[str], existing: Set[str]) -> list[str]:
+    """Names of the tests to run with the models and seeds named `built`: their unit tests, and every data test that
+    looks at one of them or at a source that they read, and otherwise only at relations that exist (`schema/name`).
+
+    dbt's own choices run too few tests (none that also looks at a model outside the selection) or too many (those of
+    models that are built later in the same run).
+    """
+    nodes, sources = parsed["nodes"], parsed["sources"]
+    touched = {key for key, node in nodes.items() if node["name"] in built and node["resource_type"] in BUILDABLE}
+    touched |= {parent for key in touched for parent in _parents(nodes[key]) if parent in sources}
+    names = [test["name"] for test in parsed["unit_tests"].values() if test["model"] in built]
+    for node in nodes.values():
+        if node["resource_type"] == "test" and touched & set(_parents(node)):
+            others = [nodes.get(key) or sources[key] for key in _parents(node) if key not in touched]
+            if all(f"{other['schema']}/{other['name']}" in existing for other in others):
+                names.append(node["name"])
+    return sorted(names)
+
+
+def _parents(node: Mapping[str, Any]) -> list[str]:
+    return list(node.get("depends_on", {}).get("nodes", []))
+
+
+def relations(home: Home) -> set[str]:
+    """Tables and views of the warehouse, as `schema/name`."""
+    query = "select table_schema || '/' || table_name from information_schema.tables"
+    with told(), connection.read(home.warehouse) as warehouse:
+        return {name for (name,) in warehouse.execute(query).fetchall()}
 
 
 def table_rows(home: Home) -> dict[str, int]:

@@ -3,3 +3,15 @@
 from dagster_project.environment import DBT_PROJECT
 
 MARTS = tuple(sorted(path.stem for path in (DBT_PROJECT / "marts").glob("*.sql")))
+
+# A study too small to predict has abstentions and nothing else of these; one that predicts has no abstentions.
+MAY_BE_EMPTY = (
+    "fct_capability_components",
+    "fct_performance_abstentions",
+    "fct_performance_choices",
+    "fct_performance_coefficients",
+    "fct_performance_excluded_features",
+    "fct_performance_predictions",
+    "fct_performance_scores",
+    "fct_predicted_coverage",
+)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import csv
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_train.config import Study, load_study
+from models_train.config import Candidate, Study, load_study
 from models_train.parts import content_hash, write_part
 from models_train.study_yaml import StudyError
-from warehouse.contracts import TABLES
+from warehouse.contracts import STUDY_TABLES
 from warehouse.home import REPOSITORY
 from warehouse.seeds import SeedFacts, check_seeds
 
@@ -45,15 +47,41 @@ def write_study_parts(studies: Path, seeds: Path, parts: Path) -> list[StudyFact
         facts = check_seeds(
             seeds, path.name, [seed.name for seed in study.seeds], study.compared_model_ids, study.model_ids
         )
+        _check_candidates(path, study, facts)
         checked[study.study_id] = path, study, facts
     return [_write(study, facts, parts) for _, study, facts in checked.values()]
+
+
+def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> None:
+    """A candidate's benchmark values must be of a benchmark and metric that the study knows."""
+    if not any(candidate.benchmarks for candidate in study.candidates):
+        return
+    known: set[tuple[str, str]] = set()
+    if "benchmark_metrics" in seeds:
+        with open(seeds["benchmark_metrics"].path, newline="", encoding="utf-8") as file:
+            known = {(row["benchmark"], row["metric"]) for row in csv.DictReader(file)}
+    lines = path.read_text(encoding="utf-8").splitlines()
+    problems = []
+    for candidate in study.candidates:
+        line = next((number for number, text in enumerate(lines, 1) if candidate.model_id in text), 1)
+        for value in candidate.benchmarks:
+            if (value.benchmark, value.metric) not in known:
+                metrics = sorted(metric for benchmark, metric in known if benchmark == value.benchmark)
+                names = metrics or sorted({benchmark for benchmark, _ in known})
+                near = difflib.get_close_matches(value.metric if metrics else value.benchmark, names, 3) or names[:5]
+                what = f"metric {value.metric!r} of {value.benchmark}" if metrics else f"benchmark {value.benchmark!r}"
+                problems.append(
+                    (line, f"candidate {candidate.model_id}: the {what} is not known; such are {', '.join(near)}")
+                )
+    if problems:
+        raise StudyError(path, problems)
 
 
 def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts:
     tables = _rows(study, seeds)
     run_id = content_hash({"study": study, "seeds": {name: facts.sha256 for name, facts in seeds.items()}})
     for name, rows in tables.items():
-        write_part(parts, TABLES[name], rows, study_id=study.study_id, run_id=run_id)
+        write_part(parts, STUDY_TABLES[name], rows, study_id=study.study_id, run_id=run_id)
     return StudyFacts(
         study_id=study.study_id,
         n_compared=len(study.compared_model_ids),
@@ -78,7 +106,14 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             for position, group in enumerate(study.size_groups, start=1)
         ],
         "base_models": [
-            model.model_dump(exclude={"parent"}) | {"parent_model_id": model.parent} for model in study.models
+            model.model_dump(exclude={"parent", "benchmarks"})
+            | {"parent_model_id": model.parent, "is_candidate": isinstance(model, Candidate)}
+            for model in (*study.models, *study.candidates)
+        ],
+        "benchmark_results": [
+            {"model_id": candidate.model_id, **value.model_dump()}
+            for candidate in study.candidates
+            for value in candidate.benchmarks
         ],
         "study_seeds": [
             {

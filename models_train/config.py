@@ -64,6 +64,7 @@ Commit = Annotated[str, AfterValidator(_commit)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Stage = Literal["base", "sft", "dpo", "rlvr", "instruct"]
+Target = Literal["chat", "chat_hard", "safety", "reasoning", "score"]
 
 
 class _Settings(BaseModel):
@@ -111,8 +112,30 @@ class StudyModel(_Settings):
     is_compared: bool = True
 
 
+class BenchmarkValue(_Settings):
+    """A benchmark value of a candidate, on a scale of 0 to 100; `metric` is one that the benchmark is known by."""
+
+    benchmark: Name
+    metric: Name
+    value: Annotated[float, Field(ge=0, le=100)]
+    shots: Name | None = None
+    match: Literal["exact", "close", "loose"] = "exact"
+    source: Text
+
+
+class Candidate(StudyModel):
+    """A base model that no reward model was trained on: it gets a prediction, or an abstention with the reason."""
+
+    publisher: Name
+    params_b: Positive
+    is_compared: Literal[False] = False
+    benchmarks: Annotated[tuple[BenchmarkValue, ...], Field(strict=False)] = ()
+
+
 class Study(_Settings):
     """A study: its models, its size groups with their defaults, and the seeds that its figures come from.
+
+    `candidates` are models without a reward model; `predicted_targets` is what the performance model predicts.
 
     Building one from contradictory settings (a parent that is not listed, groups with a gap, ...) raises
     pydantic's ValidationError; `load_study` is the way for files.
@@ -126,6 +149,8 @@ class Study(_Settings):
     size_groups: Annotated[tuple[SizeGroup, ...], Field(strict=False)]
     seeds: Annotated[tuple[SeedSource, ...], Field(strict=False)] = ()
     models: Annotated[tuple[StudyModel, ...], Field(strict=False)]
+    candidates: Annotated[tuple[Candidate, ...], Field(strict=False)] = ()
+    predicted_targets: Annotated[tuple[Target, ...], Field(strict=False, min_length=1)] = ("score",)
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Self:
@@ -142,8 +167,8 @@ class Study(_Settings):
 
     @property
     def model_ids(self) -> tuple[str, ...]:
-        """Names of all models, in the order of the file."""
-        return tuple(model.model_id for model in self.models)
+        """Names of all models, candidates included, in the order of the file."""
+        return tuple(model.model_id for model in (*self.models, *self.candidates))
 
 
 def load_study(path: Path | str) -> Study:

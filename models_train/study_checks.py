@@ -87,12 +87,16 @@ def _settings_at(settings: type[BaseModel], location: Location) -> type[BaseMode
 
 def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
     """Contradictions between settings. Takes unvalidated data: what has a wrong type is passed over here."""
-    models, groups, seeds = (_entries(data, name) for name in ("models", "size_groups", "seeds"))
+    models, groups, seeds, candidates = (
+        _entries(data, name) for name in ("models", "size_groups", "seeds", "candidates")
+    )
     return [
         *(Problem((name,), "is empty; list at least one") for name in ("models", "size_groups") if _empty(data, name)),
         *_repeated("models", models, "model_id", "model"),
         *_repeated("size_groups", groups, "name", "size group"),
         *_repeated("seeds", seeds, "name", "seed"),
+        *_repeated("candidates", candidates, "model_id", "candidate"),
+        *_candidates_among_models(candidates, models),
         *_parent_problems(models),
         *_default_problems(groups, models),
         *_border_problems(groups),
@@ -131,6 +135,15 @@ def _repeated(listed: str, entries: Entries, key: str, word: str) -> Iterator[Pr
             text = f"the {word} {_shown(name)} is already listed at {listed}[{first[name]}]; keep one of them"
             yield Problem((listed, index, key), text)
         first.setdefault(name, index)
+
+
+def _candidates_among_models(candidates: Entries, models: Entries) -> Iterator[Problem]:
+    listed = {_text(model, "model_id") for _, model in models}
+    for index, candidate in candidates:
+        name = _text(candidate, "model_id")
+        if name is not None and name in listed:
+            text = f"the candidate {_shown(name)} is also listed under models; keep one of them"
+            yield Problem(("candidates", index, "model_id"), text)
 
 
 def _parent_problems(models: Entries) -> Iterator[Problem]:

@@ -118,6 +118,20 @@ BASE_MODELS = _table(
         nullable=True,
     ),
     _flag("is_compared", "True where the model is one of those the study ranks."),
+    _flag("is_candidate", "True where no reward model was trained on it and a prediction is wanted."),
+)
+
+BENCHMARK_RESULTS = _table(
+    "benchmark_results",
+    "One row per study, model, benchmark, metric and source: benchmark values that a study file states.",
+    ("model_id", "benchmark", "metric", "source"),
+    _text("model_id", "Name of the base model."),
+    _text("benchmark", "Benchmark by the name that the study lists it under."),
+    _text("metric", "What was measured on the benchmark."),
+    _number("value", "Value, on a scale of 0 to 100."),
+    _text("shots", "Examples shown in the prompt; null where not stated.", nullable=True),
+    _text("match", "How near the value is to the benchmark as named: exact, close or loose."),
+    _text("source", "Where the value was published or measured."),
 )
 
 STUDY_SEEDS = _table(
@@ -137,5 +151,154 @@ STUDY_SEEDS = _table(
     _text("sha256", "SHA-256 of the seed file's bytes, hexadecimal."),
 )
 
-TABLES: dict[str, Table] = {table.name: table for table in (STUDIES, SIZE_GROUPS, BASE_MODELS, STUDY_SEEDS)}
+_OBJECTIVE = _text("objective", "How the reward model was trained: regression or bradley_terry.")
+_TARGET = _text("target", "What is predicted: a category of RewardBench or the score.")
+_PROTOCOL = _text("protocol", "paper_in_sample, paper_10_fold or leave_publisher_out (definitions, Section 5).")
+_PREDICTOR = _text("predictor", "Named predictor; `selected` is chosen by nested selection.")
+_CELL = ("objective", "target")
+
+PERFORMANCE_PREDICTIONS = _table(
+    "performance_predictions",
+    "One row per study, objective, target, predictor, protocol and model: predicted beside observed.",
+    (*_CELL, "predictor", "protocol", "model_id"),
+    _OBJECTIVE,
+    _TARGET,
+    _text("model_id", "Name of the base model."),
+    _PROTOCOL,
+    _PREDICTOR,
+    _number("predicted", "Predicted value, in percent."),
+    _number("interval_low", "Lower end of the 90 % prediction interval; null where unbounded.", nullable=True),
+    _number("interval_high", "Upper end of the 90 % prediction interval; null where unbounded.", nullable=True),
+    _number("observed", "Observed value, in percent."),
+    _flag("in_hull", "True where the model lies within the range of the features that the fold was trained on."),
+    _text("fold", "Fold that the model was held out in: a publisher, or a number; null in-sample.", nullable=True),
+)
+
+PERFORMANCE_COEFFICIENTS = _table(
+    "performance_coefficients",
+    "One row per study, objective, target, protocol and feature: the elastic net refitted on all models.",
+    (*_CELL, "protocol", "feature"),
+    _OBJECTIVE,
+    _TARGET,
+    _PROTOCOL,
+    _text("feature", "Feature, or product of features."),
+    _number("coefficient", "Weight of the standardised feature, in points per standard deviation."),
+    _number("selection_frequency", "Share of resamples of publishers in which the weight is not zero."),
+)
+
+PERFORMANCE_SCORES = _table(
+    "performance_scores",
+    "One row per study, objective, target, protocol and predictor: how far off, and what a pick by it costs.",
+    (*_CELL, "protocol", "predictor"),
+    _OBJECTIVE,
+    _TARGET,
+    _PROTOCOL,
+    _PREDICTOR,
+    _number("mae", "Mean absolute error, in points."),
+    _number("mae_low", "Lower end of its 95 % interval by resampling publishers."),
+    _number("mae_high", "Upper end of its 95 % interval by resampling publishers."),
+    _number("coverage_at_5", "Coverage of the five best; null with fewer models.", nullable=True),
+    _number("coverage_at_10", "Coverage of the ten best; null with fewer models.", nullable=True),
+    _number("regret_at_1", "Score of the best minus score of the one picked, in points.", nullable=True),
+    _number("regret_at_5", "Score of the best minus the best score among five picked, in points.", nullable=True),
+)
+
+PERFORMANCE_PREDICTED_COVERAGE = _table(
+    "performance_predicted_coverage",
+    "One row per study, objective, target, protocol, predictor and k: coverage of the k best by prediction.",
+    (*_CELL, "protocol", "predictor", "k"),
+    _OBJECTIVE,
+    _TARGET,
+    _PROTOCOL,
+    _PREDICTOR,
+    _integer("k", "How many models are picked."),
+    _number("coverage", "Share of the top k among the top k by prediction."),
+    _number("chance", "Coverage of a random pick: k / n."),
+)
+
+PERFORMANCE_CHOICES = _table(
+    "performance_choices",
+    "One row per study, objective, target and outer fold: what nested selection took there.",
+    (*_CELL, "fold"),
+    _OBJECTIVE,
+    _TARGET,
+    _text("fold", "Outer fold (a publisher), or `all models`."),
+    _text("selected_predictor", "Predictor with the smallest inner error."),
+    _integer("degree", "Polynomial degree of the elastic net with the smallest inner error."),
+    _number("alpha", "Its alpha."),
+    _number("l1_ratio", "Its l1_ratio."),
+)
+
+PERFORMANCE_ABSTENTIONS = _table(
+    "performance_abstentions",
+    "One row per study, objective and target that cannot be predicted honestly, with the reason.",
+    _CELL,
+    _OBJECTIVE,
+    _TARGET,
+    _text("reason", "Why there is no prediction."),
+)
+
+PERFORMANCE_EXCLUDED_FEATURES = _table(
+    "performance_excluded_features",
+    "One row per study, objective, target and feature that the performance model does not use.",
+    (*_CELL, "feature"),
+    _OBJECTIVE,
+    _TARGET,
+    _text("feature", "Feature."),
+    _number("share_of_models", "Share of the models that have a value."),
+    _text("reason", "Why it is not used."),
+)
+
+CAPABILITY_COMPONENTS = _table(
+    "capability_components",
+    "One row per study, component and benchmark: principal components of the benchmark matrix (paper, Appendix F).",
+    ("component", "benchmark"),
+    _integer("component", "Number of the component, from 1."),
+    _number("explained_variance_ratio", "Share of the variance that the component holds."),
+    _text("benchmark", "Benchmark."),
+    _number("loading", "Loading of the standardised benchmark; the largest of a component is positive."),
+    _text("method", "How missing cells were treated, in words."),
+    _integer("n_models", "Models in the matrix."),
+    _integer("n_imputed", "Cells that were filled."),
+)
+
+RECOMMENDATIONS = _table(
+    "recommendations",
+    "One row per study, objective, size limit and model: which base to pick, with interval and reason.",
+    ("objective", "size_limit_b", "model_id"),
+    _OBJECTIVE,
+    _number("size_limit_b", "Largest size allowed, in billions of parameters; null for no limit.", nullable=True),
+    _integer("rank", "Rank by expected score, 1 is best; null for an abstention.", nullable=True),
+    _text("model_id", "Name of the base model."),
+    _text("basis", "observed (a reward model was trained on it) or predicted."),
+    _number("expected_score", "Observed or predicted score, in percent; null for an abstention.", nullable=True),
+    _number("interval_low", "Lower end of the 90 % interval; null where unbounded.", nullable=True),
+    _number("interval_high", "Upper end of the 90 % interval; null where unbounded.", nullable=True),
+    _number("gain_points_over_default", "Over the default of the model's own size group, in points.", nullable=True),
+    _number("probability_best", "Probability of being the best within the limit.", nullable=True),
+    _text("reason", "The recommendation in words."),
+)
+
+STUDY_TABLES: dict[str, Table] = {
+    table.name: table for table in (STUDIES, SIZE_GROUPS, BASE_MODELS, BENCHMARK_RESULTS, STUDY_SEEDS)
+}
+"""Raw tables that study files fill, by name."""
+
+PERFORMANCE_TABLES: dict[str, Table] = {
+    table.name: table
+    for table in (
+        PERFORMANCE_PREDICTIONS,
+        PERFORMANCE_COEFFICIENTS,
+        PERFORMANCE_SCORES,
+        PERFORMANCE_PREDICTED_COVERAGE,
+        PERFORMANCE_CHOICES,
+        PERFORMANCE_ABSTENTIONS,
+        PERFORMANCE_EXCLUDED_FEATURES,
+        CAPABILITY_COMPONENTS,
+        RECOMMENDATIONS,
+    )
+}
+"""Raw tables that the performance model fills, by name."""
+
+TABLES: dict[str, Table] = STUDY_TABLES | PERFORMANCE_TABLES
 """All raw tables by name."""

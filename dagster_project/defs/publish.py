@@ -6,7 +6,7 @@ from dagster_project import versions
 from dagster_project.defs import reports
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
-from dagster_project.marts import MARTS
+from dagster_project.marts import MARTS, MAY_BE_EMPTY
 from warehouse.publish import publish
 
 KEY = dg.AssetKey(["published", "snapshot"])
@@ -27,7 +27,7 @@ def snapshot(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.Materia
     """Publish the marts unless they equal what is published already."""
     home = run_home.home
     with told():
-        published = publish(home)
+        published = publish(home, may_be_empty=MAY_BE_EMPTY)
     context.log.info(f"{published.id}: {'published' if published.changed else 'unchanged'}")
     return dg.MaterializeResult(
         metadata={

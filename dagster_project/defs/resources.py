@@ -17,4 +17,4 @@ class RunHome(dg.ConfigurableResource):
 @dg.definitions
 def resources() -> dg.Definitions:
     """Resources by name."""
-    return dg.Definitions(resources={"run_home": RunHome()})
+    return dg.Definitions(resources={"run_home": RunHome(), "pipes": dg.PipesSubprocessClient()})

@@ -53,6 +53,7 @@ described as (
         models.stage,
         models.parent_model_id,
         models.is_compared,
+        models.is_candidate,
         figures.release_month,
         figures.downloads,
         figures.likes,
@@ -84,6 +85,7 @@ select
     size_groups.default_model_id,
     described.model_id = size_groups.default_model_id as is_default,
     described.is_compared,
+    described.is_candidate,
     described.release_month,
     described.downloads,
     described.likes

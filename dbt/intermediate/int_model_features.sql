@@ -1,6 +1,6 @@
 with models as (
     select * from {{ ref('int_base_models') }}
-    where is_compared
+    where is_compared or is_candidate
 ),
 
 benchmark_values as (

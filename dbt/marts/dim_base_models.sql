@@ -14,6 +14,7 @@ select
     size_group,
     coalesce(is_default, false) as is_default,
     is_compared,
+    is_candidate,
     release_month,
     downloads::bigint as downloads,
     likes::bigint as likes

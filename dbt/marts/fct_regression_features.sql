@@ -4,7 +4,22 @@ with features as (
 
 models as (
     select * from {{ ref('int_base_models') }}
-    where is_compared
+    where is_compared or is_candidate
+),
+
+-- Candidates have features but no result: how well a feature is known is counted over the compared models.
+counts as (
+    select
+        features.study_id,
+        features.feature,
+        count(*) as n_models
+    from features
+    inner join models
+        on
+            features.study_id = models.study_id
+            and features.model_id = models.model_id
+    where models.is_compared
+    group by features.study_id, features.feature
 ),
 
 study_sizes as (
@@ -12,6 +27,7 @@ study_sizes as (
         study_id,
         count(*) as n_models
     from models
+    where is_compared
     group by study_id
 )
 
@@ -26,11 +42,16 @@ select
     features.metric,
     features.match,
     features.source,
-    (count(*) over (partition by features.study_id, features.feature))::integer as n_models,
-    count(*) over (partition by features.study_id, features.feature) / study_sizes.n_models as share_of_models
+    models.is_candidate,
+    coalesce(counts.n_models, 0)::integer as n_models,
+    coalesce(counts.n_models, 0) / study_sizes.n_models as share_of_models
 from features
 inner join models
     on
         features.study_id = models.study_id
         and features.model_id = models.model_id
 inner join study_sizes on features.study_id = study_sizes.study_id
+left join counts
+    on
+        features.study_id = counts.study_id
+        and features.feature = counts.feature

@@ -13,5 +13,6 @@ select
     tokens_t,
     stage,
     parent_model_id,
-    is_compared
+    is_compared,
+    is_candidate
 from source

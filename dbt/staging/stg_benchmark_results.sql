@@ -1,8 +1,12 @@
-with source as (
+with seed as (
     select * from {{ ref('benchmark_results') }}
 ),
 
-renamed as (
+stated as (
+    select * from {{ source('raw', 'benchmark_results') }}
+),
+
+published as (
     select
         'published' as study_id,
         model_id,
@@ -17,7 +21,28 @@ renamed as (
         match,
         note,
         contains(coalesce(note, ''), 'preferred entry') as is_preferred_entry
-    from source
+    from seed
+),
+
+-- Values that a study file states of its candidates.
+of_studies as (
+    select
+        study_id,
+        model_id,
+        benchmark,
+        metric,
+        value,
+        shots,
+        source as source_repo,
+        null as source_path,
+        null as source_commit,
+        null as source_benchmark,
+        match,
+        null as note,
+        false as is_preferred_entry
+    from stated
 )
 
-select * from renamed
+select * from published
+union all by name
+select * from of_studies

@@ -48,7 +48,12 @@ def test_the_way_of_the_data_is_unbroken(specs: dict[str, dg.AssetSpec]) -> None
     inputs = {name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in specs.items()}
     assert inputs["raw/base_models"] == {"parts/studies"}
     assert inputs["staging/stg_base_models"] == {"raw/base_models"}
-    assert inputs["staging/stg_benchmark_results"] == {"seeds/benchmark_results"}
+    assert inputs["staging/stg_benchmark_results"] == {"seeds/benchmark_results", "raw/benchmark_results"}
+    assert inputs["seeds/table_4_regression"] == {"raw/study_seeds"}, "a seed is checked before it is loaded"
+    assert "marts/fct_regression_features" in inputs["parts/performance_inputs"]
+    assert inputs["parts/performance"] == {"parts/performance_inputs"}
+    assert inputs["raw/performance_scores"] == {"parts/performance"}
+    assert inputs["marts/fct_predicted_coverage"] == {"raw/performance_predicted_coverage"}
     marts = {name for name in specs if name.startswith("marts/")}
     assert inputs["reports/base_model_choice"] == marts
     assert inputs["published/snapshot"] == marts | {"reports/base_model_choice"}
@@ -59,6 +64,7 @@ def test_whatever_opens_the_database_is_in_the_pool_of_one(definitions: dg.Defin
     graph = definitions.resolve_asset_graph()
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
     assert pools.pop("parts/studies") == set()
+    assert pools.pop("parts/performance") == set(), "the job opens no database"
     assert set(map(frozenset, pools.values())) == {frozenset({"warehouse"})}
     settings = (REPOSITORY / "dagster_project" / "instance.yaml").read_text()
     assert "default_limit: 1" in settings
@@ -82,3 +88,51 @@ def test_a_run_leaves_rows_charts_and_checks_in_dagster(home: Path) -> None:
     assert report is not None and report.asset_materialization is not None
     preview = report.asset_materialization.metadata["preview"].value
     assert preview.startswith("![") and "data:image/png;base64," in preview
+
+
+PARSED = {
+    "nodes": {
+        "seed.r.figures": {"name": "figures", "resource_type": "seed", "schema": "seeds", "depends_on": {"nodes": []}},
+        "model.r.a": {
+            "name": "a", "resource_type": "model", "schema": "staging",
+            "depends_on": {"nodes": ["seed.r.figures", "source.r.raw.figures"]},
+        },
+        "model.r.b": {"name": "b", "resource_type": "model", "schema": "marts", "depends_on": {"nodes": ["model.r.a"]}},
+        "test.r.grain_a": {"name": "grain_a", "resource_type": "test", "depends_on": {"nodes": ["model.r.a"]}},
+        "test.r.b_in_a": {"name": "b_in_a", "resource_type": "test", "depends_on": {"nodes": ["model.r.b", "model.r.a"]}},  # noqa: E501
+        "test.r.source": {"name": "source", "resource_type": "test", "depends_on": {"nodes": ["source.r.raw.figures"]}},
+    },
+    "sources": {"source.r.raw.figures": {"name": "figures", "schema": "raw"}},
+    "unit_tests": {"unit_test.r.b": {"name": "b_adds_up", "model": "b"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("built", "existing", "expected"),
+    [
+        ({"a"}, set(), ["grain_a", "source"]),
+        ({"a"}, {"marts/b"}, ["b_in_a", "grain_a", "source"]),
+        ({"b"}, {"staging/a"}, ["b_adds_up", "b_in_a"]),
+        ({"a", "b"}, set(), ["b_adds_up", "b_in_a", "grain_a", "source"]),
+        ({"figures"}, {"staging/a", "marts/b"}, []),
+    ],
+)
+def test_which_tests_run_with_a_model(built: set[str], existing: set[str], expected: list[str]) -> None:
+    """A test of two models runs when either is built, as soon as both exist; a source's with what reads it."""
+    from dagster_project.dbt_component import tests_of
+
+    assert tests_of(PARSED, built, existing) == expected
+
+
+def test_every_test_of_the_project_ran(home: Path) -> None:
+    import json
+
+    import duckdb
+
+    parsed = json.loads((home / "dbt" / "target" / "manifest.json").read_text())
+    expected = {key for key, node in parsed["nodes"].items() if node["resource_type"] in ("test", "model", "seed")}
+    expected |= set(parsed["unit_tests"])
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
+        found = connection.execute("select node_id, status from audit.node_results").fetchall()
+    assert {key for key, _ in found} == expected
+    assert {status for _, status in found} == {"success", "pass"}

@@ -17,7 +17,9 @@ from models_train.selection.correlations import (
 )
 
 
-def cell(x: list, y: list, *, target: str = "score", feature: str = "b", publishers: list | None = None) -> pl.DataFrame:
+def cell(
+    x: list, y: list, *, target: str = "score", feature: str = "b", publishers: list | None = None
+) -> pl.DataFrame:
     n = len(x)
     return pl.DataFrame(
         {
@@ -119,7 +121,9 @@ def test_partial_correlation_of_a_variable_with_itself_is_not_a_number() -> None
 
 def test_missing_values_are_not_pairs_and_infinite_ones_are_an_error() -> None:
     frame = cell(list(range(9)), list(range(9)))
-    holes = frame.with_columns(pl.when(pl.col("model_id") == "m03").then(None).otherwise("feature_value").alias("feature_value"))
+    holes = frame.with_columns(
+        pl.when(pl.col("model_id") == "m03").then(None).otherwise("feature_value").alias("feature_value")
+    )
     assert statistics(holes)[0]["n"] == 8
     broken = frame.with_columns(feature_value=pl.lit(float("inf")))
     with pytest.raises(ValueError, match=r"not a finite number.*m00"):

@@ -1,0 +1,14 @@
+with source as (
+    select * from {{ source('raw', 'capability_components') }}
+)
+
+select
+    study_id,
+    component::integer as component,
+    explained_variance_ratio,
+    benchmark,
+    loading,
+    method,
+    n_models::integer as n_models,
+    n_imputed::integer as n_imputed
+from source

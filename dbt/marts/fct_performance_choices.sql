@@ -1,0 +1,14 @@
+with source as (
+    select * from {{ source('raw', 'performance_choices') }}
+)
+
+select
+    study_id,
+    objective,
+    target,
+    nullif(fold, 'all models') as fold,
+    selected_predictor,
+    degree::integer as degree,
+    alpha,
+    l1_ratio
+from source

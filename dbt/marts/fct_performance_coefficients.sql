@@ -1,0 +1,13 @@
+with source as (
+    select * from {{ source('raw', 'performance_coefficients') }}
+)
+
+select
+    study_id,
+    objective,
+    target,
+    protocol,
+    feature,
+    coefficient,
+    selection_frequency
+from source

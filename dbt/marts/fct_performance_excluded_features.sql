@@ -1,0 +1,12 @@
+with source as (
+    select * from {{ source('raw', 'performance_excluded_features') }}
+)
+
+select
+    study_id,
+    objective,
+    target,
+    feature,
+    share_of_models,
+    reason
+from source

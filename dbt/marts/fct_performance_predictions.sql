@@ -1,0 +1,18 @@
+with source as (
+    select * from {{ source('raw', 'performance_predictions') }}
+)
+
+select
+    study_id,
+    objective,
+    target,
+    predictor,
+    protocol,
+    model_id,
+    predicted,
+    interval_low,
+    interval_high,
+    observed,
+    in_hull,
+    fold
+from source

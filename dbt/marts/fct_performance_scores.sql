@@ -1,0 +1,38 @@
+with source as (
+    select * from {{ source('raw', 'performance_scores') }}
+),
+
+predictions as (
+    select
+        study_id,
+        objective,
+        target,
+        protocol,
+        predictor,
+        count(*) as n
+    from {{ ref('fct_performance_predictions') }}
+    group by study_id, objective, target, protocol, predictor
+)
+
+select
+    source.study_id,
+    source.objective,
+    source.target,
+    source.protocol,
+    source.predictor,
+    source.mae,
+    source.mae_low,
+    source.mae_high,
+    source.coverage_at_5,
+    source.coverage_at_10,
+    source.regret_at_1,
+    source.regret_at_5,
+    predictions.n::integer as n
+from source
+inner join predictions
+    on
+        source.study_id = predictions.study_id
+        and source.objective = predictions.objective
+        and source.target = predictions.target
+        and source.protocol = predictions.protocol
+        and source.predictor = predictions.predictor

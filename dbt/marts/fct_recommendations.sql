@@ -1,0 +1,27 @@
+with source as (
+    select * from {{ source('raw', 'recommendations') }}
+),
+
+models as (
+    select * from {{ ref('dim_base_models') }}
+)
+
+select
+    source.study_id,
+    source.objective,
+    source.size_limit_b,
+    source.rank::integer as rank,
+    source.model_id,
+    models.params_b,
+    source.basis,
+    source.expected_score,
+    source.interval_low,
+    source.interval_high,
+    source.gain_points_over_default,
+    source.probability_best,
+    source.reason
+from source
+inner join models
+    on
+        source.study_id = models.study_id
+        and source.model_id = models.model_id

@@ -1,0 +1,156 @@
+"""Fit the performance model of every study and write its parts (paper, section 4.2 and Appendix F).
+
+Inputs per study: `<inputs>/<study>/{features,results,models,size_groups}.parquet` and `study.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from models_train.jobs.reporting import Reporter, reporter
+from models_train.parts import PartError, content_hash, write_part
+from models_train.selection.components import capability_components
+from models_train.selection.errors import SelectionError, TooLittleData
+from models_train.selection.features import feature_table
+from models_train.selection.performance import PerformanceResult, PerformanceSettings, performance
+from models_train.selection.recommendation import recommend
+from models_train.selection.verdict import verdict
+from warehouse.contracts import PERFORMANCE_TABLES
+
+FRAMES = ("predictions", "coefficients", "scores", "predicted_coverage", "choices", "abstentions", "excluded_features")
+EVERY_MODEL = "all models"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Frames of one study, what its averages are, and a hash of all of it."""
+
+    study_id: str
+    features: pl.DataFrame
+    results: pl.DataFrame
+    models: pl.DataFrame
+    size_groups: pl.DataFrame
+    aggregates: tuple[str, ...]
+    content: str
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the job for every study in the folder of inputs."""
+    options = _parser().parse_args(arguments)
+    targets: dict[str, list[str]] = json.loads(options.targets)
+    studies = sorted(path for path in options.inputs.glob("*") if path.is_dir())
+    with reporter() as report:
+        if not studies:
+            report.fail(f"{options.inputs} holds no study's inputs; materialize parts/performance_inputs first")
+        figures: dict[str, Any] = {}
+        for folder in studies:
+            inputs = read_inputs(folder)
+            try:
+                found = fit_study(inputs, targets.get(inputs.study_id, ["score"]), options, report)
+            except (SelectionError, PartError) as error:
+                report.fail(f"{inputs.study_id}: {error}")
+            else:
+                figures |= {f"{inputs.study_id}: {name}": value for name, value in found.items()}
+        report.done(figures)
+
+
+def read_inputs(folder: Path) -> Inputs:
+    """The inputs of one study."""
+    names = ("features", "results", "models", "size_groups")
+    frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in names}
+    aggregates = json.loads((folder / "study.json").read_text())["aggregates"]
+    digest = hashlib.sha256(json.dumps(aggregates).encode())
+    for name in names:
+        digest.update(frames[name].write_csv().encode())
+    return Inputs(folder.name, **frames, aggregates=tuple(aggregates), content=digest.hexdigest())
+
+
+def fit_study(
+    inputs: Inputs, targets: Sequence[str], options: argparse.Namespace, report: Reporter
+) -> dict[str, int | float | str]:
+    """Fit, recommend and write the parts of one study; returns figures for the log.
+
+    Raises SelectionError for broken input. What cannot be answered becomes rows of performance_abstentions.
+    """
+    began = time.monotonic()
+    objectives = sorted(inputs.results["objective"].unique())
+    settings = PerformanceSettings(aggregates=inputs.aggregates, n_bootstraps=options.bootstraps, n_jobs=options.jobs)
+    report.say(f"{inputs.study_id}: fitting {', '.join(objectives)} on {', '.join(targets)}")
+    result = performance(inputs.features, inputs.results, objectives, targets, settings)
+    frames = {f"performance_{name}": getattr(result, name) for name in FRAMES}
+    frames["performance_choices"] = result.choices.with_columns(pl.col("fold").fill_null(EVERY_MODEL))
+    frames["capability_components"] = components(inputs)
+    frames["recommendations"] = recommendations(inputs, objectives, result)
+    run_id = content_hash({"inputs": inputs.content, "targets": list(targets), "bootstraps": options.bootstraps})
+    for name, frame in frames.items():
+        write_part(options.parts, PERFORMANCE_TABLES[name], frame, study_id=inputs.study_id, run_id=run_id)
+    figures: dict[str, int | float | str] = {
+        "rows": sum(frame.height for frame in frames.values()),
+        "abstentions": result.abstentions.height,
+        "largest duality gap": result.largest_gap,
+        "seconds": round(time.monotonic() - began, 1),
+    }
+    for objective, target in result.scores.select("objective", "target").unique(maintain_order=True).iter_rows():
+        figures[f"verdict, {objective}, {target}"] = verdict(result.predictions, objective, target)
+    report.say(f"{inputs.study_id}: {figures['rows']} rows in {figures['seconds']} s")
+    return figures
+
+
+def components(inputs: Inputs) -> pl.DataFrame:
+    """Rows of capability_components; none where there are too few models or benchmarks."""
+    observed = frozenset(inputs.results["model_id"])
+    try:
+        found = capability_components(feature_table(inputs.features, observed, aggregates=inputs.aggregates))
+    except TooLittleData:
+        return pl.DataFrame(schema=_schema("capability_components"))
+    return found.frame.with_columns(
+        pl.lit(found.method).alias("method"),
+        pl.lit(found.n_models, pl.Int64).alias("n_models"),
+        pl.lit(found.n_imputed, pl.Int64).alias("n_imputed"),
+    )
+
+
+def recommendations(inputs: Inputs, objectives: Sequence[str], result: PerformanceResult) -> pl.DataFrame:
+    """Rows of recommendations for every objective."""
+    frames = [
+        recommend(
+            objective,
+            inputs.results,
+            inputs.models,
+            inputs.size_groups,
+            result.forecasts.get((objective, "score"), ()),
+        )
+        for objective in objectives
+    ]
+    return pl.concat(frames) if frames else pl.DataFrame(schema=_schema("recommendations"))
+
+
+def _schema(table: str) -> dict[str, Any]:
+    own = {"study_id", "run_id"}
+    empty = pl.from_arrow(PERFORMANCE_TABLES[table].schema.empty_table())
+    assert isinstance(empty, pl.DataFrame)
+    return {name: kind for name, kind in empty.schema.items() if name not in own}
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m models_train.jobs.fit_performance_model", description=__doc__)
+    parser.add_argument("--inputs", type=Path, required=True, help="folder with one folder of inputs per study")
+    parser.add_argument("--parts", type=Path, required=True, help="folder of the parts")
+    parser.add_argument("--targets", default="{}", help="JSON: study -> targets to predict (default: score)")
+    parser.add_argument("--bootstraps", type=int, default=1000, help="resamples of publishers (default 1000)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,65 @@
+"""How a job tells what it did: to Dagster through Pipes where Dagster started it, else on standard output."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
+
+
+FAILURE = "failure"
+"""Key of the message that says why a job under Dagster stopped."""
+
+
+class Reporter(Protocol):
+    """Where a job reports to."""
+
+    def say(self, text: str) -> None:
+        """One line of progress."""
+
+    def done(self, metadata: Mapping[str, Any]) -> None:
+        """The job's figures, once, at its end."""
+
+    def fail(self, message: str) -> None:
+        """End the job: what went wrong, for a person."""
+
+
+class _Terminal:
+    def say(self, text: str) -> None:
+        print(text, flush=True)
+
+    def done(self, metadata: Mapping[str, Any]) -> None:
+        for name, value in metadata.items():
+            print(f"{name}: {value}", flush=True)
+
+    def fail(self, message: str) -> None:
+        sys.exit(message)
+
+
+class _Pipes:
+    def __init__(self, context: PipesContext) -> None:
+        self._context = context
+
+    def say(self, text: str) -> None:
+        self._context.log.info(text)
+
+    def done(self, metadata: Mapping[str, Any]) -> None:
+        self._context.report_asset_materialization(metadata=dict(metadata))
+
+    def fail(self, message: str) -> None:
+        # Dagster shows an exit status where a process fails; the words have to travel as a message.
+        self._context.report_custom_message({FAILURE: message})
+        sys.exit(0)
+
+
+@contextmanager
+def reporter() -> Iterator[Reporter]:
+    """The reporter of this process."""
+    if not PipesEnvVarParamsLoader().is_dagster_pipes_process():
+        yield _Terminal()
+        return
+    with open_dagster_pipes() as context:
+        yield _Pipes(context)

@@ -1,0 +1,105 @@
+"""Capability components: PCA of the standardised models x benchmarks matrix (paper, Appendix F, Figures 12, 13)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+from sklearn.decomposition import PCA
+
+from models_train.selection.errors import TooLittleData
+from models_train.selection.features import MIN_MODELS, FeatureTable
+
+IMPUTATION_RANK = 3
+_MAX_ROUNDS = 1000
+_TOLERANCE = 1e-8
+COMPONENT_SCHEMA = {
+    "component": pl.Int64,
+    "explained_variance_ratio": pl.Float64,
+    "benchmark": pl.String,
+    "loading": pl.Float64,
+}
+
+
+@dataclass(frozen=True)
+class Components:
+    """frame: component (from 1), explained_variance_ratio, benchmark, loading; one row per component and benchmark.
+
+    method: in words, how missing cells were treated. n_cells counts all cells, n_imputed those that were filled.
+    """
+
+    frame: pl.DataFrame
+    method: str
+    n_models: int
+    n_cells: int
+    n_imputed: int
+
+
+def capability_components(table: FeatureTable, rank: int = IMPUTATION_RANK) -> Components:
+    """Principal components of the table's benchmarks over all its models with any benchmark value.
+
+    Build the table with `aggregates`, so that no benchmark counts twice through an average.
+    Missing cells: iterative low-rank imputation. Loadings are unit vectors over benchmarks; the largest in size is
+    positive. Raises TooLittleData with fewer than 8 models or fewer than two benchmarks.
+    """
+    columns = list(table.of_kind("benchmark"))
+    names = [table.names[i] for i in columns]
+    values = table.values[:, columns]
+    values = values[np.isfinite(values).any(axis=1)]
+    if len(names) < 2 or values.shape[0] < MIN_MODELS:
+        raise TooLittleData(
+            f"components need at least two benchmarks and {MIN_MODELS} models; "
+            f"there are {len(names)} benchmark(s) and {values.shape[0]} model(s)"
+        )
+    missing = ~np.isfinite(values)
+    if rank >= min(values.shape):
+        rank = min(values.shape) - 1
+    filled = low_rank_impute(values, rank)
+    standardised = _standardise(filled)
+    fitted = PCA(svd_solver="full").fit(standardised)
+    loadings = fitted.components_
+    largest = np.abs(loadings).argmax(axis=1)
+    loadings = loadings * np.sign(loadings[np.arange(len(loadings)), largest])[:, None]
+    rows = [
+        (number + 1, float(ratio), name, float(loading))
+        for number, (ratio, weights) in enumerate(zip(fitted.explained_variance_ratio_, loadings, strict=True))
+        for name, loading in zip(names, weights, strict=True)
+    ]
+    method = (
+        f"iterative low-rank imputation (rank {rank}) of {int(missing.sum())} of {missing.size} cells"
+        if missing.any()
+        else "complete cases; no cell was imputed"
+    )
+    frame = pl.DataFrame(rows, schema=COMPONENT_SCHEMA, orient="row")
+    return Components(frame, method, values.shape[0], missing.size, int(missing.sum()))
+
+
+def low_rank_impute(values: np.ndarray, rank: int) -> np.ndarray:
+    """Fill NaN with the rank-`rank` PCA reconstruction of the standardised matrix, repeated until it stays put.
+
+    values: (models, benchmarks). Known cells are returned unchanged. Starts from column means.
+    """
+    missing = ~np.isfinite(values)
+    if not missing.any():
+        return values.copy()
+    filled = np.where(missing, np.nanmean(values, axis=0), values)
+    for _ in range(_MAX_ROUNDS):
+        mean, scale = filled.mean(axis=0), _scale(filled)
+        model = PCA(rank, svd_solver="full")
+        rebuilt = model.inverse_transform(model.fit_transform((filled - mean) / scale)) * scale + mean
+        updated = np.where(missing, rebuilt, values)
+        moved = np.max(np.abs(updated - filled) / scale)
+        filled = updated
+        if moved < _TOLERANCE:
+            break
+    return filled
+
+
+def _standardise(values: np.ndarray) -> np.ndarray:
+    return np.asarray((values - values.mean(axis=0)) / _scale(values))
+
+
+def _scale(values: np.ndarray) -> np.ndarray:
+    deviation = values.std(axis=0)
+    return np.where(deviation > 0, deviation, 1.0)

@@ -1,0 +1,158 @@
+"""The three ways of asking how good the performance model is, side by side (definitions 5).
+
+`paper_in_sample`: setting by 10-fold cross-validation, refit on all, predict the same models (paper, Section 4.2).
+`paper_10_fold`: the predictions of those ten folds at the chosen setting; publishers are mixed and the setting has
+seen every fold. `leave_publisher_out`: nested; a publisher's models are predicted by what never saw them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.model_selection import KFold
+
+from models_train.selection.design import Design
+from models_train.selection.elastic_net import PAPER_GRID, Setting
+from models_train.selection.features import outside_range
+from models_train.selection.intervals import jackknife_plus, residual_interval
+from models_train.selection.leave_out import LeaveOut, Left, TrainingFit, fit_training_sets
+from models_train.selection.predictors import ELASTIC_NET, SELECTED
+
+IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT = "paper_in_sample", "paper_10_fold", "leave_publisher_out"
+PROTOCOLS = (IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT)
+N_FOLDS = 10
+NOTHING: Left = frozenset()
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Predictions of the observed models by one predictor under one protocol; arrays are (observed models,).
+
+    low, high: 90 % interval. fold: what was left out (publisher, or number of the fold), None in-sample.
+    in_hull: no feature outside the range of the training models.
+    """
+
+    protocol: str
+    predictor: str
+    values: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    fold: tuple[str | None, ...]
+    in_hull: np.ndarray
+
+
+@dataclass(frozen=True)
+class TenFold:
+    """The paper's ten folds. folds: (observed models,); fits: one per fold."""
+
+    folds: np.ndarray
+    fits: tuple[TrainingFit, ...]
+
+    def grid(self, target: int) -> np.ndarray:
+        """Out-of-fold predictions of every setting, (settings, observed models)."""
+        everything = np.stack([fit.grid[target] for fit in self.fits])
+        return everything[self.folds, :, np.arange(self.folds.size)].T
+
+    def other(self, name: str, target: int) -> np.ndarray:
+        """Out-of-fold predictions (observed models,) of a predictor that is not the elastic net."""
+        everything = np.stack([fit.others[name][target] for fit in self.fits])
+        return everything[self.folds, np.arange(self.folds.size)]
+
+    def setting(self, targets: np.ndarray, target: int) -> int:
+        """The setting with the smallest mean over folds of the fold's mean absolute error."""
+        errors = np.abs(self.grid(target) - targets[:, target])
+        by_fold = [errors[:, self.folds == fold].mean(axis=1) for fold in range(len(self.fits))]
+        return int(np.mean(by_fold, axis=0).argmin())
+
+
+def ten_fold(design: Design, seed: int = 0, n_jobs: int = 1, settings: Sequence[Setting] = PAPER_GRID) -> TenFold:
+    """Fit all predictors on ten random folds (fewer if there are fewer models)."""
+    splitter = KFold(min(N_FOLDS, design.n_observed), shuffle=True, random_state=seed)
+    splits = list(splitter.split(np.arange(design.n_observed)))
+    folds = np.empty(design.n_observed, dtype=int)
+    for number, (_, test) in enumerate(splits):
+        folds[test] = number
+    fits = fit_training_sets(design, [train for train, _ in splits], [True] * len(splits), n_jobs, settings)
+    return TenFold(folds, tuple(fits))
+
+
+def in_sample_predictions(fits: LeaveOut, folds: TenFold, target: int) -> list[Predicted]:
+    """Every predictor refitted on all models, predicting these; intervals from in-sample residuals, so too narrow."""
+    design = fits.design
+    found = []
+    for name in fits.names:
+        whole = fits.fits[NOTHING]
+        chosen = folds.setting(design.targets, target)
+        values = whole.grid[target, chosen] if name == ELASTIC_NET else whole.others[name][target]
+        values = values[: design.n_observed]
+        low, high = residual_interval(values, np.abs(values - design.targets[:, target]))
+        everyone = np.ones(design.n_observed, dtype=bool)
+        found.append(Predicted(IN_SAMPLE, name, values, low, high, (None,) * design.n_observed, everyone))
+    return found
+
+
+def ten_fold_predictions(fits: LeaveOut, folds: TenFold, target: int) -> list[Predicted]:
+    """Out-of-fold predictions of the ten folds; a fold's interval comes from the residuals of the other nine."""
+    design = fits.design
+    found = []
+    for name in fits.names:
+        if name == ELASTIC_NET:
+            values = folds.grid(target)[folds.setting(design.targets, target)]
+        else:
+            values = folds.other(name, target)
+        residuals = np.abs(values - design.targets[:, target])
+        low, high = np.empty_like(values), np.empty_like(values)
+        for fold in np.unique(folds.folds):
+            members = folds.folds == fold
+            low[members], high[members] = residual_interval(values[members], residuals[~members])
+        labels = tuple(str(fold + 1) for fold in folds.folds)
+        found.append(Predicted(TEN_FOLD, name, values, low, high, labels, _in_hull(design, folds.folds)))
+    return found
+
+
+def leave_publisher_out_predictions(fits: LeaveOut, target: int) -> list[Predicted]:
+    """Nested out-of-fold predictions with grouped CV+ intervals, for each predictor and for `selected`."""
+    design = fits.design
+    in_hull = _in_hull(design, design.folds)
+    labels = tuple(design.fold_names[fold] for fold in design.folds)
+    found = []
+    for name in (*fits.names, SELECTED):
+        values, low, high = (np.empty(design.n_observed) for _ in range(3))
+        for fold in range(len(design.fold_names)):
+            members, left = np.flatnonzero(design.folds == fold), frozenset({fold})
+            used = fits.best_predictor(left, target) if name == SELECTED else name
+            values[members] = fits.predict(used, left, target)[members]
+            centres, residuals = leave_one_more_out(fits, used, left, target)
+            low[members], high[members] = jackknife_plus(centres[members], residuals)
+        found.append(Predicted(LEAVE_PUBLISHER_OUT, name, values, low, high, labels, in_hull))
+    return found
+
+
+def leave_one_more_out(fits: LeaveOut, name: str, left: Left, target: int) -> tuple[np.ndarray, np.ndarray]:
+    """What CV+ needs around the models trained without `left`, leaving out one further publisher at a time.
+
+    Returns centres (rows, n) and residuals (n,) over the n observed models outside `left`. Which predictor is used
+    is fixed by `left`; the elastic net chooses its setting anew each time.
+    """
+    design = fits.design
+    members = np.flatnonzero(~np.isin(design.folds, list(left)))
+    centres, residuals = np.empty((len(design.rows), members.size)), np.empty(members.size)
+    for fold in fits.remaining(left):
+        where = np.flatnonzero(design.folds[members] == fold)
+        predicted = fits.predict(name, left | {fold}, target)
+        centres[:, where] = predicted[:, None]
+        residuals[where] = np.abs(predicted[members[where]] - design.targets[members[where], target])
+    return centres, residuals
+
+
+def _in_hull(design: Design, folds: np.ndarray) -> np.ndarray:
+    """(observed models,): every feature within the range of the models outside the fold."""
+    values = design.matrix[: design.n_observed, : len(design.table.names)]
+    inside = np.empty(design.n_observed, dtype=bool)
+    for fold in np.unique(folds):
+        members = folds == fold
+        outside = outside_range(design.table.names, values[~members], values[members])
+        inside[members] = [not features for features in outside]
+    return inside

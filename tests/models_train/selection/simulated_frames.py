@@ -1,0 +1,36 @@
+"""Feature and result frames with a known truth: grouped models, a sparse linear law, Gaussian noise."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+TRUE_WEIGHTS = {"benchmark_1": 3.0, "benchmark_2": -2.5, "params_b": 2.5}
+NOISE = 1.0
+
+
+def simulated(
+    seed: int, publishers: tuple[int, ...] = (4,) * 10, n_benchmarks: int = 10, noise: float = NOISE
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Long features and results. publishers: number of models of each; features share a publisher effect.
+
+    score = 65 + sum of TRUE_WEIGHTS times standardised features + noise (percent points).
+    """
+    generator = np.random.default_rng(seed)
+    owner = np.repeat(np.arange(len(publishers)), publishers)
+    names = [f"benchmark_{i + 1}" for i in range(n_benchmarks)] + ["params_b", "tokens_t"]
+    shared = generator.standard_normal((len(publishers), len(names)))[owner]
+    values = np.sqrt(0.3) * shared + np.sqrt(0.7) * generator.standard_normal(shared.shape)
+    truth = 65 + sum(weight * values[:, names.index(name)] for name, weight in TRUE_WEIGHTS.items())
+    score = truth + noise * generator.standard_normal(owner.size)
+    values[:, names.index("params_b")] = 4 + values[:, names.index("params_b")] * 0.9
+    models = [f"model-{i:02d}" for i in range(owner.size)]
+    labels = {"model_id": models, "publisher": [f"publisher-{i:02d}" for i in owner]}
+    wide = pl.DataFrame(labels | dict(zip(names, values.T, strict=True)))
+    features = (
+        wide.with_columns(study_id=pl.lit("simulated"), family=pl.col("publisher"))
+        .unpivot(names, index=[*labels, "study_id", "family"], variable_name="feature", value_name="value")
+        .with_columns(feature_kind=pl.col("feature").str.extract("(benchmark)").fill_null("training"))
+    )
+    results = pl.DataFrame({"objective": "regression", "model_id": models, "score": score})
+    return features, results

@@ -1,0 +1,56 @@
+"""Capability components against a plain singular value decomposition."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models_train.selection.components import capability_components, low_rank_impute
+from models_train.selection.errors import TooLittleData
+from models_train.selection.features import feature_table
+
+Frames = tuple[pl.DataFrame, pl.DataFrame]
+
+
+def test_complete_matrix_against_numpy(published: Frames) -> None:
+    models = published[1]["model_id"].unique()
+    table = feature_table(published[0], models, min_share=0.9, aggregates=("leaderboard v2",))
+    found = capability_components(table)
+    assert (found.n_imputed, found.n_models, found.n_cells) == (0, 40, 240)
+    assert found.method.startswith("complete cases")
+    values = table.values[:, list(table.of_kind("benchmark"))]
+    scaled = (values - values.mean(axis=0)) / values.std(axis=0)
+    _, singular, vectors = np.linalg.svd(scaled, full_matrices=False)
+    ratios = found.frame.unique("component").sort("component")["explained_variance_ratio"]
+    np.testing.assert_allclose(ratios, singular**2 / np.sum(singular**2), atol=1e-12)
+    assert ratios.sum() == pytest.approx(1)
+    for number, vector in enumerate(vectors, start=1):
+        loadings = found.frame.filter(pl.col("component") == number)["loading"].to_numpy()
+        np.testing.assert_allclose(np.abs(loadings), np.abs(vector), atol=1e-9)
+        assert loadings[np.abs(loadings).argmax()] > 0
+
+
+def test_missing_cells_are_counted_and_named(published: Frames) -> None:
+    table = feature_table(published[0], published[1]["model_id"].unique(), aggregates=("leaderboard v2",))
+    found = capability_components(table)
+    missing = int(np.isnan(table.values[:, list(table.of_kind("benchmark"))]).sum())
+    assert found.n_imputed == missing > 0
+    assert found.method == f"iterative low-rank imputation (rank 3) of {missing} of {found.n_cells} cells"
+
+
+def test_a_low_rank_matrix_is_recovered() -> None:
+    generator = np.random.default_rng(0)
+    truth = generator.normal(size=(40, 2)) @ generator.normal(size=(2, 8)) + 5
+    holed = truth.copy()
+    holes = generator.random(truth.shape) < 0.08
+    holed[holes] = np.nan
+    filled = low_rank_impute(holed, 2)
+    np.testing.assert_array_equal(filled[~holes], truth[~holes])
+    assert np.abs(filled - truth)[holes].max() < 0.02
+
+
+def test_one_benchmark_has_no_components(small: Frames) -> None:
+    features = small[0].filter((pl.col("feature_kind") == "training") | (pl.col("feature") == "benchmark_1"))
+    with pytest.raises(TooLittleData, match=r"1 benchmark\(s\)"):
+        capability_components(feature_table(features, small[1]["model_id"]))

@@ -1,0 +1,164 @@
+"""Nested leave-publisher-out: no leak, the same answer as plain GridSearchCV, and the placebo as a warning."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+from sklearn.compose import TransformedTargetRegressor
+from sklearn.linear_model import ElasticNet
+from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from study_designs import make_design
+
+from models_train.selection.design import Design
+from models_train.selection.elastic_net import Setting
+from models_train.selection.leave_out import LeaveOut, leave_out
+from models_train.selection.placebo import with_placebo
+from models_train.selection.predictors import ELASTIC_NET
+from models_train.selection.preparation import standardise_and_impute
+from models_train.selection.protocols import (
+    NOTHING,
+    in_sample_predictions,
+    leave_one_more_out,
+    leave_publisher_out_predictions,
+    ten_fold,
+    ten_fold_predictions,
+)
+from models_train.selection.scores import error_difference
+
+Frames = tuple[pl.DataFrame, pl.DataFrame]
+
+
+def test_targets_of_the_outer_fold_do_not_reach_its_predictions(small_design: Design, small_fits: LeaveOut) -> None:
+    honest = leave_publisher_out_predictions(small_fits, 0)
+    fold = 2
+    members = np.flatnonzero(small_design.folds == fold)
+    permuted = small_design.targets.copy()
+    permuted[members] = np.roll(permuted[members], 1, axis=0)
+    assert (permuted[members] != small_design.targets[members]).all()
+    again = leave_publisher_out_predictions(leave_out(replace(small_design, targets=permuted)), 0)
+    others = np.flatnonzero(small_design.folds != fold)
+    for before, after in zip(honest, again, strict=True):
+        for name in ("values", "low", "high"):
+            unchanged = getattr(before, name)[members] == getattr(after, name)[members]
+            assert unchanged.all(), (before.predictor, name)
+        if before.predictor != "mean":
+            assert (before.values[others] != after.values[others]).any(), "the permutation must matter elsewhere"
+
+
+def test_targets_of_a_ten_fold_fold_do_not_reach_a_fixed_setting(small_design: Design) -> None:
+    folds = ten_fold(small_design)
+    members = np.flatnonzero(folds.folds == 3)
+    permuted = small_design.targets.copy()
+    permuted[members] += 9
+    again = ten_fold(replace(small_design, targets=permuted))
+    np.testing.assert_array_equal(folds.grid(0)[:, members], again.grid(0)[:, members])
+    np.testing.assert_array_equal(folds.other("pc_ridge", 0)[members], again.other("pc_ridge", 0)[members])
+
+
+def test_nested_elastic_net_equals_plain_grid_search(small_design: Design) -> None:
+    """Outer and inner leave-one-publisher-out by scikit-learn alone, on a part of the grid that it solves exactly."""
+    degrees, alphas, l1_ratios = (1, 2), (0.1, 0.01), (0.25, 0.75, 1.0)
+    settings = [Setting(d, a, r) for d in degrees for a in alphas for r in l1_ratios]
+    fits = leave_out(small_design, settings=settings, elastic_net_only=True)
+    values = small_design.matrix[:, list(small_design.columns.elastic_net)]
+    target, folds = small_design.targets[:, 0], small_design.folds
+    for fold in range(len(small_design.fold_names)):
+        train = folds != fold
+        search = GridSearchCV(
+            TransformedTargetRegressor(
+                Pipeline(
+                    [
+                        ("prepare", standardise_and_impute()),
+                        ("terms", PolynomialFeatures(include_bias=False)),
+                        ("scale", StandardScaler()),
+                        ("net", ElasticNet(tol=1e-12, max_iter=1_000_000)),
+                    ]
+                ),
+                transformer=StandardScaler(),
+            ),
+            {
+                "regressor__terms__degree": degrees,
+                "regressor__net__alpha": alphas,
+                "regressor__net__l1_ratio": l1_ratios,
+            },
+            scoring="neg_mean_absolute_error",
+            cv=LeaveOneGroupOut(),
+            error_score="raise",
+        ).fit(values[train], target[train], groups=folds[train])
+        best = {name.split("__")[-1]: value for name, value in search.best_params_.items()}
+        assert fits.settings[fits.setting(frozenset({fold}), 0)] == Setting(**best)
+        np.testing.assert_allclose(
+            fits.predict(ELASTIC_NET, frozenset({fold}), 0), search.predict(values), atol=1e-6, rtol=0
+        )
+
+
+def test_selection_takes_the_smallest_inner_error(small_fits: LeaveOut) -> None:
+    left = frozenset({1})
+    errors = small_fits.predictor_errors(left, 0)
+    assert small_fits.best_predictor(left, 0) == min(errors, key=errors.__getitem__)
+    inner = []
+    for fold in small_fits.remaining(left):
+        members = small_fits.design.folds == fold
+        predicted = small_fits.predict("log10_params", left | {fold}, 0)[:20][members]
+        inner.append(np.abs(predicted - small_fits.design.targets[members, 0]).mean())
+    assert errors["log10_params"] == pytest.approx(np.mean(inner))
+
+
+def test_grouped_cv_plus_uses_the_model_without_the_publisher(small_fits: LeaveOut) -> None:
+    centres, residuals = leave_one_more_out(small_fits, "pc_ridge", NOTHING, 0)
+    fold = int(small_fits.design.folds[6])
+    without = small_fits.fits[frozenset({fold})].others["pc_ridge"][0]
+    np.testing.assert_array_equal(centres[:, 6], without)
+    assert residuals[6] == abs(without[6] - small_fits.design.targets[6, 0])
+
+
+def test_jobs_do_not_change_a_digit(small_design: Design, small_fits: LeaveOut) -> None:
+    parallel = leave_out(small_design, n_jobs=2)
+    for left, fit in small_fits.fits.items():
+        np.testing.assert_array_equal(parallel.fits[left].grid, fit.grid)
+        for name, values in fit.others.items():
+            np.testing.assert_array_equal(parallel.fits[left].others[name], values)
+
+
+def elastic_net_errors(design: Design) -> dict[str, np.ndarray]:
+    """Predictions in sample and left out, (40,) each."""
+    fits = leave_out(design, n_jobs=2, elastic_net_only=True)
+    folds = ten_fold(design, n_jobs=2)
+    left_out = np.empty(design.n_observed)
+    for fold in range(len(design.fold_names)):
+        members = np.flatnonzero(design.folds == fold)
+        left_out[members] = fits.predict(ELASTIC_NET, frozenset({fold}), 0)[members]
+    inside = in_sample_predictions(fits, folds, 0)
+    mixed = ten_fold_predictions(fits, folds, 0)
+    return {
+        "in_sample": next(p.values for p in inside if p.predictor == ELASTIC_NET),
+        "ten_fold": next(p.values for p in mixed if p.predictor == ELASTIC_NET),
+        "left_out": left_out,
+    }
+
+
+def test_placebo_features_fool_the_in_sample_error_and_not_the_honest_one(published: Frames) -> None:
+    """Random numbers that name the family: in sample they look like a discovery, for a new publisher they are none."""
+    features, results = published
+    design = make_design(features, results, "bradley_terry")
+    fooled = make_design(with_placebo(features, 8, seed=0), results, "bradley_terry")
+    assert fooled.model_ids == design.model_ids
+    before, after = elastic_net_errors(design), elastic_net_errors(fooled)
+    observed, publishers = design.targets[:, 0], design.publishers
+    in_sample = error_difference(after["in_sample"], before["in_sample"], observed, publishers)
+    left_out = error_difference(after["left_out"], before["left_out"], observed, publishers)
+    assert in_sample[2] < 0, "in sample the placebo improves beyond its interval"
+    assert left_out[2] >= 0, "left out it does not"
+
+
+def test_a_placebo_is_constant_within_a_family(published: Frames) -> None:
+    made = with_placebo(published[0], 3, seed=1).filter(pl.col("feature").str.starts_with("placebo_"))
+    assert made.height == 3 * 40
+    per_family = made.group_by("family", "feature").agg(pl.col("value").n_unique())
+    assert per_family["value"].to_list() == [1] * per_family.height
+    assert made["value"].n_unique() == per_family.height

@@ -1,0 +1,189 @@
+"""From frames to landed rows, on a small simulated study, and the recommendation made of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models_train.selection.errors import SelectionError
+from models_train.selection.forecasts import Forecast
+from models_train.selection.performance import PerformanceResult, PerformanceSettings, performance
+from models_train.selection.predictors import SELECTED, SIMPLEST_FIRST
+from models_train.selection.protocols import PROTOCOLS
+from models_train.selection.recommendation import RECOMMENDATION_SCHEMA, recommend
+from models_train.selection.rows import SCHEMAS
+from models_train.selection.scores import coverage_at_k
+
+Frames = tuple[pl.DataFrame, pl.DataFrame]
+QUICK = PerformanceSettings(n_bootstraps=40)
+GROUPS = pl.DataFrame(
+    {"params_b_from": [0.0, 4.0], "params_b_below": [4.0, None], "default_model_id": ["model-00", "model-01"]}
+)
+
+
+def with_candidates(features: pl.DataFrame) -> pl.DataFrame:
+    """Three models without a result: like model-00, far too large, and with two values only."""
+    one = features.filter(pl.col("model_id") == "model-00").with_columns(publisher=pl.lit(None, dtype=pl.String))
+    size = pl.when(pl.col("feature") == "params_b").then(70.0).otherwise(pl.col("value"))
+    known = one.filter(pl.col("feature").is_in(["params_b", "benchmark_1"]))
+    return pl.concat(
+        [
+            features,
+            one.with_columns(model_id=pl.lit("new-like-00")),
+            one.with_columns(model_id=pl.lit("new-70b"), value=size),
+            known.with_columns(model_id=pl.lit("new-unknown")),
+        ]
+    )
+
+
+@pytest.fixture(scope="module")
+def answer(small: Frames) -> PerformanceResult:
+    return performance(with_candidates(small[0]), small[1], ["regression"], ["score"], QUICK)
+
+
+def test_frames_have_their_columns_and_every_combination_once(answer: PerformanceResult) -> None:
+    for name, schema in SCHEMAS.items():
+        assert dict(getattr(answer, name).schema) == dict(schema)
+    key = ["objective", "target", "protocol", "predictor"]
+    assert answer.scores.select(key).is_unique().all()
+    assert answer.predictions.select(*key, "model_id").is_unique().all()
+    assert answer.scores.height == len(PROTOCOLS) * len(SIMPLEST_FIRST) + 1
+    nested = answer.scores.filter(pl.col("predictor") == SELECTED)
+    assert nested["protocol"].to_list() == ["leave_publisher_out"]
+    assert answer.predictions.height == 20 * answer.scores.height
+    assert answer.abstentions.is_empty()
+    assert answer.largest_gap <= 1e-12
+
+
+def test_scores_recompute_from_predictions(answer: PerformanceResult) -> None:
+    for row in answer.scores.iter_rows(named=True):
+        mine = answer.predictions.filter(protocol=row["protocol"], predictor=row["predictor"])
+        error = (mine["predicted"] - mine["observed"]).abs().mean()
+        assert row["mae"] == pytest.approx(error)
+        assert row["mae_low"] <= row["mae"] <= row["mae_high"]
+        expected = coverage_at_k(mine["predicted"].to_numpy(), mine["observed"].to_numpy(), 5)
+        assert row["coverage_at_5"] == pytest.approx(expected)
+
+
+def test_coverage_has_its_chance_level(answer: PerformanceResult) -> None:
+    assert sorted(answer.predicted_coverage["k"].unique()) == [5, 10, 15, 20]
+    full = answer.predicted_coverage.filter(k=20)
+    assert (full["coverage"] - 1).abs().max() < 1e-12
+    assert full["chance"].unique().to_list() == [1.0]
+
+
+def test_in_sample_folds_are_empty_and_left_out_folds_are_publishers(answer: PerformanceResult) -> None:
+    folds = dict(answer.predictions.group_by("protocol").agg(pl.col("fold").unique().sort()).iter_rows())
+    assert folds["paper_in_sample"] == [None]
+    assert folds["leave_publisher_out"] == [f"publisher-{i:02d}" for i in range(5)]
+
+
+def test_a_prediction_outside_the_training_range_is_marked(answer: PerformanceResult, small: Frames) -> None:
+    """The largest model is outside the range of the models of other publishers, unless one is larger."""
+    sizes = small[0].filter(feature="params_b").sort("value")
+    largest = sizes["model_id"][-1]
+    mine = answer.predictions.filter(model_id=largest, predictor="elastic_net")
+    assert dict(mine.select("protocol", "in_hull").iter_rows())["leave_publisher_out"] is False
+    assert dict(mine.select("protocol", "in_hull").iter_rows())["paper_in_sample"] is True
+
+
+def test_true_features_are_kept_by_the_elastic_net(answer: PerformanceResult) -> None:
+    rows = answer.coefficients.filter(protocol="leave_publisher_out")
+    kept = dict(rows.select("feature", "coefficient").iter_rows())
+    assert kept["benchmark_1"] > 1
+    assert kept["benchmark_2"] < -1
+    assert kept["params_b"] > 1
+    assert rows["selection_frequency"].is_between(0, 1).all()
+
+
+def test_candidates_get_a_prediction_or_a_reason(answer: PerformanceResult) -> None:
+    found = {forecast.model_id: forecast for forecast in answer.forecasts["regression", "score"]}
+    like = found["new-like-00"]
+    assert like.predicted is not None and like.low is not None and like.high is not None
+    assert like.low <= like.predicted <= like.high
+    assert like.draws.size == 40
+    assert found["new-70b"].predicted is None
+    assert "params_b 70 (seen:" in found["new-70b"].abstention
+    assert found["new-unknown"].predicted is None
+    assert "4 of 7 features are missing" in found["new-unknown"].abstention
+
+
+def test_the_same_input_gives_the_same_output(small: Frames, answer: PerformanceResult) -> None:
+    shuffled = with_candidates(small[0]).sample(fraction=1, shuffle=True, seed=3)
+    again = performance(shuffled, small[1].reverse(), ["regression"], ["score"], QUICK)
+    for name in SCHEMAS:
+        assert getattr(again, name).equals(getattr(answer, name)), name
+
+
+def test_too_little_data_is_an_abstention_and_never_a_number(small: Frames) -> None:
+    features, results = small
+    alone = performance(features.with_columns(publisher=pl.lit("alone")), results, ["regression"], ["score"], QUICK)
+    few = performance(features, results.head(5), ["regression"], ["score"], QUICK)
+    same = performance(features, results.with_columns(score=pl.lit(70.0)), ["regression"], ["score"], QUICK)
+    none = performance(features, results, ["bradley_terry"], ["score"], QUICK)
+    for answer, words in (
+        (alone, "1 publisher(s)"),
+        (few, "5 models have both"),
+        (same, "nothing to predict"),
+        (none, "no model has a score"),
+    ):
+        assert words in answer.abstentions["reason"][0]
+        assert answer.predictions.is_empty() and answer.scores.is_empty() and not answer.forecasts
+
+
+def test_a_nan_target_stops_everything(small: Frames) -> None:
+    nan = pl.when(pl.col("model_id") == "model-04").then(float("nan")).otherwise("score")
+    broken = small[1].with_columns(score=nan)
+    with pytest.raises(SelectionError, match="score of model model-04"):
+        performance(small[0], broken, ["regression"], ["score"], QUICK)
+
+
+def ranked(forecasts: tuple[Forecast, ...] = ()) -> pl.DataFrame:
+    results = pl.DataFrame(
+        {
+            "objective": "regression",
+            "model_id": ["model-00", "model-01", "model-02"],
+            "score": [70.0, 80.0, 80.0],
+            "score_standard_error_approximate": [1.0, 1.0, 1.0],
+        }
+    )
+    names = ["model-00", "model-01", "model-02", "new-a", "new-b"]
+    models = pl.DataFrame({"model_id": names, "params_b": [2.0, 5.0, 8.03, 3.0, 3.0]})
+    return recommend("regression", results, models, GROUPS, forecasts, limits=(1.0, 8.0, None))
+
+
+def test_recommendation_ranks_within_the_limit() -> None:
+    table = ranked()
+    assert dict(table.schema) == RECOMMENDATION_SCHEMA
+    assert table["size_limit_b"].unique(maintain_order=True).to_list() == [8.0, None]
+    eight = table.filter(size_limit_b=8.0)
+    assert eight["model_id"].to_list() == ["model-01", "model-00"]
+    free = table.filter(pl.col("size_limit_b").is_null())
+    assert free["rank"].to_list() == [1, 2, 3]
+    assert free["probability_best"].sum() == pytest.approx(1)
+    assert free["probability_best"][0] == pytest.approx(0.5, abs=0.02)
+    assert free["gain_points_over_default"].to_list() == [0.0, 0.0, 0.0]
+    np.testing.assert_allclose(free["interval_high"] - free["expected_score"], 1.6448536, atol=1e-6)
+    assert free["reason"][0].startswith("Measured 80.0, the highest of 3 models; it is the default")
+
+
+def test_recommendation_mixes_measured_and_predicted_and_abstains() -> None:
+    good = Forecast("new-a", "pc_ridge", 85.0, 70.0, 95.0, "", np.linspace(70, 95, 40))
+    silent = Forecast("new-b", "pc_ridge", None, None, None, "its number of parameters is not known", np.empty(0))
+    table = ranked((good, silent)).filter(size_limit_b=8.0)
+    assert table["model_id"].to_list() == ["new-a", "model-01", "model-00", "new-b"]
+    assert table["basis"].to_list() == ["predicted", "observed", "observed", "predicted"]
+    assert table["gain_points_over_default"][0] == 15.0
+    assert "pc_ridge predicts 85.0 (70.0 to 95.0)" in table["reason"][0]
+    last = table.row(3, named=True)
+    numbers = ("rank", "expected_score", "interval_low", "interval_high", "gain_points_over_default")
+    assert all(last[name] is None for name in (*numbers, "probability_best"))
+    assert last["reason"] == "No recommendation: its number of parameters is not known."
+
+
+def test_a_measured_model_needs_its_size() -> None:
+    results = pl.DataFrame({"objective": "regression", "model_id": ["x"], "score": [70.0]})
+    models = pl.DataFrame({"model_id": ["y"], "params_b": [1.0]})
+    with pytest.raises(SelectionError, match="model x has a result but no params_b"):
+        recommend("regression", results, models, GROUPS)

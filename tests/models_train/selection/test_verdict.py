@@ -1,0 +1,59 @@
+"""The sentence on trust follows the paired differences."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from models_train.selection.errors import SelectionError
+from models_train.selection.verdict import against_size, verdict
+
+
+def made(errors: dict[str, float]) -> pl.DataFrame:
+    """Predictions of 12 models from 4 publishers that miss by the given number of points, slightly spread."""
+    observed = np.linspace(60, 90, 12)
+    spread = np.tile([0.9, 1.0, 1.1], 4)
+    return pl.concat(
+        pl.DataFrame(
+            {
+                "model_id": [f"m{i:02d}" for i in range(12)],
+                "objective": "regression",
+                "target": "score",
+                "protocol": "leave_publisher_out",
+                "predictor": name,
+                "predicted": observed + error * spread,
+                "observed": observed,
+                "fold": [f"p{i // 3}" for i in range(12)],
+            }
+        )
+        for name, error in errors.items()
+    )
+
+
+def test_differences_are_paired() -> None:
+    table = against_size(made({"log10_params": 4.0, "selected": 3.0}), "regression", "score")
+    assert table["predictor"].to_list() == ["selected", "log10_params"]
+    row = table.row(0, named=True)
+    assert row["difference"] == pytest.approx(-1.0)
+    assert row["difference_low"] == pytest.approx(-1.0)
+    assert row["difference_high"] == pytest.approx(-1.0)
+
+
+@pytest.mark.parametrize(
+    ("errors", "start"),
+    [
+        ({"log10_params": 4.0, "selected": 3.0, "mean": 6.0}, "Size alone is beaten: "),
+        ({"log10_params": 4.0, "selected": 5.0, "mean": 6.0}, "Nothing reliably beats size alone: "),
+        ({"log10_params": 4.0, "selected": 5.0, "elastic_net": 3.0}, "Nested selection does not reliably beat"),
+    ],
+)
+def test_the_sentence(errors: dict[str, float], start: str) -> None:
+    sentence = verdict(made(errors), "regression", "score")
+    assert sentence.startswith(start)
+    assert f"{errors['selected']:.1f} points with nested selection and 4.0 with log10 size" in sentence
+
+
+def test_nothing_to_compare_is_an_error() -> None:
+    with pytest.raises(SelectionError, match="bradley_terry, score"):
+        against_size(made({"mean": 1.0}), "bradley_terry", "score")

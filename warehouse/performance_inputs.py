@@ -1,0 +1,55 @@
+"""What the performance model reads, out of the marts into Parquet, one folder per study."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import polars as pl
+
+from warehouse.connection import Connection
+
+INPUTS = {
+    "features": "select * from marts.fct_regression_features where study_id = $study order by model_id, feature",
+    "results": "select * from marts.fct_reward_model_results where study_id = $study order by objective, model_id",
+    "models": "select model_id, publisher, family, params_b from marts.dim_base_models "
+    "where study_id = $study and (is_compared or is_candidate) order by model_id",
+    "size_groups": "select size_group, params_b_from, params_b_below, default_model_id from raw.size_groups "
+    "where study_id = $study order by position",
+}
+
+
+def write_inputs(connection: Connection, folder: Path) -> dict[str, int]:
+    """Write `<folder>/<study>/<name>.parquet` for every study and input, and `study.json`; returns rows per study.
+
+    The folder is replaced whole: a study that is gone leaves no inputs behind.
+    """
+    fresh = folder.with_name(folder.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    rows = {}
+    for (study,) in connection.execute("select study_id from marts.dim_studies order by study_id").fetchall():
+        (fresh / study).mkdir(parents=True)
+        frames = {name: _frame(connection, query, study) for name, query in INPUTS.items()}
+        for name, frame in frames.items():
+            frame.write_parquet(fresh / study / f"{name}.parquet")
+        (fresh / study / "study.json").write_text(json.dumps({"aggregates": _aggregates(connection, study)}))
+        rows[study] = sum(frame.height for frame in frames.values())
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(fresh, folder)
+    return rows
+
+
+def _frame(connection: Connection, query: str, study: str) -> pl.DataFrame:
+    return connection.execute(query, {"study": study}).pl()
+
+
+def _aggregates(connection: Connection, study: str) -> list[str]:
+    """Benchmarks that are averages of others: as features they would count those twice."""
+    found = connection.execute(
+        "select benchmark from marts.dim_benchmarks where study_id = ? and topic = 'Aggregate' order by benchmark",
+        [study],
+    ).fetchall()
+    return [name for (name,) in found]
