@@ -3,15 +3,15 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements.lock
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint requirements.lock
 INPUTS := pyproject.toml requirements.lock
 UI_PORT ?= 3000
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run all answer ui test lint format bench clean
+.PHONY: help setup run all answer recommend ui test lint format bench clean
 
 help: ## List the targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  Settings: REWARDBASE_HOME (folder for everything written, default var), UI_PORT (default 3000), PYTHON"
 
 setup: $(VENV)/.installed ## Create .venv and install from the lock
@@ -24,6 +24,9 @@ all: setup ## Materialize everything again, changed or not
 
 answer: setup ## Print the answer from the published snapshot, without a run
 	@$(BIN)/python -m dagster_project.run --answer
+
+recommend: setup ## Which base to pick: MAX_PARAMS=8 OBJECTIVE=regression (both optional)
+	@$(BIN)/python -m warehouse.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
 
 ui: setup ## Open the Dagster UI on 127.0.0.1
 	@$(BIN)/python -m dagster_project.ui --port $(UI_PORT)

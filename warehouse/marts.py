@@ -15,7 +15,7 @@ import polars as pl
 Z_95 = 1.959964
 
 _TARGET_ORDER = "list_position(['score', 'chat', 'chat_hard', 'safety', 'reasoning'], {column})"
-_OBJECTIVE_ORDER = "list_position(['regression', 'bradley_terry'], objective)"
+OBJECTIVE_ORDER = "list_position(['regression', 'bradley_terry'], objective)"
 
 
 class MartError(Exception):
@@ -90,7 +90,7 @@ def reward_model_results(connection: duckdb.DuckDBPyConnection, study_id: str) -
             score_standard_error_approximate, standard_error_method, n_pairs, status
         from marts.fct_reward_model_results
         where study_id = $study_id
-        order by {_OBJECTIVE_ORDER}, score desc nulls last, model_id
+        order by {OBJECTIVE_ORDER}, score desc nulls last, model_id
         """,
         study_id,
     )
@@ -109,7 +109,7 @@ def size_group_gains(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl
             rank_in_group, n_in_group, rank_in_group = 1 as is_best
         from marts.fct_size_group_gains
         where study_id = $study_id and score is not null
-        order by {_OBJECTIVE_ORDER}, size_group_position, score desc, model_id
+        order by {OBJECTIVE_ORDER}, size_group_position, score desc, model_id
         """,
         study_id,
     )
@@ -177,7 +177,7 @@ def best_in_group(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.Da
         from scored as best
         left join rivals using (objective, size_group)
         where best.place = 1
-        order by {_OBJECTIVE_ORDER}, best.size_group_position
+        order by {OBJECTIVE_ORDER}, best.size_group_position
         """,
         study_id,
     )
@@ -210,7 +210,7 @@ def post_training_stages(connection: duckdb.DuckDBPyConnection, study_id: str) -
             change_points, change_percent, change_from_parent_points, change_from_parent_percent
         from marts.fct_post_training_stages
         where study_id = $study_id and value is not null
-        order by {_OBJECTIVE_ORDER}, {_TARGET_ORDER.format(column="category")}, stage_position, model_id
+        order by {OBJECTIVE_ORDER}, {_TARGET_ORDER.format(column="category")}, stage_position, model_id
         """,
         study_id,
     )
@@ -242,7 +242,7 @@ def correlations(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.Dat
             'none' end as evidence
         from tested
         order by
-            {_OBJECTIVE_ORDER}, strength desc nulls last, feature,
+            {OBJECTIVE_ORDER}, strength desc nulls last, feature,
             {_TARGET_ORDER.format(column="target")}
         """,
         study_id,
@@ -297,19 +297,25 @@ def coverage(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFra
             passes_main_filter, passes_appendix_filter
         from marts.fct_benchmark_coverage
         where study_id = $study_id and target = 'score' and (passes_main_filter or passes_appendix_filter)
-        order by {_OBJECTIVE_ORDER}, n desc, feature, k
+        order by {OBJECTIVE_ORDER}, n desc, feature, k
         """,
         study_id,
     )
 
 
-def _select(connection: duckdb.DuckDBPyConnection, mart: str, query: str, study_id: str | None = None) -> pl.DataFrame:
-    parameters = {} if study_id is None else {"study_id": study_id}
+def select(
+    connection: duckdb.DuckDBPyConnection, mart: str, query: str, parameters: dict[str, str] | None = None
+) -> pl.DataFrame:
+    """The rows of a query on one mart. Raises MartError if the mart or a column is missing."""
     try:
-        return connection.execute(query, parameters).pl()
+        return connection.execute(query, parameters or {}).pl()
     except (duckdb.CatalogException, duckdb.BinderException) as error:
         reason = str(error).splitlines()[0].rstrip(".")
         raise MartError(
             f"the report cannot read marts.{mart}: {reason}. "
             "Build the marts first (dbt build, or the Dagster group `marts`)."
         ) from error
+
+
+def _select(connection: duckdb.DuckDBPyConnection, mart: str, query: str, study_id: str | None = None) -> pl.DataFrame:
+    return select(connection, mart, query, None if study_id is None else {"study_id": study_id})

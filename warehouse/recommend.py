@@ -1,9 +1,12 @@
-"""Which base model to take under a size limit, from the published snapshot, for a terminal."""
+"""`python -m warehouse.recommend`: which base model to take under a size limit, from the published snapshot."""
 
 from __future__ import annotations
 
+import argparse
 import math
+import sys
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +14,8 @@ import polars as pl
 from rich.console import Console
 
 from warehouse import marts, performance_marts
-from warehouse.connection import Connection
+from warehouse.connection import Connection, WarehouseError, read
+from warehouse.home import Home
 from warehouse.reports import words
 
 WIDTH = 96
@@ -248,3 +252,31 @@ def _plain(text: str) -> str:
 
 def _line(console: Console, text: str = "", style: str = "") -> None:
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns 1, with a message, where there is nothing to answer from or with."""
+    parser = argparse.ArgumentParser(prog="python -m warehouse.recommend", description=__doc__)
+    parser.add_argument("--max-params", type=float, help="largest size, in billions of parameters (default: any)")
+    parser.add_argument("--objective", help="regression or bradley_terry (default: both)")
+    parser.add_argument("--study", help="study (default: all)")
+    parser.add_argument("--top", type=int, default=5, help="how many models to list (default 5)")
+    options = parser.parse_args(arguments)
+    try:
+        with read(Home.from_environment().current) as connection:
+            print_recommendation(
+                connection,
+                Console(highlight=False),
+                max_params=options.max_params,
+                objective=options.objective,
+                study_id=options.study,
+                top=options.top,
+            )
+    except (RecommendationError, WarehouseError, marts.MartError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -39,8 +39,7 @@ def landing_assets(name: str, tables: Mapping[str, Table], parts: dg.AssetKey) -
             landing.create_raw_tables(warehouse, home.parts)
             rows = {
                 table.name: sum(
-                    landing.land(warehouse, table, part)
-                    for part in landing.newest_parts(home.parts, table).values()
+                    landing.land(warehouse, table, part) for part in landing.newest_parts(home.parts, table).values()
                 )
                 for table in tables.values()
             }

@@ -15,7 +15,6 @@ from warehouse.content import content_id
 from warehouse.reports.page import build_report
 
 KEY = dg.AssetKey(["reports", "base_model_choice"])
-PREVIEW = "gains"
 
 
 @dg.asset(
@@ -25,7 +24,7 @@ PREVIEW = "gains"
     owners=["team:reports"],
     kinds={"altair", "html"},
     pool="warehouse",
-    code_version=versions.of_files("warehouse/marts.py", "warehouse/reports/*"),
+    code_version=versions.of_files("warehouse/*marts.py", "warehouse/reports/**/*"),
     description="Which base model to train a reward model on: one offline page, and each chart as SVG and PNG.",
 )
 def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.MaterializeResult:

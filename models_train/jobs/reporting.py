@@ -9,7 +9,6 @@ from typing import Any, Protocol
 
 from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
 
-
 FAILURE = "failure"
 """Key of the message that says why a job under Dagster stopped."""
 

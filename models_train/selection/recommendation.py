@@ -172,7 +172,8 @@ def _reason(
     elif gain is not None:
         side = "above" if gain >= 0 else "below"
         text += f"; {abs(gain):.1f} points {side} the default {default}"
-    return f"{text}. Best in {chance:.0%} of draws within the known error."
+    share = "more than 99 %" if chance > 0.99 else "fewer than 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"
+    return f"{text}. Best in {share} of draws within the known error."
 
 
 def _number(value: float | None) -> float:

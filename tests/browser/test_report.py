@@ -82,7 +82,16 @@ def test_every_chart_is_drawn(browser: Browser, page_url: str):
                 return [host.dataset.spec, box.width, box.height, marks];
             })"""
         )
-        assert len(sizes) >= 20
+        assert len(sizes) >= 40
+        drawn = {name.rsplit("-", 1)[0].removeprefix("published_") for name, *_ in sizes}
+        assert drawn >= {
+            "prediction_errors",
+            "predicted_regression",
+            "coefficients_regression",
+            "predicted_coverage_regression",
+            "component_variance",
+            "component_loadings",
+        }
         for name, width, height, marks in sizes:
             assert width > 100 and height > 60 and marks > 5, name
         # A chart chosen from the list is drawn when it is chosen.
@@ -101,6 +110,13 @@ def test_the_document_never_scrolls_sideways(browser: Browser, page_url: str, vi
             "[...document.querySelectorAll('.chart')].filter((e) => e.scrollWidth > e.clientWidth + 1).length"
         )
         assert inner == 0
+        # Nothing of the box on trust may be cut off: its figures are what the page is honest by.
+        cut = watched.page.evaluate(
+            """() => [...document.querySelectorAll('.trust, .trust *')]
+                .filter((e) => e.scrollWidth > e.clientWidth + 1 && getComputedStyle(e).display !== 'inline')
+                .map((e) => e.outerHTML.slice(0, 120))"""
+        )
+        assert watched.page.locator(".trust").count() == 2 and cut == []
         assert watched.errors == []
 
 
@@ -159,6 +175,25 @@ def test_a_hostile_name_is_text_in_a_tooltip(browser: Browser, page_url: str):
         assert "<script>alert(1)</script>" in tooltip.inner_text()
         assert tooltip.locator("script, img").count() == 0
         assert watched.errors == []
+
+
+def test_a_predicted_model_is_named_in_its_tooltip(browser: Browser, page_url: str):
+    with opened(browser, page_url) as watched:
+        point = watched.page.locator("#published_predicted_regression .chart svg .mark-symbol path").last
+        point.scroll_into_view_if_needed()
+        point.hover(force=True)
+        tooltip = watched.page.locator("#vg-tooltip-element.visible")
+        tooltip.wait_for(state="visible")
+        words = tooltip.inner_text()
+        assert "model-" in words and "Observed score" in words and "Range of the training features" in words
+
+
+def test_the_largest_error_sorts_first(browser: Browser, page_url: str):
+    with opened(browser, page_url) as watched:
+        table = watched.page.locator("#published_errors_regression table")
+        table.locator("thead th").nth(1).locator("button").click()
+        errors = [float(text.split("\t")[1].split()[0]) for text in table.locator("tbody tr").all_inner_texts()]
+        assert len(errors) == 6 and errors == sorted(errors, reverse=True)
 
 
 def test_a_table_sorts_by_each_heading_both_ways(browser: Browser, page_url: str):

@@ -32,6 +32,12 @@ def test_question_has_the_printed_answer(
     assert as_markdown(published, query) == printed
 
 
+def test_the_errors_of_the_performance_model_are_those_of_the_mart(published: duckdb.DuckDBPyConnection) -> None:
+    found = re.search(r"<!-- run by the tests:\n(.+?)-->\n((?:\|[^\n]*\n)+)", README, flags=re.DOTALL)
+    assert found is not None
+    assert as_markdown(published, found[1]) == found[2]
+
+
 def test_targets_and_files_that_the_readme_names_exist() -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):.*## ", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)`", README)) <= targets

@@ -53,11 +53,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class Column:
-    """A table column: heading, whether it holds numbers (right-aligned), and a longer explanation."""
+    """A table column: heading, whether it holds numbers (right-aligned) or whole sentences, and an explanation."""
 
     title: str
     numeric: bool = False
     hint: str = ""
+    prose: bool = False
 
 
 @dataclass(frozen=True)
@@ -85,9 +86,33 @@ class AnswerCard:
 
 
 @dataclass(frozen=True)
+class TrustFigure:
+    """One error on a trust card: of which predictor, by which protocol, in points, and its interval in words.
+
+    kind: `in-sample` (flatters), `out-of-fold`, or `baseline` (out of fold too).
+    """
+
+    predictor: str
+    protocol: str
+    value: str
+    interval: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class TrustCard:
+    """How far the prediction of one objective can be trusted; level as of verdict.Verdict."""
+
+    objective: str
+    level: str
+    verdict: str
+    figures: tuple[TrustFigure, ...]
+    details: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Section:
-    """A section of a study: headlines, paragraphs, answer cards by objective, then figures and tables in
-    order.
+    """A section of a study: headlines, trust cards, paragraphs, answer cards by objective, figures and tables.
 
     headlines: (size group in words, model, what it gains).
     """
@@ -98,6 +123,7 @@ class Section:
     answers: tuple[tuple[str, tuple[AnswerCard, ...]], ...] = ()
     items: tuple[Figure | Table, ...] = ()
     headlines: tuple[tuple[str, str, str], ...] = ()
+    trust: tuple[TrustCard, ...] = ()
 
 
 @dataclass(frozen=True)

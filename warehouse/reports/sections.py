@@ -5,8 +5,17 @@ from __future__ import annotations
 import duckdb
 import polars as pl
 
-from warehouse import marts
-from warehouse.reports import answer, evidence, tables, words
+from warehouse import marts, performance_marts
+from warehouse.reports import (
+    answer,
+    components,
+    evidence,
+    performance,
+    prediction,
+    recommendations,
+    tables,
+    words,
+)
 from warehouse.reports.charts import differences, gains, post_training
 from warehouse.reports.frames import parts
 from warehouse.reports.pieces import Figure, Panel, Section, StudyPage, Table
@@ -21,13 +30,17 @@ def study_page(connection: duckdb.DuckDBPyConnection, study: dict[str, object], 
     results = marts.reward_model_results(connection, study_id)
     correlations = marts.correlations(connection, study_id)
     limits = marts.correlation_limits(connection, study_id)
+    coverage = marts.coverage(connection, study_id)
     sections = (
         answer.section(best, slug),
         _gains(marts.size_group_gains(connection, study_id), slug),
+        recommendations.section(performance_marts.recommendations(connection, study_id), slug),
         evidence.correlation_section(
             correlations, limits, marts.untested_features(connection, study_id), slug, str(study["source"])
         ),
-        evidence.coverage_section(marts.coverage(connection, study_id), limits, slug),
+        evidence.coverage_section(coverage, limits, slug),
+        *_performance(connection, study_id, coverage, slug),
+        components.section(performance_marts.components(connection, study_id), slug, str(study["source"])),
         _differences(marts.objective_differences(connection, study_id), slug),
         _post_training(marts.post_training_stages(connection, study_id), slug),
         _results(results, slug),
@@ -41,6 +54,33 @@ def study_page(connection: duckdb.DuckDBPyConnection, study: dict[str, object], 
         synthetic=bool(study["synthetic"]),
         sections=sections,
         sources=tuple(marts.sources(connection, study_id).to_dicts()),
+    )
+
+
+def _performance(
+    connection: duckdb.DuckDBPyConnection, study_id: str, coverage: pl.DataFrame, slug: str
+) -> tuple[Section, ...]:
+    """The sections of the performance model; without one they say why."""
+    scores = performance_marts.scores(connection, study_id)
+    abstentions = performance_marts.abstentions(connection, study_id)
+    absence = prediction.absence(scores, abstentions)
+    return (
+        prediction.section(
+            scores,
+            performance_marts.predictions(connection, study_id),
+            abstentions,
+            performance_marts.excluded_features(connection, study_id),
+            slug,
+        ),
+        performance.coefficient_section(
+            performance_marts.coefficients(connection, study_id),
+            performance_marts.final_settings(connection, study_id),
+            absence,
+            slug,
+        ),
+        performance.coverage_section(
+            performance_marts.predicted_coverage(connection, study_id), coverage, absence, slug
+        ),
     )
 
 

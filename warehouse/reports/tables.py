@@ -184,6 +184,167 @@ def base_models(frame: pl.DataFrame, name: str) -> Table:
     )
 
 
+def errors(frame: pl.DataFrame, comparison: pl.DataFrame, name: str, objective: str) -> Table:
+    """Out-of-fold error, coverage and regret of every predictor beside its in-sample error, smallest error first.
+
+    frame: rows of performance_marts.scores of `leave_publisher_out` with `in_sample_mae`; comparison:
+    verdict.against_size of the same objective.
+    """
+    against = {row["predictor"]: row for row in comparison.iter_rows(named=True)}
+    best = {column: (frame[column].min(), frame[column].max()) for column in frame.columns}
+    rows = []
+    for row in frame.iter_rows(named=True):
+        size = against.get(row["predictor"], {})
+        is_size = row["predictor"] == "log10_params"
+        difference = None if is_size else size.get("difference")
+        low, high = size.get("difference_low"), size.get("difference_high")
+        baseline = "baseline" if row["predictor"] in words.BASELINES else ""
+        label = words.predictor(row["predictor"])
+        rows.append(
+            (
+                Cell(label, label, note=baseline),
+                Cell(
+                    words.number(row["mae"]),
+                    row["mae"],
+                    row["mae"] == best["mae"][0],
+                    words.interval(row["mae_low"], row["mae_high"]),
+                ),
+                Cell(
+                    words.number(difference, signed=True),
+                    difference,
+                    note="" if difference is None else words.interval(low, high, signed=True),
+                ),
+                _figure(row["in_sample_mae"]),
+                *(
+                    Cell(words.percent(row[column]), row[column], bool(row[column]) and row[column] == best[column][1])
+                    for column in ("coverage_at_5", "coverage_at_10")
+                ),
+                *(
+                    _figure(row[column], best=row[column] is not None and row[column] == best[column][0])
+                    for column in ("regret_at_1", "regret_at_5")
+                ),
+            )
+        )
+    n = max(frame["n"].to_list(), default=0)
+    return Table(
+        name=name,
+        title=f"{words.objective(objective)}: all predictors, publisher left out",
+        caption=(
+            "Every figure but the in-sample error is for models of a publisher that the predictor never saw. Error: "
+            "mean absolute error of the predicted score in points, under it the 95 % interval with publishers "
+            "resampled. Against size: the error minus the error of size alone, below zero is better. In-sample: the "
+            "same error for the very models that were fitted to. Cov (coverage): share of the true k best among the k "
+            f"best predicted (chance: {words.percent(5 / n if n else None)} and "
+            f"{words.percent(10 / n if n else None)}). Regret: score of the best minus the best score among the k "
+            f"picked. n = {words.plural(n, 'model')}."
+        ),
+        columns=(
+            Column("Predictor"),
+            Column("Error", numeric=True, hint="mean absolute error, points, publisher left out"),
+            Column("Against size", numeric=True, hint="error minus that of size alone, points"),
+            Column("In-sample", numeric=True, hint="the same error for the models that it was fitted to, points"),
+            Column("Cov@5", numeric=True, hint="coverage of the 5 best"),
+            Column("Cov@10", numeric=True, hint="coverage of the 10 best"),
+            Column("Regret@1", numeric=True, hint="points"),
+            Column("Regret@5", numeric=True, hint="points"),
+        ),
+        rows=tuple(rows),
+        empty=f"There are no errors of prediction for {words.objective(objective)}.",
+    )
+
+
+def excluded_features(frame: pl.DataFrame, name: str, n_objectives: int) -> Table:
+    """Features that the performance model leaves out, and why; the objective is named where it is not for all."""
+    rows = []
+    for row in frame.iter_rows(named=True):
+        some = len(row["objectives"]) < n_objectives
+        only = f" ({words.listing([words.objective(item) for item in row['objectives']])} only)" if some else ""
+        rows.append(
+            (
+                _text(words.feature(row["feature"]) + only),
+                Cell(words.percent(row["share_of_models"]), row["share_of_models"]),
+                _text(words.sentence(row["reason"])),
+            )
+        )
+    return Table(
+        name=name,
+        title="Features that the performance model leaves out",
+        caption="A feature enters only if enough models have a value for it; missing values of the others are imputed "
+        "within each fold.",
+        columns=(
+            Column("Feature"),
+            Column("Models with a value", numeric=True, hint="share of the models with a reward model"),
+            Column("Why it is left out", prose=True),
+        ),
+        rows=tuple(rows),
+        empty="No feature was left out of the performance model.",
+    )
+
+
+def recommendations(frame: pl.DataFrame, name: str, objective: str) -> Table:
+    """The best few models of each size limit; frame: ranked rows of performance_marts.recommendations."""
+    rows = []
+    for row in frame.iter_rows(named=True):
+        limit = row["size_limit_b"]
+        rows.append(
+            (
+                _text(words.size_limit(limit), sort="no limit" if limit is None else f"{limit:g}"),
+                _figure(row["rank"], 0),
+                Cell(row["model_id"], row["model_id"], note=words.BASES.get(row["basis"], row["basis"])),
+                Cell(
+                    words.number(row["expected_score"]),
+                    row["expected_score"],
+                    row["rank"] == 1,
+                    words.interval(row["interval_low"], row["interval_high"]),
+                ),
+                _figure(row["gain_points_over_default"], signed=True),
+                Cell(words.percent(row["probability_best"]), row["probability_best"]),
+                _text(words.sentence(row["reason"])),
+            )
+        )
+    return Table(
+        name=name,
+        title=f"{words.objective(objective)}: what to take under each size limit",
+        caption=(
+            "The first three models of at most so many billion parameters. Under each name: whether its score is "
+            "measured, or predicted because no reward model was trained on it. Under the score: its 90 % interval. "
+            "Gain: points over the default of the model's own size group. Best: share of draws within the known errors "
+            "in which the model is the best of its limit; the luck of a training run is not among these errors."
+        ),
+        columns=(
+            Column("Size limit", hint="billions of parameters, inclusive"),
+            Column("Rank", numeric=True),
+            Column("Base model"),
+            Column("Score", numeric=True, hint="expected score, 0-100"),
+            Column("Gain", numeric=True, hint="points over the default of the model's size group"),
+            Column("Best", numeric=True, hint="probability of being the best within the limit"),
+            Column("Why", prose=True),
+        ),
+        rows=tuple(rows),
+        empty=f"No base model can be recommended for {words.objective(objective)}.",
+    )
+
+
+def not_recommended(frame: pl.DataFrame, name: str) -> Table:
+    """Models without a recommendation, and why; frame: model_id, objectives (list), reason."""
+    rows = tuple(
+        (
+            _text(row["model_id"]),
+            _text(words.listing([words.objective(item) for item in row["objectives"]])),
+            _text(words.sentence(row["reason"])),
+        )
+        for row in frame.iter_rows(named=True)
+    )
+    return Table(
+        name=name,
+        title="No recommendation, and why",
+        caption="Models without a reward model for which no prediction is made: an abstention, not a low score.",
+        columns=(Column("Base model"), Column("Objective"), Column("Why", prose=True)),
+        rows=rows,
+        empty="There is no model without a recommendation.",
+    )
+
+
 def _role(row: dict[str, object]) -> str:
     if not row["is_compared"]:
         return "post-training comparison only"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
@@ -29,6 +30,25 @@ STAGES = {
     "rlvr": "RL with verifiable rewards",
     "instruct": "instruct model",
 }
+PREDICTORS = {
+    "elastic_net": "elastic net",
+    "mean": "mean, no feature",
+    "log10_params": "size alone",
+    "params_and_tokens": "size and tokens",
+    "best_single_benchmark": "best single benchmark",
+    "family_size": "size and family effect",
+    "pc_ridge": "ridge on components",
+    "sigmoid_link": "sigmoid link",
+    "gaussian_process": "Gaussian process",
+    "selected": "nested selection",
+}
+BASELINES = ("mean", "log10_params", "params_and_tokens")
+PROTOCOLS = {
+    "paper_in_sample": "in-sample",
+    "paper_10_fold": "ten folds",
+    "leave_publisher_out": "publisher left out",
+}
+BASES = {"observed": "measured", "predicted": "predicted"}
 MINUS = "−"
 
 
@@ -45,6 +65,21 @@ def objective(name: str) -> str:
 def feature(name: str) -> str:
     """The feature as a label: a benchmark keeps its own name."""
     return FEATURES.get(name, name)
+
+
+def term(name: str) -> str:
+    """A term of the performance model: a feature, or a product of features as scikit-learn writes it."""
+    return FEATURES.get(name, name).replace("^2", "²").replace("^3", "³")
+
+
+def predictor(name: str) -> str:
+    """The predictor in words; an unknown one is shown as stored."""
+    return PREDICTORS.get(name, name)
+
+
+def protocol(name: str) -> str:
+    """In-sample or how the models were left out, in words."""
+    return PROTOCOLS.get(name, name)
 
 
 def stage(name: str) -> str:
@@ -87,6 +122,39 @@ def number(value: float | None, digits: int = 1, *, signed: bool = False, missin
         return text
     sign = MINUS if value < 0 else "+" if signed else ""
     return sign + text
+
+
+def size_limit(limit_b: float | None) -> str:
+    """'≤ 8 B', 'no limit'."""
+    return "no limit" if limit_b is None else f"≤\u00a0{limit_b:g}\u00a0B"
+
+
+def interval(low: float | None, high: float | None, digits: int = 1, *, signed: bool = False) -> str:
+    """'1.7 to 3.0'; an end that the data do not bound is said in words; empty if there is no interval."""
+    if low is None and high is None:
+        return ""
+    if low is None:
+        return f"up to {number(high, digits, signed=signed)}"
+    if high is None:
+        return f"from {number(low, digits, signed=signed)}"
+    return f"{number(low, digits, signed=signed)} to {number(high, digits, signed=signed)}"
+
+
+def percent(share: float | None, missing: str = "–") -> str:
+    """A share of 0 to 1 as a whole percentage; a share under one that would round up stays under 100 %."""
+    if share is None or share != share:
+        return missing
+    if 0 < share < 0.005:
+        return "<\u00a01\u00a0%"
+    if 0.995 <= share < 1:
+        return ">\u00a099\u00a0%"
+    return f"{math.floor(100 * share + 0.5)}\u00a0%"
+
+
+def sentence(text: str) -> str:
+    """text from data with a capital first letter and one full stop at its end."""
+    text = text.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}." if text else ""
 
 
 def change(points: float | None, percent: float | None) -> str:

@@ -6,7 +6,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from warehouse import marts
+from warehouse import marts, performance_marts
 
 STUDY = "published"
 READERS = (
@@ -22,6 +22,15 @@ READERS = (
     marts.untested_features,
     marts.correlation_limits,
     marts.coverage,
+    performance_marts.predictions,
+    performance_marts.scores,
+    performance_marts.coefficients,
+    performance_marts.final_settings,
+    performance_marts.predicted_coverage,
+    performance_marts.abstentions,
+    performance_marts.excluded_features,
+    performance_marts.components,
+    performance_marts.recommendations,
 )
 
 

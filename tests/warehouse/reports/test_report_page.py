@@ -22,8 +22,13 @@ CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
 SECTIONS = (
     "answer",
     "gains",
+    "recommendations",
     "correlations",
     "coverage",
+    "prediction",
+    "coefficients",
+    "predicted-coverage",
+    "components",
     "objectives",
     "post-training",
     "results",
@@ -163,8 +168,12 @@ def test_empty_marts_give_sentences_and_no_chart(empty: duckdb.DuckDBPyConnectio
         "No model of this study was trained with both objectives",
         "no models of one line of post-training",
         "The study holds no benchmark values",
+        "There are no recommendations for this study: it holds no result and no prediction to rank.",
+        "There are no capability components for this study: too few benchmarks",
     ):
         assert sentence in text, sentence
+    assert text.count("There is no performance model for this study: ") == 3
+    assert 'class="trust"' not in text
 
 
 def test_one_empty_mart_leaves_the_other_sections_whole(tmp_path: Path, builder):
@@ -172,7 +181,8 @@ def test_one_empty_mart_leaves_the_other_sections_whole(tmp_path: Path, builder)
     with duckdb.connect(str(path)) as connection:
         connection.execute("delete from marts.fct_benchmark_coverage")
         report = build_report(connection, tmp_path / "reports", "part", CREATED)
-    assert not [name for name in report.charts if "coverage" in name]
+    assert not [name for name in report.charts if name.startswith("published_coverage")]
+    assert [name for name in report.charts if name.startswith("published_predicted_coverage")]
     assert [name for name in report.charts if "correlations" in name]
 
 

@@ -60,6 +60,28 @@ def test_gain_names_both_units_and_says_when_the_default_is_best():
     assert "no interval is known" in words.gain(row | {"gain_low_approximate": None})
 
 
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (0.001, "< 1 %"), (0.125, "13 %"), (0.994, "99 %"), (0.9996, "> 99 %"), (1, "100 %"), (None, "–")],
+)
+def test_a_share_is_never_rounded_to_certainty(share: float | None, text: str):
+    assert words.percent(share).replace("\u00a0", " ") == text
+
+
+def test_an_open_interval_is_said_in_words():
+    assert words.interval(1.66, 3.04) == "1.7 to 3.0"
+    assert words.interval(-1, 2, signed=True) == "−1.0 to +2.0"
+    assert words.interval(None, 3) == "up to 3.0" and words.interval(3, None) == "from 3.0"
+    assert words.interval(None, None) == ""
+
+
+def test_a_sentence_from_data_ends_once():
+    assert words.sentence("an average of other benchmarks") == "An average of other benchmarks."
+    assert words.sentence("Twice..") == "Twice." and words.sentence("") == ""
+    assert words.term("mmlu^2") == "mmlu²" and words.term("log10_params") == "size, log10 parameters"
+    assert words.size_limit(7.5).replace("\u00a0", " ") == "≤ 7.5 B" and words.size_limit(None) == "no limit"
+
+
 def test_listing():
     assert words.listing([]) == ""
     assert words.listing(["a", "b", "c"]) == "a, b and c"

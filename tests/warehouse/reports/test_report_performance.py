@@ -1,0 +1,246 @@
+"""The sections of the performance model: the verdict in every direction, in-sample labels, abstentions in words."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+
+from models_train.selection import verdict as science
+from warehouse import marts, performance_marts
+from warehouse.reports import build_report, performance, prediction, verdict
+
+STUDY = "published"
+CREATED = datetime(2025, 5, 16, tzinfo=UTC)
+MARTS = (
+    "fct_performance_predictions",
+    "fct_performance_coefficients",
+    "fct_performance_scores",
+    "fct_predicted_coverage",
+    "fct_performance_choices",
+    "fct_performance_abstentions",
+    "fct_performance_excluded_features",
+    "fct_capability_components",
+    "fct_recommendations",
+)
+
+
+def plain(text: str) -> str:
+    body = text.split("<main")[1].split("</main>")[0]
+    body = re.sub(r"<script.*?</script>", "", body, flags=re.DOTALL)
+    return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)).replace("\u00a0", " "))
+
+
+def written(connection: duckdb.DuckDBPyConnection, folder: Path) -> str:
+    return plain(build_report(connection, folder, "test", CREATED).path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture
+def changeable(builder, tmp_path: Path):
+    path = builder.write_marts(tmp_path / "changeable.duckdb", [builder.small_study()])
+    with duckdb.connect(str(path)) as connection:
+        yield connection
+
+
+def simulated(errors: dict[str, float], seed: int = 3) -> pl.DataFrame:
+    """Leave-publisher-out predictions of 40 models of 8 publishers with about these mean absolute errors."""
+    generator = np.random.default_rng(seed)
+    observed = 70 + 8 * generator.standard_normal(40)
+    frames = [
+        pl.DataFrame(
+            {
+                "objective": "regression",
+                "target": "score",
+                "protocol": "leave_publisher_out",
+                "predictor": name,
+                "model_id": [f"model {place:02d}" for place in range(40)],
+                "predicted": observed + error * generator.choice([-1.0, 1.0], 40) * generator.uniform(0.5, 1.5, 40),
+                "observed": observed,
+                "fold": [f"publisher {place % 8}" for place in range(40)],
+            }
+        )
+        for name, error in errors.items()
+    ]
+    return pl.concat(frames)
+
+
+@pytest.mark.parametrize(
+    ("errors", "level", "headline"),
+    [
+        ({"log10_params": 4, "elastic_net": 4.2, "selected": 4.3}, "none", "Nothing beats size alone out of fold."),
+        (
+            {"log10_params": 4, "elastic_net": 2, "pc_ridge": 5, "selected": 4},
+            "hindsight",
+            "Nested selection does not beat size alone out of fold, although elastic net would have.",
+        ),
+        (
+            {"log10_params": 4, "elastic_net": 2, "selected": 2},
+            "beaten",
+            "Nested selection beats size alone out of fold.",
+        ),
+    ],
+)
+def test_the_verdict_follows_from_the_data_and_agrees_with_the_science_side(
+    errors: dict[str, float], level: str, headline: str
+):
+    frame = simulated(errors)
+    mine = verdict.against_size(frame)
+    theirs = science.against_size(frame, "regression", "score")
+    assert mine["predictor"].to_list() == theirs["predictor"].to_list()
+    for column in ("mae", "difference", "difference_low", "difference_high"):
+        assert mine[column].to_list() == pytest.approx(theirs[column].to_list(), abs=1e-12)
+    judged = verdict.verdict(mine)
+    assert (judged.level, judged.headline) == (level, headline)
+    begins = {"none": "Nothing reliably", "hindsight": "Nested selection does not", "beaten": "Size alone is beaten"}
+    assert science.verdict(frame, "regression", "score").startswith(begins[level])
+    size = mine.row(by_predicate=pl.col("predictor") == "log10_params", named=True)
+    assert f"and {size['mae']:.1f} with size alone" in judged.detail
+
+
+def test_the_verdict_needs_a_size_baseline_and_something_to_hold_against_it():
+    for errors in ({"elastic_net": 2.0}, {"log10_params": 4.0}):
+        assert verdict.verdict(verdict.against_size(simulated(errors))).level == "unknown"
+    no_selection = verdict.verdict(verdict.against_size(simulated({"log10_params": 4, "mean": 6})))
+    assert no_selection.level == "none" and "points with mean, no feature and" in no_selection.detail
+
+
+def test_the_sentence_turns_with_the_predictions(changeable: duckdb.DuckDBPyConnection, tmp_path: Path):
+    changeable.execute("update marts.fct_performance_predictions set predicted = observed + 9 where fold is not null")
+    text = written(changeable, tmp_path / "none")
+    assert text.count("Nothing beats size alone out of fold.") == 2
+    changeable.execute(
+        "update marts.fct_performance_predictions set predicted = observed + 1 where predictor = 'selected'"
+    )
+    text = written(changeable, tmp_path / "beaten")
+    assert text.count("Nested selection beats size alone out of fold.") == 2
+    assert "Nothing beats" not in text
+    assert "1.0 points with nested selection and 9.0 with size alone" in text
+
+
+def test_in_sample_and_out_of_fold_errors_stand_side_by_side(ordinary: duckdb.DuckDBPyConnection, tmp_path: Path):
+    scores = performance_marts.scores(ordinary, STUDY).filter(objective="regression")
+    text = written(ordinary, tmp_path)
+    for predictor, protocol, words in (
+        ("elastic_net", "paper_in_sample", "elastic net in-sample"),
+        ("elastic_net", "paper_10_fold", "elastic net ten folds"),
+        ("elastic_net", "leave_publisher_out", "elastic net publisher left out"),
+        ("mean", "leave_publisher_out", "mean, no feature publisher left out"),
+        ("log10_params", "leave_publisher_out", "size alone publisher left out"),
+        ("params_and_tokens", "leave_publisher_out", "size and tokens publisher left out"),
+    ):
+        row = scores.filter(predictor=predictor, protocol=protocol).row(0, named=True)
+        assert f"{words} {row['mae']:.1f} {row['mae_low']:.1f} to {row['mae_high']:.1f}" in text
+    assert "In-sample, error" in text and "Publisher left out, error" in text
+    assert "In-sample, setting chosen by ten folds (as the paper)" in text
+    assert "Elastic net, in-sample" in text
+
+
+def test_abstentions_and_left_out_features_are_said_in_words(ordinary: duckdb.DuckDBPyConnection, tmp_path: Path):
+    text = written(ordinary, tmp_path)
+    assert "No performance model for Safety under Bradley-Terry: too little data for model-2B-0." in text
+    assert "1 feature is left out of the model, for the reasons in the table below: rare_benchmark." in text
+    assert "Too few models have a value, below the stated share of 75%." in text
+    assert "No recommendation is given for candidatemodel-2B-0; the reasons stand below." in text
+    assert "Its number of parameters is not knownmodel-2B-0." in text
+    assert re.search(r"15 of 2\d terms are shown; the database holds the other \d+\.", text)
+
+
+def test_a_feature_left_out_for_one_objective_names_it(changeable: duckdb.DuckDBPyConnection, tmp_path: Path):
+    changeable.execute("delete from marts.fct_performance_excluded_features where objective = 'regression'")
+    assert "rare_benchmark (Bradley-Terry only)" in written(changeable, tmp_path)
+
+
+@pytest.mark.parametrize("way", ["missing", "empty", "abstained"])
+def test_without_a_performance_model_the_sections_say_so_and_why(
+    changeable: duckdb.DuckDBPyConnection, tmp_path: Path, way: str
+):
+    for name in MARTS:
+        changeable.execute(f"drop table marts.{name}" if way == "missing" else f"delete from marts.{name}")
+    if way == "abstained":
+        changeable.execute(
+            "insert into marts.fct_performance_abstentions by name select 'published' as study_id, "
+            "unnest(['regression', 'bradley_terry']) as objective, 'score' as target, '5 models, 8 needed' as reason"
+        )
+    why = {
+        "missing": "none has been fitted in this warehouse",
+        "empty": "the marts hold no errors of prediction for it, and no reason is recorded",
+        "abstained": "5 models, 8 needed",
+    }[way]
+    report = build_report(changeable, tmp_path / "reports", "test", CREATED)
+    text = plain(report.path.read_text(encoding="utf-8"))
+    assert text.count(f"There is no performance model for this study: {why}.") == 3
+    assert "There are no recommendations for this study" in text
+    assert "There are no capability components for this study" in text
+    assert report.n_sections == 13
+    assert not [name for name in report.charts if "predict" in name or "coefficients" in name or "component" in name]
+    assert [name for name in report.charts if "correlations" in name]
+
+
+@pytest.mark.parametrize("name", MARTS)
+def test_one_missing_mart_of_the_performance_model_leaves_the_page_whole(
+    changeable: duckdb.DuckDBPyConnection, name: str
+):
+    from warehouse.reports import sections
+
+    changeable.execute(f"drop table marts.{name}")
+    study = marts.studies(changeable).row(0, named=True)
+    assert len(sections.study_page(changeable, study, "published").sections) == 13
+
+
+def test_a_mart_without_a_column_is_an_error_and_not_an_absence(changeable: duckdb.DuckDBPyConnection):
+    changeable.execute("alter table marts.fct_performance_scores drop column mae_low")
+    with pytest.raises(marts.MartError, match=r"fct_performance_scores.*mae_low"):
+        performance_marts.scores(changeable, STUDY)
+
+
+def test_size_is_compared_under_the_same_protocol(ordinary: duckdb.DuckDBPyConnection):
+    frame = performance_marts.predicted_coverage(ordinary, STUDY)
+    size = frame.filter(predictor="log10_params")
+    assert size["coverage"].to_list() == size["size_coverage"].to_list()
+    joined = frame.join(size, on=["objective", "protocol", "k"])
+    assert joined["size_coverage"].to_list() == joined["coverage_right"].to_list()
+    assert set(frame["n"]) == {18}
+
+
+def test_coefficients_come_by_weight_and_then_by_stability(ordinary: duckdb.DuckDBPyConnection):
+    frame = performance_marts.coefficients(ordinary, STUDY).filter(objective="regression")
+    order = frame.group_by("feature", maintain_order=True).agg(
+        pl.col("coefficient").abs().max(), pl.col("selection_frequency").max()
+    )
+    keys = [(-weight, -chance) for _, weight, chance in order.iter_rows()]
+    assert keys == sorted(keys)
+    assert frame["feature_position"].unique().sort().to_list() == list(range(1, order.height + 1))
+
+
+def test_equal_settings_are_said_to_be_equal(changeable: duckdb.DuckDBPyConnection):
+    frame = performance_marts.coefficients(changeable, STUDY)
+    settings = performance_marts.final_settings(changeable, STUDY)
+    unlike = performance.coefficient_section(frame, settings, "", "x").items[0]
+    assert "same setting" not in unlike.caption and "degree 2, alpha 0.1 and L1 ratio 0.5" in unlike.caption
+    first = frame.filter(protocol="paper_in_sample")
+    both = pl.concat([first, first.with_columns(protocol=pl.lit("leave_publisher_out"))])
+    assert (
+        "Both ways chose the same setting" in performance.coefficient_section(both, settings, "", "x").items[0].caption
+    )
+
+
+def test_components_state_their_cumulative_share_and_their_basis(ordinary: duckdb.DuckDBPyConnection, tmp_path: Path):
+    frame = performance_marts.components(ordinary, STUDY)
+    shares = frame.unique("component", keep="first", maintain_order=True)
+    assert shares["cumulative_ratio"].to_list() == pytest.approx(shares["explained_variance_ratio"].cum_sum().to_list())
+    assert shares["cumulative_ratio"][-1] == pytest.approx(1)
+    text = written(ordinary, tmp_path)
+    assert "18 models and 4 benchmarks; complete cases; no cell was imputed." in text
+    # The paper's share is the paper's study's business.
+    assert "96.8" not in text
+
+
+def test_absence_is_silent_where_there_is_a_model(ordinary: duckdb.DuckDBPyConnection):
+    scores, none = performance_marts.scores(ordinary, STUDY), performance_marts.abstentions(ordinary, "no such study")
+    assert prediction.absence(scores, none) == ""
