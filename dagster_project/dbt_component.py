@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator, Mapping, Set
 from typing import Any
 
@@ -17,11 +18,13 @@ from dagster_project.failures import told
 from dagster_project.progress import BUILT
 from warehouse import connection
 from warehouse.home import Home
+from warehouse.tidy import relations
 
 SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
 MOST_NAMED = 10
+OP_NAME = "dbt_warehouse"
+KEPT_INVOCATIONS = 6
 CHECKED = dg.AssetDep(["raw", "study_seeds"])
-BUILDABLE = {"model", "seed", "snapshot"}
 FOLDERS_AS_GROUPS = {"seeds", "staging", "intermediate", "marts"}
 
 
@@ -59,8 +62,10 @@ class WarehouseDbt(DbtProjectComponent):
         """
         built = {key.path[-1] for key in context.selected_asset_keys}
         home = Home.from_environment()
-        parsed = json.loads(manifest.path(home).read_text())
-        tests = tests_of(parsed, built, relations(home))
+        parsed = manifest.load(home)
+        with told(), connection.read(home.warehouse) as warehouse:
+            existing = set(relations(warehouse))
+        tests = tests_of(parsed, built, existing)
         select = ["--select", " ".join(tests)] if tests else []
         invocation = dbt.cli([*self.get_cli_args(context), *select], context=context)
         events, failure = [], None
@@ -72,6 +77,7 @@ class WarehouseDbt(DbtProjectComponent):
         except DagsterDbtCliRuntimeError as error:
             failure = dg.Failure(description=failures_in_words(invocation, error), allow_retries=False)
         rows = table_rows(home)
+        forget_old_invocations(home)
         for event in events:
             yield _with_rows(context, event, rows)
         if failure is not None:
@@ -86,7 +92,8 @@ def tests_of(parsed: Mapping[str, Any], built: Set[str], existing: Set[str]) -> 
     models that are built later in the same run).
     """
     nodes, sources = parsed["nodes"], parsed["sources"]
-    touched = {key for key, node in nodes.items() if node["name"] in built and node["resource_type"] in BUILDABLE}
+    buildable = {key: node for key, node in nodes.items() if node["resource_type"] in manifest.BUILDABLE}
+    touched = {key for key, node in buildable.items() if node["name"] in built}
     touched |= {parent for key in touched for parent in _parents(nodes[key]) if parent in sources}
     names = [test["name"] for test in parsed["unit_tests"].values() if test["model"] in built]
     for node in nodes.values():
@@ -101,11 +108,11 @@ def _parents(node: Mapping[str, Any]) -> list[str]:
     return list(node.get("depends_on", {}).get("nodes", []))
 
 
-def relations(home: Home) -> set[str]:
-    """Tables and views of the warehouse, as `schema/name`."""
-    query = "select table_schema || '/' || table_name from information_schema.tables"
-    with told(), connection.read(home.warehouse) as warehouse:
-        return {name for (name,) in warehouse.execute(query).fetchall()}
+def forget_old_invocations(home: Home, keep: int = KEPT_INVOCATIONS) -> None:
+    """Remove all but the newest folders of compiled SQL and logs: dagster-dbt makes one per invocation."""
+    folders = [path for path in home.dbt_target.glob(f"{OP_NAME}*-*") if path.is_dir()]
+    for folder in sorted(folders, key=lambda path: path.stat().st_mtime)[:-keep]:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def table_rows(home: Home) -> dict[str, int]:
@@ -147,17 +154,23 @@ def failures_in_words(invocation: DbtCliInvocation, error: Exception) -> str:
     return "dbt: these models and tests failed; the published snapshot stays as it was.\n" + "\n".join(shown)
 
 
-def code_version(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+def code_version(parsed: Mapping[str, Any], node: Mapping[str, Any]) -> str:
     """12 hex digits over all that makes a node what it is.
 
-    Its own code or file; its columns, description and settings; the tests attached to it; the macros and settings
-    of the project; and, for a Python model, the project's modules that it may import.
+    Its own code or file; its columns, description and settings; the tests that look at it or at a source of its, unit
+    tests included; the macros and settings of the project; and, for a Python model, the modules that it may import.
     """
     own = {name: node.get(name) for name in ("raw_code", "checksum", "description", "columns", "config")}
+    looked_at = {node["unique_id"], *(key for key in _parents(node) if key in parsed["sources"])}
     tests = [
-        other["raw_code"] + json.dumps(other.get("test_metadata"), sort_keys=True)
-        for other in manifest["nodes"].values()
-        if other["resource_type"] == "test" and node["unique_id"] in other["depends_on"]["nodes"]
+        json.dumps([test["raw_code"], test.get("test_metadata"), test["config"]], sort_keys=True, default=str)
+        for test in parsed["nodes"].values()
+        if test["resource_type"] == "test" and looked_at & set(_parents(test))
+    ]
+    tests += [
+        json.dumps([test["name"], test["given"], test["expect"], test.get("overrides")], sort_keys=True, default=str)
+        for test in parsed["unit_tests"].values()
+        if test["model"] == node["name"]
     ]
     shared = versions.of_files(*SETTINGS, root=DBT_PROJECT)
     imported = versions.of_files("models_train/selection/*.py") if node.get("language") == "python" else ""

@@ -25,6 +25,7 @@ EXPECTED = (
     MartError,
     ReportError,
     PublishError,
+    OSError,
 )
 
 

@@ -1,14 +1,20 @@
-"""dbt's manifest: what Dagster knows of the dbt project. Made again when a file of the project is newer."""
+"""dbt's manifest: what Dagster knows of the dbt project. Made again whenever the project changed."""
 
 from __future__ import annotations
 
+import importlib.metadata
+import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from dagster_project import versions
 from dagster_project.environment import DBT_PROJECT
 from warehouse.home import Home
+
+BUILDABLE = ("model", "seed", "snapshot")
+_FILES = ("*.yml", "seeds/*", "staging/*", "intermediate/*", "marts/*", "macros/*", "data_tests/**/*")
 
 
 def path(home: Home) -> Path:
@@ -16,33 +22,48 @@ def path(home: Home) -> Path:
     return home.dbt_target / "manifest.json"
 
 
-def is_current(home: Home) -> bool:
-    """Whether no file or folder of the dbt project changed since the manifest was made."""
-    manifest = path(home)
-    if not manifest.exists():
-        return False
-    made = manifest.stat().st_mtime
-    return all(changed.stat().st_mtime < made for changed in _project_files())
+def load(home: Home) -> dict[str, Any]:
+    """The parsed manifest."""
+    parsed: dict[str, Any] = json.loads(path(home).read_text())
+    return parsed
+
+
+def relations(parsed: dict[str, Any]) -> set[str]:
+    """Relations that the project builds, as `schema/name`."""
+    return {
+        f"{node['schema']}/{node['alias']}" for node in parsed["nodes"].values() if node["resource_type"] in BUILDABLE
+    }
+
+
+def node_ids(parsed: dict[str, Any]) -> set[str]:
+    """Ids of everything that a run of the project has a result for."""
+    return {key for key, node in parsed["nodes"].items() if node["resource_type"] in (*BUILDABLE, "test")} | set(
+        parsed["unit_tests"]
+    )
 
 
 def bring_up_to_date(home: Home) -> str | None:
     """Parse the dbt project if that is needed; returns dbt's words where it cannot be parsed, and None otherwise."""
-    if is_current(home):
+    stamp = home.dbt_target / "manifest.stamp"
+    wanted = _identity()
+    if path(home).exists() and stamp.exists() and stamp.read_text() == wanted:
         return None
-    dbt = str(Path(sys.executable).with_name("dbt"))
+    stamp.unlink(missing_ok=True)
     folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
     done = subprocess.run(
-        [dbt, "--quiet", "--no-use-colors", "parse", *folders], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", "parse", *folders],
+        capture_output=True,
+        text=True,
+        check=False,
     )
-    if done.returncode == 0:
-        return None
-    path(home).unlink(missing_ok=True)
-    said = (done.stdout + done.stderr).strip() or f"exit status {done.returncode}"
-    return f"dbt cannot read the project in dbt/; mend what it names and run again.\n{said}"
+    if done.returncode != 0:
+        said = (done.stdout + done.stderr).strip() or f"exit status {done.returncode}"
+        return f"dbt cannot read the project in dbt/; mend what it names and run again.\n{said}"
+    stamp.write_text(wanted)
+    return None
 
 
-def _project_files() -> Iterator[Path]:
-    yield DBT_PROJECT
-    for found in DBT_PROJECT.rglob("*"):
-        if not {"target", "logs", "__pycache__"} & set(found.relative_to(DBT_PROJECT).parts):
-            yield found
+def _identity() -> str:
+    """What the manifest is made from: the project's place and files, and dbt itself."""
+    dbt = "/".join(importlib.metadata.version(name) for name in ("dbt-core", "dbt-duckdb"))
+    return f"{DBT_PROJECT} {dbt} {versions.of_files(*_FILES, root=DBT_PROJECT)}"

@@ -2,45 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 
-from warehouse.connection import WarehouseError, read
+from dagster_project import manifest
+from dagster_project.marts import MARTS
+from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
+from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES
 from warehouse.home import Home
-from warehouse.publish import current_snapshot
-from warehouse.publish_gate import PublishRefused, check_gate
+from warehouse.landing import LandingError, newest_parts
+from warehouse.publish import current_snapshot, refuse_unfit
+from warehouse.publish_gate import PublishRefused
+from warehouse.reports.page import CHARTS_FOLDER, PAGE_NAME
+from warehouse.tidy import SCHEMAS, relations
 
-PARTS = dg.AssetKey(["parts", "studies"])
+STUDY_PARTS = dg.AssetKey(["parts", "studies"])
+INPUTS = dg.AssetKey(["parts", "performance_inputs"])
+PERFORMANCE_PARTS = dg.AssetKey(["parts", "performance"])
 REPORT = dg.AssetKey(["reports", "base_model_choice"])
 SNAPSHOT = dg.AssetKey(["published", "snapshot"])
-DBT_GROUPS = ("seeds", "staging", "intermediate", "marts")
 
 
 def assets_to_redo(home: Home, specs: Sequence[dg.AssetSpec]) -> dict[dg.AssetKey, str]:
     """Assets that must run again although their records look right, each with the reason.
 
-    Everything, if the warehouse is gone; dbt's assets, if a test of theirs failed last time; report and snapshot, if
-    their file is gone.
+    Everything, if the warehouse is gone or no database any more (then it is set aside first); the producers of parts
+    that are gone or unreadable; tables that are gone; dbt's assets, if a test failed or did not run; report and
+    snapshot, if their files are gone. Raises WarehouseBusy if another program keeps the warehouse from being read.
     """
-    if not home.warehouse.exists() or not any(home.parts.rglob("*.parquet")):
-        return dict.fromkeys((spec.key for spec in specs), "the warehouse or its parts are not there")
-    redo: dict[dg.AssetKey, str] = {}
-    if not _tests_hold(home):
-        because = "its tests failed or did not run"
-        redo.update({spec.key: because for spec in specs if spec.group_name in DBT_GROUPS})
-    if not (home.reports / "base_model_choice.html").exists():
-        redo[REPORT] = "the page is not there"
-    if current_snapshot(home) is None:
-        redo[SNAPSHOT] = "there is no published snapshot"
-    return redo
-
-
-def _tests_hold(home: Home) -> bool:
     try:
         with read(home.warehouse) as connection:
-            database = connection.execute("select current_database()").fetchone()
-            check_gate(connection, database[0] if database else "")
-    except (PublishRefused, WarehouseError):
-        return False
-    return True
+            redo = dict(_in_warehouse(connection, home, specs))
+    except WarehouseBusy:
+        raise
+    except WarehouseError as error:
+        what = "there is no warehouse yet"
+        if not isinstance(error, WarehouseMissing):
+            aside = home.warehouse.with_name(f"{home.warehouse.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+            home.warehouse.rename(aside)
+            what = f"the warehouse could not be opened and was set aside as {aside.name}"
+        return dict.fromkeys((spec.key for spec in specs), what)
+    return dict(_files(home)) | redo
+
+
+def _files(home: Home) -> Iterator[tuple[dg.AssetKey, str]]:
+    for tables, producer in ((STUDY_TABLES, STUDY_PARTS), (PERFORMANCE_TABLES, PERFORMANCE_PARTS)):
+        try:
+            present = {frozenset(newest_parts(home.parts, table)) for table in tables.values()}
+        except LandingError as error:
+            yield producer, str(error)
+        else:
+            if len(present) != 1 or not next(iter(present)):
+                yield producer, "some of its parts are not there"
+    if not (home.root / "inputs" / "performance").exists():
+        yield INPUTS, "its files are not there"
+    if not (home.reports / PAGE_NAME).exists() or not any((home.reports / CHARTS_FOLDER).glob("*.svg")):
+        yield REPORT, "the page or its charts are not there"
+    if current_snapshot(home) is None:
+        yield SNAPSHOT, "there is no published snapshot"
+
+
+def _in_warehouse(
+    connection: Connection, home: Home, specs: Sequence[dg.AssetSpec]
+) -> Iterator[tuple[dg.AssetKey, str]]:
+    parsed: dict[str, Any] = manifest.load(home)
+    present = relations(connection)
+    wanted = {f"raw/{name}" for name in TABLES} | manifest.relations(parsed)
+    dbt = [spec.key for spec in specs if spec.key.path[0] in SCHEMAS]
+    database = connection.execute("select current_database()").fetchone()
+    try:
+        refuse_unfit(connection, database[0] if database else "", MARTS, manifest.node_ids(parsed))
+    except PublishRefused:
+        yield from ((key, "a test of the last run failed or did not run") for key in dbt)
+    for spec in specs:
+        name = spec.key.to_user_string()
+        if name in wanted and name not in present:
+            yield spec.key, "its table is not there"

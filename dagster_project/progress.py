@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -30,15 +29,17 @@ class Watched:
     done: set[str] = field(default_factory=set)
     cursor: str | None = None
     failures: list[str] = field(default_factory=list)
+    interrupted: bool = False
 
 
 def watch(
     instance: dg.DagsterInstance, run_id: str, total: int, work: Callable[[], bool], console: Console
 ) -> list[str]:
-    """Do `work` in a thread while showing the run's events; returns the messages of its failures.
+    """Do `work` while a second thread shows the run's events; returns the messages of its failures.
 
     run_id: of the Dagster run that `work` executes. total: assets to be materialized. `work` returns whether the run
-    succeeded; a failure without a message of its own is reported as such. Raises what `work` raises.
+    succeeded; a failure without a message of its own is reported as such. It is done in the calling thread, so that
+    Ctrl-C reaches Dagster, which ends the run in good order. Raises KeyboardInterrupt then, and what `work` raises.
     """
     columns = (
         SpinnerColumn(),
@@ -47,26 +48,28 @@ def watch(
         MofNCompleteColumn(),
         TimeElapsedColumn(),
     )
-    outcome: dict[str, object] = {}
-
-    def target() -> None:
-        try:
-            outcome["success"] = work()
-        except BaseException as error:
-            outcome["error"] = error
-
-    thread = threading.Thread(target=target, name="dagster-run", daemon=True)
-    seen = Watched()
+    seen, ended = Watched(), threading.Event()
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=total)
-        thread.start()
-        while thread.is_alive():
+
+        def catch_up() -> None:
             _catch_up(instance, run_id, seen, lambda text, done: _show(bar, task, console, total, text, done))
-            time.sleep(POLL_SECONDS)
-        _catch_up(instance, run_id, seen, lambda text, done: _show(bar, task, console, total, text, done))
-    if isinstance(outcome.get("error"), BaseException):
-        raise outcome["error"]  # type: ignore[misc]
-    if not outcome.get("success") and not seen.failures:
+
+        def display() -> None:
+            while not ended.wait(POLL_SECONDS):
+                catch_up()
+
+        thread = threading.Thread(target=display, name="progress", daemon=True)
+        thread.start()
+        try:
+            success = work()
+        finally:
+            ended.set()
+            thread.join()
+        catch_up()
+    if seen.interrupted:
+        raise KeyboardInterrupt
+    if not success and not seen.failures:
         seen.failures.append(f"the run failed; its log: `make ui`, run {run_id}")
     return seen.failures
 
@@ -79,9 +82,15 @@ def _show(bar: Progress, task: object, console: Console, total: int, text: str, 
 
 def _catch_up(instance: dg.DagsterInstance, run_id: str, seen: Watched, show: Callable[[str, int], None]) -> None:
     """Take in the events since the cursor."""
-    found = instance.get_records_for_run(run_id, cursor=seen.cursor, limit=1000)
-    seen.cursor = found.cursor
-    for record in found.records:
+    more = True
+    while more:
+        found = instance.get_records_for_run(run_id, cursor=seen.cursor, limit=1000)
+        seen.cursor, more = found.cursor, found.has_more
+        _take_in(found.records, seen, show)
+
+
+def _take_in(records: Sequence[dg.EventLogRecord], seen: Watched, show: Callable[[str, int], None]) -> None:
+    for record in records:
         entry = record.event_log_entry
         event = entry.dagster_event
         if event is None:
@@ -95,6 +104,8 @@ def _catch_up(instance: dg.DagsterInstance, run_id: str, seen: Watched, show: Ca
                 seen.done.add(name)
                 show(_materialized(event), len(seen.done))
         elif event.is_step_failure:
+            error = event.step_failure_data.error
+            seen.interrupted |= error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
             seen.failures.append(_failure(event))
         elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION and _blocks(event):
             check = event.asset_check_evaluation_data

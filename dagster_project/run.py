@@ -24,14 +24,20 @@ QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; returns the exit status: 0 when everything is up to date and published, 1 after a failure."""
+    """Run; returns the exit status: 0 when all is up to date and published, 1 after a failure, 130 after Ctrl-C."""
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
     errors = Console(stderr=True, highlight=False)
-    home = environment.prepare()
     if options.answer:
-        return answer(home, console, errors)
-    failures = refresh(home, console, everything=options.all)
+        return answer(Home.from_environment(), console, errors)
+    try:
+        home = environment.prepare()
+        failures = refresh(home, console, everything=options.all)
+    except KeyboardInterrupt:
+        errors.print("Interrupted. The published snapshot is as it was before; run again to go on.")
+        return 130
+    except OSError as error:
+        failures = [f"{error}; REWARDBASE_HOME must name a folder that can be written"]
     if failures:
         errors.print("[bold red]Stopped.[/] The published snapshot is as it was before.")
         for failure in failures:
@@ -41,44 +47,66 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def refresh(home: Home, console: Console, *, everything: bool = False) -> list[str]:
-    """Materialize the stale assets (or everything) in one Dagster run; returns the messages of what failed."""
+    """Materialize the stale assets (or everything) in one Dagster run; returns the messages of what failed.
+
+    Raises KeyboardInterrupt after Ctrl-C, when the run has ended in good order.
+    """
     import dagster as dg
 
     from dagster_project.outputs import assets_to_redo
-    from dagster_project.progress import watch
+    from dagster_project.session import AlreadyRunning, alone, end_dead_runs
     from dagster_project.staleness import stale_assets
+    from warehouse.connection import WarehouseBusy
 
     began = time.monotonic()
-    console.print("Reading the project ...")
-    message = manifest.bring_up_to_date(home)
-    if message:
-        return [message]
-    definitions = load_definitions()
-    specs = list(definitions.resolve_all_asset_specs())
-    with dg.DagsterInstance.get() as instance:
-        redo = {spec.key: "asked for" for spec in specs} if everything else assets_to_redo(home, specs)
-        stale = stale_assets(specs, instance, redo)
-        if not stale:
-            console.print("Nothing changed since the last run.")
-            return []
-        first, reason = next(iter(stale.items()))
-        console.print(
-            f"{len(stale)} of {len(specs)} assets to materialize, from {first.to_user_string()} on: {reason}.",
-            markup=False,
-            soft_wrap=True,
-        )
-        job = definitions.resolve_job_def("refresh").get_subset(asset_selection=set(stale))
-        run_id = str(uuid.uuid4())
-
-        def work() -> bool:
-            done = job.execute_in_process(instance=instance, run_id=run_id, run_config=QUIET_LOGS, raise_on_error=False)
-            return done.success
-
-        with own_console() as terminal:
-            failures = watch(instance, run_id, len(stale), work, terminal)
+    try:
+        with alone(home), dg.DagsterInstance.get() as instance:
+            end_dead_runs(instance)
+            console.print("Reading the project ...")
+            message = manifest.bring_up_to_date(home)
+            if message:
+                return [message]
+            definitions = load_definitions()
+            specs = list(definitions.resolve_all_asset_specs())
+            redo = {spec.key: "asked for" for spec in specs} if everything else assets_to_redo(home, specs)
+            stale = stale_assets(specs, instance, redo)
+            if not stale:
+                console.print("Nothing changed since the last run.")
+                return []
+            first, reason = next(iter(stale.items()))
+            console.print(
+                f"{len(stale)} of {len(specs)} assets to materialize, from {first.to_user_string()} on: {reason}.",
+                markup=False,
+                soft_wrap=True,
+            )
+            failures = materialize(definitions, instance, set(stale))
+    except (AlreadyRunning, WarehouseBusy) as error:
+        return [str(error)]
     if not failures:
         console.print(f"{len(stale)} assets materialized in {time.monotonic() - began:.0f} s.", markup=False)
     return failures
+
+
+def materialize(definitions: dg.Definitions, instance: dg.DagsterInstance, keys: set[dg.AssetKey]) -> list[str]:
+    """Materialize `keys` in one run of the job `refresh`, with progress; returns the messages of what failed."""
+    import dagster as dg
+
+    from dagster_project.progress import watch
+    from dagster_project.session import TAG
+
+    job = definitions.resolve_job_def("refresh").get_subset(asset_selection=keys)
+    run_id = str(uuid.uuid4())
+
+    def work() -> bool:
+        return job.execute_in_process(
+            instance=instance, run_id=run_id, run_config=QUIET_LOGS, tags=TAG, raise_on_error=False
+        ).success
+
+    with own_console() as terminal:
+        try:
+            return watch(instance, run_id, len(keys), work, terminal)
+        except dg.DagsterExecutionInterruptedError as error:
+            raise KeyboardInterrupt from error
 
 
 @contextmanager

@@ -50,8 +50,8 @@ def _reason(
         if parent in stale:
             return f"{parent.to_user_string()} is made again"
         read = tags.get(INPUT_DATA_VERSION + parent.to_user_string())
-        made = _tags(instance, parent) or {}
-        if read is not None and read != made.get(DATA_VERSION):
+        made = (_tags(instance, parent) or {}).get(DATA_VERSION)
+        if made is not None and read != made:
             return f"{parent.to_user_string()} changed since"
     return None
 

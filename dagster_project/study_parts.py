@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import difflib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_train.config import Candidate, Study, load_study
+from models_train.config import BenchmarkValue, Candidate, Study, load_study
 from models_train.parts import content_hash, write_part
-from models_train.study_yaml import StudyError
+from models_train.study_yaml import StudyError, parse_yaml
 from warehouse.contracts import STUDY_TABLES
 from warehouse.home import REPOSITORY
 from warehouse.seeds import SeedFacts, check_seeds
@@ -53,28 +54,63 @@ def write_study_parts(studies: Path, seeds: Path, parts: Path) -> list[StudyFact
 
 
 def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> None:
-    """A candidate's benchmark values must be of a benchmark and metric that the study knows."""
-    if not any(candidate.benchmarks for candidate in study.candidates):
+    """A candidate's benchmark values must be of a benchmark and metric that the study can use.
+
+    Such are the benchmarks of the seed table_2_benchmarks, by a metric that the seed benchmark_metrics has for them:
+    a value of any other would be dropped without a word. Raises StudyError with the line of every value.
+    """
+    stated = [
+        (("candidates", place, "benchmarks", number), candidate, value)
+        for place, candidate in enumerate(study.candidates)
+        for number, value in enumerate(candidate.benchmarks)
+    ]
+    if not stated:
         return
-    known: set[tuple[str, str]] = set()
-    if "benchmark_metrics" in seeds:
-        with open(seeds["benchmark_metrics"].path, newline="", encoding="utf-8") as file:
-            known = {(row["benchmark"], row["metric"]) for row in csv.DictReader(file)}
-    lines = path.read_text(encoding="utf-8").splitlines()
+    document = parse_yaml(path)
+    missing = [name for name in ("table_2_benchmarks", "benchmark_metrics") if name not in seeds]
+    if missing:
+        location, candidate, _ = stated[0]
+        text = (
+            f"candidate {candidate.model_id}: the study lists no {' and no '.join(missing)} seed, so no benchmark "
+            f"value can be used; list {' and '.join(missing)} under seeds, or remove the candidates' benchmarks"
+        )
+        raise StudyError(path, [(document.line(location), text)])
+    metrics: dict[str, list[str]] = {row["benchmark"]: [] for row in _read(seeds["table_2_benchmarks"])}
+    for row in _read(seeds["benchmark_metrics"]):
+        if row["benchmark"] in metrics:
+            metrics[row["benchmark"]].append(row["metric"])
     problems = []
-    for candidate in study.candidates:
-        line = next((number for number, text in enumerate(lines, 1) if candidate.model_id in text), 1)
-        for value in candidate.benchmarks:
-            if (value.benchmark, value.metric) not in known:
-                metrics = sorted(metric for benchmark, metric in known if benchmark == value.benchmark)
-                names = metrics or sorted({benchmark for benchmark, _ in known})
-                near = difflib.get_close_matches(value.metric if metrics else value.benchmark, names, 3) or names[:5]
-                what = f"metric {value.metric!r} of {value.benchmark}" if metrics else f"benchmark {value.benchmark!r}"
-                problems.append(
-                    (line, f"candidate {candidate.model_id}: the {what} is not known; such are {', '.join(near)}")
-                )
+    for location, candidate, value in stated:
+        found = _value_problem(value, metrics)
+        if found:
+            key, text = found
+            problems.append((document.line((*location, key)), f"candidate {candidate.model_id}: {text}"))
     if problems:
         raise StudyError(path, problems)
+
+
+def _read(seed: SeedFacts) -> Iterator[dict[str, str]]:
+    with open(seed.path, newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+def _value_problem(value: BenchmarkValue, metrics: Mapping[str, list[str]]) -> tuple[str, str] | None:
+    """The key that is wrong in a benchmark value and what is wrong, or None. metrics: of each benchmark of Table 2."""
+    if value.benchmark not in metrics:
+        near = _near(value.benchmark, [name for name, known in metrics.items() if known])
+        return "benchmark", f"the benchmark {value.benchmark!r} is not in table_2_benchmarks.csv; such are {near}"
+    known = metrics[value.benchmark]
+    if not known:
+        listed = f"the benchmark {value.benchmark!r} is listed in Table 2"
+        return "benchmark", f"{listed}, but no metric is listed for it in benchmark_metrics.csv: add one"
+    if value.metric not in known:
+        near = _near(value.metric, known)
+        return "metric", f"the metric {value.metric!r} of {value.benchmark} is not known; such are {near}"
+    return None
+
+
+def _near(name: str, names: list[str]) -> str:
+    return ", ".join(difflib.get_close_matches(name, names, 3) or sorted(names)[:5])
 
 
 def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts:

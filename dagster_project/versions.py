@@ -25,9 +25,14 @@ def of_files(*patterns: str, root: Path = REPOSITORY) -> str:
     return digest.hexdigest()[:12]
 
 
+def of_names(names: Iterable[str]) -> str:
+    """12 hex digits over a set of names."""
+    return hashlib.sha256("\0".join(sorted(names)).encode()).hexdigest()[:12]
+
+
 def _matches(patterns: Iterable[str], root: Path) -> Iterable[Path]:
     for pattern in patterns:
-        found = [path for path in root.glob(pattern) if path.is_file() and path.suffix != ".pyc"]
+        found = [path for path in root.glob(pattern) if path.is_file() and "__pycache__" not in path.parts]
         if not found:
             raise FileNotFoundError(f"no file matches {pattern} in {root}")
         yield from found

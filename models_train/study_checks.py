@@ -17,6 +17,9 @@ Location = tuple[str | int, ...]
 Entries = list[tuple[int, Mapping[str, Any]]]
 """The entries of a list in the file that are groups of keys, each with its place in the list."""
 
+Placed = list[tuple[Location, Mapping[str, Any]]]
+"""Entries of several lists together, each with its way from the top of the file."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -90,6 +93,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
     models, groups, seeds, candidates = (
         _entries(data, name) for name in ("models", "size_groups", "seeds", "candidates")
     )
+    everyone = [*_placed("models", models), *_placed("candidates", candidates)]
     return [
         *(Problem((name,), "is empty; list at least one") for name in ("models", "size_groups") if _empty(data, name)),
         *_repeated("models", models, "model_id", "model"),
@@ -97,10 +101,10 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_repeated("seeds", seeds, "name", "seed"),
         *_repeated("candidates", candidates, "model_id", "candidate"),
         *_candidates_among_models(candidates, models),
-        *_parent_problems(models),
+        *_parent_problems(everyone),
         *_default_problems(groups, models),
         *_border_problems(groups),
-        *_homeless_models(groups, models),
+        *_homeless_models(groups, everyone),
     ]
 
 
@@ -113,6 +117,10 @@ def _entries(data: Mapping[str, Any], name: str) -> Entries:
     if not isinstance(listed, list | tuple):
         return []
     return [(index, entry) for index, entry in enumerate(listed) if isinstance(entry, Mapping)]
+
+
+def _placed(name: str, entries: Entries) -> Placed:
+    return [((name, index), entry) for index, entry in entries]
 
 
 def _text(entry: Mapping[str, Any], name: str) -> str | None:
@@ -146,26 +154,23 @@ def _candidates_among_models(candidates: Entries, models: Entries) -> Iterator[P
             yield Problem(("candidates", index, "model_id"), text)
 
 
-def _parent_problems(models: Entries) -> Iterator[Problem]:
+def _parent_problems(models: Placed) -> Iterator[Problem]:
     parents = {_text(model, "model_id"): _text(model, "parent") for _, model in models}
     known = [name for name in parents if name]
-    for index, model in models:
+    for location, model in models:
         name, parent = _text(model, "model_id"), _text(model, "parent")
         if parent is None:
             continue
         if parent not in parents:
             remedy = near(parent, known, "list it too, or leave the key out; listed are")
-            yield Problem(("models", index, "parent"), f"the parent {_shown(parent)} is not listed; {remedy}")
+            yield Problem((*location, "parent"), f"the parent {_shown(parent)} is not listed; {remedy}")
             continue
         chain = [name, parent]
         while (following := parents.get(chain[-1])) is not None and following not in chain:
             chain.append(following)
         if following == name or parent == name:
             circle = " -> ".join(map(str, dict.fromkeys(chain)))
-            yield Problem(
-                ("models", index, "parent"),
-                f"parents go in a circle: {circle} -> {name}; remove one parent",
-            )
+            yield Problem((*location, "parent"), f"parents go in a circle: {circle} -> {name}; remove one parent")
 
 
 def _default_problems(groups: Entries, models: Entries) -> Iterator[Problem]:
@@ -224,11 +229,11 @@ def _border_problems(groups: Entries) -> Iterator[Problem]:
             yield Problem(location, text)
 
 
-def _homeless_models(groups: Entries, models: Entries) -> Iterator[Problem]:
+def _homeless_models(groups: Entries, models: Placed) -> Iterator[Problem]:
     if not groups:
         return
-    for index, model in models:
+    for location, model in models:
         params = _number(model, "params_b")
         if params is not None and params > 0 and not any(_inside(params, group) for _, group in groups):
             text = f"{params:g}B parameters lie in no size group; widen a group or add one"
-            yield Problem(("models", index, "params_b"), text)
+            yield Problem((*location, "params_b"), text)

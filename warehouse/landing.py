@@ -7,7 +7,8 @@ contract has changed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,6 +90,39 @@ def land(connection: Connection, table: Table, part: Path) -> int:
 def newest_parts(parts_dir: Path, table: Table) -> dict[str, Path]:
     """Per study the part that was written last. Raises LandingError for a file that is not a part."""
     return {dict(part.partition)["study_id"]: part.path for part in _newest(parts_dir, table)}
+
+
+def retire_parts(parts_dir: Path, study_ids: Collection[str]) -> list[str]:
+    """Set aside the parts of all studies but `study_ids`, under `<parts>/.retired`; returns `table/study` of each.
+
+    They are not deleted: a study file that comes back is checked and written anew anyway.
+    """
+    retired = []
+    for name in TABLES:
+        for folder in sorted((parts_dir / name).glob("*")):
+            if folder.is_dir() and folder.name not in study_ids:
+                away = parts_dir / ".retired" / name / folder.name
+                shutil.rmtree(away, ignore_errors=True)
+                away.parent.mkdir(parents=True, exist_ok=True)
+                folder.rename(away)
+                retired.append(f"{name}/{folder.name}")
+    return retired
+
+
+def land_newest(connection: Connection, table: Table, parts_dir: Path) -> int:
+    """Land the newest part of every study and remove the rows of studies that have none; returns the rows there are.
+
+    One transaction. Raises LandingError where a part does not fit; then the table stays as it was.
+    """
+    parts = _newest(parts_dir, table)
+    for part in parts:
+        _check_part(table, part)
+    present = [dict(part.partition)["study_id"] for part in parts]
+    with transaction(connection):
+        connection.execute(
+            f"delete from {_name(table)} where not list_contains($present::varchar[], study_id)", {"present": present}
+        )
+        return sum(_replace_partition(connection, table, part) for part in parts)
 
 
 def rebuild(connection: Connection, parts_dir: Path) -> dict[str, int]:

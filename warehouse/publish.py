@@ -19,6 +19,7 @@ from pathlib import Path
 
 import duckdb
 
+from warehouse import audit
 from warehouse.connection import (
     Connection,
     WarehouseError,
@@ -31,7 +32,7 @@ from warehouse.connection import (
 )
 from warehouse.content import SNAPSHOT_TABLE, TableFacts, content_id, qualified, row_counts, tables
 from warehouse.home import Home
-from warehouse.publish_gate import PublishError, PublishRefused, check_gate
+from warehouse.publish_gate import MOST_NAMED, PublishError, PublishRefused, check_gate
 
 __all__ = ["PublishError", "PublishRefused", "Snapshot", "content_id", "current_snapshot", "publish"]
 
@@ -61,12 +62,19 @@ class Snapshot:
 
 
 def publish(
-    home: Home, *, keep: int = KEPT_SNAPSHOTS, may_be_empty: Collection[str] = (), wait_seconds: float = 60.0
+    home: Home,
+    *,
+    keep: int = KEPT_SNAPSHOTS,
+    may_be_empty: Collection[str] = (),
+    required: Collection[str] = (),
+    expected_nodes: Collection[str] = (),
+    wait_seconds: float = 60.0,
 ) -> Snapshot:
     """Publish the marts of the warehouse, unless they equal what is published already.
 
-    `may_be_empty` names marts that may have no rows though they had some, or are new. Raises PublishRefused
-    where dbt's tests or the audit of the candidate object, PublishError where it cannot be written, and
+    `may_be_empty` names marts that may have no rows though they had some, or are new; `required` those that must be
+    there; `expected_nodes` the dbt nodes that must have run. Raises PublishRefused where dbt's tests, the checks of
+    the results or the audit of the candidate object, PublishError where it cannot be written, and
     WarehouseMissing or WarehouseBusy where the warehouse cannot be opened; then readers see no change.
     """
     home.snapshots.mkdir(parents=True, exist_ok=True)
@@ -74,7 +82,7 @@ def publish(
     connection = memory()
     try:
         attach_read_only(connection, home.warehouse, _SOURCE, wait_seconds)
-        check_gate(connection, _SOURCE)
+        refuse_unfit(connection, _SOURCE, required, expected_nodes)
         snapshot = _next_snapshot(connection, home)
         current = current_snapshot(home)
         if current is not None and current.id == snapshot.id:
@@ -88,6 +96,25 @@ def publish(
         connection.close()
     _prune(home, keep)
     return snapshot
+
+
+def refuse_unfit(
+    connection: Connection, database: str, required: Collection[str] = (), expected_nodes: Collection[str] = ()
+) -> None:
+    """Raise PublishRefused where the marts of `database` must not be shown to anybody: a dbt node failed, is out of
+    date or never ran; a required mart is missing; a result table is not whole or a score is not a mean."""
+    check_gate(connection, database, expected_nodes)
+    present = {table.name for table in tables(connection, database=database)}
+    problems = [f"the mart {name} is not there" for name in sorted(set(required) - present)]
+    if not problems and {audit.RESULTS, audit.MODELS} <= present:
+        problems += audit.incomplete_result_tables(connection, database)
+        problems += audit.scores_off_the_mean(connection, database)
+    if problems:
+        lines = "\n".join(f"- {problem}" for problem in problems[:MOST_NAMED])
+        raise PublishRefused(
+            f"nothing is published, the old snapshot stays:\n{lines}\n"
+            "Mend the data or the model and run `make run` again."
+        )
 
 
 def current_snapshot(home: Home) -> Snapshot | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from warehouse.connection import Connection, identifier
 
 MOST_NAMED = 10
@@ -16,8 +18,10 @@ class PublishRefused(PublishError):
     """The content is not fit to be published. The message names what is wrong and what to do."""
 
 
-def check_gate(connection: Connection, database: str) -> None:
+def check_gate(connection: Connection, database: str, expected: Collection[str] = ()) -> None:
     """Raise PublishRefused unless `audit.node_results` of the database says that all is well.
+
+    expected: ids of the nodes that must have a result; one that never ran refuses.
 
     That table has one row per dbt node, its latest result. A node that failed or was skipped refuses, and so
     does a data test older than the latest successful build of something it tests. (Unit tests run before
@@ -32,6 +36,8 @@ def check_gate(connection: Connection, database: str) -> None:
     if not present or not present[0]:
         raise PublishRefused("the warehouse has no record of dbt's tests (audit.node_results); run `make run`")
     problems = _unsound(connection, results) + _out_of_date(connection, results)
+    ran = {node for (node,) in connection.execute(f"select node_id from {results}").fetchall()}
+    problems += [f"{node} never ran" for node in sorted(set(expected) - ran)]
     tested = connection.execute(
         f"select count(*) from {results} where resource_type = 'test' and status in ('pass', 'warn')"
     ).fetchone()

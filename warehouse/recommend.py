@@ -20,10 +20,11 @@ from warehouse.reports import words
 
 WIDTH = 96
 _INDENT = " " * 5
+SIZE_RULE = "inclusive, by the exact number of parameters: 8.03 is above 8"
 HOW_TO_READ = (
     "Score: mean of the four RewardBench categories, in percent, with its 90 % interval. Gain: points over the default "
     "base model of the model's own size group. Best: chance of being the best within the limit, as far as the known "
-    "errors say; the luck of a training run is not among them."
+    f"errors say; the luck of a training run is not among them. A size limit is {SIZE_RULE}."
 )
 NO_CHANCE = (
     "No chance of being best is given: it is computed for the stored size limits only ({limits}), and this limit is "
@@ -62,6 +63,8 @@ def print_recommendation(
     top: int = 5,
 ) -> None:
     """Print the `top` base models of at most max_params billion parameters (None: no limit), with reasons.
+
+    The limit is inclusive, by the exact number of parameters: a model of 8.03 is above 8, also if its name says 8B.
 
     objective, study_id: None is all that there are. Raises RecommendationError for a limit or a number of models that
     is not positive, an unknown objective or study, and a limit that no model is under; warehouse.marts.MartError if a
@@ -257,7 +260,9 @@ def _line(console: Console, text: str = "", style: str = "") -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command. Returns 1, with a message, where there is nothing to answer from or with."""
     parser = argparse.ArgumentParser(prog="python -m warehouse.recommend", description=__doc__)
-    parser.add_argument("--max-params", type=float, help="largest size, in billions of parameters (default: any)")
+    parser.add_argument(
+        "--max-params", type=float, help=f"largest size, in billions of parameters, {SIZE_RULE} (default: any)"
+    )
     parser.add_argument("--objective", help="regression or bradley_terry (default: both)")
     parser.add_argument("--study", help="study (default: all)")
     parser.add_argument("--top", type=int, default=5, help="how many models to list (default 5)")

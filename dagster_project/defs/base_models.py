@@ -7,6 +7,7 @@ from dagster_project.defs.resources import RunHome
 from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.failures import told
 from dagster_project.study_parts import write_study_parts
+from warehouse.landing import retire_parts
 
 KEY = dg.AssetKey(["parts", "studies"])
 
@@ -31,6 +32,9 @@ def study_parts(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.Mate
     """Check every study file and its seeds; write one part per raw table and study."""
     with told():
         written = write_study_parts(STUDIES, SEEDS, run_home.home.parts)
+        retired = retire_parts(run_home.home.parts, {facts.study_id for facts in written})
+    for name in retired:
+        context.log.info(f"{name}: its study has no file any more; its parts were set aside")
     for facts in written:
         context.log.info(f"{facts.study_id}: {facts.n_compared} models compared, {facts.n_seeds} seeds")
     return dg.MaterializeResult(

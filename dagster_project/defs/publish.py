@@ -2,7 +2,7 @@
 
 import dagster as dg
 
-from dagster_project import versions
+from dagster_project import manifest, versions
 from dagster_project.defs import reports
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
@@ -10,6 +10,8 @@ from dagster_project.marts import MARTS, MAY_BE_EMPTY
 from warehouse.publish import publish
 
 KEY = dg.AssetKey(["published", "snapshot"])
+FILES = ("warehouse/publish*.py", "warehouse/content.py", "warehouse/audit.py", "warehouse/tidy.py")
+VERSION = f"{versions.of_files(*FILES)}-{versions.of_names(MARTS)}"
 
 
 @dg.asset(
@@ -19,7 +21,7 @@ KEY = dg.AssetKey(["published", "snapshot"])
     owners=["team:warehouse"],
     kinds={"duckdb"},
     pool="warehouse",
-    code_version=versions.of_files("warehouse/publish*.py", "warehouse/content.py", "warehouse/audit.py"),
+    code_version=VERSION,
     description="Read-only copy of the marts that readers open, behind an atomic pointer. Refused, with the old one "
     "left in place, while a test fails or is older than what it tests.",
 )
@@ -27,7 +29,12 @@ def snapshot(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.Materia
     """Publish the marts unless they equal what is published already."""
     home = run_home.home
     with told():
-        published = publish(home, may_be_empty=MAY_BE_EMPTY)
+        published = publish(
+            home,
+            may_be_empty=MAY_BE_EMPTY,
+            required=MARTS,
+            expected_nodes=manifest.node_ids(manifest.load(home)),
+        )
     context.log.info(f"{published.id}: {'published' if published.changed else 'unchanged'}")
     return dg.MaterializeResult(
         metadata={

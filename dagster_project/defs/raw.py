@@ -37,12 +37,7 @@ def landing_assets(name: str, tables: Mapping[str, Table], parts: dg.AssetKey) -
         home = run_home.home
         with told(), connection.write(home.warehouse) as warehouse:
             landing.create_raw_tables(warehouse, home.parts)
-            rows = {
-                table.name: sum(
-                    landing.land(warehouse, table, part) for part in landing.newest_parts(home.parts, table).values()
-                )
-                for table in tables.values()
-            }
+            rows = {table.name: landing.land_newest(warehouse, table, home.parts) for table in tables.values()}
         for table_name, n_rows in rows.items():
             context.log.info(f"raw.{table_name}: {n_rows} rows")
             yield dg.MaterializeResult(

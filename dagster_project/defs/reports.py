@@ -6,15 +6,19 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project import versions
+from dagster_project import manifest, versions
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
 from dagster_project.marts import MARTS
 from warehouse import connection
 from warehouse.content import content_id
-from warehouse.reports.page import build_report
+from warehouse.home import Home
+from warehouse.publish import refuse_unfit
+from warehouse.reports.page import Report, build_report
+from warehouse.tidy import tidy
 
 KEY = dg.AssetKey(["reports", "base_model_choice"])
+VERSION = f"{versions.of_files('warehouse/*marts.py', 'warehouse/reports/**/*')}-{versions.of_names(MARTS)}"
 
 
 @dg.asset(
@@ -24,15 +28,20 @@ KEY = dg.AssetKey(["reports", "base_model_choice"])
     owners=["team:reports"],
     kinds={"altair", "html"},
     pool="warehouse",
-    code_version=versions.of_files("warehouse/*marts.py", "warehouse/reports/**/*"),
+    code_version=VERSION,
     description="Which base model to train a reward model on: one offline page, and each chart as SVG and PNG.",
 )
 def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.MaterializeResult:
     """Render the report from the marts; every file is replaced whole."""
     home = run_home.home
-    with told(), connection.read(home.warehouse) as warehouse:
-        snapshot_id = content_id(warehouse)
-        report = build_report(warehouse, home.reports, snapshot_id, datetime.now(UTC))
+    parsed = manifest.load(home)
+    with told():
+        with connection.write(home.warehouse) as warehouse:
+            dropped = tidy(warehouse, manifest.relations(parsed), manifest.node_ids(parsed))
+        with connection.read(home.warehouse) as warehouse:
+            report, snapshot_id = _build(warehouse, home, manifest.node_ids(parsed))
+    for name in dropped:
+        context.log.info(f"{name} is not in the dbt project any more; dropped")
     metadata: dict[str, dg.MetadataValue] = {
         "page": dg.MetadataValue.path(str(report.path)),
         "snapshot": dg.MetadataValue.text(snapshot_id),
@@ -42,6 +51,14 @@ def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> d
         metadata["preview"] = dg.MetadataValue.md(f"![{name}]({_data_url(picture)})")
     context.log.info(f"{report.path}: {report.n_sections} sections, {len(report.charts)} charts")
     return dg.MaterializeResult(metadata=metadata)
+
+
+def _build(warehouse: connection.Connection, home: Home, expected_nodes: set[str]) -> tuple[Report, str]:
+    """The report, but only of what may be published: it must not show what a snapshot would be refused for."""
+    database = warehouse.execute("select current_database()").fetchone()
+    refuse_unfit(warehouse, database[0] if database else "", MARTS, expected_nodes)
+    snapshot_id = content_id(warehouse)
+    return build_report(warehouse, home.reports, snapshot_id, datetime.now(UTC)), snapshot_id
 
 
 def _data_url(picture: Path) -> str:

@@ -11,6 +11,7 @@ size_groups as (
 ),
 
 -- Walk from each model to its parents; the last one reached is the model that post-training began from.
+-- Study files with a circle of parents are refused; should one slip through, the depth ends the walk.
 lineage as (
     select
         study_id,
@@ -30,7 +31,9 @@ lineage as (
         on
             lineage.study_id = parents.study_id
             and lineage.ancestor_id = parents.model_id
-    where parents.parent_model_id is not null
+    where
+        parents.parent_model_id is not null
+        and lineage.depth < 100
 ),
 
 roots as (

@@ -20,12 +20,7 @@
                 invocation_id,
             ]) %}
         {% endfor %}
-        {% set known = [] %}
-        {% for node in graph.nodes.values() %}
-            {% do known.append(sql_literal(node.unique_id)) %}
-        {% endfor %}
-
-                    create schema if not exists audit;
+        create schema if not exists audit;
             create table if not exists audit.node_results (
                 node_id varchar not null,
                 resource_type varchar not null,
@@ -38,16 +33,11 @@
                 invocation_id varchar not null
             );
 
-                    delete from audit.node_results
-            where
-                node_id in ({% for row in rows %}{{ sql_literal(row[0]) }}, {% endfor %}'')
-                or (
-                    node_id not like 'unit_test.%'
-                    and node_id not in ({{ known | join(', ') }})
-                );
+        delete from audit.node_results
+            where node_id in ({% for row in rows %}{{ sql_literal(row[0]) }}, {% endfor %}'');
 
         {% if rows %}
-                            insert into audit.node_results values
+            insert into audit.node_results values
                 {% for row in rows %}
                     ({% for value in row %}{{ sql_literal(value) }}{{ ', ' if not loop.last }}{% endfor %})
                     {{- ',' if not loop.last }}

@@ -27,12 +27,16 @@ chosen as (
 
 loose as (
     select
-        study_id,
-        benchmark,
-        count(distinct model_id) as n_loose
-    from {{ ref('stg_benchmark_results') }}
-    where match = 'loose'
-    group by study_id, benchmark
+        results.study_id,
+        results.benchmark,
+        count(distinct results.model_id) as n_loose
+    from {{ ref('stg_benchmark_results') }} as results
+    inner join models
+        on
+            results.study_id = models.study_id
+            and results.model_id = models.model_id
+    where results.match = 'loose'
+    group by results.study_id, results.benchmark
 )
 
 select

@@ -8,13 +8,14 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import joblib
+import numpy as np
 import polars as pl
 
 from models_train.jobs.reporting import Reporter, reporter
@@ -22,6 +23,7 @@ from models_train.parts import PartError, content_hash, write_part
 from models_train.selection.components import capability_components
 from models_train.selection.errors import SelectionError, TooLittleData
 from models_train.selection.features import feature_table
+from models_train.selection.forecasts import Forecast
 from models_train.selection.performance import PerformanceResult, PerformanceSettings, performance
 from models_train.selection.recommendation import recommend
 from models_train.selection.verdict import verdict
@@ -29,6 +31,9 @@ from warehouse.contracts import PERFORMANCE_TABLES
 
 FRAMES = ("predictions", "coefficients", "scores", "predicted_coverage", "choices", "abstentions", "excluded_features")
 EVERY_MODEL = "all models"
+SCORE = "score"
+MOST_JOBS = 8
+"""Processes started unasked: the fits of one study are too short to keep more of them busy."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for folder in studies:
             inputs = read_inputs(folder)
             try:
-                found = fit_study(inputs, targets.get(inputs.study_id, ["score"]), options, report)
+                found = fit_study(inputs, targets.get(inputs.study_id, [SCORE]), options, report)
             except (SelectionError, PartError) as error:
                 report.fail(f"{inputs.study_id}: {error}")
             else:
@@ -90,7 +95,7 @@ def fit_study(
     frames = {f"performance_{name}": getattr(result, name) for name in FRAMES}
     frames["performance_choices"] = result.choices.with_columns(pl.col("fold").fill_null(EVERY_MODEL))
     frames["capability_components"] = components(inputs)
-    frames["recommendations"] = recommendations(inputs, objectives, result)
+    frames["recommendations"] = recommendations(inputs, objectives, targets, result)
     run_id = content_hash({"inputs": inputs.content, "targets": list(targets), "bootstraps": options.bootstraps})
     for name, frame in frames.items():
         write_part(options.parts, PERFORMANCE_TABLES[name], frame, study_id=inputs.study_id, run_id=run_id)
@@ -120,19 +125,50 @@ def components(inputs: Inputs) -> pl.DataFrame:
     )
 
 
-def recommendations(inputs: Inputs, objectives: Sequence[str], result: PerformanceResult) -> pl.DataFrame:
-    """Rows of recommendations for every objective."""
+def recommendations(
+    inputs: Inputs, objectives: Sequence[str], targets: Sequence[str], result: PerformanceResult
+) -> pl.DataFrame:
+    """Rows of recommendations for every objective; every model of the inputs is in them, if only as an abstention."""
     frames = [
         recommend(
             objective,
             inputs.results,
             inputs.models,
             inputs.size_groups,
-            result.forecasts.get((objective, "score"), ()),
+            forecasts_of_score(inputs, objective, targets, result),
         )
         for objective in objectives
     ]
     return pl.concat(frames) if frames else pl.DataFrame(schema=_schema("recommendations"))
+
+
+def forecasts_of_score(
+    inputs: Inputs, objective: str, targets: Sequence[str], result: PerformanceResult
+) -> list[Forecast]:
+    """One forecast or stated abstention for every model of the inputs that has no score for the objective."""
+    found = result.forecasts.get((objective, SCORE), [])
+    measured = inputs.results.filter(pl.col("objective") == objective, pl.col(SCORE).is_not_null())["model_id"]
+    settled = {*measured, *(forecast.model_id for forecast in found)}
+    left = [model for model in inputs.models["model_id"].sort() if model not in settled]
+    reason = _no_forecast(objective, targets, result)
+    return [*found, *(Forecast(model, "", None, None, None, reason, np.empty(0)) for model in left)]
+
+
+def _no_forecast(objective: str, targets: Sequence[str], result: PerformanceResult) -> str:
+    """Why the score of a model was not predicted for the objective, in words."""
+    if (objective, SCORE) in result.forecasts:
+        return "none of its features is known"
+    reasons = result.abstentions.filter(pl.col("objective") == objective, pl.col("target") == SCORE)["reason"]
+    if SCORE not in targets:
+        why = "score is not among the predicted targets"
+    else:
+        why = str(reasons[0]).rstrip(".") if len(reasons) else "no reason is known"
+    return f"no performance model of the score was fitted: {why}"
+
+
+def default_jobs() -> int:
+    """Processes to start unasked: the cores this process may use (a container's limit counts), at most MOST_JOBS."""
+    return min(joblib.cpu_count(), MOST_JOBS)
 
 
 def _schema(table: str) -> dict[str, Any]:
@@ -148,7 +184,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--parts", type=Path, required=True, help="folder of the parts")
     parser.add_argument("--targets", default="{}", help="JSON: study -> targets to predict (default: score)")
     parser.add_argument("--bootstraps", type=int, default=1000, help="resamples of publishers (default 1000)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes (default: all cores)")
+    parser.add_argument(
+        "--jobs", type=int, default=default_jobs(), help=f"processes (default: all usable cores, at most {MOST_JOBS})"
+    )
     return parser
 
 

@@ -74,6 +74,7 @@ def feature_table(
     observed: ids of the models with a reward model; models of the frame beyond these are candidates.
     aggregates: benchmarks that are averages of other benchmarks (topic Aggregate): left out, because a feature that is
     the sum of others makes coefficients meaningless.
+    Presence and constancy are judged once, on all observed models and outside the folds; no target is used for it.
     Raises SelectionError: missing columns, several studies, a model twice, a value that is no finite number, an
     observed model without publisher. Raises TooLittleData: fewer than 8 observed models with features, no usable
     size, no usable benchmark.

@@ -14,7 +14,7 @@ from models_train.selection.forecasts import Forecast
 from models_train.selection.intervals import PREDICTION_LEVEL
 
 SIZE_LIMITS: tuple[float | None, ...] = (1.0, 3.0, 4.0, 8.0, 10.0, None)
-"""Largest params_b, inclusive, in billions; None is no limit."""
+"""Largest params_b, inclusive, in billions, by the exact number (8.03 is above 8); None is no limit."""
 RECOMMENDATION_SCHEMA: dict[str, type[pl.DataType]] = {
     "objective": pl.String,
     "size_limit_b": pl.Float64,

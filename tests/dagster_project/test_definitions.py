@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import dagster as dg
@@ -12,16 +13,17 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def definitions(home: Path) -> dg.Definitions:
-    os.environ["REWARDBASE_HOME"] = str(home)
-    try:
+def definitions(home: Path) -> Iterator[dg.Definitions]:
+    """The code location over the finished home; the environment is put back afterwards."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("DAGSTER_HOME", "DBT_TARGET_PATH", "DBT_LOG_PATH", "PATH"):
+            patch.setenv(name, os.environ.get(name, ""))
+        patch.setenv("REWARDBASE_HOME", str(home))
         from dagster_project.environment import prepare
         from dagster_project.run import load_definitions
 
         prepare()
-        return load_definitions()
-    finally:
-        del os.environ["REWARDBASE_HOME"]
+        yield load_definitions()
 
 
 @pytest.fixture(scope="module")

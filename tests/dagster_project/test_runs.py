@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -73,7 +72,6 @@ def test_a_run_after_an_edit_does_what_depends_on_it(project_copy: tuple[Path, P
         assert made == {"marts/fct_size_group_gains", "reports/base_model_choice", "published/snapshot"}
     finally:
         model.write_text(original)
-        assert run(home, project=project).returncode == 0
 
 
 def test_a_lost_report_is_made_again(project_copy: tuple[Path, Path], run: Run) -> None:
@@ -81,7 +79,6 @@ def test_a_lost_report_is_made_again(project_copy: tuple[Path, Path], run: Run) 
     (home / "reports" / "base_model_choice.html").unlink()
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
-    assert "the page is not there" in done.stdout
     assert (home / "reports" / "base_model_choice.html").exists()
 
 
@@ -151,13 +148,13 @@ def test_bad_input_stops_the_run_with_one_message(case: str, project_copy: tuple
 def test_a_failing_dbt_test_names_itself_and_leaves_the_snapshot(project_copy: tuple[Path, Path], run: Run) -> None:
     project, home = project_copy
     before = published_state(home)
-    test = project / "dbt" / "data_tests" / "no_model_is_called_gemma.sql"
-    query = "select model_id from {{ ref('dim_base_models') }} where model_id like 'gemma%'\n"
+    test = project / "dbt" / "data_tests" / "no_seed_is_called_table.sql"
+    query = "select seed from {{ ref('dim_sources') }} where seed like 'table%'\n"
     try:
         test.write_text(query)
         done = run(home, project=project)
         assert done.returncode == 1
-        assert "no_model_is_called_gemma: Got 6 results" in done.stderr
+        assert "no_seed_is_called_table: Got 5 results" in done.stderr
         assert "Traceback" not in done.stdout + done.stderr
         again = run(home, project=project)
         assert again.returncode == 1, "a test that still fails must not be passed over"
@@ -189,14 +186,6 @@ def test_an_answer_without_a_snapshot_says_what_to_do(tmp_path: Path, run: Run) 
     assert done.returncode == 1
     assert "make run" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_the_same_input_gives_the_same_snapshot_id(home: Path, tmp_path: Path, run: Run) -> None:
-    other = tmp_path / "again"
-    shutil.copytree(home / "parts", other / "parts")
-    done = run(other, "--all")
-    assert done.returncode == 0, done.stderr
-    assert published_state(other)[2] == published_state(home)[2]
 
 
 def _inputs(project: Path) -> list[Path]:

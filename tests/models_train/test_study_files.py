@@ -149,6 +149,50 @@ def test_one_problem_is_named_with_its_line(tmp_path: Path, old: str, new: str, 
     assert expected[0].startswith(f"study.yaml:{line_of(text, at)}: ") or "missing" in said, message
 
 
+CANDIDATES = (
+    SMALL.replace("params_b_from: 0", "params_b_from: 1")
+    + """\
+candidates:
+  - {model_id: first, hub_id: a/b, publisher: P, family: T, stage: sft, params_b: 1.5, parent: tiny}
+  - model_id: second
+    hub_id: a/c
+    publisher: P
+    family: T
+    stage: dpo
+    params_b: 7
+    parent: first
+"""
+)
+
+
+def test_a_candidate_may_descend_from_models_and_candidates(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(CANDIDATES, encoding="utf-8")
+    assert [candidate.parent for candidate in load_study(path).candidates] == ["tiny", "first"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "at", "said"),
+    [
+        ("parent: first", "parent: second", "parent: second", "candidates[1].parent: parents go in a circle: second"),
+        ("parent: tiny}", "parent: second}", "parent: second}", "candidates[0].parent: parents go in a circle: first"),
+        ("parent: first", "parent: fisrt", "parent: fisrt", "candidates[1].parent: the parent 'fisrt' is not listed"),
+        ("stage: base", "stage: base\n    parent: frist", "frist", "is not listed; did you mean 'first'?"),
+        (
+            "params_b: 7",
+            "params_b: 0.5",
+            "params_b: 0.5",
+            "candidates[1].params_b: 0.5B parameters lie in no size group",
+        ),
+    ],
+)
+def test_candidates_are_held_to_the_rules_of_models(tmp_path: Path, old: str, new: str, at: str, said: str) -> None:
+    assert old in CANDIDATES
+    text = CANDIDATES.replace(old, new, 1)
+    found = [line for line in problems_of(tmp_path, text).splitlines() if said in line]
+    assert found and found[0].startswith(f"study.yaml:{line_of(text, at)}: ")
+
+
 def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     text = SMALL.replace("title:", "titel:").replace("parent: tiny", "parent: nobody")
     text = text.replace("params_b: 1\n", 'params_b: "1"\n').replace("default: large", "default: huge")

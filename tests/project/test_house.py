@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import subprocess
 import sys
@@ -84,7 +85,7 @@ def test_a_wrong_edge_is_found(package: str, line: str, tmp_path: Path) -> None:
     assert len(wrong_edges(path, package)) == 1
 
 
-def test_the_published_study_needs_no_torch() -> None:
+def test_the_published_study_needs_no_torch(tmp_path: Path) -> None:
     """Loading all definitions imports no deep-learning library."""
     code = """
 import sys
@@ -95,7 +96,13 @@ load_definitions()
 print(sorted({"torch", "transformers", "vllm"} & set(sys.modules)))
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, timeout=120, check=True
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        env=os.environ | {"REWARDBASE_HOME": str(tmp_path)},
+        timeout=120,
+        check=True,
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
 

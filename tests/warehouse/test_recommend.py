@@ -9,11 +9,12 @@ from types import ModuleType
 from typing import Any
 
 import duckdb
+import polars as pl
 import pytest
 from rich.console import Console
 
 from warehouse import marts, performance_marts
-from warehouse.recommend import RecommendationError, print_recommendation, recommendation
+from warehouse.recommend import RecommendationError, main, print_recommendation, recommendation
 
 FIXTURES = Path(__file__).with_name("reports") / "conftest.py"
 STUDY = "published"
@@ -107,6 +108,25 @@ def test_without_a_limit_every_model_and_every_abstention_is_told(connection, to
     assert text.count("(17 more within the limit)") == 2
     assert "No recommendation for candidatemodel-2B-0: its number of parameters is not knownmodel-2B-0." in text
     assert "candidatemodel" not in told(max_params=7.5), "its size is unknown, so it is under no limit"
+
+
+def test_it_is_said_that_a_limit_is_inclusive_by_the_exact_number(told, capsys):
+    rule = "inclusive, by the exact number of parameters: 8.03 is above 8"
+    assert f"A size limit is {rule}." in told(max_params=8)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert f"billions of parameters, {rule} (default: any)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_model_of_exactly_the_limit_is_within_it_and_one_just_above_is_not(connection):
+    frame = performance_marts.recommendations(connection, STUDY).filter(objective="regression")
+    models = marts.base_models(connection, STUDY)
+    size = float(frame.filter(pl.col("size_limit_b").is_null() & pl.col("rank").is_not_null())["params_b"].sort()[9])
+    names = [
+        {row["model_id"] for row in recommendation(frame, models, limit, top=50).rows} for limit in (size, size - 0.03)
+    ]
+    exactly = set(frame.filter(params_b=size)["model_id"])
+    assert exactly <= names[0] and not exactly & names[1]
 
 
 def test_lines_fit_a_terminal(connection):

@@ -8,8 +8,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import joblib
 import polars as pl
 import pytest
+
+from models_train.jobs.fit_performance_model import MOST_JOBS, default_jobs
 
 JOB = "models_train.jobs.fit_performance_model"
 
@@ -34,11 +37,24 @@ def contents(parts: Path) -> dict[str, pl.DataFrame]:
     return {path.parent.parent.name: pl.read_parquet(path) for path in sorted(parts.rglob("*.parquet"))}
 
 
-def test_the_same_inputs_give_the_same_parts_whatever_the_number_of_processes(inputs: Path, tmp_path: Path) -> None:
+def make_small(study: Path) -> None:
+    """Keep five features and one objective: enough for the job, and quick."""
     small = pl.col("feature").is_in(["mmlu", "leaderboard_ifeval", "params_b", "log10_params", "tokens_t"])
     for name, kept in (("features", small), ("results", pl.col("objective") == "regression")):
-        path = inputs / "published" / f"{name}.parquet"
+        path = study / f"{name}.parquet"
         pl.read_parquet(path).filter(kept).write_parquet(path)
+
+
+def add_candidate(study: Path, name: str, *, like: str, with_features: bool = True) -> None:
+    """List a model without a result, with the size and the features of another one."""
+    for table in ("models", "features") if with_features else ("models",):
+        frame = pl.read_parquet(study / f"{table}.parquet")
+        new = frame.filter(model_id=like).with_columns(pl.lit(name).alias("model_id"))
+        pl.concat([frame, new]).write_parquet(study / f"{table}.parquet")
+
+
+def test_the_same_inputs_give_the_same_parts_whatever_the_number_of_processes(inputs: Path, tmp_path: Path) -> None:
+    make_small(inputs / "published")
     one = run_job(inputs, tmp_path / "one", "--jobs", "1")
     two = run_job(inputs, tmp_path / "two", "--jobs", "2")
     assert one.returncode == two.returncode == 0, one.stderr + two.stderr
@@ -64,6 +80,56 @@ def test_too_few_models_are_abstained_from_and_still_recommended_by_what_was_mea
     best = parts["recommendations"].filter(pl.col("rank") == 1, pl.col("size_limit_b").is_null())
     assert set(best["model_id"]) == {"Qwen2.5-7B-Instruct"}
     assert set(best["basis"]) == {"observed"}
+
+
+@pytest.mark.parametrize(
+    ("target", "reason"),
+    [
+        ("chat", "no performance model of the score was fitted: score is not among the predicted targets"),
+        ("score", "no performance model of the score was fitted: study published: "),
+    ],
+)
+def test_a_candidate_is_listed_with_the_reason_where_no_score_was_fitted(
+    inputs: Path, tmp_path: Path, target: str, reason: str
+) -> None:
+    study = inputs / "published"
+    few = pl.read_parquet(study / "results.parquet").filter(pl.col("model_id").str.starts_with("Qwen2.5"))
+    few.write_parquet(study / "results.parquet")
+    add_candidate(study, "New-7B", like="Qwen2.5-7B-Instruct")
+    done = run_job(inputs, tmp_path / "parts", "--targets", json.dumps({"published": [target]}))
+    assert done.returncode == 0, done.stderr
+    rows = contents(tmp_path / "parts")["recommendations"].filter(model_id="New-7B")
+    assert rows.height == 6, "7.6 B parameters: limits 8, 10 and none, two objectives"
+    numbers = ("rank", "expected_score", "interval_low", "interval_high", "probability_best")
+    assert rows.select(pl.col(*numbers).is_null().all()).row(0) == (True,) * len(numbers)
+    for found in rows["reason"]:
+        assert found.startswith(f"No recommendation: {reason}"), found
+        assert found.endswith(".") and not found.endswith("..")
+
+
+def test_every_model_is_measured_predicted_or_abstained_from(inputs: Path, tmp_path: Path) -> None:
+    study = inputs / "published"
+    make_small(study)
+    add_candidate(study, "New-3B", like="Qwen2.5-3B-Instruct")
+    add_candidate(study, "Bare-3B", like="Qwen2.5-3B-Instruct", with_features=False)
+    failed = pl.col("model_id") == "Qwen2.5-3B-Instruct"
+    rewrite(study / "results.parquet", pl.when(~failed).then("score").alias("score"))
+    done = run_job(inputs, tmp_path / "parts", "--jobs", "1")
+    assert done.returncode == 0, done.stderr
+    rows = contents(tmp_path / "parts")["recommendations"].filter(pl.col("size_limit_b").is_null())
+    assert sorted(rows["model_id"]) == sorted(pl.read_parquet(study / "models.parquet")["model_id"])
+    predicted = rows.filter(basis="predicted").select("model_id", pl.col("expected_score").is_not_null())
+    assert dict(predicted.iter_rows()) == {"New-3B": True, "Qwen2.5-3B-Instruct": True, "Bare-3B": False}
+    (reason,) = rows.filter(model_id="Bare-3B")["reason"]
+    assert reason == "No recommendation: none of its features is known."
+
+
+def test_no_more_processes_than_the_machine_lends(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patched:
+        patched.setenv("LOKY_MAX_CPU_COUNT", "1")
+        assert default_jobs() == 1
+    monkeypatch.setattr(joblib, "cpu_count", lambda: 64)
+    assert default_jobs() == MOST_JOBS == 8
 
 
 @pytest.mark.parametrize(
