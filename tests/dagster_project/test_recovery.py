@@ -50,7 +50,7 @@ def started(project: Path, home: Path, until: str) -> Iterator[subprocess.Popen[
             if until in line:
                 break
         else:
-            raise AssertionError(f"the run ended before it said {until!r}")
+            raise AssertionError(f"the run ended before it said {until!r}: {process.communicate()}")
         yield process
     finally:
         if process.poll() is None:
@@ -71,7 +71,7 @@ def test_a_run_that_was_stopped_in_the_middle_leaves_nothing_in_the_way(
 ) -> None:
     project, home = project_copy
     before = snapshot_id(home)
-    with edited(project / GAINS, "order by score desc", "order by  score desc"):
+    with edited(project / GAINS, "order by score desc", f"order by score desc -- {how.name}\n"):
         with started(project, home, until="assets to materialize") as process:
             time.sleep(4)  # into dbt
             os.killpg(process.pid, how)
