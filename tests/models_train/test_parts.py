@@ -14,7 +14,7 @@ import pytest
 
 from models_train.config import load_study
 from models_train.parts import PartError, content_hash, write_part
-from warehouse.contracts import BASE_MODELS, SIZE_GROUPS, STUDY_SEEDS, TABLES
+from warehouse.contracts import BASE_MODELS, PERFORMANCE_TABLES, SIZE_GROUPS, STUDY_SEEDS, STUDY_TABLES, TABLES
 
 GROUPS: list[dict[str, Any]] = [
     {"size_group": "<3", "position": 1, "params_b_from": 0, "params_b_below": 3.0, "default_model_id": "a"},
@@ -163,11 +163,13 @@ def test_content_hash_is_stable_and_sees_every_change() -> None:
 
 
 def test_contracts_are_described_and_keyed() -> None:
-    assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == 4
+    assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == len(STUDY_TABLES) + len(PERFORMANCE_TABLES)
     for name, table in TABLES.items():
         assert table.name == name and table.partition_by == ("study_id",) and table.description
         assert all(field.metadata[b"description"] for field in table.schema)
-        assert not any(table.schema.field(column).nullable for column in table.key)
+        nullable = [column for column in table.key if table.schema.field(column).nullable]
+        # No limit of size is a limit too, and it has no number.
+        assert nullable == (["size_limit_b"] if name == "recommendations" else [])
         assert table.schema.names[0] == "study_id" and table.schema.names[-1] == "run_id"
-    assert len({table.fingerprint for table in TABLES.values()}) == 4
+    assert len({table.fingerprint for table in TABLES.values()}) == len(TABLES)
     assert [f.name for f in STUDY_SEEDS.schema if f.nullable] == ["paper_table"]
