@@ -9,6 +9,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_project import manifest
+from dagster_project.defs import base_models, publish, reports, selection
 from dagster_project.marts import MARTS
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
 from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES
@@ -18,12 +19,6 @@ from warehouse.publish import current_snapshot, refuse_unfit
 from warehouse.publish_gate import PublishRefused
 from warehouse.reports.page import CHARTS_FOLDER, PAGE_NAME
 from warehouse.tidy import SCHEMAS, relations
-
-STUDY_PARTS = dg.AssetKey(["parts", "studies"])
-INPUTS = dg.AssetKey(["parts", "performance_inputs"])
-PERFORMANCE_PARTS = dg.AssetKey(["parts", "performance"])
-REPORT = dg.AssetKey(["reports", "base_model_choice"])
-SNAPSHOT = dg.AssetKey(["published", "snapshot"])
 
 
 def assets_to_redo(home: Home, specs: Sequence[dg.AssetSpec]) -> dict[dg.AssetKey, str]:
@@ -49,7 +44,7 @@ def assets_to_redo(home: Home, specs: Sequence[dg.AssetSpec]) -> dict[dg.AssetKe
 
 
 def _files(home: Home) -> Iterator[tuple[dg.AssetKey, str]]:
-    for tables, producer in ((STUDY_TABLES, STUDY_PARTS), (PERFORMANCE_TABLES, PERFORMANCE_PARTS)):
+    for tables, producer in ((STUDY_TABLES, base_models.KEY), (PERFORMANCE_TABLES, selection.PARTS)):
         try:
             present = {frozenset(newest_parts(home.parts, table)) for table in tables.values()}
         except LandingError as error:
@@ -58,11 +53,11 @@ def _files(home: Home) -> Iterator[tuple[dg.AssetKey, str]]:
             if len(present) != 1 or not next(iter(present)):
                 yield producer, "some of its parts are not there"
     if not (home.root / "inputs" / "performance").exists():
-        yield INPUTS, "its files are not there"
+        yield selection.INPUTS, "its files are not there"
     if not (home.reports / PAGE_NAME).exists() or not any((home.reports / CHARTS_FOLDER).glob("*.svg")):
-        yield REPORT, "the page or its charts are not there"
+        yield reports.KEY, "the page or its charts are not there"
     if current_snapshot(home) is None:
-        yield SNAPSHOT, "there is no published snapshot"
+        yield publish.KEY, "there is no published snapshot"
 
 
 def _in_warehouse(

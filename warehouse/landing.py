@@ -114,33 +114,28 @@ def land_newest(connection: Connection, table: Table, parts_dir: Path) -> int:
 
     One transaction. Raises LandingError where a part does not fit; then the table stays as it was.
     """
-    parts = _newest(parts_dir, table)
-    for part in parts:
-        _check_part(table, part)
-    present = [dict(part.partition)["study_id"] for part in parts]
     with transaction(connection):
-        connection.execute(
-            f"delete from {_name(table)} where not list_contains($present::varchar[], study_id)", {"present": present}
-        )
-        return sum(_replace_partition(connection, table, part) for part in parts)
+        return _replace_all(connection, table, parts_dir)
 
 
 def rebuild(connection: Connection, parts_dir: Path) -> dict[str, int]:
-    """Empty the raw tables and land the newest part of every study; returns the number of rows per table.
+    """Land the newest part of every study into every raw table; returns the number of rows per table.
 
     Rows of studies that have no part any more go. All in one transaction: where a part does not fit,
     LandingError is raised and the tables stay as they were.
     """
-    landed = {}
     with transaction(connection):
         _renew_tables(connection)
-        for table in TABLES.values():
-            parts = _newest(parts_dir, table)
-            for part in parts:
-                _check_part(table, part)
-            connection.execute(f"delete from {_name(table)}")
-            landed[table.name] = sum(_replace_partition(connection, table, part) for part in parts)
-    return landed
+        return {name: _replace_all(connection, table, parts_dir) for name, table in TABLES.items()}
+
+
+def _replace_all(connection: Connection, table: Table, parts_dir: Path) -> int:
+    """The newest parts in place of all rows of the table, inside the caller's transaction."""
+    parts = _newest(parts_dir, table)
+    for part in parts:
+        _check_part(table, part)
+    connection.execute(f"delete from {_name(table)}")
+    return sum(_replace_partition(connection, table, part) for part in parts)
 
 
 def read_part(path: Path) -> Part:
