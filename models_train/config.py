@@ -9,71 +9,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    model_validator,
-)
-from pydantic_core import PydanticCustomError
+from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
+from models_train.lab_settings import Lab
+from models_train.scoring_settings import Scoring
+from models_train.settings import Commit, Identifier, Name, NotNegative, Positive, Settings, Stage, Target, Text
 from models_train.study_checks import Problem, consistency_problems, field_problems
 from models_train.study_yaml import StudyError, parse_yaml
-
-LONGEST_NAME = 200
-
-
-def _safe(value: str) -> str:
-    """Text of one line that a terminal, a file and a page can show as it is."""
-    if not value:
-        raise PydanticCustomError("unsafe", "is empty; give it a value")
-    if value != value.strip():
-        raise PydanticCustomError("unsafe", "begins or ends with a space; remove it")
-    if not value.isprintable():
-        raise PydanticCustomError("unsafe", "holds a control or invisible character; remove it")
-    return value
+from models_train.training_settings import Training
 
 
-def _short(value: str) -> str:
-    if len(value) > LONGEST_NAME:
-        raise PydanticCustomError("unsafe", f"is {len(value)} characters long; at most {LONGEST_NAME} are allowed")
-    return value
-
-
-def _identifier(value: str) -> str:
-    if not value.isascii() or not value.replace("_", "a").isalnum() or value != value.lower():
-        raise PydanticCustomError("identifier", "may hold lower-case letters, digits and '_' only, such as 'my_study'")
-    return value
-
-
-def _commit(value: str) -> str:
-    if len(value) != 40 or set(value) - set("0123456789abcdef"):
-        raise PydanticCustomError(
-            "commit", "is not a hub commit; give its 40 hexadecimal digits in quotes, or leave the key out"
-        )
-    return value
-
-
-Text = Annotated[str, AfterValidator(_safe)]
-Name = Annotated[Text, AfterValidator(_short)]
-Identifier = Annotated[Name, AfterValidator(_identifier)]
-Commit = Annotated[str, AfterValidator(_commit)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Stage = Literal["base", "sft", "dpo", "rlvr", "instruct"]
-Target = Literal["chat", "chat_hard", "safety", "reasoning", "score"]
-
-
-class _Settings(BaseModel):
-    """Strict: a number in quotes is text, `1` is no truth value, an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class SizeGroup(_Settings):
+class SizeGroup(Settings):
     """One size group: `params_b_from` (inclusive) to `params_b_below` (exclusive), billions of parameters.
 
     `default` is the model that the gains of the group are measured against (definitions, Section 2).
@@ -85,7 +31,7 @@ class SizeGroup(_Settings):
     default: Name
 
 
-class SeedSource(_Settings):
+class SeedSource(Settings):
     """A file of figures, `dbt/seeds/<name>.csv`: where they come from and which table of the paper it is."""
 
     name: Identifier
@@ -94,10 +40,13 @@ class SeedSource(_Settings):
     licence: Text
 
 
-class StudyModel(_Settings):
+class StudyModel(Settings):
     """One base model.
 
-    `publisher`, `params_b` (billions) and `tokens_t` (trillions) are None where a seed gives them.
+    `publisher`, `params_b` (billions) and `tokens_t` (trillions) are None where a seed gives them. `hub_id` is a
+    repository of the hub, or a folder: then it begins with `/`, `./`, `~` or `$` (`$REWARDBASE_HOME` and other
+    variables are filled in; `./` is the folder of the study file). `remote_code` runs the repository's own Python code
+    and is allowed only at a stated `revision`.
     """
 
     model_id: Name
@@ -110,9 +59,10 @@ class StudyModel(_Settings):
     stage: Stage
     parent: Name | None = None
     is_compared: bool = True
+    remote_code: bool = False
 
 
-class BenchmarkValue(_Settings):
+class BenchmarkValue(Settings):
     """A benchmark value of a candidate, on a scale of 0 to 100; `metric` is one that the benchmark is known by."""
 
     benchmark: Name
@@ -132,10 +82,12 @@ class Candidate(StudyModel):
     benchmarks: Annotated[tuple[BenchmarkValue, ...], Field(strict=False)] = ()
 
 
-class Study(_Settings):
+class Study(Settings):
     """A study: its models, its size groups with their defaults, and the seeds that its figures come from.
 
     `candidates` are models without a reward model; `predicted_targets` is what the performance model predicts.
+    `training` and `scoring` are None where the study's results come from seeds alone: then no GPU job runs for it.
+    `lab` makes the study's base models and data on the spot.
 
     Building one from contradictory settings (a parent that is not listed, groups with a gap, ...) raises
     pydantic's ValidationError; `load_study` is the way for files.
@@ -151,6 +103,9 @@ class Study(_Settings):
     models: Annotated[tuple[StudyModel, ...], Field(strict=False)]
     candidates: Annotated[tuple[Candidate, ...], Field(strict=False)] = ()
     predicted_targets: Annotated[tuple[Target, ...], Field(strict=False, min_length=1)] = ("score",)
+    training: Training | None = None
+    scoring: Scoring | None = None
+    lab: Lab | None = None
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Self:

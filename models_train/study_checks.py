@@ -84,7 +84,8 @@ def _settings_at(settings: type[BaseModel], location: Location) -> type[BaseMode
     for step in location:
         if isinstance(step, str):
             annotation = settings.model_fields[step].annotation
-            settings = next(a for a in get_args(annotation) if isinstance(a, type) and issubclass(a, BaseModel))
+            inside = (annotation, *get_args(annotation))
+            settings = next(a for a in inside if isinstance(a, type) and issubclass(a, BaseModel))
     return settings
 
 
@@ -105,6 +106,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_default_problems(groups, models),
         *_border_problems(groups),
         *_homeless_models(groups, everyone),
+        *_unpinned_code(everyone),
     ]
 
 
@@ -237,3 +239,11 @@ def _homeless_models(groups: Entries, models: Placed) -> Iterator[Problem]:
         if params is not None and params > 0 and not any(_inside(params, group) for _, group in groups):
             text = f"{params:g}B parameters lie in no size group; widen a group or add one"
             yield Problem((*location, "params_b"), text)
+
+
+def _unpinned_code(models: Placed) -> Iterator[Problem]:
+    """Code of a hub repository may only run at a commit that the study states."""
+    for location, model in models:
+        if model.get("remote_code") is True and model.get("revision") is None:
+            text = "runs code of the repository, but no revision is stated; add its commit, or remove remote_code"
+            yield Problem((*location, "remote_code"), text)

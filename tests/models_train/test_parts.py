@@ -14,7 +14,8 @@ import pytest
 
 from models_train.config import load_study
 from models_train.parts import PartError, content_hash, write_part
-from warehouse.contracts import BASE_MODELS, PERFORMANCE_TABLES, SIZE_GROUPS, STUDY_SEEDS, STUDY_TABLES, TABLES
+from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES
+from warehouse.contracts.studies import BASE_MODELS, SIZE_GROUPS, STUDY_SEEDS
 
 GROUPS: list[dict[str, Any]] = [
     {"size_group": "<3", "position": 1, "params_b_from": 0, "params_b_below": 3.0, "default_model_id": "a"},

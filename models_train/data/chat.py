@@ -1,0 +1,218 @@
+"""A conversation as the token ids that a reward model reads: one rule for training and for scoring.
+
+The tokenizer's own chat template is used as it is, with today's date pinned; a tokenizer without one gets
+DEFAULT_TEMPLATE. The ids equal those of `tokenizer.apply_chat_template`, but for what `Renderer` says.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from itertools import takewhile
+from typing import Any, Literal
+
+import jinja2
+from transformers import PreTrainedTokenizerBase
+
+from models_train.data.columns import is_unicode
+from models_train.data.records import Prompt
+
+PINNED_DATE = datetime(2024, 7, 26)
+"""The day that templates which print today's date are given: the one that Llama 3's templates fall back to."""
+
+DATE_FORMAT = "%d %b %Y"
+"""How templates that take `date_string` write a day."""
+
+DEFAULT_TEMPLATE = (
+    "{{ bos_token }}"
+    "{% for message in messages %}"
+    "{{ '' if loop.first else '\\n\\n' }}{{ message['role'] | capitalize }}: {{ message['content'] }}"
+    "{% endfor %}"
+    "{{ '\\n\\nAssistant:' if add_generation_prompt else eos_token }}"
+)
+"""For tokenizers without a chat template: `User: ...`, blank line, `Assistant: ...`, and EOS at the end."""
+
+NO_LIMIT = 10**9
+"""A tokenizer's `model_max_length` from here on means that it does not know the model's context."""
+
+_PRIVATE_USE = range(0xE000, 0xF900)
+
+Messages = list[dict[str, str]]
+
+
+class RenderError(ValueError):
+    """An example cannot be rendered; the message says why, in words for a status."""
+
+
+class TooLong(RenderError):
+    """An example is longer than the limit and may not, or cannot, be cut."""
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """Token ids of prompt and response; the first `n_prompt_tokens` are of the prompt, BOS included."""
+
+    token_ids: list[int]
+    n_prompt_tokens: int
+    is_truncated: bool
+
+
+@dataclass(frozen=True)
+class _Opening:
+    """A prompt's messages as its template takes them, what stands before the response, and what after it."""
+
+    messages: Messages
+    before: str
+    after: str
+
+
+class Renderer:
+    """Renders prompt and response to at most `max_tokens` token ids, or fewer where the context is shorter.
+
+    context: tokens that the model takes (`backbones.context_length`); None: what the tokenizer knows of it.
+
+    - **System turns**: where a template refuses or ignores them, their text is put before the first user turn, with a
+      blank line between.
+    - **BOS** stands once at the beginning where the tokenizer has one, whether or not the template writes it.
+    - **The end** is the template's own end of turn, as rendered, or EOS where the template writes none; where the
+      tokenizer has no EOS either, the sequence ends with the response.
+    - **Control tokens in texts**: text of a conversation that spells one of the tokenizer's special tokens is split
+      inside that spelling, and the pieces are tokenized apart: it stays ordinary text. Role marks that the tokenizer
+      itself treats as ordinary text cannot be told from it.
+    - **Over-long**: `drop` raises TooLong; `left_truncate` takes the oldest tokens after BOS away, as many as are too
+      many, and raises TooLong where they would have to come out of the response.
+
+    Raises RenderError where the template is broken or names no default.
+    """
+
+    def __init__(
+        self,
+        tokenizer: PreTrainedTokenizerBase,
+        max_tokens: int,
+        over_long: Literal["drop", "left_truncate"] = "left_truncate",
+        context: int | None = None,
+    ) -> None:
+        self.tokenizer: Any = tokenizer
+        self.over_long = over_long
+        known = context or tokenizer.model_max_length
+        self.limit = min(max_tokens, known) if known < NO_LIMIT else max_tokens
+        """Most token ids of a rendered example."""
+        try:
+            self.template = tokenizer.get_chat_template() if tokenizer.chat_template else DEFAULT_TEMPLATE
+        except ValueError as error:
+            raise RenderError(f"the tokenizer's chat template cannot be chosen: {error}") from error
+        self._special = _spellings(tokenizer)
+        # Consecutive examples share a prompt: chosen and rejected, or two rated responses.
+        self._opening = lru_cache(maxsize=8)(self._open)
+        self._opening_ids = lru_cache(maxsize=8)(self._encode)
+
+    def render(self, prompt: Prompt, response: str) -> Rendered:
+        """Token ids of a prompt, whose last turn is the user's, and a response.
+
+        Raises RenderError: empty response, no valid Unicode, a conversation that the template refuses; TooLong.
+        """
+        mark = _check(prompt, response)
+        opening = self._opening(prompt, mark)
+        said = self._neutral(response, mark)
+        whole = self._write([*opening.messages, {"role": "assistant", "content": said}])
+        before = opening.before
+        if not whole.startswith(before) or said.strip() not in whole[len(before) :]:
+            raise RenderError("the chat template does not write the response as it is")
+        ids = self._encode(whole, mark)
+        prompt_ids = self._opening_ids(before, mark)
+        n_prompt = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt_ids, ids, strict=False)))
+        if not opening.after.strip() and self.tokenizer.eos_token_id is not None:
+            ids = [*ids, self.tokenizer.eos_token_id]
+        return self._cut(ids, n_prompt)
+
+    def _cut(self, ids: list[int], n_prompt: int) -> Rendered:
+        too_many = len(ids) - self.limit
+        if too_many <= 0:
+            return Rendered(ids, n_prompt, is_truncated=False)
+        if self.over_long == "drop":
+            raise TooLong(f"too long: {len(ids)} tokens, the limit is {self.limit}")
+        kept = int(self.tokenizer.bos_token_id is not None)
+        if too_many > n_prompt - kept:
+            n_left = len(ids) - n_prompt + kept
+            raise TooLong(f"too long even without its prompt: {n_left} tokens, the limit is {self.limit}")
+        return Rendered(ids[:kept] + ids[kept + too_many :], n_prompt - too_many, is_truncated=True)
+
+    def _open(self, prompt: Prompt, mark: str) -> _Opening:
+        """The prompt with a mark for its response, by which the template shows what it writes around a response."""
+        messages = [{"role": turn.role, "content": self._neutral(turn.text, mark)} for turn in prompt]
+        response = {"role": "assistant", "content": mark}
+        system = [message["content"].strip() for message in messages if message["role"] == "system"]
+        try:
+            written = self._write([*messages, response])
+        except RenderError:
+            if not system:
+                raise
+            written = ""
+        if any(text not in written for text in system):
+            messages = _without_system(messages)
+            written = self._write([*messages, response])
+        before, found, after = written.rpartition(mark)
+        if not found:
+            raise RenderError("the chat template does not write the response")
+        return _Opening(messages, before, after)
+
+    def _write(self, messages: Messages) -> str:
+        try:
+            written = self.tokenizer.apply_chat_template(
+                messages,
+                chat_template=self.template,
+                tokenize=False,
+                date_string=PINNED_DATE.strftime(DATE_FORMAT),
+                strftime_now=PINNED_DATE.strftime,
+            )
+        except (jinja2.TemplateError, TypeError, ValueError, KeyError, AttributeError) as error:
+            raise RenderError(f"the chat template refuses the conversation: {error}") from error
+        return str(written)
+
+    def _neutral(self, text: str, mark: str) -> str:
+        """The text with a mark inside every spelling of a special token."""
+        while self._special is not None and self._special.search(text):
+            text = self._special.sub(lambda found: found[0][0] + mark + found[0][1:], text)
+        return text
+
+    def _encode(self, written: str, mark: str) -> list[int]:
+        ids: list[int] = []
+        for piece in written.split(mark):
+            ids += self.tokenizer(piece, add_special_tokens=False, verbose=False)["input_ids"]
+        bos = self.tokenizer.bos_token_id
+        if bos is None:
+            return ids
+        n_written = sum(1 for _ in takewhile(lambda one: one == bos, ids))
+        return [bos, *ids[n_written:]]
+
+
+def _spellings(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
+    """Finds the spelling of any special token; longer ones first."""
+    added: Any = tokenizer.added_tokens_decoder
+    names = {token.content for token in added.values() if token.special} | set(tokenizer.all_special_tokens)
+    by_length = sorted((name for name in names if len(name) > 1), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, by_length))) if by_length else None
+
+
+def _check(prompt: Prompt, response: str) -> str:
+    """A character that no text of the example holds. Raises RenderError for an example that has no rendering."""
+    if not response.strip():
+        raise RenderError("empty response")
+    if not prompt or prompt[-1].role != "user":
+        raise RenderError("the prompt does not end with a turn of the user")
+    texts = [*(turn.text for turn in prompt), response]
+    if not all(map(is_unicode, texts)):
+        raise RenderError("a text holds half a character (a lone surrogate)")
+    mark = next((chr(code) for code in _PRIVATE_USE if not any(chr(code) in text for text in texts)), None)
+    if mark is None:
+        raise RenderError("a text uses all of Unicode's private characters")
+    return mark
+
+
+def _without_system(messages: Messages) -> Messages:
+    """The messages with the system's text put before that of the first user turn."""
+    system = [message["content"] for message in messages if message["role"] == "system"]
+    first, *rest = [message for message in messages if message["role"] != "system"]
+    return [first | {"content": "\n\n".join([*system, first["content"]])}, *rest]

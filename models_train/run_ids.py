@@ -1,0 +1,118 @@
+"""What names a result: model revision, data and settings, hashed. Equal inputs are never worked on twice. Torch-free.
+
+Dagster compares these names with the parts that are there; a job writes its parts under them.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from models_train.config import Study, StudyModel
+from models_train.locations import content_of, is_local, resolve
+from models_train.parts import content_hash
+from models_train.scoring_settings import Corpus, Scoring
+from models_train.settings import Objective
+from models_train.training_settings import DataSource, Training
+
+TRAINING_VERSION = 1
+"""Raised when a change of code changes what training or evaluation yields: then everything is trained anew."""
+SCORING_VERSION = 1
+"""Raised when a change of code changes the scores of documents."""
+
+
+def model_identity(model: StudyModel, study_folder: Path) -> dict[str, Any]:
+    """Hub id and revision, or the content of the folder; raises LocationError where that is not there."""
+    if is_local(model.hub_id):
+        return {"content": content_of(resolve(model.hub_id, study_folder))}
+    return {"hub_id": model.hub_id, "revision": model.revision}
+
+
+def data_identity(source: DataSource | None, study_folder: Path) -> dict[str, Any] | None:
+    """Hub id and revision of a data set, or the content of its files."""
+    if source is None:
+        return None
+    if source.path is not None:
+        return {"content": content_of(resolve(source.path, study_folder))}
+    return {"hub_id": source.hub_id, "revision": source.revision}
+
+
+def training_run_id(model: StudyModel, training: Training, objective: Objective, study_folder: Path) -> str:
+    """Names the reward model of a base model and objective, and the parts of its search.
+
+    The test set is not in it: evaluation does not change a reward model.
+    """
+    return content_hash(
+        {
+            "version": TRAINING_VERSION,
+            "model": model_identity(model, study_folder),
+            "objective": objective,
+            "recipe": training.recipe(objective),
+            "search": training.search,
+            "precision": training.precision,
+            "preferences": data_identity(training.preferences, study_folder),
+            "ratings": data_identity(training.ratings, study_folder) if objective == "regression" else None,
+        }
+    )
+
+
+def evaluation_run_id(model: StudyModel, training: Training, objective: Objective, study_folder: Path) -> str:
+    """Names the rewards of a reward model on the test set."""
+    return content_hash(
+        {
+            "training": training_run_id(model, training, objective, study_folder),
+            "test_set": data_identity(training.test_set, study_folder),
+        }
+    )
+
+
+def sample_run_id(corpus: Corpus, study_folder: Path) -> str:
+    """Names the sample of documents of a corpus."""
+    return content_hash(
+        {
+            "version": SCORING_VERSION,
+            "corpus": corpus.model_dump(exclude={"source"}),
+            "source": data_identity(corpus.source, study_folder),
+        }
+    )
+
+
+def scoring_run_id(model: StudyModel, scoring: Scoring, study_folder: Path) -> str:
+    """Names the scores of a corpus under a model; the part of a shard is `<this>-<shard>`."""
+    return content_hash(
+        {
+            "model": model_identity(model, study_folder),
+            "sample": sample_run_id(scoring.corpus, study_folder),
+            "scoring": scoring.model_dump(exclude={"corpus", "share_within_family"}),
+        }
+    )
+
+
+def donors(study: Study) -> dict[str, str]:
+    """Of every compared model, the model whose document scores stand for it (definitions, Section 7).
+
+    Models of one family with the same number of pre-training tokens share those of the largest; of equally large ones
+    the base model's, then those of the first in the file. Where `tokens_t` or `params_b` is not stated in the study
+    file, or the study's scoring does not share, a model is its own donor.
+    """
+    models = [model for model in (*study.models, *study.candidates) if model.is_compared]
+    if study.scoring is None or not study.scoring.share_within_family:
+        return {model.model_id: model.model_id for model in models}
+    donor: dict[tuple[str, float], StudyModel] = {}
+    for model in models:
+        if _has_figures(model):
+            known = donor.setdefault((model.family, model.tokens_t or 0.0), model)
+            if _weight(model) > _weight(known):
+                donor[model.family, model.tokens_t or 0.0] = model
+    return {
+        model.model_id: (donor[model.family, model.tokens_t or 0.0] if _has_figures(model) else model).model_id
+        for model in models
+    }
+
+
+def _has_figures(model: StudyModel) -> bool:
+    return model.tokens_t is not None and model.params_b is not None
+
+
+def _weight(model: StudyModel) -> tuple[float, bool]:
+    return model.params_b or 0.0, model.stage == "base"

@@ -1,0 +1,155 @@
+"""Preferences, ratings and test pairs: what is kept, how it is split, what is counted."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_files import DATA, benchmark_item, preference, rating, write
+
+from models_train.data.preferences import load_preferences
+from models_train.data.problems import DataError
+from models_train.data.ratings import load_ratings
+from models_train.data.records import Loaded, Preference, Rating, TestPair, Turn, prompt_id
+from models_train.data.rewardbench import load_test_pairs
+from models_train.training_settings import DataSource
+
+
+def preferences(tmp_path: Path, rows: list[dict[str, Any]], name: str = "pairs.jsonl") -> Loaded[Preference]:
+    return load_preferences(DataSource(path=str(write(tmp_path / name, rows))), tmp_path)
+
+
+def ratings(tmp_path: Path, files: dict[str, list[dict[str, Any]]], **more: Any) -> Loaded[Rating]:
+    for name, rows in files.items():
+        write(tmp_path / "ratings" / name, rows)
+    return load_ratings(DataSource(path="ratings"), tmp_path, **more)
+
+
+def test_the_sign_of_the_strength_says_which_response_is_better(tmp_path: Path) -> None:
+    found = preferences(
+        tmp_path, [preference("a", -3), preference("b", 2), preference("c", 0), preference("d", 1, "val")]
+    )
+    assert [(one.chosen, one.rejected, one.strength, one.split) for one in found.records] == [
+        ("one to a", "two to a", 3, "train"),
+        ("two to b", "one to b", 2, "train"),
+        ("two to d", "one to d", 1, "validation"),
+    ]
+    assert (found.n_rows, found.n_ties_left_out, found.n_prompts_in_both_splits) == (4, 1, 0)
+
+
+def test_a_prompt_in_both_splits_validates_and_is_not_trained_on(tmp_path: Path) -> None:
+    rows = [preference("a"), preference("b"), preference("b", 2), preference("b", 1, "val"), preference("c")]
+    found = preferences(tmp_path, rows)
+    assert [one.prompt[0].text for one in found.train] == ["a", "c"]
+    assert [one.prompt[0].text for one in found.validation] == ["b"]
+    assert (found.n_prompts_in_both_splits, found.n_train_rows_dropped) == (1, 2)
+    assert found.validation_prompt_ids == {prompt_id((Turn("user", "b"),))}
+
+
+def test_without_a_split_five_percent_of_the_prompts_validate_whatever_the_order(tmp_path: Path) -> None:
+    rows = [preference(f"prompt {n % 200}", 1 + n % 3, split=None) for n in range(600)]
+    found = preferences(tmp_path, rows)
+    again = preferences(tmp_path, rows[::-1], "turned.parquet")
+    assert found.split_rule == "prompt hash"
+    assert len(found.validation_prompt_ids) == 10
+    assert found.validation_prompt_ids == again.validation_prompt_ids
+    assert len(found.validation) == 30
+    assert not found.validation_prompt_ids & {one.prompt_id for one in found.train}
+
+
+def test_preferences_need_both_splits_and_rows_that_agree_on_having_one(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="1 pairs to train on and 0 to validate with, of 2 rows"):
+        preferences(tmp_path, [preference("a"), preference("b", 0, "val")])
+    with pytest.raises(DataError, match="0 pairs to train on and 0 to validate with, of 0 rows"):
+        preferences(tmp_path, [])
+    with pytest.raises(DataError, match="row 2, column split: missing, but other rows have it"):
+        preferences(tmp_path, [preference("a"), preference("b", split=None), preference("c", 1, "val")])
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("train.jsonl.gz", "validation.jsonl.gz"), ("train/0.parquet", "val/0.parquet"), ("train-1.jsonl", "valid.jsonl")],
+)
+def test_ratings_are_split_by_the_names_of_files_and_by_prompt(names: tuple[str, str], tmp_path: Path) -> None:
+    train = [rating("a", 0), rating("a", 1), rating("b", 2)]
+    found = ratings(tmp_path, {names[0]: train, names[1]: [rating("b", 3), rating("c", 4)], "preference/p.jsonl": []})
+    assert found.split_rule == "file names"
+    assert [(one.prompt[0].text, one.attributes, one.split) for one in found.records] == [
+        ("a", (0, 1, 2, 3, 4), "train"),
+        ("a", (1, 2, 3, 4, 0), "train"),
+        ("b", (3, 4, 0, 1, 2), "validation"),
+        ("c", (4, 0, 1, 2, 3), "validation"),
+    ]
+    assert (found.n_rows, found.n_prompts_in_both_splits, found.n_train_rows_dropped) == (5, 1, 1)
+
+
+def test_ratings_of_held_out_prompts_are_not_trained_on(tmp_path: Path) -> None:
+    rows = [rating(f"prompt {n}", n) for n in range(40)]
+    held_out = {prompt_id((Turn("user", f"prompt {n}"),)) for n in range(10)}
+    found = ratings(tmp_path, {"all.jsonl": rows}, held_out=held_out)
+    assert found.split_rule == "prompt hash"
+    assert not held_out & {one.prompt_id for one in found.train}
+    assert len(found.train) + found.n_train_rows_dropped + len(found.validation) == 40
+    with pytest.raises(DataError, match="none of its 40 rows is left to train on"):
+        ratings(tmp_path, {}, held_out={one.prompt_id for one in found.records} | held_out)
+
+
+def test_the_same_prompt_has_the_same_id_in_every_data_set(tmp_path: Path) -> None:
+    prompt = "a\n<extra_id_1>Assistant\nb\n<extra_id_1>User\nc"
+    pair = preferences(tmp_path, [preference(prompt), preference("v", 1, "val")]).train[0]
+    rated = ratings(tmp_path, {"r.jsonl": [rating(prompt, split="train"), rating("v", split="val")]}).train[0]
+    assert pair.prompt == rated.prompt
+    assert pair.prompt_id == rated.prompt_id
+
+
+def test_real_preferences(tmp_path: Path) -> None:
+    found = load_preferences(DataSource(path=str(DATA / "preferences" / "alpaca_eval.jsonl.gz")), tmp_path)
+    assert (found.n_rows, len(found.train), len(found.validation)) == (789, 631, 158)
+    assert (found.n_ties_left_out, found.n_prompts_in_both_splits, found.split_rule) == (0, 0, "column split")
+
+
+def test_pairs_of_the_test_set_keep_subset_and_id_and_may_be_empty(tmp_path: Path) -> None:
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}, {"role": "user", "content": "c"}]
+    rows = [
+        benchmark_item("plain", "hep-go", 7),
+        benchmark_item(turns, "hep-cpp", 7, rejected=""),
+        benchmark_item("plain", "hep-go", "seven"),
+    ]
+    path = write(tmp_path / "pairs.jsonl", rows)
+    assert load_test_pairs(DataSource(path=str(path)), tmp_path) == (
+        TestPair((Turn("user", "plain"),), "good", "bad", "hep-go", "7"),
+        TestPair((Turn("user", "a"), Turn("assistant", "b"), Turn("user", "c")), "good", "", "hep-cpp", "7"),
+        TestPair((Turn("user", "plain"),), "good", "bad", "hep-go", "seven"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("last", "words"),
+    [
+        (benchmark_item("q", "s", 1), "row 2, column id: the subset s has '1' already in row 1 of "),
+        (benchmark_item("q", "s", 2.5), "row 2, column id: 2.5 is neither a whole number nor a name"),
+        (benchmark_item("q", "", 2), "row 2, column subset: is empty"),
+        (benchmark_item([], "s", 2), "row 2, column prompt: [] is neither text nor a list of turns"),
+        (benchmark_item([{"role": "bot", "content": "x"}], "s", 2), "turn 1 has no role of user, assistant or system"),
+        (benchmark_item("q", "s", 2, chosen=None), "row 2, column chosen: is null"),
+    ],
+)
+def test_a_test_pair_that_cannot_be_used_is_refused(last: dict[str, Any], words: str, tmp_path: Path) -> None:
+    path = write(tmp_path / "pairs.jsonl", [benchmark_item("p", "s", "1"), last])
+    with pytest.raises(DataError) as error:
+        load_test_pairs(DataSource(path=str(path)), tmp_path)
+    assert words in str(error.value)
+
+
+def test_an_empty_test_set_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="holds no row"):
+        load_test_pairs(DataSource(path=str(write(tmp_path / "pairs.jsonl", []))), tmp_path)
+
+
+def test_real_test_pairs(tmp_path: Path) -> None:
+    pairs = load_test_pairs(DataSource(path=str(DATA / "rewardbench" / "filtered_part.jsonl.gz")), tmp_path)
+    assert len(pairs) == 1850
+    subsets = Counter(pair.subset for pair in pairs)
+    assert (subsets["math-prm"], subsets["hep-rust"], subsets["llmbar-adver-GPTInst"]) == (447, 164, 92)

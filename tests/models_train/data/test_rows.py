@@ -1,0 +1,165 @@
+"""Reading rows of every kind of file, and telling what is wrong with them."""
+
+from __future__ import annotations
+
+import gzip
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from data_files import content, json_lines, preference, rating, write, zstd
+
+from models_train.data.columns import Column, filled_text, marked_prompt, plain_or_turns, text, whole_number
+from models_train.data.preferences import load_preferences
+from models_train.data.problems import DataError
+from models_train.data.ratings import load_ratings
+from models_train.data.records import Turn
+from models_train.data.rows import checked_rows
+from models_train.data.sources import read_rows
+from models_train.training_settings import DataSource
+
+COLUMNS = {"a": Column(text), "n": Column(whole_number(0, 4)), "extra": Column(text, is_optional=True)}
+ROWS = [{"a": f"text {n}\u2028 \x00 é", "n": n % 5} for n in range(8)]
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "rows.jsonl.gz", "rows.jsonl.zst", "rows.parquet"])
+def test_every_form_of_a_file_gives_the_same_rows(name: str, tmp_path: Path) -> None:
+    rows = list(checked_rows(write(tmp_path / name, ROWS), name, COLUMNS))
+    assert [row.values for row in rows] == [row | {"extra": None} for row in ROWS]
+    assert [row.number for row in rows] == list(range(1, 9))
+
+
+def test_files_put_together_of_several_compressed_streams_are_read_to_the_end(tmp_path: Path) -> None:
+    for name, compress in (("rows.jsonl.zst", zstd), ("rows.jsonl.gz", gzip.compress)):
+        path = tmp_path / name
+        path.write_bytes(compress(json_lines(ROWS[:3])) + compress(json_lines(ROWS[3:])))
+        assert len(list(checked_rows(path, name, COLUMNS))) == 8
+
+
+def test_a_folder_is_read_file_by_file_and_what_is_hidden_or_no_data_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path / "b.jsonl", ROWS[4:])
+    write(tmp_path / "a" / "a.parquet", ROWS[:4])
+    write(tmp_path / ".cache" / "c.jsonl", ROWS)
+    (tmp_path / "README.md").write_text("about")
+    rows = list(read_rows(DataSource(path=str(tmp_path)), tmp_path, COLUMNS))
+    assert [row.values["a"] for row in rows] == [row["a"] for row in ROWS]
+    assert {row.file for row in rows} == {f"{tmp_path}/a/a.parquet", f"{tmp_path}/b.jsonl"}
+
+
+def problems_of(path: Path, name: str = "data") -> list[str]:
+    with pytest.raises(DataError) as error:
+        list(checked_rows(path, name, COLUMNS))
+    return str(error.value).splitlines()
+
+
+def test_all_problems_of_a_file_are_told_with_row_and_column(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    lines = [
+        b'{"a": "fine", "n": 3}',
+        b'{"a": null, "n": 5}',
+        b"",
+        b'{"A": "x", "n": NaN}',
+        b"not json",
+        b"[1, 2]",
+        b'{"a": "\xff", "n": 1}',
+        b'{"a": "\\ud800", "n": true}',
+    ]
+    path.write_bytes(b"\n".join(lines))
+    assert problems_of(path) == [
+        "data, row 2, column a: is null; give it a text, or remove the row",
+        "data, row 2, column n: 5 is not a whole number from 0 to 4; mend it, or remove the row",
+        "data, row 4, column a: missing; the row has A, n",
+        "data, row 4, column n: nan is not a whole number from 0 to 4; mend it, or remove the row",
+        "data, row 5: is not JSON (Expecting value: line 1 column 1 (char 0)); one row is one line of JSON: mend or "
+        "remove it",
+        "data, row 6: [1, 2] is not a row; a row is {column: value, ...}",
+        "data, row 7: is not JSON ('utf-8' codec can't decode byte 0xff in position 7: invalid start byte); one row is "
+        "one line of JSON: mend or remove it",
+        "data, row 8, column a: holds half a character (a lone surrogate); mend the text, or remove the row",
+        "data, row 8, column n: True is not a whole number from 0 to 4; mend it, or remove the row",
+    ]
+
+
+def test_the_first_twenty_problems_are_shown_and_the_others_counted(tmp_path: Path) -> None:
+    told = problems_of(write(tmp_path / "rows.jsonl", [{"a": "x", "n": 9}] * 30))
+    assert len(told) == 21
+    assert told[-1] == "data: and 10 more problems"
+
+
+def test_a_column_that_a_parquet_file_lacks_is_told_once(tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.parquet", [{"a": "x", "N": 1}] * 30)
+    assert problems_of(path) == ["data, column n: missing; the file has a, N"]
+
+
+@pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "cut.parquet"])
+@pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"no such form"])
+def test_a_damaged_file_is_told(name: str, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(damage(content(name, [{"a": f"{n * n * n}", "n": n % 5} for n in range(2000)])))
+    assert problems_of(path)[0].startswith("data: the file is damaged or of another kind (")
+
+
+def test_a_path_that_is_not_there_or_holds_no_data_is_told(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere: there is no .*; mend the path in the study file"):
+        list(read_rows(DataSource(path="nowhere"), tmp_path, COLUMNS))
+    (tmp_path / "table.csv").write_text("a,n")
+    for path in (".", "table.csv"):
+        with pytest.raises(DataError, match=r"no data file, which ends with .*; there is table.csv"):
+            list(read_rows(DataSource(path=path), tmp_path, COLUMNS))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"response_2": " \n"}, "column response_2: is empty"),
+        ({"prompt": ""}, "column prompt: is empty"),
+        ({"preference_strength": 4}, "4 is not a whole number from -3 to 3"),
+        ({"preference_strength": 0.5}, "0.5 is not a whole number from -3 to 3"),
+        ({"preference_strength": math.nan}, "nan is not a whole number"),
+        ({"preference_strength": "1"}, "'1' is not a whole number"),
+        ({"response_1": 7}, "column response_1: 7 is not text"),
+        ({"prompt": "a\n<extra_id_1>Assistant\nb"}, "must alternate, begin with the user and end with the user"),
+        ({"prompt": "a\n<extra_id_1>User\nb"}, "must alternate"),
+    ],
+)
+def test_a_preference_that_cannot_be_used_is_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:
+    rows = [preference("a"), preference("b", split="val"), preference("c") | change]
+    path = write(tmp_path / "pairs.jsonl", rows)
+    with pytest.raises(DataError) as error:
+        load_preferences(DataSource(path=str(path)), tmp_path)
+    assert f"{path}, row 3, " in str(error.value)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("value", [5, -1, math.nan, math.inf, None, "3", 2.5])
+def test_a_rating_out_of_range_is_refused(value: Any, tmp_path: Path) -> None:
+    path = write(tmp_path / "ratings.jsonl", [rating("a"), rating("b") | {"coherence": value}])
+    with pytest.raises(DataError, match="row 2, column coherence"):
+        load_ratings(DataSource(path=str(path)), tmp_path)
+
+
+def test_whole_numbers_may_come_as_floats() -> None:
+    assert whole_number(-3, 3)(-2.0) == -2
+    assert isinstance(whole_number(-3, 3)(-2.0), int)
+
+
+def test_text_keeps_its_blanks() -> None:
+    assert filled_text(" a\n") == " a\n"
+
+
+def test_marks_of_helpsteer2_part_the_turns_of_a_prompt() -> None:
+    marked = "Hi\nthere\n<extra_id_1>Assistant\nHello.\n\n<extra_id_1>User\nAnd now?\n<extra_id_1>Assistance"
+    assert marked_prompt(marked) == (
+        Turn("user", "Hi\nthere"),
+        Turn("assistant", "Hello.\n"),
+        Turn("user", "And now?\n<extra_id_1>Assistance"),
+    )
+    assert marked_prompt("c#") == (Turn("user", "c#"),)
+
+
+def test_a_test_prompt_is_text_or_turns() -> None:
+    turns = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]
+    assert plain_or_turns("Hi\n<extra_id_1>User\nx") == (Turn("user", "Hi\n<extra_id_1>User\nx"),)
+    assert plain_or_turns(turns) == (Turn("system", "Be brief."), Turn("user", "Hi"))

@@ -1,0 +1,103 @@
+"""A small hub of data sets on 127.0.0.1: the routes that huggingface_hub asks to list and fetch files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote, urlsplit
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+
+
+class Hub:
+    """data_sets: repository -> file name -> content. `asked` lists the paths that were asked for."""
+
+    def __init__(self, endpoint: str, data_sets: Mapping[str, Mapping[str, bytes]]) -> None:
+        self.endpoint = endpoint
+        self.data_sets = data_sets
+        self.asked: list[str] = []
+
+    def fetched(self) -> list[str]:
+        """Names of the files whose content was asked for, in order."""
+        gets = [path for path in self.asked if path.startswith("GET") and "/resolve/" in path]
+        return [path.split("/resolve/")[1].split("/", 1)[1] for path in gets]
+
+
+@contextmanager
+def served(data_sets: Mapping[str, Mapping[str, bytes]]) -> Iterator[Hub]:
+    """A running hub."""
+    hub = Hub("", data_sets)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": hub}))
+    hub.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield hub
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: Hub
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self._answer("HEAD")
+
+    def do_GET(self) -> None:
+        self._answer("GET")
+
+    def log_message(self, *_: object) -> None:
+        """Nothing on standard error."""
+
+    def _answer(self, method: str) -> None:
+        path = unquote(urlsplit(self.path).path)
+        self.hub.asked.append(f"{method} {path}")
+        steps = path.strip("/").split("/")
+        is_api = steps[0] == "api"
+        repository, rest = "/".join(steps[1 + is_api : 3 + is_api]), steps[3 + is_api :]
+        files = self.hub.data_sets.get(repository)
+        if files is None:
+            self._send(404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "Repository not found"})
+        elif len(rest) > 1 and rest[1] not in ("main", COMMIT):
+            self._send(404, {"X-Error-Code": "RevisionNotFound", "X-Error-Message": "Revision not found"})
+        elif is_api:
+            self._send_json(files, rest)
+        else:
+            self._send_file(files.get("/".join(rest[2:])), method)
+
+    def _send_json(self, files: Mapping[str, bytes], rest: list[str]) -> None:
+        if rest[:1] == ["tree"]:
+            listed: object = [
+                {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
+                for name, content in files.items()
+            ]
+        else:
+            listed = {"id": "x/y", "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+        body = json.dumps(listed).encode()
+        self._send(200, {"Content-Type": "application/json", "Content-Length": str(len(body))}, body)
+
+    def _send_file(self, content: bytes | None, method: str) -> None:
+        if content is None:
+            self._send(404, {"X-Error-Code": "EntryNotFound", "X-Error-Message": "Entry not found"})
+            return
+        headers = {
+            "Content-Length": str(len(content)),
+            "ETag": f'"{hashlib.sha1(content).hexdigest()}"',
+            "X-Repo-Commit": COMMIT,
+            "Accept-Ranges": "bytes",
+        }
+        self._send(200, headers, content if method == "GET" else b"")
+
+    def _send(self, status: int, headers: Mapping[str, str], body: bytes = b"") -> None:
+        self.send_response(status)
+        for name, value in ({"Content-Length": str(len(body))} | dict(headers)).items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(body)

@@ -1,0 +1,156 @@
+"""What training and evaluating reward models writes: runs, steps, checkpoints, searches, rewards of completions."""
+
+from warehouse.contracts.fields import MODEL_ID, OBJECTIVE, Table, flag, integer, number, table, text
+
+_CELL = ("model_id", "objective")
+_TRAINING_RUN = text("training_run", "One training run of a search: its learning rate and seed, such as `5e-07-s0`.")
+_ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
+
+REWARD_MODEL_RUNS = table(
+    "reward_model_runs",
+    "One row per study, base model, objective and training run: settings, cost and how it ended (paper, Section 3.1).",
+    (*_CELL, "training_run"),
+    MODEL_ID,
+    OBJECTIVE,
+    _TRAINING_RUN,
+    number("learning_rate", "Learning rate after warm-up."),
+    integer("seed", "Seed of the head's initial weights and of the data order."),
+    text("hub_id", "Repository or folder that the base model was loaded from."),
+    text("revision", "Commit of the repository, or content hash of the folder."),
+    text("recipe_hash", "Hash of all training settings but rate and seed."),
+    text("data_hash", "Hash of the training examples as rendered for this model."),
+    integer("n_steps_planned", "Optimizer steps of the whole recipe."),
+    integer("n_steps", "Optimizer steps taken."),
+    integer("n_examples", "Training examples used per epoch, after the rule for over-long ones."),
+    integer("n_examples_dropped", "Examples dropped because they cannot be cut to the length limit."),
+    integer("n_examples_truncated", "Examples whose prompt was cut from the left to fit the length limit."),
+    integer("n_tokens", "Tokens trained on, padding not counted (there is none)."),
+    number("device_seconds", "Seconds of training, times the number of devices; resumed time adds up."),
+    text("device", "Kind of device, such as `cpu` or the GPU's name."),
+    integer("n_devices", "Devices used."),
+    integer("peak_memory_bytes", "Largest memory in use on a device; null where not measured.", nullable=True),
+    text("precision", "Number formats of weights, compute and optimizer state."),
+    text("status", "finished, stopped (by successive halving) or failed."),
+    text("reason", "Why the run stopped or failed; null for a finished one.", nullable=True),
+    flag("is_selected", "True for the run that the reward model was taken from."),
+    text("versions", "Versions of the libraries, as JSON."),
+    partition_by=_CELL,
+)
+
+REWARD_MODEL_STEPS = table(
+    "reward_model_steps",
+    "One row per training run and optimizer step: the learning curve.",
+    (*_CELL, "training_run", "step"),
+    MODEL_ID,
+    OBJECTIVE,
+    _TRAINING_RUN,
+    integer("step", "Optimizer step, from 1."),
+    number("loss", "Mean loss of the step's global batch."),
+    number("gradient_norm", "Norm of the whole gradient before the step."),
+    number("learning_rate", "Learning rate of the step."),
+    integer("n_examples", "Examples in the step."),
+    integer("n_tokens", "Tokens in the step."),
+    number("seconds", "Seconds that the step took."),
+    partition_by=_CELL,
+)
+
+REWARD_MODEL_CHECKPOINTS = table(
+    "reward_model_checkpoints",
+    "One row per training run and saved step: how well the reward model of that step does on validation pairs.",
+    (*_CELL, "training_run", "step"),
+    MODEL_ID,
+    OBJECTIVE,
+    _TRAINING_RUN,
+    integer("step", "Optimizer step after which it was saved."),
+    number("validation_accuracy", "Share of validation pairs won, 0 to 1; null where it failed.", nullable=True),
+    number(
+        "validation_loss",
+        "Mean loss of the objective on its validation examples; null where there are none.",
+        nullable=True,
+    ),
+    integer("n_won", "Validation pairs won; a tie is not won."),
+    integer("n_ties", "Validation pairs with equal rewards."),
+    integer("n_pairs", "Validation pairs."),
+    *(
+        number(f"weight_{name}", f"Merge weight of {name}; null for Bradley-Terry.", nullable=True)
+        for name in _ATTRIBUTES
+    ),
+    integer("n_optima", "Merge vectors that win as many pairs; null for Bradley-Terry.", nullable=True),
+    number("mean_margin", "Mean margin of the normalised merge vector; null for Bradley-Terry.", nullable=True),
+    flag("is_selected", "True for the checkpoint that became the reward model."),
+    partition_by=_CELL,
+)
+
+REWARD_MODEL_SEARCHES = table(
+    "reward_model_searches",
+    "One row per study, base model and objective: what the rate search chose, at what cost, how optimistic it is.",
+    _CELL,
+    MODEL_ID,
+    OBJECTIVE,
+    text("method", "exhaustive or successive_halving."),
+    text("training_run", "Training run chosen; null where every run failed.", nullable=True),
+    integer("step", "Checkpoint chosen; null where every run failed.", nullable=True),
+    number("learning_rate", "Rate chosen; null where every run failed.", nullable=True),
+    number("validation_accuracy", "Share of validation pairs won by the chosen one, 0 to 1.", nullable=True),
+    number(
+        "accuracy_choosing_half",
+        "Mean accuracy on the half of the validation prompts that the choice was made on (definitions, Section 9).",
+        nullable=True,
+    ),
+    number("accuracy_other_half", "Mean accuracy of that choice on the other half.", nullable=True),
+    number("optimism_points", "Difference of the two, in points: how much choosing flatters.", nullable=True),
+    integer("n_steps", "Optimizer steps that the search took."),
+    integer("n_steps_full_grid", "Optimizer steps that the exhaustive grid would take."),
+    text("path", "Folder of the reward model, relative to the run-time folder.", nullable=True),
+    text("status", "finished or failed."),
+    text("reason", "Why it failed; null otherwise.", nullable=True),
+    partition_by=_CELL,
+)
+
+COMPLETION_REWARDS = table(
+    "completion_rewards",
+    "One row per study, reward model, benchmark item, completion and attribute: the reward, or why there is none.",
+    (*_CELL, "benchmark", "subset", "item_id", "completion", "attribute"),
+    MODEL_ID,
+    OBJECTIVE,
+    text("benchmark", "Test set, such as `rewardbench`."),
+    text("subset", "Subset of the test set."),
+    text("item_id", "Item within the subset."),
+    text("completion", "chosen or rejected."),
+    text("attribute", "reward for Bradley-Terry; for regression one of the five attributes, or merged."),
+    number("reward", "The reward; null where the status is not ok.", nullable=True),
+    integer("n_tokens", "Tokens of prompt and completion as scored; null where it failed before.", nullable=True),
+    flag("is_truncated", "True where the prompt was cut from the left to fit the length limit."),
+    text("status", "ok, or what went wrong."),
+    partition_by=_CELL,
+)
+
+RUN_COSTS = table(
+    "run_costs",
+    "One row per study, base model and job: what its answer cost.",
+    ("model_id", "job", "variant"),
+    MODEL_ID,
+    text("job", "train_reward_model, score_completions or score_documents."),
+    text("variant", "What the job was for: the objective, or the engine of document scoring."),
+    integer("n_tokens", "Tokens that went through the model."),
+    number("device_seconds", "Seconds of work, times the number of devices; resumed time adds up."),
+    text("device", "Kind of device, such as `cpu` or the GPU's name."),
+    integer("n_devices", "Devices used."),
+    flag("is_gpu", "True where the devices are GPUs."),
+    integer("peak_memory_bytes", "Largest memory in use on a device; null where not measured.", nullable=True),
+    text("versions", "Versions of the libraries, as JSON."),
+    partition_by=("model_id", "job", "variant"),
+)
+
+REWARD_MODEL_TABLES: dict[str, Table] = {
+    one.name: one
+    for one in (
+        REWARD_MODEL_RUNS,
+        REWARD_MODEL_STEPS,
+        REWARD_MODEL_CHECKPOINTS,
+        REWARD_MODEL_SEARCHES,
+        COMPLETION_REWARDS,
+        RUN_COSTS,
+    )
+}
+"""Raw tables that training and evaluation fill, by name. `run_costs` has rows of document scoring, too."""

@@ -1,0 +1,91 @@
+"""What study files say: studies, size groups, base models, stated benchmark values, seeds."""
+
+from warehouse.contracts.fields import Table, flag, integer, number, table, text
+
+STUDIES = table(
+    "studies",
+    "One row per study: what it is, where its figures come from and which of them may be used.",
+    (),
+    text("title", "Title of the study, as reports print it."),
+    flag("synthetic", "True where the study's figures are made here, not measured on real models."),
+    text("source", "Publication or place that the study's figures come from."),
+    flag(
+        "use_loose_benchmarks",
+        "True where benchmark values measured by another pipeline (match class `loose`) may be used.",
+    ),
+)
+
+SIZE_GROUPS = table(
+    "size_groups",
+    "One row per study and size group: its borders and its default base model (paper, Section 3.2).",
+    ("size_group",),
+    text("size_group", "Name of the size group, such as `>=3 and <6` (billions of parameters)."),
+    integer("position", "Order of the group, 1 for the smallest models."),
+    number("params_b_from", "Smallest number of parameters of the group, in billions, inclusive."),
+    number(
+        "params_b_below",
+        "Upper border of the group in billions of parameters, exclusive; null where there is none.",
+        nullable=True,
+    ),
+    text("default_model_id", "Base model that the group's gains are measured against."),
+)
+
+BASE_MODELS = table(
+    "base_models",
+    "One row per study and base model, as the study file lists it.",
+    ("model_id",),
+    text("model_id", "Name of the base model, as the paper prints it."),
+    text("hub_id", "Repository of the model on its hub, or its path on disk."),
+    text("revision", "Commit of the hub repository; null where the study names none.", nullable=True),
+    text("publisher", "Who published the model; null where a seed gives it (Table 3).", nullable=True),
+    text("family", "Model generation, such as `Qwen2.5`."),
+    number("params_b", "Parameters in billions; null where a seed gives them (Table 3).", nullable=True),
+    number(
+        "tokens_t",
+        "Pre-training tokens in trillions; null where a seed gives them.",
+        nullable=True,
+    ),
+    text("stage", "Last training stage: base, sft, dpo, rlvr or instruct."),
+    text(
+        "parent_model_id",
+        "Model of the study that this one was trained from; or null.",
+        nullable=True,
+    ),
+    flag("is_compared", "True where the model is one of those the study ranks."),
+    flag("is_candidate", "True where no reward model was trained on it and a prediction is wanted."),
+)
+
+BENCHMARK_RESULTS = table(
+    "benchmark_results",
+    "One row per study, model, benchmark, metric and source: benchmark values that a study file states.",
+    ("model_id", "benchmark", "metric", "source"),
+    text("model_id", "Name of the base model."),
+    text("benchmark", "Benchmark by the name that the study lists it under."),
+    text("metric", "What was measured on the benchmark."),
+    number("value", "Value, on a scale of 0 to 100."),
+    text("shots", "Examples shown in the prompt; null where not stated.", nullable=True),
+    text("match", "How near the value is to the benchmark as named: exact, close or loose."),
+    text("source", "Where the value was published or measured."),
+)
+
+STUDY_SEEDS = table(
+    "study_seeds",
+    "One row per study and seed file: where its figures come from, under which licence, and what was read.",
+    ("seed",),
+    text("seed", "Name of the seed."),
+    text("file", "Seed file, relative to the folder of the repository."),
+    text(
+        "paper_table",
+        "Table of the paper that the seed transcribes; null for none.",
+        True,
+    ),
+    text("source", "Where the figures come from."),
+    text("licence", "Licence or terms of the figures."),
+    integer("n_rows", "Rows of the seed file, without its header."),
+    text("sha256", "SHA-256 of the seed file's bytes, hexadecimal."),
+)
+
+STUDY_TABLES: dict[str, Table] = {
+    table.name: table for table in (STUDIES, SIZE_GROUPS, BASE_MODELS, BENCHMARK_RESULTS, STUDY_SEEDS)
+}
+"""Raw tables that study files fill, by name."""
