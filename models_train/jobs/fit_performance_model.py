@@ -26,7 +26,7 @@ from models_train.selection.features import feature_table
 from models_train.selection.forecasts import Forecast
 from models_train.selection.performance import PerformanceResult, PerformanceSettings, performance
 from models_train.selection.recommendation import recommend
-from models_train.selection.verdict import verdict
+from models_train.selection.verdict import mix_verdict, verdict
 from warehouse.contracts import PERFORMANCE_TABLES
 
 FRAMES = ("predictions", "coefficients", "scores", "predicted_coverage", "choices", "abstentions", "excluded_features")
@@ -107,6 +107,8 @@ def fit_study(
     }
     for objective, target in result.scores.select("objective", "target").unique(maintain_order=True).iter_rows():
         figures[f"verdict, {objective}, {target}"] = verdict(result.predictions, objective, target)
+        if mix := mix_verdict(result.predictions, objective, target):
+            figures[f"pre-training mix, {objective}, {target}"] = mix
     report.say(f"{inputs.study_id}: {figures['rows']} rows in {figures['seconds']} s")
     return figures
 

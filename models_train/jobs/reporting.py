@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -54,9 +55,28 @@ class _Pipes:
         sys.exit(0)
 
 
+class _Silent:
+    def say(self, text: str) -> None:
+        pass
+
+    def done(self, metadata: Mapping[str, Any]) -> None:
+        pass
+
+    def fail(self, message: str) -> None:
+        sys.exit(1)
+
+
+def is_first_process() -> bool:
+    """True but for the further processes of a job that torchrun started: they report nothing."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 @contextmanager
 def reporter() -> Iterator[Reporter]:
     """The reporter of this process."""
+    if not is_first_process():
+        yield _Silent()
+        return
     if not PipesEnvVarParamsLoader().is_dagster_pipes_process():
         yield _Terminal()
         return

@@ -1,0 +1,72 @@
+"""Draw the sample of documents of a study, and write its texts and its part (definitions, Section 7).
+
+The texts go to `<home>/documents/<sample_run_id>/documents.parquet`. Where texts and part are there, nothing is done.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models_train.config import load_study
+from models_train.data.documents import sample_documents
+from models_train.data.problems import DataError
+from models_train.data.sample_files import document_rows, has_sample, n_documents, sample_counts
+from models_train.jobs.reporting import Reporter, reporter
+from models_train.locations import LocationError
+from models_train.parts import PartError, write_part
+from models_train.run_ids import sample_run_id
+from models_train.study_yaml import StudyError
+from warehouse.contracts import DOCUMENT_TABLES
+
+DOCUMENTS = DOCUMENT_TABLES["documents"]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the job for one study file."""
+    options = _parser().parse_args(arguments)
+    with reporter() as report:
+        try:
+            report.done(sample(options.study, options.home, report))
+        except (StudyError, LocationError, DataError, PartError) as error:
+            report.fail(str(error))
+
+
+def sample(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
+    """Draw the sample of a study and write what is not there yet; returns figures, of which `rows` are the documents.
+
+    Raises StudyError, LocationError, DataError or PartError.
+    """
+    study = load_study(path)
+    if study.scoring is None:
+        raise DataError(f"{path}: the study {study.study_id} scores no documents; add a group `scoring` to it")
+    corpus = study.scoring.corpus
+    run_id = sample_run_id(corpus, path.parent)
+    folder = home / "documents" / run_id
+    part = home / "parts" / DOCUMENTS.name / study.study_id / f"{run_id}.parquet"
+    if has_sample(folder) and part.exists():
+        report.say(f"{corpus.name}: {n_documents(folder):,} documents are there; nothing to do")
+        return sample_counts(folder)
+    if not has_sample(folder):
+        report.say(f"{corpus.name}: drawing {corpus.documents_per_domain:,} documents of each of {len(corpus.domains)}")
+        sample_documents(corpus, path.parent, folder, report.say)
+    rows = document_rows(folder, corpus.name)
+    write_part(home / "parts", DOCUMENTS, rows, study_id=study.study_id, run_id=run_id)
+    counts = sample_counts(folder)
+    for name, n in counts.items():
+        if name.startswith("documents missing"):
+            report.say(f"{corpus.name}: {name}: {n:,}; the data have no more, all of them were taken")
+    return counts
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m models_train.jobs.sample_documents", description=__doc__)
+    parser.add_argument("--study", type=Path, required=True, help="study file")
+    parser.add_argument("--home", type=Path, required=True, help="run-time folder, for parts and texts")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

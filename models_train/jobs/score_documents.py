@@ -1,0 +1,202 @@
+"""Score the sampled documents of a study under one base model, shard by shard (paper, Section 5.2).
+
+Every finished shard is a part; it is never done twice. Started several times at once, for instance once per GPU, the
+processes share the shards of the model; each ends when all shards are done.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import uuid
+from collections import Counter as Statuses
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from transformers import PreTrainedConfig
+from transformers.utils.logging import disable_progress_bar
+
+from models_train.backbones import (
+    BackboneError,
+    ModelSource,
+    context_length,
+    load_config,
+    load_tokenizer,
+    model_source,
+)
+from models_train.config import Study, StudyModel, load_study
+from models_train.costs import default_device, library_versions, measure
+from models_train.data.problems import DataError
+from models_train.data.sample_files import n_documents
+from models_train.jobs.progress import Counter, progress
+from models_train.jobs.reporting import Reporter, reporter
+from models_train.locations import LocationError
+from models_train.logprobs.contract import OK, EngineError
+from models_train.logprobs.engines import load_engine
+from models_train.logprobs.presence import most_tokens
+from models_train.logprobs.rows import Scorer
+from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, ShardError, Shards, cut, documents_of, sample_content
+from models_train.logprobs.tokenization import DocumentTokenizer, TokenizerError
+from models_train.parts import PartError, write_part
+from models_train.run_ids import donors, sample_run_id, scoring_run_id
+from models_train.scoring_settings import Scoring
+from models_train.study_yaml import StudyError
+from warehouse.contracts import REWARD_MODEL_TABLES
+
+JOB = "score_documents"
+RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
+SECONDS_BETWEEN_LOOKS = 1.0
+"""While other processes are at the last shards: should one end before its shard is done, it is done here."""
+ERRORS = (
+    StudyError,
+    LocationError,
+    BackboneError,
+    TokenizerError,
+    EngineError,
+    ShardError,
+    DataError,
+    PartError,
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the job for one model of a study file."""
+    options = _parser().parse_args(arguments)
+    disable_progress_bar()  # of loading weights, which would run through the job's own
+    with reporter() as report:
+        try:
+            report.done(Job(options.study, options.model, options.home, report).run())
+        except ERRORS as error:
+            report.fail(str(error))
+
+
+class Job:
+    """The scoring of a study's documents under one of its models. Raises one of ERRORS, in words for a person."""
+
+    def __init__(self, path: Path, model_id: str, home: Path, report: Reporter) -> None:
+        self._report, self._parts, self._path = report, home / "parts", path
+        self._study = load_study(path)
+        self._model = _model(self._study, path, model_id)
+        if self._study.scoring is None:
+            raise DataError(
+                f"{path}: the study {self._study.study_id} scores no documents; add a group `scoring` to it"
+            )
+        self._scoring: Scoring = self._study.scoring
+        self._sample = home / "documents" / sample_run_id(self._scoring.corpus, path.parent)
+        self._run_id = scoring_run_id(self._model, self._scoring, path.parent)
+        self._folder = home / "document_scores" / self._study.study_id / self._run_id
+
+    def run(self) -> dict[str, Any]:
+        """Score what is left; returns figures over all documents."""
+        model_id = self._model.model_id
+        donor = donors(self._study).get(model_id, model_id)
+        if donor != model_id:
+            self._report.say(
+                f"{model_id}: the scores of {donor} stand for it, which has the same family and pre-training tokens; "
+                "nothing to do (`share_within_family: false` in the study file scores each model)"
+            )
+            return {"donor": donor}
+        cuts = cut(n_documents(self._sample), self._scoring.documents_per_shard)
+        shards = Shards(self._folder, self._parts, self._study.study_id, self._run_id, cuts)
+        if shards.left():
+            self._score(shards, cuts)
+        elif self._costs_part.exists():
+            self._report.say(f"{model_id}: all {len(cuts)} shards are done; nothing to do")
+        return self._finish(shards)
+
+    @property
+    def _costs_part(self) -> Path:
+        return self._parts / RUN_COSTS.name / self._study.study_id / f"{self._run_id}.parquet"
+
+    def _score(self, shards: Shards, cuts: Sequence[Shard]) -> None:
+        source = model_source(self._model, self._path.parent)
+        tokenizer = DocumentTokenizer(source.name, load_tokenizer(source))
+        config = load_config(source)
+        shards.agree(
+            {
+                "the tokenizer": tokenizer.content,
+                "the sample of documents": sample_content(self._sample),
+                "the model": getattr(config, "_commit_hash", None) or source.stated_revision,
+            }
+        )
+        with measure(default_device()) as meter:
+            scorer = self._scorer(source, config, tokenizer)
+        shards.add_costs(f"start-{uuid.uuid4().hex[:8]}", meter.costs)
+        with progress(self._report, "documents", cuts[-1].stop, n_finished(shards, cuts)) as counter:
+            while shards.left():
+                counter.done = n_finished(shards, cuts)
+                with shards.claimed() as shard:
+                    if shard is not None:
+                        self._score_shard(shard, shards, scorer, counter)
+                if shard is None:
+                    counter.advance(0, text="other processes are at the last shards")
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+
+    def _scorer(self, source: ModelSource, config: PreTrainedConfig, tokenizer: DocumentTokenizer) -> Scorer:
+        has_bos = tokenizer.bos_token_id is not None
+        n_tokens = most_tokens(self._scoring.max_document_tokens, context_length(config), has_bos)
+        engine = load_engine(self._scoring, source, tokenizer.largest_token_id, n_tokens + has_bos)
+        self._report.say(
+            f"{source.name}: {engine.name} engine, {engine.dtype} on {default_device()}, the first {n_tokens:,} tokens "
+            f"of a document, {'a BOS token before them' if has_bos else 'no BOS token: the first is not scored'}"
+        )
+        return Scorer(source.name, engine, tokenizer, n_tokens, library_versions())
+
+    def _score_shard(self, shard: Shard, shards: Shards, scorer: Scorer, counter: Counter) -> None:
+        documents = documents_of(self._sample, shard)
+        with measure(default_device()) as meter:
+
+            def count(n_documents: int, n_tokens: int) -> None:
+                meter.add_tokens(n_tokens)
+                counter.advance(n_documents, n_tokens, f"shard {shard.name}")
+
+            rows = scorer.rows(documents, self._scoring.corpus.name, shard.name, count)
+        # Costs first: a shard whose part is there is never looked at again.
+        shards.add_costs(shard.name, meter.costs)
+        run_id = shards.part_id(shard)
+        write_part(self._parts, DOCUMENT_SCORES, rows, study_id=self._study.study_id, run_id=run_id)
+
+    def _finish(self, shards: Shards) -> dict[str, Any]:
+        """The costs of all shards, written once, and figures over all documents."""
+        if not self._costs_part.exists():
+            row = shards.costs().row(self._model.model_id, JOB, self._scoring.engine)
+            write_part(self._parts, RUN_COSTS, [row], study_id=self._study.study_id, run_id=self._run_id)
+        (costs,) = pq.read_table(self._costs_part, partitioning=None).to_pylist()
+        statuses = Statuses(status.split(":")[0] for status in shards.statuses())
+        n_rows, n_ok = statuses.total(), statuses.pop(OK, 0)
+        return {
+            "rows": n_rows,
+            "failed documents": n_rows - n_ok,
+            "share of failed documents": (n_rows - n_ok) / n_rows,
+            **{f"documents, {status}": n for status, n in sorted(statuses.items())},
+            "tokens": costs["n_tokens"],
+            "tokens per second": round(costs["n_tokens"] / costs["device_seconds"], 1),
+            "device seconds": round(costs["device_seconds"], 1),
+            "device": costs["device"],
+        }
+
+
+def n_finished(shards: Shards, cuts: Sequence[Shard]) -> int:
+    """Documents in finished shards, those of other processes included."""
+    return sum(shard.stop - shard.start for shard in set(cuts) - set(shards.left()))
+
+
+def _model(study: Study, path: Path, model_id: str) -> StudyModel:
+    for model in (*study.models, *study.candidates):
+        if model.model_id == model_id:
+            return model
+    raise DataError(f"{path}: there is no model {model_id}; the study has {', '.join(study.model_ids)}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m models_train.jobs.{JOB}", description=__doc__)
+    parser.add_argument("--study", type=Path, required=True, help="study file")
+    parser.add_argument("--model", required=True, help="model of the study file")
+    parser.add_argument("--home", type=Path, required=True, help="run-time folder, for parts and claims")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,233 @@
+"""Which learning rate, seed and checkpoint become the reward model: the whole grid, or successive halving.
+
+An arm is one training run: a rate and a seed. It stands for its best checkpoint so far (most validation pairs won, then
+lowest validation loss, then earliest), a rate for the mean of that over its seeds; a seed that failed counts as winning
+nothing, so that a rate which diverges now and then is not preferred for its lucky seeds. The rate with the highest mean
+is chosen (then the lower mean loss, then the smaller rate), and of it the best checkpoint of all seeds.
+
+Successive halving (Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
+optimization", AISTATS) trains every rate to the first rung and takes the best on to the next. After warm-up the rate is
+constant, so a rung is an exact prefix of the full run and nothing is trained twice. Rates are promoted by the best
+checkpoint *so far* because the final choice is made by that, too: it never falls as an arm goes on, so at the end the
+rates that went on are ahead of every rate that was stopped, and none that was stopped would have been chosen as it
+stood.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from models_train.training_settings import RateSearch
+
+
+class ArmFailed(RuntimeError):
+    """A training run cannot go on, such as after a loss that is not finite. The message says where and why."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A checkpoint on the validation pairs. loss: of the objective on its validation examples, None without any."""
+
+    step: int
+    n_won: int
+    n_pairs: int
+    loss: float | None
+
+    @property
+    def accuracy(self) -> float:
+        """Share of pairs won, 0 to 1."""
+        return self.n_won / self.n_pairs
+
+    @property
+    def order(self) -> tuple[int, float, int]:
+        """Smallest for the best: most pairs won, then lowest loss, then earliest."""
+        return -self.n_won, float("inf") if self.loss is None else self.loss, self.step
+
+
+class Arm(Protocol):
+    """One training run as the search sees it. Its state and evaluations outlive the process."""
+
+    @property
+    def learning_rate(self) -> float:
+        """Rate after warm-up."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the head and of the data order."""
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole recipe."""
+
+    @property
+    def step(self) -> int:
+        """Steps taken so far."""
+
+    def advance(self, to_step: int) -> None:
+        """Train on to a step, evaluating every checkpoint; nothing where it is there. Raises ArmFailed."""
+
+    def release(self) -> None:
+        """Free the memory; `advance` goes on from what is on disk."""
+
+    def evaluations(self) -> Sequence[Evaluation]:
+        """Of every checkpoint so far, by step."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The checkpoint chosen."""
+
+    learning_rate: float
+    seed: int
+    evaluation: Evaluation
+
+
+@dataclass(frozen=True)
+class ArmOutcome:
+    """How an arm ended. status stopped: by successive halving. reason: None for a finished one."""
+
+    arm: Arm
+    status: Literal["finished", "stopped", "failed"]
+    reason: str | None
+
+
+@dataclass(frozen=True)
+class SearchOutcome:
+    """What a search found; choice is None, and reason says why, where every arm failed."""
+
+    arms: tuple[ArmOutcome, ...]
+    choice: Choice | None
+    reason: str | None
+    n_steps: int
+    n_steps_full_grid: int
+
+
+Evaluations = Mapping[tuple[float, int], Sequence[Evaluation]]
+"""Of every arm (rate, seed); those of a failed arm are empty."""
+
+
+def search(
+    arms: Sequence[Arm], settings: RateSearch, checkpoint_every: int, say: Callable[[str], None] = lambda text: None
+) -> SearchOutcome:
+    """Advance the arms as the settings say, and choose.
+
+    arms: every rate with every seed. A search that was interrupted is simply made again: its arms know where they
+    stand, and the same evaluations lead the same way. `say` is told of every rung.
+    """
+    rates = sorted({arm.learning_rate for arm in arms})
+    failures: dict[tuple[float, int], str] = {}
+    for n_rates, share in _rungs(settings, len(rates)):
+        entrants: list[float] = []
+        while not any(_alive(arms, rate, failures) for rate in entrants):
+            entrants = [rate for rate in _ranked(arms, failures) if _alive(arms, rate, failures)][:n_rates]
+            if not entrants:
+                break
+            say(f"{len(entrants)} of {len(rates)} learning rates to {share:.0%} of the steps: {_named(entrants)}")
+            for arm in arms:
+                if arm.learning_rate in entrants and _key(arm) not in failures:
+                    _advance(arm, rung_step(arm.n_steps, share, checkpoint_every), failures)
+    return _outcome(arms, failures)
+
+
+def rung_step(n_steps: int, share: float, checkpoint_every: int) -> int:
+    """The checkpoint nearest to a share of the steps, at least the first: what is promoted by must be evaluated."""
+    if share >= 1:
+        return n_steps
+    return min(n_steps, checkpoint_every * max(1, round(share * n_steps / checkpoint_every)))
+
+
+def planned_steps(n_steps: int, n_rates: int, settings: RateSearch, checkpoint_every: int) -> int:
+    """Steps of a search in which no arm fails; n_steps: of one arm."""
+    planned, before = 0, 0
+    for n_entrants, share in _rungs(settings, n_rates):
+        reached = rung_step(n_steps, share, checkpoint_every)
+        planned += n_entrants * len(settings.seeds) * (reached - before)
+        before = reached
+    return planned
+
+
+def choose(evaluations: Evaluations) -> Choice | None:
+    """The best checkpoint of the rate with the highest mean; None where no arm has an evaluation."""
+    evaluated = {rate for (rate, _), found in evaluations.items() if found}
+    rate = next((rate for rate in rank(evaluations) if rate in evaluated), None)
+    if rate is None:
+        return None
+    best = {seed: min(found, key=_order) for (other, seed), found in evaluations.items() if other == rate and found}
+    seed = min(best, key=lambda seed: (best[seed].order, seed))
+    return Choice(rate, seed, best[seed])
+
+
+def rank(evaluations: Evaluations) -> list[float]:
+    """The rates, best first. Wins are summed over seeds, not averaged: every rate has all seeds, and sums are exact."""
+    standing: dict[float, tuple[int, float]] = {}
+    for (rate, _), found in evaluations.items():
+        lost, loss, _ = min(map(_order, found), default=(0, float("inf"), 0))
+        before = standing.get(rate, (0, 0.0))
+        standing[rate] = (before[0] + lost, before[1] + loss)
+    return sorted(standing, key=lambda rate: (*standing[rate], rate))
+
+
+def _order(evaluation: Evaluation) -> tuple[int, float, int]:
+    return evaluation.order
+
+
+def _rungs(settings: RateSearch, n_rates: int) -> list[tuple[int, float]]:
+    """Rates that take part in each rung, and the share of the steps that it ends at."""
+    if settings.method == "exhaustive":
+        return [(n_rates, 1.0)]
+    return [(max(1, round(n_rates * settings.keep**place)), share) for place, share in enumerate(settings.rungs)]
+
+
+def _advance(arm: Arm, to_step: int, failures: dict[tuple[float, int], str]) -> None:
+    try:
+        arm.advance(to_step)
+    except ArmFailed as error:
+        failures[_key(arm)] = str(error)
+    arm.release()
+    if _key(arm) not in failures and not arm.evaluations():
+        failures[_key(arm)] = f"no checkpoint was evaluated up to step {to_step}"
+
+
+def _outcome(arms: Sequence[Arm], failures: Mapping[tuple[float, int], str]) -> SearchOutcome:
+    choice = choose(_evaluations(arms, failures))
+    reason = None
+    if choice is None:
+        first = next(iter(failures.values()), "there are none")
+        reason = f"no training run of {len(arms)} ended well; the first: {first}"
+    return SearchOutcome(
+        tuple(_arm_outcome(arm, failures.get(_key(arm))) for arm in arms),
+        choice,
+        reason,
+        sum(arm.step for arm in arms),
+        sum(arm.n_steps for arm in arms),
+    )
+
+
+def _arm_outcome(arm: Arm, failure: str | None) -> ArmOutcome:
+    if failure is not None:
+        return ArmOutcome(arm, "failed", failure)
+    if arm.step < arm.n_steps:
+        return ArmOutcome(arm, "stopped", f"stopped at step {arm.step} of {arm.n_steps}: other rates were ahead")
+    return ArmOutcome(arm, "finished", None)
+
+
+def _evaluations(arms: Sequence[Arm], failures: Mapping[tuple[float, int], str]) -> Evaluations:
+    return {_key(arm): () if _key(arm) in failures else arm.evaluations() for arm in arms}
+
+
+def _ranked(arms: Sequence[Arm], failures: Mapping[tuple[float, int], str]) -> list[float]:
+    return rank(_evaluations(arms, failures))
+
+
+def _alive(arms: Sequence[Arm], rate: float, failures: Mapping[tuple[float, int], str]) -> bool:
+    return any(arm.learning_rate == rate and _key(arm) not in failures for arm in arms)
+
+
+def _key(arm: Arm) -> tuple[float, int]:
+    return arm.learning_rate, arm.seed
+
+
+def _named(rates: Sequence[float]) -> str:
+    return ", ".join(f"{rate:g}" for rate in sorted(rates))

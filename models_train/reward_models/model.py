@@ -1,0 +1,228 @@
+"""A reward model: a causal language model's backbone and a linear head on each sequence's last hidden state.
+
+It is Transformers' own sequence classification model of the family, run on packs. Nothing looks for a pad token: where
+a sequence ends is known from the pack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from torch import nn
+from transformers import (
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+    AutoModelForSequenceClassification,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+
+from models_train.backbones import BackboneError, ModelSource, load_config, load_model
+from models_train.data.records import ATTRIBUTES
+from models_train.packed_attention import packed_inputs, use_packed_attention
+from models_train.packing import Pack
+from models_train.reward_models.card import Card
+from models_train.reward_models.rope import same_frequencies
+from models_train.reward_models.saving import read_tensor, save_reward_model
+
+REWARD = "reward"
+MERGED = "merged"
+HEAD = "score.weight"
+"""Name of the head's weights in Transformers' sequence classification models."""
+
+
+def output_names(n_outputs: int) -> tuple[str, ...]:
+    """Names of a reward model's outputs: `reward`, or the five attributes."""
+    return (REWARD,) if n_outputs == 1 else ATTRIBUTES
+
+
+class RewardModule(nn.Module):
+    """The module to train: a pack goes in, the rewards of its sequences come out.
+
+    A family that cannot run on packs (`is_packed` False) runs on batches padded on the right instead: the same
+    rewards, more slowly.
+    """
+
+    def __init__(self, classifier: PreTrainedModel) -> None:
+        super().__init__()
+        self.classifier = classifier
+        try:
+            use_packed_attention(classifier)
+            self.is_packed = True
+        except ValueError:
+            self.is_packed = False
+
+    def forward(self, pack: Pack) -> torch.Tensor:
+        """(n_sequences, n_outputs) float32. Raises ValueError for sequences that the position encoding cannot pack."""
+        groups = same_frequencies(self.classifier.config, pack.lengths)
+        if len(groups) == 1:
+            return self._head(self._last_hidden(pack))
+        rewards = [self._head(self._last_hidden(pack.part(group))) for group in groups]
+        order = torch.tensor([index for group in groups for index in group], device=rewards[0].device)
+        return torch.cat(rewards)[order.argsort()]
+
+    def _last_hidden(self, pack: Pack) -> torch.Tensor:
+        """(n_sequences, hidden_size): hidden state of each sequence's last token."""
+        backbone = self.classifier.base_model
+        if self.is_packed:
+            hidden: torch.Tensor = backbone(**packed_inputs(pack)).last_hidden_state[0]
+            return hidden[pack.last_positions]
+        sequences = pack.token_ids.split(list(pack.lengths))
+        token_ids = nn.utils.rnn.pad_sequence(list(sequences), batch_first=True)
+        lengths = torch.tensor(pack.lengths, device=token_ids.device)
+        mask = torch.arange(token_ids.shape[1], device=token_ids.device) < lengths[:, None]
+        hidden = backbone(input_ids=token_ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
+        return hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1]
+
+    def _head(self, hidden: torch.Tensor) -> torch.Tensor:
+        """bf16 steps around a reward of 4 are 0.03 wide and make ties: the head's weights decide, which are float32."""
+        head = _head_of(self.classifier)
+        with torch.autocast(hidden.device.type, enabled=False):
+            rewards: torch.Tensor = head(hidden.to(head.weight.dtype))
+        return rewards.float()
+
+
+class RewardModel:
+    """A reward model: `module` is trained, `rewards` asks it, `save` makes it a folder that Transformers loads."""
+
+    def __init__(self, classifier: PreTrainedModel) -> None:
+        """classifier: of `AutoModelForSequenceClassification`. Raises BackboneError where its head is no linear one."""
+        _head_of(classifier)
+        self.module: RewardModule = RewardModule(classifier)
+
+    @classmethod
+    def from_base(cls, source: ModelSource, n_outputs: int, seed: int, dtype: torch.dtype) -> Self:
+        """A reward model that begins with a base model's weights and a new head.
+
+        n_outputs: 1 (Bradley-Terry) or 5 (regression). dtype: of the backbone; the head is float32. The head's
+        weights are normal with mean 0 and variance 1 / (hidden_size + 1) (Stiennon et al. 2020, Appendix C), drawn on
+        the CPU from `seed`. Raises BackboneError.
+        """
+        config = load_config(source)
+        _refuse_without_class(source, config)
+        classifier = load_model(
+            source, AutoModelForSequenceClassification, dtype, may_miss=(HEAD,), num_labels=n_outputs
+        )
+        model = cls(classifier)
+        hidden_size = model.head.weight.shape[1]
+        generator = torch.Generator().manual_seed(seed)
+        weight = torch.randn(n_outputs, hidden_size, generator=generator) / (hidden_size + 1) ** 0.5
+        model.set_head(weight)
+        model._name_outputs()
+        return model
+
+    @classmethod
+    def load(cls, folder: Path, dtype: torch.dtype, *, remote_code: bool = False) -> Self:
+        """A saved reward model; the head is float32 whatever `dtype` is. Raises BackboneError."""
+        source = ModelSource(folder.name, str(folder), remote_code=remote_code)
+        if not (folder / "config.json").is_file():
+            raise BackboneError(f"{folder} holds no reward model; train it first, or mend the path")
+        model = cls(load_model(source, AutoModelForSequenceClassification, dtype))
+        model.set_head(read_tensor(folder, HEAD))
+        return model
+
+    def save(
+        self,
+        folder: Path,
+        tokenizer: PreTrainedTokenizerBase,
+        card: Card,
+        *,
+        dtype: torch.dtype | None = None,
+        state: Mapping[str, torch.Tensor] | None = None,
+    ) -> None:
+        """Save as safetensors in a new folder, which appears complete or not at all; one that is there is replaced.
+
+        dtype: of the saved backbone, by default as it is. state: weights by the names of the classifier, where they
+        are not in it (sharded training). Raises BackboneError where the tokenizer leaves no pad token to choose.
+        """
+        weights = dict(self.classifier.state_dict() if state is None else state)
+        dtype = dtype or self.classifier.dtype
+        weights = {name: _saved(tensor, torch.float32 if name == HEAD else dtype) for name, tensor in weights.items()}
+        save_reward_model(folder, self.classifier, weights, dtype, tokenizer, card)
+
+    def rewards(self, pack: Pack) -> torch.Tensor:
+        """(n_sequences, n_outputs) float32, in the pack's order, with gradients where they are on."""
+        rewards: torch.Tensor = self.module(pack.to(self.device))
+        return rewards
+
+    def to(self, device: torch.device | str) -> Self:
+        """Move to a device."""
+        self.module.to(device)
+        return self
+
+    def set_head(self, weight: torch.Tensor) -> None:
+        """Set the head's weights, (n_outputs, hidden_size), in float32."""
+        head = self.head
+        if weight.shape != head.weight.shape:
+            shapes = f"{tuple(weight.shape)}, not {tuple(head.weight.shape)}"
+            raise BackboneError(f"the weights of the head have the shape {shapes}; the saved files do not fit together")
+        head.weight = nn.Parameter(weight.to(head.weight.device, torch.float32))
+
+    @property
+    def classifier(self) -> PreTrainedModel:
+        """Transformers' own model."""
+        return self.module.classifier
+
+    @property
+    def head(self) -> nn.Linear:
+        """The linear head."""
+        return _head_of(self.classifier)
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """Transformers' configuration."""
+        return self.classifier.config
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.head.weight.device
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+        return output_names(self.head.weight.shape[0])
+
+    @property
+    def merge_weights(self) -> dict[str, float] | None:
+        """Weight of each attribute in the merged reward (regression, once it is chosen); else None."""
+        weights: dict[str, float] | None = getattr(self.config, "merge_weights", None)
+        return weights
+
+    @merge_weights.setter
+    def merge_weights(self, weights: Mapping[str, float]) -> None:
+        if set(weights) != set(self.attributes) or self.attributes == (REWARD,):
+            raise ValueError(f"merge weights are of {', '.join(ATTRIBUTES)}, not of {', '.join(weights)}")
+        self.config.merge_weights = {name: float(weights[name]) for name in self.attributes}
+
+    def _name_outputs(self) -> None:
+        self.config.id2label = dict(enumerate(self.attributes))
+        self.config.label2id = {name: index for index, name in enumerate(self.attributes)}
+        self.config.problem_type = "regression"
+
+
+def _refuse_without_class(source: ModelSource, config: PreTrainedConfig) -> None:
+    own: Any = getattr(config, "auto_map", None) or {}
+    known = type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
+    if not known and not (source.remote_code and "AutoModelForSequenceClassification" in own):
+        raise BackboneError(
+            f"{source.name}: Transformers has no sequence classification model of the family {config.model_type!r}, "
+            "so no reward model of it could be loaded elsewhere; take the model out of the study"
+        )
+
+
+def _head_of(classifier: PreTrainedModel) -> nn.Linear:
+    head = getattr(classifier, "score", None)
+    if not isinstance(head, nn.Linear) or head.bias is not None:
+        raise BackboneError(
+            f"{type(classifier).__name__} has no linear head `score` without bias; only decoders whose sequence "
+            "classification model has one can become reward models"
+        )
+    return head
+
+
+def _saved(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor

@@ -1,0 +1,147 @@
+"""Training over several processes of one machine, started by torchrun: FSDP2 shards weights, gradients and moments.
+
+Every process works on its share of the packs of a global batch and holds its share of the state. Checkpoints gather
+whole tensors, so a run may go on with another number of processes (with the same result up to the order of sums).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from models_train.reward_models.model import RewardModel
+
+T = TypeVar("T")
+
+
+class ShardingError(RuntimeError):
+    """Processes that cannot train together. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Processes:
+    """The processes of a run. rank: this one's number, from 0. device: this one's."""
+
+    rank: int
+    n: int
+    device: torch.device
+
+    @property
+    def is_first(self) -> bool:
+        """The first process writes files and says what happens."""
+        return self.rank == 0
+
+    def wait(self) -> None:
+        """Wait for all."""
+        if self.n > 1:
+            dist.barrier()
+
+    def in_turn(self, action: Callable[[], T]) -> T:
+        """One process after the other, so that the memory of the host holds what one needs."""
+        result: list[T] = []
+        for rank in range(self.n):
+            if rank == self.rank:
+                result.append(action())
+            self.wait()
+        return result[0]
+
+    def total(self, value: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes."""
+        if self.n > 1:
+            dist.all_reduce(value)
+        return value
+
+
+def current_processes() -> Processes:
+    """The processes joined by `joined`; one where there are no others. On the first GPU where there is one."""
+    rank, n = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+    if not torch.cuda.is_available():
+        return Processes(rank, n, torch.device("cpu"))
+    return Processes(rank, n, torch.device("cuda", torch.cuda.current_device()))
+
+
+@contextmanager
+def joined() -> Iterator[Processes]:
+    """Join the processes that torchrun started with this one; alone, nothing is joined. Raises ShardingError."""
+    n = int(os.environ.get("WORLD_SIZE", "1"))
+    if n == 1:
+        yield current_processes()
+        return
+    if int(os.environ.get("LOCAL_WORLD_SIZE", n)) != n:
+        raise ShardingError("training runs on one machine; start torchrun with --nnodes 1")
+    if torch.cuda.is_available():
+        if torch.cuda.device_count() < n:
+            n_gpus = torch.cuda.device_count()
+            raise ShardingError(f"{n} processes need {n} GPUs, here are {n_gpus}: lower --nproc-per-node")
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
+    try:
+        yield current_processes()
+    finally:
+        dist.destroy_process_group()
+
+
+def shard(model: RewardModel, mesh: DeviceMesh, dtype: torch.dtype) -> None:
+    """Shard a float32 model in place. The backbone is gathered and computes in `dtype`; sums and head stay float32."""
+    backbone = model.classifier.base_model
+    mixed = MixedPrecisionPolicy(param_dtype=dtype, reduce_dtype=torch.float32)
+    for layer in layers_of(backbone):
+        fully_shard(layer, mesh=mesh, mp_policy=mixed)
+    fully_shard(backbone, mesh=mesh, mp_policy=mixed, reshard_after_forward=True)
+    fully_shard(model.head, mesh=mesh)
+    fully_shard(model.module, mesh=mesh)
+
+
+def layers_of(backbone: nn.Module) -> Sequence[nn.Module]:
+    """The layers of a decoder: the longest list of modules in it."""
+    lists = [list(module) for module in backbone.modules() if isinstance(module, nn.ModuleList)]
+    return max(lists, key=len, default=[])
+
+
+def local(tensor: torch.Tensor) -> torch.Tensor:
+    """This process's share of a sharded tensor; a plain one as it is."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def whole(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """The whole of a tensor that is sharded as a weight is, in every process; of a plain weight, as it is."""
+    if not isinstance(weight, DTensor):
+        return tensor
+    if not isinstance(tensor, DTensor):
+        tensor = DTensor.from_local(
+            tensor.to(weight.device),
+            weight.device_mesh,
+            weight.placements,
+            run_check=False,
+            shape=weight.shape,
+            stride=weight.stride(),
+        )
+    return tensor.full_tensor()
+
+
+def share_like(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """A whole tensor sharded as a weight is, where that is sharded; every process brings the same."""
+    if isinstance(weight, DTensor):
+        return distribute_tensor(tensor.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None)
+    return tensor
+
+
+def shares(weights: Sequence[int], n: int) -> list[list[int]]:
+    """Indices of the packs of each of n processes: the heaviest goes to the process that has least so far."""
+    given: list[list[int]] = [[] for _ in range(n)]
+    loads = [0] * n
+    for index in sorted(range(len(weights)), key=lambda index: -weights[index]):
+        lightest = loads.index(min(loads))
+        given[lightest].append(index)
+        loads[lightest] += weights[index]
+    return given

@@ -1,0 +1,232 @@
+"""The job that asks a trained reward model about the test set, as a person would start it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from tiny_models import FAMILIES, byte_tokenizer, write_base
+
+from models_train.backbones import ModelSource, load_tokenizer
+from models_train.config import load_study
+from models_train.costs import library_versions
+from models_train.data.chat import Renderer
+from models_train.data.records import ATTRIBUTES
+from models_train.data.rewardbench import load_test_pairs
+from models_train.jobs.score_completions import main
+from models_train.reward_models.card import Card
+from models_train.reward_models.model import RewardModel
+from models_train.reward_models.scoring import score_pairs
+from models_train.run_ids import evaluation_run_id, training_run_id
+from models_train.settings import Objective
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+SHARED = REPOSITORY.parent / "shared"
+WEIGHTS = dict(zip(ATTRIBUTES, (0.65, 0.8, 0.45, 0.55, -0.4), strict=True))
+TEST_SET = SHARED / "data" / "rewardbench" / "filtered_part.jsonl.gz"
+
+STUDY: dict[str, Any] = {
+    "study_id": "tiny",
+    "title": "Two tiny models",
+    "synthetic": True,
+    "source": "made in a test",
+    "size_groups": [{"name": "all", "params_b_from": 0, "default": "stories"}],
+    "training": {
+        "preferences": {"path": "./preferences.jsonl"},
+        "ratings": {"path": "./ratings.jsonl"},
+        "test_set": {"path": "./test_set.jsonl"},
+        "precision": "float32",
+        "bradley_terry": {"learning_rates": [1e-3], "max_tokens": 400},
+    },
+    "models": [
+        {"model_id": "stories", "hub_id": "./stories", "family": "Llama", "params_b": 0.1, "stage": "base"},
+        {"model_id": "gemma", "hub_id": "./gemma", "family": "Gemma", "params_b": 0.1, "stage": "base"},
+    ],
+}
+
+
+class Place:
+    """A study with its files, and a run-time folder with trained reward models."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path, self.home = folder / "study.yaml", folder / "home"
+        self.path.write_text(yaml.safe_dump(STUDY))
+        with gzip.open(TEST_SET, "rt") as file:
+            rows = [json.loads(line) for line in file][::150]
+        rows[3]["chosen"] = ""
+        (folder / "test_set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        for name in ("preferences", "ratings"):  # of these only the content counts here: it names the reward model
+            (folder / f"{name}.jsonl").write_text("{}\n")
+        shutil.copytree(SHARED / "models" / "stories260K", folder / "stories")
+        write_base(folder / "gemma", FAMILIES["gemma2"](), byte_tokenizer())
+        self.n_pairs = len(rows)
+
+    def names(self, model_id: str, objective: Objective) -> tuple[Path, str]:
+        """Folder of the reward model, and run_id of its rewards."""
+        study = load_study(self.path)
+        assert study.training is not None
+        model = next(model for model in study.models if model.model_id == model_id)
+        here = self.path.parent
+        folder = self.home / "reward_models" / training_run_id(model, study.training, objective, here)
+        return folder, evaluation_run_id(model, study.training, objective, here)
+
+    def train(self, model_id: str, objective: Objective) -> Path:
+        """A reward model with a random head stands for a trained one."""
+        folder, _ = self.names(model_id, objective)
+        source = ModelSource(model_id, str(self.path.parent / model_id))
+        model = RewardModel.from_base(source, 5 if objective == "regression" else 1, 0, torch.float32)
+        if objective == "regression":
+            model.merge_weights = WEIGHTS
+        model.save(folder, load_tokenizer(source), Card(source.place, "r", objective))
+        return folder
+
+    def run(self, model_id: str, objective: Objective) -> None:
+        arguments = {"study": self.path, "model": model_id, "objective": objective, "home": self.home}
+        main([str(part) for name, value in arguments.items() for part in (f"--{name}", value)])
+
+    def rows(self, table: str, run_id: str) -> list[dict[str, Any]]:
+        path = self.home / "parts" / table / "tiny" / f"{run_id}.parquet"
+        rows: list[dict[str, Any]] = pq.read_table(path, partitioning=None).to_pylist()
+        return rows
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Place:
+    """Both models, one objective each; tests that spoil it take a copy."""
+    place = Place(tmp_path_factory.mktemp("study"))
+    place.train("stories", "bradley_terry")
+    place.train("gemma", "regression")
+    return place
+
+
+@pytest.mark.parametrize(("model_id", "objective"), [("stories", "bradley_terry"), ("gemma", "regression")])
+def test_the_parts_hold_every_reward_and_the_costs(
+    trained: Place, model_id: str, objective: Objective, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trained.run(model_id, objective)
+    attributes = ["reward"] if objective == "bradley_terry" else [*ATTRIBUTES, "merged"]
+    folder, run_id = trained.names(model_id, objective)
+    rows = trained.rows("completion_rewards", run_id)
+    assert len(rows) == trained.n_pairs * 2 * len(attributes)
+    assert {row["run_id"] for row in rows} == {run_id}
+    assert {(row["model_id"], row["objective"]) for row in rows} == {(model_id, objective)}
+
+    # As with the base model's own tokenizer, every completion alone.
+    study = load_study(trained.path)
+    assert study.training is not None
+    recipe = study.training.recipe(objective)
+    tokenizer = load_tokenizer(ModelSource(model_id, str(trained.path.parent / model_id)))
+    renderer = Renderer(tokenizer, recipe.max_tokens, recipe.over_long, 512)
+    pairs = load_test_pairs(study.training.test_set, trained.path.parent)
+    model = RewardModel.load(folder, torch.float32)
+    wanted = score_pairs(model, renderer, pairs, WEIGHTS if objective == "regression" else None, tokens_per_pack=1)
+    for row, other in zip(rows, wanted, strict=True):
+        expected = other["reward"] if other["reward"] is None else pytest.approx(other["reward"], abs=1e-5)
+        assert {name: row[name] for name in other} == other | {"reward": expected}
+
+    by_status = {row["status"] for row in rows}
+    assert "empty response" in by_status and "ok" in by_status
+    (costs,) = trained.rows("run_costs", run_id)
+    scored = [row for row in rows if row["attribute"] == attributes[0] and row["n_tokens"] is not None]
+    assert costs["n_tokens"] == sum(row["n_tokens"] for row in scored)
+    assert (costs["job"], costs["variant"], costs["model_id"]) == ("score_completions", objective, model_id)
+    assert costs["device_seconds"] > 0 and costs["peak_memory_bytes"] > 2**26
+    assert costs["versions"] == library_versions() and json.loads(costs["versions"])["torch"] == torch.__version__
+    said = capsys.readouterr().out
+    assert f"rows: {len(rows)}" in said and "completions, empty response: 1" in said
+
+
+def test_what_is_there_is_not_done_again(trained: Place, capsys: pytest.CaptureFixture[str]) -> None:
+    trained.run("stories", "bradley_terry")
+    folder, run_id = trained.names("stories", "bradley_terry")
+    parts = sorted((trained.home / "parts").rglob(f"{run_id}.parquet"))
+    before = [path.stat().st_mtime_ns for path in parts]
+    first = capsys.readouterr().out
+    trained.run("stories", "bradley_terry")
+    assert [path.stat().st_mtime_ns for path in parts] == before and len(parts) == 2
+    again = capsys.readouterr().out
+    assert "the rewards are there; nothing to do" in again
+    assert [line for line in first.splitlines() if ":" in line][-3:] == again.splitlines()[-3:]
+    parts[0].unlink()
+    trained.run("stories", "bradley_terry")
+    assert parts[0].exists() and folder.is_dir()
+
+
+def test_without_a_trained_reward_model_the_command_is_named(trained: Place) -> None:
+    options = f"--study {trained.path} --model stories --objective regression --home"
+    said = f"train it first: python -m models_train.jobs.train_reward_model {options} {trained.home}"
+    with pytest.raises(SystemExit, match=re.escape(said)):
+        trained.run("stories", "regression")
+
+
+SPOILED: dict[str, tuple[Callable[[Place], object], str, str]] = {
+    "another model": (lambda place: None, "storeis", "the study has no model 'storeis'; did you mean 'stories'?"),
+    "no training": (lambda place: change(place, training=None), "stories", "add a group `training`"),
+    "no objective": (
+        lambda place: change(place, training=STUDY["training"] | {"objectives": ["regression"]}),
+        "stories",
+        "the study trains regression, not bradley_terry",
+    ),
+    "no base model": (lambda place: shutil.rmtree(place.path.parent / "stories"), "stories", "mend the path"),
+    "no test set": (lambda place: (place.path.parent / "test_set.jsonl").unlink(), "stories", "mend the path"),
+    "bad test set": (lambda place: test_set(place, {"prompt": "?", "chosen": 3}), "stories", "test_set.jsonl, row 1"),
+    "nothing scored": (
+        lambda place: test_set(place, {"prompt": "?", "chosen": "", "rejected": "", "subset": "s", "id": 1}),
+        "stories",
+        "none of 2 completions could be scored, so nothing was written; of the first is said: empty response",
+    ),
+    "damaged": (lambda place: damage(place), "stories", "cannot be loaded"),
+}
+
+
+def change(place: Place, **settings: Any) -> None:
+    kept = {name: value for name, value in (STUDY | settings).items() if value is not None}
+    place.path.write_text(yaml.safe_dump(kept))
+
+
+def test_set(place: Place, row: dict[str, Any]) -> None:
+    (place.path.parent / "test_set.jsonl").write_text(json.dumps(row) + "\n")
+
+
+test_set.__test__ = False  # type: ignore[attr-defined]
+
+
+def damage(place: Place) -> None:
+    folder, _ = place.names("stories", "bradley_terry")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_what_is_wrong_is_told(trained: Place, tmp_path: Path, name: str) -> None:
+    shutil.copytree(trained.path.parent, tmp_path / "study", ignore=shutil.ignore_patterns("parts"))
+    place = Place.__new__(Place)
+    place.path, place.home = tmp_path / "study" / "study.yaml", tmp_path / "study" / "home"
+    spoil, model_id, said = SPOILED[name]
+    spoil(place)
+    with pytest.raises(SystemExit, match=re.escape(said)):
+        place.run(model_id, "bradley_terry")
+    assert not (place.home / "parts").exists()
+
+
+def test_regression_without_merge_weights_is_told(trained: Place, tmp_path: Path) -> None:
+    shutil.copytree(trained.path.parent, tmp_path / "study", ignore=shutil.ignore_patterns("parts"))
+    place = Place.__new__(Place)
+    place.path, place.home = tmp_path / "study" / "study.yaml", tmp_path / "study" / "home"
+    folder, _ = place.names("gemma", "regression")
+    config = json.loads((folder / "config.json").read_text())
+    del config["merge_weights"]
+    (folder / "config.json").write_text(json.dumps(config))
+    with pytest.raises(SystemExit, match="has no merge_weights; remove the folder and train the model again"):
+        place.run("gemma", "regression")
+    assert os.listdir(place.home) == ["reward_models"]

@@ -1,0 +1,265 @@
+"""The job that scores documents: real texts, resumed work, workers side by side, bad documents and changed inputs."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from data_files import DATA, MODELS, REPOSITORY
+from plain_scores import double, plain_scores
+from scoring_studies import (
+    ENVIRONMENT,
+    arguments,
+    costs,
+    document_id,
+    documents,
+    parts,
+    put_sample,
+    run_id,
+    run_job,
+    scores,
+    scoring_study,
+)
+from tiny_models import SIZES, byte_tokenizer, write_base
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, StableLmConfig
+
+from models_train.data.records import Document
+from models_train.jobs.score_documents import main
+
+STORIES = MODELS / "stories260K"
+STORY = (
+    "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a "
+    'big dog. The dog was very happy and wanted to play with her. Lily smiled and said, "Hello, dog!"'
+)
+CODE = "import numpy as np\n\ndef f(x: int) -> dict[str, int]:\n    return {k: v ** 2 for k, v in zip(x, x[::-1])}\n"
+
+
+def in_this_process(study: Path, home: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    main(arguments(study, home))
+    return capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
+    """A trained model over real documents of five domains, a story and some code: study, home, documents by id."""
+    folder = tmp_path_factory.mktemp("real")
+    study = scoring_study(folder, STORIES, documents_per_shard=20)
+    with gzip.open(DATA / "documents" / "slimpajama_like.jsonl.gz", "rt") as file:
+        rows = [json.loads(line) for line in list(file)[::75]]
+    texts = {row["text"]: row["meta"]["redpajama_set_name"].removeprefix("RedPajama") for row in rows}
+    texts |= {STORY: "Book", CODE: "Github"}
+    sample = {document_id(text): Document(document_id(text), domain, text) for text, domain in texts.items()}
+    put_sample(study, folder / "home", [sample[name] for name in sorted(sample)])
+    done = run_job(study, folder / "home")
+    assert done.returncode == 0, done.stderr
+    return study, folder / "home", sample | {"stdout": done.stdout}
+
+
+def test_real_documents_under_a_trained_model(real: tuple[Path, Path, dict[str, Any]]) -> None:
+    _, home, sample = real
+    rows = {row["document_id"]: row for row in scores(home).to_dicts()}
+    assert rows.keys() | {"stdout"} == sample.keys()
+    assert {row["status"] for row in rows.values()} == {"ok"}
+    story, code = rows[document_id(STORY)], rows[document_id(CODE)]
+    assert story["presence_score"] > -1.5 > -4 > code["presence_score"]
+    assert story["bits_per_byte"] < 1 < 5 < code["bits_per_byte"]
+    for name in ("min_k", "min_k_plus_plus", "logprob_per_zlib_byte"):
+        assert story[name] > code[name]
+
+
+def test_the_context_of_the_model_limits_a_document(real: tuple[Path, Path, dict[str, Any]]) -> None:
+    """512 tokens, one of which is BOS."""
+    _, home, sample = real
+    rows = scores(home)
+    cut = rows.filter(pl.col("is_truncated"))
+    assert 0 < cut.height < rows.height
+    assert cut["n_tokens_scored"].unique().to_list() == [511]
+    assert rows.filter(~pl.col("is_truncated"))["n_tokens_scored"].max() < 512
+    for row in rows.filter(~pl.col("is_truncated")).to_dicts():
+        assert row["n_bytes_scored"] == len(sample[row["document_id"]].text.encode())
+
+
+def test_every_document_agrees_with_plain_transformers(real: tuple[Path, Path, dict[str, Any]]) -> None:
+    """In float64, one by one; every third document, for time."""
+    _, home, sample = real
+    tokenizer = AutoTokenizer.from_pretrained(STORIES)
+    plain = double(AutoModelForCausalLM.from_pretrained(STORIES, dtype=torch.float32))
+    for row in scores(home).to_dicts()[::3]:
+        ids = tokenizer(sample[row["document_id"]].text, split_special_tokens=True)["input_ids"][:512]
+        logprobs, standardised = plain_scores(plain, ids, 512)
+        lowest = max(1, len(logprobs) // 5)
+        assert row["presence_score"] == pytest.approx(logprobs.mean(), abs=1e-5)
+        assert row["logprob_sum"] == pytest.approx(logprobs.sum(), abs=1e-3)
+        assert row["min_k"] == pytest.approx(np.sort(logprobs)[:lowest].mean(), abs=1e-4)
+        assert row["min_k_plus_plus"] == pytest.approx(np.sort(standardised)[:lowest].mean(), abs=1e-3)
+
+
+def test_what_was_done_is_told_and_costs_are_kept(real: tuple[Path, Path, dict[str, Any]]) -> None:
+    study, home, sample = real
+    n = len(sample) - 1
+    assert f"\nrows: {n}\n" in real[2]["stdout"]
+    assert "\nshare of failed documents: 0.0\n" in real[2]["stdout"]
+    assert "tokens per second: " in real[2]["stdout"]
+    row = costs(home)
+    assert (row["job"], row["variant"], row["device"], row["run_id"]) == (
+        "score_documents",
+        "packed",
+        "cpu",
+        run_id(study),
+    )
+    assert row["n_tokens"] == scores(home)["n_tokens_scored"].sum() + n  # and a BOS each
+    assert row["device_seconds"] > 0
+    assert "torch" in row["versions"]
+
+
+def test_finished_shards_are_never_done_again(
+    real: tuple[Path, Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study, home, _ = real
+    written = {path: path.stat().st_mtime_ns for path in parts(home)}
+    assert "nothing to do" in in_this_process(study, home, capsys)
+    assert {path: path.stat().st_mtime_ns for path in parts(home)} == written
+    n_rows = scores(home).height
+    parts(home)[1].unlink()
+    assert f"rows: {n_rows}" in in_this_process(study, home, capsys)
+    again = {path: path.stat().st_mtime_ns for path in parts(home)}
+    assert [path.name[-13:-8] for path in again if again[path] != written[path]] == ["00001"]
+
+
+BAD = ["", " ", "x", "nul \x00 byte", "word " * 200_000, "ÿ" * 400, "￿", "\u202e", "中" * 3000]
+
+
+def test_bad_documents_are_rows_with_a_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = scoring_study(tmp_path)
+    sample = [Document(document_id(text), "Book", text) for text in BAD]
+    put_sample(study, tmp_path / "home", sorted(sample, key=lambda one: one.document_id))
+    out = in_this_process(study, tmp_path / "home", capsys)
+    assert "share of failed documents: 0.1111111111111111" in out
+    assert "documents, empty: 1" in out
+    rows = {row["document_id"]: row for row in scores(tmp_path / "home").to_dicts()}
+    assert len(rows) == len(BAD)
+    empty = rows[document_id("")]
+    assert (empty["status"], empty["n_tokens_scored"], empty["n_bytes_scored"]) == (
+        "empty: the tokenizer makes no token of it",
+        0,
+        0,
+    )
+    assert all(empty[name] is None for name in ("logprob_sum", "presence_score", "bits_per_byte", "min_k"))
+    long = rows[document_id("word " * 200_000)]
+    assert (long["n_tokens_scored"], long["n_bytes_scored"], long["is_truncated"]) == (511, 511, True)
+    assert rows[document_id("x")]["n_tokens_scored"] == 1
+
+
+def test_without_bos_the_policy_is_stored_and_one_token_is_too_short(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_base(tmp_path / "model", tokenizer=byte_tokenizer(bos_token=None))
+    study = scoring_study(tmp_path, model)
+    put_sample(study, tmp_path / "home", sorted((one for one in map(as_document, ["x", "xyz"])), key=by_id))
+    in_this_process(study, tmp_path / "home", capsys)
+    rows = {row["document_id"]: row for row in scores(tmp_path / "home").to_dicts()}
+    assert {row["bos_policy"] for row in rows.values()} == {"none"}
+    assert rows[document_id("x")]["status"].startswith("too short: one token")
+    assert (rows[document_id("xyz")]["n_tokens_scored"], rows[document_id("xyz")]["n_bytes_scored"]) == (2, 2)
+
+
+def as_document(text: str) -> Document:
+    return Document(document_id(text), "Book", text)
+
+
+def by_id(document: Document) -> str:
+    return document.document_id
+
+
+def test_logits_that_are_no_numbers_are_rows_with_a_status(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Finite weights whose products overflow, for one token."""
+    model = write_base(tmp_path / "model", StableLmConfig(**SIZES))
+    broken = AutoModelForCausalLM.from_pretrained(model)
+    with torch.no_grad():
+        broken.get_input_embeddings().weight[byte_tokenizer().convert_tokens_to_ids("q")] = 3e38
+    broken.save_pretrained(model)
+    study = scoring_study(tmp_path, model)
+    put_sample(study, tmp_path / "home", sorted(map(as_document, ["with q in it", "without"]), key=by_id))
+    in_this_process(study, tmp_path / "home", capsys)
+    found = scores(tmp_path / "home")
+    statuses = dict(found.select("document_id", "status").iter_rows())
+    assert statuses[document_id("with q in it")].startswith("not finite")
+    assert statuses[document_id("without")] == "ok"
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model_has_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_base(tmp_path / "model", LlamaConfig(**SIZES | {"vocab_size": 200}))
+    study = scoring_study(tmp_path, model)
+    put_sample(study, tmp_path / "home", sorted(map(as_document, ["plain", "two words"]), key=by_id))
+    in_this_process(study, tmp_path / "home", capsys)
+    statuses = dict(scores(tmp_path / "home").select("document_id", "status").iter_rows())
+    assert statuses[document_id("plain")] == "ok"
+    assert statuses[document_id("two words")].endswith("is outside the model's vocabulary of 200")
+
+
+def test_a_changed_tokenizer_or_sample_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As it happens where a hub's `main` moves on, or somebody's hand was in the files."""
+    study = scoring_study(tmp_path)
+    folder = put_sample(study, tmp_path / "home", documents(12))
+    in_this_process(study, tmp_path / "home", capsys)
+    parts(tmp_path / "home")[2].unlink()
+    facts = tmp_path / "home" / "document_scores" / "demo" / run_id(study) / "facts.json"
+    kept = facts.read_text()
+    facts.write_text(kept.replace('"the tokenizer": "', '"the tokenizer": "0'))
+    with pytest.raises(SystemExit, match=r"^the tokenizer changed since the scoring began \(2 of 3 shards are done\)"):
+        main(arguments(study, tmp_path / "home"))
+    facts.write_text(kept)
+    put_sample(study, tmp_path / "home", documents(13)[:12])
+    with pytest.raises(SystemExit, match=r"^the sample of documents changed since the scoring began"):
+        main(arguments(study, tmp_path / "home"))
+    assert folder.exists()
+    assert len(parts(tmp_path / "home")) == 2
+
+
+def test_what_is_wrong_is_told(tmp_path: Path) -> None:
+    study = scoring_study(tmp_path)
+    with pytest.raises(
+        SystemExit, match=r"no sample of documents; run `python -m models_train\.jobs\.sample_documents`"
+    ):
+        main(arguments(study, tmp_path / "home"))
+    with pytest.raises(SystemExit, match="there is no model tinny; the study has tiny"):
+        main(arguments(study, tmp_path / "home", "tinny"))
+    done = run_job(tmp_path / "none.yaml", tmp_path / "home")
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_two_processes_share_the_shards(tmp_path: Path) -> None:
+    """Both end well; every document is there once; the same numbers as one process gives."""
+    study = scoring_study(tmp_path, documents_per_shard=2)
+    for home in ("alone", "shared"):
+        put_sample(study, tmp_path / home, documents(40))
+    command = [sys.executable, "-m", "models_train.jobs.score_documents"]
+    both = [
+        subprocess.Popen(
+            [*command, *arguments(study, tmp_path / "shared")],
+            cwd=REPOSITORY,
+            env=ENVIRONMENT,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    outputs = [process.communicate(timeout=120)[0] for process in both]
+    assert [process.returncode for process in both] == [0, 0]
+    assert all("rows: 40\n" in output for output in outputs)
+    assert run_job(study, tmp_path / "alone").returncode == 0
+    assert scores(tmp_path / "shared").equals(scores(tmp_path / "alone"))
+    assert scores(tmp_path / "shared")["document_id"].is_unique().all()
+    assert len(parts(tmp_path / "shared")) == 20
+    assert costs(tmp_path / "shared")["n_tokens"] == costs(tmp_path / "alone")["n_tokens"]

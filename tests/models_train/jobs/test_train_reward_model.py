@@ -1,0 +1,190 @@
+"""The job that trains a reward model, run as a person would: what it writes, what it says, and after kills."""
+
+from __future__ import annotations
+
+import json
+import math
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+import reward_studies
+import torch
+from killed_jobs import Launcher
+from reward_studies import arguments, parts, results, write_study
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+from models_train.config import load_study
+from models_train.data.preferences import load_preferences
+from models_train.data.records import ATTRIBUTES
+from models_train.jobs.cell import alone, cell_of
+from models_train.jobs.train_reward_model import main
+
+TABLES = {"reward_model_runs", "reward_model_steps", "reward_model_checkpoints", "reward_model_searches", "run_costs"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(scope="module", params=["bradley_terry", "regression"])
+def trained(request: pytest.FixtureRequest, study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+    """An objective, and the home after its search."""
+    home = tmp_path_factory.mktemp("home")
+    main(arguments(study, home, request.param))
+    return request.param, home
+
+
+def the(frame: pl.DataFrame) -> dict[str, Any]:
+    """The only row."""
+    (row,) = frame.to_dicts()
+    return row
+
+
+def test_the_search_is_landed_row_by_row(trained: tuple[str, Path]) -> None:
+    objective, home = trained
+    found = parts(home)
+    assert found.keys() == TABLES
+    runs, checkpoints = found["reward_model_runs"], found["reward_model_checkpoints"]
+    search = the(found["reward_model_searches"])
+    n_examples = reward_studies.N_TRAIN * (1 if objective == "bradley_terry" else 2)
+    n_steps = n_examples // 8
+    assert runs["n_examples"].to_list() == [n_examples] * 3 and runs["n_steps_planned"].to_list() == [n_steps] * 3
+    assert sorted(runs["status"]) == ["finished", "stopped", "stopped"]
+    assert search["n_steps"] == runs["n_steps"].sum() < search["n_steps_full_grid"] == 3 * n_steps
+    selected, chosen = runs.filter("is_selected"), the(checkpoints.filter("is_selected"))
+    assert the(selected)["status"] == "finished"
+    assert (chosen["training_run"], chosen["step"]) == (search["training_run"], search["step"])
+    assert search["validation_accuracy"] == chosen["validation_accuracy"] == checkpoints["validation_accuracy"].max()
+    assert search["optimism_points"] == pytest.approx(
+        100 * (search["accuracy_choosing_half"] - search["accuracy_other_half"])
+    )
+    steps = found["reward_model_steps"]
+    assert steps.height == search["n_steps"] and steps["loss"].is_finite().all()
+    cost = the(found["run_costs"])
+    assert cost["n_tokens"] == steps["n_tokens"].sum() == runs["n_tokens"].sum()
+    assert cost["device_seconds"] == pytest.approx(runs["device_seconds"].sum())
+    assert (cost["job"], cost["variant"]) == ("train_reward_model", objective)
+    assert not any(path.is_dir() for path in (home / "training").glob("*") if path.name != ".locks")
+
+
+def test_the_saved_model_wins_the_pairs_that_the_row_says(trained: tuple[str, Path], study: Path) -> None:
+    """Loaded by Transformers alone, one conversation at a time."""
+    objective, home = trained
+    found = parts(home)
+    search, chosen = the(found["reward_model_searches"]), the(found["reward_model_checkpoints"].filter("is_selected"))
+    folder = home / search["path"]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    weights = np.array([chosen[f"weight_{name}"] for name in ATTRIBUTES] if objective == "regression" else [1.0])
+
+    def reward(prompt: str, response: str) -> float:
+        messages = [{"role": "user", "content": prompt}, {"role": "assistant", "content": response}]
+        inputs = tokenizer.apply_chat_template(messages, tokenize=True, return_dict=True, return_tensors="pt")
+        with torch.no_grad():
+            return float(model(**inputs).logits[0].double().numpy() @ weights)
+
+    pairs = load_preferences(load_study(study).training.preferences, study.parent).validation  # type: ignore[union-attr]
+    margins = [reward(one.prompt[-1].text, one.chosen) - reward(one.prompt[-1].text, one.rejected) for one in pairs]
+    certain = [margin for margin in margins if abs(margin) > 1e-6]
+    assert len(pairs) == chosen["n_pairs"] == reward_studies.N_VALIDATION
+    assert abs(sum(margin > 0 for margin in certain) - chosen["n_won"]) <= len(margins) - len(certain)
+    if objective == "regression":
+        assert model.config.merge_weights == dict(zip(ATTRIBUTES, weights, strict=True))
+        normalised = np.mean(margins) / np.linalg.norm(weights)
+        assert chosen["mean_margin"] == pytest.approx(normalised, rel=1e-3, abs=1e-6)
+    else:
+        assert chosen["validation_loss"] == pytest.approx(
+            np.mean([math.log1p(math.exp(-margin)) for margin in margins]), rel=1e-5
+        )
+    card = (folder / "README.md").read_text()
+    for words in (search["training_run"], "preferences.jsonl", f"{chosen['n_won']} of {chosen['n_pairs']}"):
+        assert words in card
+
+
+def test_a_search_that_is_there_is_not_made_again(
+    trained: tuple[str, Path], study: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    objective, home = trained
+    before = {path: path.stat().st_mtime_ns for path in home.rglob("*.parquet")}
+    main(arguments(study, home, objective))
+    assert "the search is there; nothing to do" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in home.rglob("*.parquet")} == before
+
+
+def fails(study: Path, home: Path, **changes: str) -> str:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments(study, home, **changes))
+    return str(stopped.value)
+
+
+def test_every_run_failing_is_a_failed_search(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    study = write_study(tmp_path, bradley_terry=reward_studies.RECIPE | {"learning_rates": [1e30, 1e32]})
+    for _ in range(2):
+        said = fails(study, tmp_path / "home")
+        assert "no training run of 2 ended well" in said and "Change recipe or data" in said
+    assert "the search is there; nothing to do" in capsys.readouterr().out
+    found = parts(tmp_path / "home")
+    assert found["reward_model_runs"]["status"].to_list() == ["failed", "failed"]
+    assert "step" in found["reward_model_runs"]["reason"][0]
+    search = the(found["reward_model_searches"])
+    assert search["status"] == "failed" and search["path"] is None and search["training_run"] is None
+    assert not list((tmp_path / "home").rglob("*.safetensors"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "training", "words"),
+    [
+        ({"model": "tini"}, {}, "did you mean 'tiny'?"),
+        ({"objective": "regression"}, {"objectives": ["bradley_terry"]}, "add it to training.objectives"),
+        ({}, {"preferences": {"path": "none.jsonl"}}, "none.jsonl"),
+        (
+            {},
+            {"bradley_terry": reward_studies.RECIPE | {"max_tokens": 8}},
+            "none are left to validate with: 24 of 24",
+        ),
+    ],
+)
+def test_what_cannot_be_trained_is_told_in_words(
+    tmp_path: Path, changes: dict[str, str], training: dict[str, Any], words: str
+) -> None:
+    study = write_study(tmp_path, **training)
+    assert words in fails(study, tmp_path / "home", **changes)
+    assert not (tmp_path / "home" / "parts").exists()
+
+
+def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
+    study = write_study(tmp_path)
+    tokenizer = tmp_path / "model" / "tokenizer.json"
+    described = json.loads(tokenizer.read_text())
+    vocabulary = described["model"]["vocab"]
+    vocabulary["e"] = 5000
+    tokenizer.write_text(json.dumps(described))
+    assert "gives token 5000, but the model's vocabulary has 272 rows" in fails(study, tmp_path / "home")
+
+
+def test_two_processes_do_not_train_the_same_model(study: Path, tmp_path: Path) -> None:
+    with alone(cell_of(study, reward_studies.MODEL_ID, "bradley_terry", tmp_path)):
+        assert "another process trains this reward model right now" in fails(study, tmp_path)
+
+
+def test_a_model_that_was_removed_is_trained_again(trained: tuple[str, Path], study: Path, tmp_path: Path) -> None:
+    objective, home = trained
+    shutil.copytree(home / "parts", tmp_path / "parts")
+    main(arguments(study, tmp_path, objective))
+    assert results(tmp_path) == results(home)
+
+
+def test_killed_at_random_moments_it_ends_as_if_undisturbed(study: Path, tmp_path: Path) -> None:
+    """kill -9 of the whole process, a few times; tests/benchmarks has the long form."""
+    with Launcher() as launcher:
+        for objective in ("bradley_terry", "regression"):
+            folder = tmp_path / objective
+            killed = launcher.run_with_kills(study, folder, objective, n_kills=2, random_source=random.Random(7))
+            assert killed.n_kills == 2
+            assert killed.disturbed == [killed.undisturbed] * len(killed.disturbed)

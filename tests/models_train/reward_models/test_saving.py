@@ -1,0 +1,264 @@
+"""A saved reward model gives equal rewards when Transformers alone loads it, padded on either side."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from chat_tokenizers import FAMILIES as TEMPLATES
+from chat_tokenizers import chat_tokenizer
+from padded_models import classifier_of, padded
+from safetensors.torch import save_file
+from tiny_models import FAMILIES, SIZES, VOCABULARY, byte_tokenizer, sequences
+from transformers import (
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaConfig,
+    PreTrainedConfig,
+    PreTrainedTokenizerFast,
+)
+
+from models_train.backbones import BackboneError
+from models_train.data.chat import Renderer
+from models_train.data.records import ATTRIBUTES, Prompt, Turn
+from models_train.packing import pack
+from models_train.reward_models import saving
+from models_train.reward_models.card import Card
+from models_train.reward_models.model import RewardModel
+from models_train.reward_models.portable import portable_tokenizer
+
+CARD = Card("org/base", "0" * 40, "regression", {"ratings": "nvidia/HelpSteer2"}, {"learning_rate": 5e-7}, {"n": 1})
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+INST = (
+    "{% for m in messages %}{% if m.role == 'user' %}[INST] {{ m.content }} [/INST]"
+    "{% else %} {{ m.content }}{% endif %}"
+)
+DATED = (
+    "{%- if not date_string is defined %}{%- if strftime_now is defined %}{%- set date_string = "
+    'strftime_now("%d %b %Y") %}{%- else %}{%- set date_string = "26 Jul 2024" %}{%- endif %}{%- endif %}'
+    "{{ bos_token }}Today: {{ date_string }} ({{ strftime_now('%A') }})\n"
+    "{% for m in messages %}{{ m.role }}: {{ m.content }}{{ eos_token }}{% endfor %}"
+)
+TWO = ("<unk>", "</s>")
+TURNS = "{% for m in messages %}<|im_start|>{{ m.role }}: {{ m.content }}<|im_end|>{% endfor %}"
+TURN_TOKENS = ("<unk>", "<|im_end|>", "<|fim|>", "<|im_start|>")
+PROMPT: Prompt = (Turn("user", "What is <s> in HTML?"), Turn("assistant", "Struck out."), Turn("user", "And <b>?"))
+
+
+def chatml(**special: str | None) -> PreTrainedTokenizerFast:
+    return byte_tokenizer(CHATML, ("<unk>", "<|im_start|>", "<|im_end|>", "<|fim|>"), bos_token=None, **special)
+
+
+TOKENIZERS: dict[str, tuple[PreTrainedTokenizerFast, str]] = {
+    "own pad": (byte_tokenizer(pad_token="<unk>"), "<unk>"),
+    "no pad": (byte_tokenizer(), "<s>"),
+    "pad is eos": (byte_tokenizer(pad_token="</s>"), "<s>"),
+    "bos is eos, too": (byte_tokenizer(None, TWO, bos_token="</s>", pad_token="</s>"), "<|pad|>"),
+    "no bos": (byte_tokenizer(bos_token=None), "<s>"),
+    "chatml, pad is eos": (chatml(eos_token="<|im_end|>", pad_token="<|im_end|>"), "<|fim|>"),
+    "pad ends every turn": (
+        byte_tokenizer(TURNS, TURN_TOKENS, bos_token=None, eos_token="<|fim|>", pad_token="<|im_end|>"),
+        "<|im_start|>",
+    ),
+    "no eos": (byte_tokenizer(eos_token=None), "<s>"),
+    "neither bos nor eos": (byte_tokenizer(bos_token=None, eos_token=None, unk_token=None), "<unk>"),
+    "template without eos": (byte_tokenizer(INST + "{% endfor %}"), "<s>"),
+    "date": (byte_tokenizer(DATED), "<s>"),
+}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@torch.no_grad()
+def test_the_saved_tokenizer_renders_and_pads_as_the_model_was_trained(name: str, tmp_path: Path) -> None:
+    tokenizer, pad = TOKENIZERS[name]
+    before = (tokenizer.pad_token, tokenizer.chat_template, len(tokenizer))
+    model = RewardModel(classifier_of(LlamaConfig(**SIZES), 1))
+    model.save(tmp_path / "rm", tokenizer, CARD)
+    assert (tokenizer.pad_token, tokenizer.chat_template, len(tokenizer)) == before
+
+    alone = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm").eval()
+    saved: Any = AutoTokenizer.from_pretrained(tmp_path / "rm")
+    assert saved.pad_token == pad and alone.config.pad_token_id == saved.pad_token_id < VOCABULARY
+    responses = ["Bold text.", "b", "It makes text stand out: héllo 😀 " * 3]
+    renderer, again = Renderer(tokenizer, 10_000), Renderer(saved, 10_000)
+    rendered = [renderer.render(PROMPT, response).token_ids for response in responses]
+    assert [again.render(PROMPT, response).token_ids for response in responses] == rendered
+    # Text that spells a special token stays text in training; apply_chat_template of Transformers makes it one.
+    plain = (Turn("user", "What is bold?"),)
+    for response in responses:
+        messages = [{"role": "user", "content": "What is bold?"}, {"role": "assistant", "content": response}]
+        ids = saved.apply_chat_template(messages, tokenize=True, return_dict=False)
+        assert ids == renderer.render(plain, response).token_ids
+    wanted = model.rewards(pack(rendered))
+    for side in ("left", "right"):
+        saved.padding_side = side
+        batch = saved.pad({"input_ids": rendered}, return_tensors="pt")
+        given = alone(**batch).logits
+        assert torch.allclose(given, wanted, atol=1e-5, rtol=1e-5), side
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_templates_of_well_known_families_render_alike_once_saved(name: str) -> None:
+    tokenizer = chat_tokenizer(TEMPLATES[name])
+    config = LlamaConfig(vocab_size=len(tokenizer) + 1, eos_token_id=tokenizer.eos_token_id)
+    portable = portable_tokenizer(tokenizer, config)
+    assert portable.renders_alike
+    renderer, again = Renderer(tokenizer, 10_000), Renderer(portable.tokenizer, 10_000)
+    for response in ("Fine.", "No <|im_end|> or </s>!"):
+        rendered = renderer.render(PROMPT, response).token_ids
+        assert again.render(PROMPT, response).token_ids == rendered
+        assert rendered[-1] != portable.tokenizer.pad_token_id
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_every_family_gives_equal_rewards_by_transformers_alone(family: str, tmp_path: Path) -> None:
+    """As loaded by default: soft-capping is not lost to SDPA."""
+    model = RewardModel(classifier_of(FAMILIES[family]()))
+    model.save(tmp_path / "rm", byte_tokenizer(), CARD)
+    alone = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm").eval()
+    assert alone.dtype == torch.float32
+    lengths = (13, 24, 7) if "longrope" in family else (13, 40, 7)
+    token_ids = [[1, *ids, 2] for ids in sequences(lengths=tuple(length - 2 for length in lengths))]
+    wanted = model.rewards(pack(token_ids))
+    for side in ("left", "right"):
+        assert torch.allclose(padded(alone, token_ids, side, pad=1), wanted, atol=1e-5, rtol=1e-5), side
+    again = RewardModel.load(tmp_path / "rm", torch.float32)
+    assert torch.equal(again.rewards(pack(token_ids)), wanted)
+
+
+@torch.no_grad()
+def test_bfloat16_is_saved_as_such_with_a_float32_head(tmp_path: Path) -> None:
+    model = RewardModel(classifier_of(LlamaConfig(**SIZES), 1))
+    model.save(tmp_path / "rm", byte_tokenizer(), CARD, dtype=torch.bfloat16)
+    assert model.classifier.dtype == torch.float32
+    config = json.loads((tmp_path / "rm" / "config.json").read_text())
+    assert config["dtype"] == "bfloat16" and config["architectures"] == ["LlamaForSequenceClassification"]
+    head = saving.read_tensor(tmp_path / "rm", "score.weight")
+    assert torch.equal(head, model.head.weight)
+    assert saving.read_tensor(tmp_path / "rm", "model.norm.weight").dtype == torch.bfloat16
+    token_ids = [[1, *ids, 2] for ids in sequences()]
+    alone = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm", dtype=torch.float32).eval()
+    wanted = padded(alone, token_ids, "left", pad=1)
+    loaded = {dtype: RewardModel.load(tmp_path / "rm", dtype) for dtype in (torch.float32, torch.bfloat16)}
+    assert torch.allclose(loaded[torch.float32].rewards(pack(token_ids)), wanted, atol=1e-5, rtol=1e-5)
+    for one in loaded.values():
+        assert torch.equal(one.head.weight, head)
+    assert (loaded[torch.bfloat16].rewards(pack(token_ids)) - wanted).abs().max() < 0.1 * wanted.abs().max()
+
+
+def test_configuration_and_card_say_what_it_is(tmp_path: Path) -> None:
+    model = RewardModel(classifier_of(LlamaConfig(**SIZES)))
+    model._name_outputs()
+    weights = dict(zip(ATTRIBUTES, (0.3, 0.75, 0.45, 0.55, -0.4), strict=True))
+    model.merge_weights = weights
+    notes = ("Trained on a | b.",)
+    card = Card("org/base", "0" * 40, "regression", {"ratings | x": "a\nb"}, {"learning_rate": 5e-7}, {}, notes)
+    model.save(tmp_path / "rm", byte_tokenizer(DATED + "{# ```` #}"), card)
+
+    config: Any = PreTrainedConfig.from_pretrained(tmp_path / "rm")
+    assert config.merge_weights == weights and config.problem_type == "regression"
+    assert config.id2label == dict(enumerate(ATTRIBUTES)) and config.num_labels == 5
+    assert RewardModel.load(tmp_path / "rm", torch.float32).merge_weights == weights
+    text = (tmp_path / "rm" / "README.md").read_text()
+    front = yaml.safe_load(text.split("---")[1])
+    assert front["base_model"] == "org/base" and "reward-model" in front["tags"]
+    for said in (
+        f"`org/base` at `{'0' * 40}`",
+        "`helpfulness`, `correctness`",
+        "| verbosity | -0.4 |",
+        "`merge_weights`",
+        "| ratings \\| x | a b |",
+        "| learning_rate | 5e-07 |",
+        'set date_string = "26 Jul 2024"',
+        "pad token `<s>`",
+        "Trained on a | b.",
+        "`````jinja",
+    ):
+        assert said in text, said
+    assert "## Results" not in text and "strftime_now(" not in text
+    assert str(tmp_path) not in text
+
+
+def test_the_code_of_the_card_runs(tmp_path: Path) -> None:
+    folder = tmp_path / "base of mine"
+    RewardModel(classifier_of(LlamaConfig(**SIZES), 1)).save(
+        tmp_path / "rm", byte_tokenizer(), Card(str(folder), "abc", "bradley_terry")
+    )
+    text = (tmp_path / "rm" / "README.md").read_text()
+    assert "# Reward model of base of mine" in text and "base_model" not in text.split("---")[1]
+    found = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert found
+    names: dict[str, Any] = {"folder": str(tmp_path / "rm"), "question": "Why?", "answer": "Because."}
+    exec(found[1], names)
+    assert names["rewards"].shape == (1, 1)
+
+
+def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = RewardModel(classifier_of(LlamaConfig(**SIZES), 1))
+    model.save(tmp_path / "rm", byte_tokenizer(), CARD)
+    before = {path.name: path.read_bytes() for path in (tmp_path / "rm").iterdir()}
+    (tmp_path / ".rm.0123abcd.tmp").mkdir()  # of a save that was killed
+    monkeypatch.setattr(saving, "_flush", lambda folder: exec("raise OSError('no space left')"))
+    with pytest.raises(OSError, match="no space"):
+        model.save(tmp_path / "rm", byte_tokenizer(), CARD)
+    assert os.listdir(tmp_path) == ["rm"]
+    assert {path.name: path.read_bytes() for path in (tmp_path / "rm").iterdir()} == before
+    monkeypatch.undo()
+    model.set_head(torch.ones(1, 32))
+    model.save(tmp_path / "rm", byte_tokenizer(), CARD)
+    assert os.listdir(tmp_path) == ["rm"]
+    assert torch.equal(saving.read_tensor(tmp_path / "rm", "score.weight"), torch.ones(1, 32))
+
+
+def test_no_pickle_is_written(tmp_path: Path) -> None:
+    RewardModel(classifier_of(LlamaConfig(**SIZES), 1)).save(tmp_path / "rm", byte_tokenizer(), CARD)
+    assert {path.suffix for path in (tmp_path / "rm").rglob("*")} == {".json", ".safetensors", ".md", ".jinja"}
+
+
+def test_a_tokenizer_that_leaves_no_pad_token_is_told(tmp_path: Path) -> None:
+    full = LlamaConfig(**SIZES | {"vocab_size": 258})
+    tokenizer = byte_tokenizer(None, TWO, bos_token="</s>", pad_token="</s>")
+    trap = RewardModel(classifier_of(full, 1))
+    with pytest.raises(BackboneError, match="add a pad token"):
+        trap.save(tmp_path / "rm", tokenizer, CARD)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("damage", ["absent", "cut off", "no head", "another head", "NaN"])
+def test_a_damaged_reward_model_is_told(damage: str, tmp_path: Path) -> None:
+    folder = tmp_path / "rm"
+    model = RewardModel(classifier_of(LlamaConfig(**SIZES), 1))
+    model.save(folder, byte_tokenizer(), CARD)
+    weights = folder / "model.safetensors"
+    if damage == "absent":
+        shutil.rmtree(folder)
+    elif damage == "cut off":
+        weights.write_bytes(weights.read_bytes()[:-100])
+    else:
+        state = dict(model.classifier.state_dict())
+        if damage == "no head":
+            del state["score.weight"]
+        else:
+            state["score.weight"] = torch.full((2 if damage == "another head" else 1, 32), float("nan"))
+        save_file(state, weights, {"format": "pt"})
+    with pytest.raises(BackboneError, match=r"rm.*(train it|train the model|download|the files)"):
+        RewardModel.load(folder, torch.float32)
+
+
+def test_merge_weights_are_of_the_five_attributes() -> None:
+    five, one = (RewardModel(classifier_of(LlamaConfig(**SIZES), n)) for n in (5, 1))
+    for model, weights in ((five, {"helpfulness": 1.0}), (one, {"reward": 1.0})):
+        with pytest.raises(ValueError, match="merge weights are of helpfulness, correctness"):
+            model.merge_weights = weights
+    assert five.merge_weights is None
