@@ -11,18 +11,25 @@ from models_train.selection.errors import SelectionError, TooLittleData
 from models_train.selection.features import (
     LOG_SIZE,
     MIN_PUBLISHERS,
+    MIX,
+    PLACEBO,
     SIZE,
     TOKENS,
     FeatureTable,
 )
 
+ELASTIC_NET, WITH_MIX, WITH_PLACEBO = "elastic_net", "elastic_net_with_mix", "elastic_net_with_placebo"
+"""The elastic net of the paper, with the features of the pre-training mix, and with their placebo instead."""
 MAX_FOLDS = 12
 """With more publishers, small ones share an outer fold (whole), because triples of folds are left out together."""
 
 
 @dataclass(frozen=True)
 class Columns:
-    """Column numbers in the design matrix. elastic_net: benchmarks, params_b and tokens_t, as in the paper."""
+    """Column numbers in the design matrix. elastic_net: benchmarks, params_b and tokens_t, as in the paper.
+
+    mix, placebo: features of the pre-training mix and as many placebo features; both empty without a mix.
+    """
 
     benchmarks: tuple[int, ...]
     elastic_net: tuple[int, ...]
@@ -30,6 +37,16 @@ class Columns:
     size: int
     tokens: int | None
     family: int
+    mix: tuple[int, ...] = ()
+    placebo: tuple[int, ...] = ()
+
+    @property
+    def nets(self) -> dict[str, tuple[int, ...]]:
+        """Columns of every elastic net; those with mix and placebo only where there is a mix."""
+        found = {ELASTIC_NET: self.elastic_net}
+        if self.mix and self.placebo:
+            found |= {WITH_MIX: self.elastic_net + self.mix, WITH_PLACEBO: self.elastic_net + self.placebo}
+        return found
 
 
 @dataclass(frozen=True)
@@ -50,6 +67,12 @@ class Design:
     @property
     def n_observed(self) -> int:
         return int(self.targets.shape[0])
+
+    def features_of(self, predictor: str) -> tuple[int, ...]:
+        """Columns whose values a predictor may rest on: all but the family's, the mix and its placebo for their own."""
+        more = {WITH_MIX: self.columns.mix, WITH_PLACEBO: self.columns.placebo}.get(predictor, ())
+        ordinary = (i for i, kind in enumerate(self.table.kinds) if kind not in (MIX, PLACEBO))
+        return tuple(sorted((*ordinary, *more)))
 
     @property
     def publishers(self) -> np.ndarray:
@@ -153,4 +176,14 @@ def _columns(table: FeatureTable) -> Columns:
     tokens = position(TOKENS) if TOKENS in table.names else None
     benchmarks = table.of_kind("benchmark")
     others = tuple(i for i in table.of_kind("training") if table.names[i] != LOG_SIZE)
-    return Columns(benchmarks, benchmarks + others, position(LOG_SIZE), position(SIZE), tokens, len(table.names))
+    mix = table.of_kind(MIX)
+    return Columns(
+        benchmarks=benchmarks,
+        elastic_net=benchmarks + others,
+        log_size=position(LOG_SIZE),
+        size=position(SIZE),
+        tokens=tokens,
+        family=len(table.names),
+        mix=mix,
+        placebo=table.of_kind(PLACEBO)[: len(mix)],
+    )

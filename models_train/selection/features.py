@@ -1,7 +1,7 @@
 """From the long feature frame to the matrix of the performance model: pivot, presence, constants, ranges.
 
 Input columns (a subset of the mart `fct_regression_features`): study_id, model_id, publisher, family, feature,
-feature_kind (`benchmark` or `training`), value. One row per model and feature that has a value.
+feature_kind (`benchmark`, `training`, `mix` or `placebo`), value. One row per model and feature that has a value.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ MIN_PUBLISHERS = 4
 """Nested leave-one-publisher-out with grouped intervals leaves out three publishers at once, trains on the rest."""
 
 LOG_SIZE, SIZE, TOKENS = "log10_params", "params_b", "tokens_t"
+MIX, PLACEBO = "mix", "placebo"
+"""Kinds of the features of the pre-training mix and of random ones that are constant within a family."""
 FEATURE_COLUMNS = ("study_id", "model_id", "publisher", "family", "feature", "feature_kind", "value")
 
 
@@ -104,10 +106,10 @@ def feature_table(
         reason = _reason_against(values[is_observed], share, min_share)
         if name in set(aggregates):
             reason = "an average of other benchmarks"
-        if reason:
-            excluded.append((name, share, reason))
-        else:
+        if not reason:
             kept.append(name)
+        elif kinds[name] != PLACEBO:
+            excluded.append((name, share, reason))
     _check_kept(kept, kinds, excluded)
     return FeatureTable(
         model_ids=tuple(ids),

@@ -34,19 +34,20 @@ class Forecast:
 def forecasts(fits: LeaveOut, target: int) -> list[Forecast]:
     """One forecast per candidate row of the design, by the predictor that nested selection takes on all models."""
     design = fits.design
-    n_features = len(design.table.names)
-    known, candidates = np.split(design.matrix[:, :n_features], [design.n_observed])
-    if not len(candidates):
+    if len(design.rows) == design.n_observed:
         return []
     chosen = fits.best_predictor(NOTHING, target)
+    columns = design.features_of(chosen)
+    names = tuple(design.table.names[column] for column in columns)
+    known, candidates = np.split(design.matrix[:, list(columns)], [design.n_observed])
     predicted = fits.predict(chosen, NOTHING, target)[design.n_observed :]
     centres, residuals = leave_one_more_out(fits, chosen, NOTHING, target)
     centres = centres[design.n_observed :]
     low, high = jackknife_plus(centres, residuals)
-    outside = outside_range(design.table.names, known, candidates)
+    outside = outside_range(names, known, candidates)
     found = []
     for row, model in enumerate(design.model_ids[design.n_observed :]):
-        reason = _missing(design.table.names, candidates[row])
+        reason = _missing(names, candidates[row])
         if not reason and outside[row]:
             reason = "outside what the trained models show: " + "; ".join(str(item) for item in outside[row])
         if reason:

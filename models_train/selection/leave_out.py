@@ -18,9 +18,9 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from models_train.selection.design import Design
+from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Design
 from models_train.selection.elastic_net import PAPER_GRID, Setting, fit_grid
-from models_train.selection.predictors import ELASTIC_NET, SIMPLEST_FIRST, predictors
+from models_train.selection.predictors import SIMPLEST_FIRST, predictors
 from models_train.selection.preparation import Prepared
 
 Left = frozenset[int]
@@ -29,9 +29,12 @@ _PAIR, _TRIPLE = 2, 3
 
 @dataclass(frozen=True)
 class TrainingFit:
-    """All predictors on one training set. grid: (targets, settings, rows); others: name -> (targets, rows)."""
+    """All predictors on one training set.
 
-    grid: np.ndarray
+    grids: elastic net -> (targets, settings, rows); others: name -> (targets, rows).
+    """
+
+    grids: dict[str, np.ndarray]
     largest_gap: float
     others: dict[str, np.ndarray]
 
@@ -41,16 +44,18 @@ def fit_training_set(
 ) -> TrainingFit:
     """Fit on the rows `train` (numbers of observed rows) and predict all rows of the design."""
     with threadpool_limits(1):  # 40 x 40 systems: threads inside one only wait for each other
-        columns = list(design.columns.elastic_net)
-        names = tuple(design.table.names[column] for column in columns)
-        prepared = Prepared(design.matrix[:, columns], train, names)
-        grid = fit_grid(prepared, design.targets[train], settings)
+        fitted_grids = {}
+        for name, columns in design.columns.nets.items():
+            names = tuple(design.table.names[column] for column in columns)
+            prepared = Prepared(design.matrix[:, list(columns)], train, names)
+            fitted_grids[name] = fit_grid(prepared, design.targets[train], settings)
         others: dict[str, np.ndarray] = {}
         if with_others:
             for name, estimator in predictors(design.columns).items():
                 fitted = clone(estimator).fit(design.matrix[train], design.targets[train])
                 others[name] = np.asarray(fitted.predict(design.matrix)).reshape(design.matrix.shape[0], -1).T
-    return TrainingFit(grid.predictions, float(grid.gaps.max()), others)
+    largest_gap = max(float(grid.gaps.max()) for grid in fitted_grids.values())
+    return TrainingFit({name: grid.predictions for name, grid in fitted_grids.items()}, largest_gap, others)
 
 
 def fit_training_sets(
@@ -86,34 +91,35 @@ class LeaveOut:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Predictors that were fitted, simplest first."""
-        return tuple(n for n in SIMPLEST_FIRST if n == ELASTIC_NET or n in self.fits[frozenset()].others)
+        whole = self.fits[frozenset()]
+        return tuple(name for name in SIMPLEST_FIRST if name in whole.grids or name in whole.others)
 
     def remaining(self, left: Left) -> list[int]:
         """Folds not in `left`."""
         return [fold for fold in range(len(self.design.fold_names)) if fold not in left]
 
-    def setting_errors(self, left: Left) -> np.ndarray:
+    def setting_errors(self, left: Left, net: str = ELASTIC_NET) -> np.ndarray:
         """Inner error of each setting: mean over inner folds of the fold's mean absolute error; (targets, settings)."""
         errors = []
         for fold in self.remaining(left):
             members = np.flatnonzero(self.design.folds == fold)
-            grid = self.fits[left | {fold}].grid[:, :, members]
+            grid = self.fits[left | {fold}].grids[net][:, :, members]
             errors.append(np.abs(grid - self.design.targets[members].T[:, None, :]).mean(axis=2))
         return np.mean(errors, axis=0)
 
-    def setting(self, left: Left, target: int) -> int:
+    def setting(self, left: Left, target: int, net: str = ELASTIC_NET) -> int:
         """Index of the grid setting with the smallest inner error; the first on a tie."""
-        return int(self._settings(left)[target])
+        return int(self._settings(left, net)[target])
 
     def predict(self, name: str, left: Left, target: int) -> np.ndarray:
         """Predictions (rows,) of a predictor trained without `left` (at most two folds)."""
         fit = self.fits[left]
-        if name == ELASTIC_NET:
-            return fit.grid[target, self.setting(left, target)]
+        if name in fit.grids:
+            return fit.grids[name][target, self.setting(left, target, name)]
         return fit.others[name][target]
 
     def predictor_errors(self, left: Left, target: int) -> dict[str, float]:
-        """Inner error of each predictor on what is not in `left` (at most one fold), elastic net nested once more."""
+        """Inner error of each predictor on what is not in `left` (at most one fold), elastic nets nested once more."""
         errors: dict[str, list[float]] = {name: [] for name in self.names}
         for fold in self.remaining(left):
             members = np.flatnonzero(self.design.folds == fold)
@@ -124,15 +130,21 @@ class LeaveOut:
         return {name: float(np.mean(values)) for name, values in errors.items()}
 
     def best_predictor(self, left: Left, target: int) -> str:
-        """The predictor that nested selection takes when the folds in `left` are unseen."""
-        errors = self.predictor_errors(left, target)
-        return min(self.names, key=lambda name: (errors[name], SIMPLEST_FIRST.index(name)))
+        """The predictor that nested selection takes when the folds in `left` are unseen.
 
-    def _settings(self, left: Left) -> np.ndarray:
+        Never the placebo; the net with the mix only where it beats the placebo on the inner folds too.
+        """
+        errors = self.predictor_errors(left, target)
+        placebo = errors.pop(WITH_PLACEBO, None)
+        if placebo is not None and errors[WITH_MIX] >= placebo:
+            del errors[WITH_MIX]
+        return min(errors, key=lambda name: (errors[name], SIMPLEST_FIRST.index(name)))
+
+    def _settings(self, left: Left, net: str) -> np.ndarray:
         cache = self.__dict__.setdefault("_chosen_settings", {})
-        if left not in cache:
-            cache[left] = self.setting_errors(left).argmin(axis=1)
-        return np.asarray(cache[left])
+        if (left, net) not in cache:
+            cache[left, net] = self.setting_errors(left, net).argmin(axis=1)
+        return np.asarray(cache[left, net])
 
 
 def leave_out(

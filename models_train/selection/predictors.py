@@ -28,11 +28,11 @@ from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models_train.selection.design import Columns
+from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Columns
 from models_train.selection.kernels import FamilyKernel, FeatureDotProduct, FeatureRBF
 from models_train.selection.preparation import standardise_and_impute
 
-ELASTIC_NET, SELECTED = "elastic_net", "selected"
+SELECTED = "selected"
 SIMPLEST_FIRST = (
     "mean",
     "log10_params",
@@ -43,8 +43,10 @@ SIMPLEST_FIRST = (
     "sigmoid_link",
     "gaussian_process",
     ELASTIC_NET,
+    WITH_MIX,
+    WITH_PLACEBO,
 )
-"""All predictors; on an exact tie nested selection takes the earlier one."""
+"""All predictors; on an exact tie nested selection takes the earlier one, and it never takes the placebo."""
 
 N_COMPONENTS = 3
 """Principal components used as capability measures (Ruan et al. 2024 use three)."""

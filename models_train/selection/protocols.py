@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import KFold
 
-from models_train.selection.design import Design
+from models_train.selection.design import ELASTIC_NET, Design
 from models_train.selection.elastic_net import PAPER_GRID, Setting
 from models_train.selection.features import outside_range
 from models_train.selection.intervals import jackknife_plus, residual_interval
 from models_train.selection.leave_out import LeaveOut, Left, TrainingFit, fit_training_sets
-from models_train.selection.predictors import ELASTIC_NET, SELECTED
+from models_train.selection.predictors import SELECTED
 
 IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT = "paper_in_sample", "paper_10_fold", "leave_publisher_out"
 PROTOCOLS = (IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT)
@@ -31,7 +31,7 @@ class Predicted:
     """Predictions of the observed models by one predictor under one protocol; arrays are (observed models,).
 
     low, high: 90 % interval. fold: what was left out (publisher, or number of the fold), None in-sample.
-    in_hull: no feature outside the range of the training models.
+    in_hull: no feature that the predictor rests on outside the range of the training models.
     """
 
     protocol: str
@@ -50,9 +50,9 @@ class TenFold:
     folds: np.ndarray
     fits: tuple[TrainingFit, ...]
 
-    def grid(self, target: int) -> np.ndarray:
+    def grid(self, target: int, net: str = ELASTIC_NET) -> np.ndarray:
         """Out-of-fold predictions of every setting, (settings, observed models)."""
-        everything = np.stack([fit.grid[target] for fit in self.fits])
+        everything = np.stack([fit.grids[net][target] for fit in self.fits])
         return everything[self.folds, :, np.arange(self.folds.size)].T
 
     def other(self, name: str, target: int) -> np.ndarray:
@@ -60,9 +60,9 @@ class TenFold:
         everything = np.stack([fit.others[name][target] for fit in self.fits])
         return everything[self.folds, np.arange(self.folds.size)]
 
-    def setting(self, targets: np.ndarray, target: int) -> int:
+    def setting(self, targets: np.ndarray, target: int, net: str = ELASTIC_NET) -> int:
         """The setting with the smallest mean over folds of the fold's mean absolute error."""
-        errors = np.abs(self.grid(target) - targets[:, target])
+        errors = np.abs(self.grid(target, net) - targets[:, target])
         by_fold = [errors[:, self.folds == fold].mean(axis=1) for fold in range(len(self.fits))]
         return int(np.mean(by_fold, axis=0).argmin())
 
@@ -84,8 +84,10 @@ def in_sample_predictions(fits: LeaveOut, folds: TenFold, target: int) -> list[P
     found = []
     for name in fits.names:
         whole = fits.fits[NOTHING]
-        chosen = folds.setting(design.targets, target)
-        values = whole.grid[target, chosen] if name == ELASTIC_NET else whole.others[name][target]
+        if name in whole.grids:
+            values = whole.grids[name][target, folds.setting(design.targets, target, name)]
+        else:
+            values = whole.others[name][target]
         values = values[: design.n_observed]
         low, high = residual_interval(values, np.abs(values - design.targets[:, target]))
         everyone = np.ones(design.n_observed, dtype=bool)
@@ -98,8 +100,8 @@ def ten_fold_predictions(fits: LeaveOut, folds: TenFold, target: int) -> list[Pr
     design = fits.design
     found = []
     for name in fits.names:
-        if name == ELASTIC_NET:
-            values = folds.grid(target)[folds.setting(design.targets, target)]
+        if name in design.columns.nets:
+            values = folds.grid(target, name)[folds.setting(design.targets, target, name)]
         else:
             values = folds.other(name, target)
         residuals = np.abs(values - design.targets[:, target])
@@ -108,22 +110,25 @@ def ten_fold_predictions(fits: LeaveOut, folds: TenFold, target: int) -> list[Pr
             members = folds.folds == fold
             low[members], high[members] = residual_interval(values[members], residuals[~members])
         labels = tuple(str(fold + 1) for fold in folds.folds)
-        found.append(Predicted(TEN_FOLD, name, values, low, high, labels, _in_hull(design, folds.folds)))
+        in_hull = _in_hull(design, folds.folds, name)
+        found.append(Predicted(TEN_FOLD, name, values, low, high, labels, in_hull))
     return found
 
 
 def leave_publisher_out_predictions(fits: LeaveOut, target: int) -> list[Predicted]:
     """Nested out-of-fold predictions with grouped CV+ intervals, for each predictor and for `selected`."""
     design = fits.design
-    in_hull = _in_hull(design, design.folds)
+    hulls = {name: _in_hull(design, design.folds, name) for name in fits.names}
     labels = tuple(design.fold_names[fold] for fold in design.folds)
     found = []
     for name in (*fits.names, SELECTED):
         values, low, high = (np.empty(design.n_observed) for _ in range(3))
+        in_hull = np.empty(design.n_observed, dtype=bool)
         for fold in range(len(design.fold_names)):
             members, left = np.flatnonzero(design.folds == fold), frozenset({fold})
             used = fits.best_predictor(left, target) if name == SELECTED else name
             values[members] = fits.predict(used, left, target)[members]
+            in_hull[members] = hulls[used][members]
             centres, residuals = leave_one_more_out(fits, used, left, target)
             low[members], high[members] = jackknife_plus(centres[members], residuals)
         found.append(Predicted(LEAVE_PUBLISHER_OUT, name, values, low, high, labels, in_hull))
@@ -147,12 +152,14 @@ def leave_one_more_out(fits: LeaveOut, name: str, left: Left, target: int) -> tu
     return centres, residuals
 
 
-def _in_hull(design: Design, folds: np.ndarray) -> np.ndarray:
-    """(observed models,): every feature within the range of the models outside the fold."""
-    values = design.matrix[: design.n_observed, : len(design.table.names)]
+def _in_hull(design: Design, folds: np.ndarray, predictor: str) -> np.ndarray:
+    """(observed models,): every feature of the predictor within the range of the models outside the fold."""
+    columns = design.features_of(predictor)
+    names = tuple(design.table.names[column] for column in columns)
+    values = design.matrix[: design.n_observed, list(columns)]
     inside = np.empty(design.n_observed, dtype=bool)
     for fold in np.unique(folds):
         members = folds == fold
-        outside = outside_range(design.table.names, values[~members], values[members])
+        outside = outside_range(names, values[~members], values[members])
         inside[members] = [not features for features in outside]
     return inside

@@ -120,7 +120,7 @@ def test_grouped_cv_plus_uses_the_model_without_the_publisher(small_fits: LeaveO
 def test_jobs_do_not_change_a_digit(small_design: Design, small_fits: LeaveOut) -> None:
     parallel = leave_out(small_design, n_jobs=2)
     for left, fit in small_fits.fits.items():
-        np.testing.assert_array_equal(parallel.fits[left].grid, fit.grid)
+        np.testing.assert_array_equal(parallel.fits[left].grids["elastic_net"], fit.grids["elastic_net"])
         for name, values in fit.others.items():
             np.testing.assert_array_equal(parallel.fits[left].others[name], values)
 

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from models_train.selection.design import WITH_MIX, WITH_PLACEBO
 from models_train.selection.errors import SelectionError
 from models_train.selection.forecasts import Forecast
 from models_train.selection.performance import PerformanceResult, PerformanceSettings, performance
@@ -48,7 +49,8 @@ def test_frames_have_their_columns_and_every_combination_once(answer: Performanc
     key = ["objective", "target", "protocol", "predictor"]
     assert answer.scores.select(key).is_unique().all()
     assert answer.predictions.select(*key, "model_id").is_unique().all()
-    assert answer.scores.height == len(PROTOCOLS) * len(SIMPLEST_FIRST) + 1
+    ordinary = [name for name in SIMPLEST_FIRST if name not in (WITH_MIX, WITH_PLACEBO)]
+    assert answer.scores.height == len(PROTOCOLS) * len(ordinary) + 1
     nested = answer.scores.filter(pl.col("predictor") == SELECTED)
     assert nested["protocol"].to_list() == ["leave_publisher_out"]
     assert answer.predictions.height == 20 * answer.scores.height

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from models_train.selection.errors import SelectionError
-from models_train.selection.verdict import against_size, verdict
+from models_train.selection.verdict import against_size, mix_verdict, verdict
 
 
 def made(errors: dict[str, float]) -> pl.DataFrame:
@@ -57,3 +57,26 @@ def test_the_sentence(errors: dict[str, float], start: str) -> None:
 def test_nothing_to_compare_is_an_error() -> None:
     with pytest.raises(SelectionError, match="bradley_terry, score"):
         against_size(made({"mean": 1.0}), "bradley_terry", "score")
+
+
+MIX, PLACEBO = "elastic_net_with_mix", "elastic_net_with_placebo"
+
+
+@pytest.mark.parametrize(
+    ("without", "mix", "placebo", "start"),
+    [
+        (3.0, 2.0, 3.0, "The pre-training mix improves the prediction: "),
+        (3.0, 2.0, 1.0, "The pre-training mix improves the prediction no more than a placebo does: "),
+        (2.0, 3.0, 4.0, "The pre-training mix beats a placebo but does not"),
+        (2.0, 3.0, 2.0, "The pre-training mix does not reliably improve"),
+    ],
+)
+def test_the_mix_has_to_beat_both(without: float, mix: float, placebo: float, start: str) -> None:
+    sentence = mix_verdict(made({"elastic_net": without, MIX: mix, PLACEBO: placebo}), "regression", "score")
+    assert sentence.startswith(start)
+    assert f"is {mix:.1f} points with it" in sentence
+
+
+def test_a_placebo_does_not_count_against_size() -> None:
+    sentence = verdict(made({"log10_params": 4.0, "selected": 5.0, PLACEBO: 1.0}), "regression", "score")
+    assert sentence.startswith("Nothing reliably beats size alone: ")

@@ -1,0 +1,137 @@
+"""The contract of the engines: token ids in, log-probabilities of the tokens out, in the order asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+
+OK = "ok"
+NOT_FINITE = "not finite: the model gives NaN or infinity for one of the tokens"
+NOTHING_TO_SCORE = "too short: one token, and no BOS before it that its probability could follow from"
+EMPTY = "empty: the tokenizer makes no token of it"
+
+Progress = Callable[[int, int], None]
+"""Called with the number of documents that are done, and of their tokens, whenever some are."""
+
+
+class EngineError(RuntimeError):
+    """An engine cannot score with a model. The message names engine, model, what is wrong and the remedy."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """A document to score. token_ids: (n,) int64, BOS included; every token but the first is scored."""
+
+    document_id: str
+    token_ids: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class TokenScores:
+    """Scores of a document's tokens, or why there are none.
+
+    logprobs: (n - 1,) natural log-probability of every token but the first, given those before it. standardised:
+    (n - 1,) the same minus its mean over the vocabulary, over its standard deviation, both under the model; None where
+    the engine cannot. Both are empty unless the status is `ok`.
+    """
+
+    document_id: str
+    logprobs: Floats
+    standardised: Floats | None
+    status: str = OK
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What an engine gives for the request at `place`; the arrays are those of TokenScores."""
+
+    place: int
+    logprobs: Floats
+    standardised: Floats | None
+    problem: str | None = None
+
+
+class Engine(Protocol):
+    """A base model that scores documents."""
+
+    @property
+    def name(self) -> str:
+        """As the settings name the engine."""
+
+    @property
+    def dtype(self) -> str:
+        """Number format that the model runs in."""
+
+    @property
+    def n_vocabulary(self) -> int:
+        """Rows of the vocabulary that take part (`vocabulary_rows`)."""
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens of a request; None for no limit."""
+
+    def scored(self, requests: Sequence[Request]) -> Iterator[Scored]:
+        """Scores of requests that `unfit` has no objection to, each once, in any order.
+
+        A document's scores do not depend on the other requests, nor on their order.
+        """
+
+
+def score(engine: Engine, requests: Sequence[Request], progress: Progress | None = None) -> list[TokenScores]:
+    """Scores of all requests, in their order. What cannot be scored has a status and never stops the others."""
+    problems = [unfit(request, engine.n_vocabulary, engine.context) for request in requests]
+    results = [failed(request.document_id, problem or "") for request, problem in zip(requests, problems, strict=True)]
+    fit = [place for place, problem in enumerate(problems) if problem is None]
+    for one in engine.scored([requests[place] for place in fit]):
+        request = requests[fit[one.place]]
+        results[fit[one.place]] = _checked(request, one)
+        if progress is not None:
+            progress(1, len(request.token_ids))
+    return results
+
+
+def failed(document_id: str, status: str) -> TokenScores:
+    """The scores of a document that has none."""
+    return TokenScores(document_id, np.empty(0, np.float32), None, status)
+
+
+def unfit(request: Request, n_vocabulary: int, context: int | None) -> str | None:
+    """Why no engine can score a request; a GPU would not survive the attempt with an unknown token."""
+    ids = request.token_ids
+    if len(ids) == 0:
+        return EMPTY
+    if len(ids) == 1:
+        return NOTHING_TO_SCORE
+    worst = int(ids.min()) if ids.min() < 0 else int(ids.max())
+    if not 0 <= worst < n_vocabulary:
+        return f"unknown token: {worst} is outside the model's vocabulary of {n_vocabulary}"
+    if context is not None and len(ids) > context:
+        return f"too long: {len(ids)} tokens, and the model takes {context}"
+    return None
+
+
+def vocabulary_rows(n_model_rows: int, largest_token_id: int) -> int:
+    """Rows of the vocabulary that count, from the first: those that the tokenizer has a token for.
+
+    Models often have more rows than their tokenizer has tokens, for the speed of the matrix product. No text can
+    produce those, so they stay out of every log-sum-exp, mean and standard deviation, in every engine.
+    """
+    return min(n_model_rows, largest_token_id + 1)
+
+
+def _checked(request: Request, one: Scored) -> TokenScores:
+    n_scored = len(request.token_ids) - 1
+    if one.problem is not None:
+        return failed(request.document_id, one.problem)
+    for values in (one.logprobs, one.standardised):
+        if values is not None and len(values) != n_scored:
+            raise EngineError(f"{len(values)} scores for {n_scored} tokens of document {request.document_id}")
+        if values is not None and not np.isfinite(values).all():
+            return failed(request.document_id, NOT_FINITE)
+    return TokenScores(request.document_id, one.logprobs, one.standardised)

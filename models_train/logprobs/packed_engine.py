@@ -1,0 +1,189 @@
+"""Log-probabilities by Transformers models on packs of whole documents, without padding and without a logits matrix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import numpy as np
+import torch
+from transformers import AutoModelForCausalLM, PreTrainedModel
+
+from models_train.backbones import ModelSource, context_length, load_model
+from models_train.costs import default_device
+from models_train.logprobs.contract import EngineError, Request, Scored, vocabulary_rows
+from models_train.logprobs.head import Head, Statistics, head_of
+from models_train.packed_attention import packed_inputs, use_packed_attention
+from models_train.packing import Pack, bins
+from models_train.reward_models.rope import same_frequencies
+
+MOST_CPU_TOKENS = 1024
+"""Tokens of a pack on a CPU, where more leave its caches; longer documents have a pack of their own anyway."""
+CLOSE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
+"""Log-probabilities by the model's own head may differ by this much: it rounds its logits to its number format."""
+
+
+@dataclass(frozen=True)
+class PackedEngine:
+    """A causal language model of Transformers; of the contract `Engine`.
+
+    tokens_per_pack: at most so many tokens go through the model at once. standardise: also give what Min-K%++ needs.
+    """
+
+    model: PreTrainedModel
+    head: Head
+    n_vocabulary: int
+    tokens_per_pack: int
+    standardise: bool
+    name: str = "packed"
+
+    @property
+    def dtype(self) -> str:
+        """Number format of the weights."""
+        return str(self.model.dtype).removeprefix("torch.")
+
+    @property
+    def context(self) -> int | None:
+        """Most tokens of a document, BOS included."""
+        return context_length(self.model.config)
+
+    def scored(self, requests: Sequence[Request]) -> Iterator[Scored]:
+        """Scores pack by pack, longest documents first; while a pack is at work, the next one is made ready."""
+        most = self.tokens_per_pack if self.model.device.type == "cuda" else min(self.tokens_per_pack, MOST_CPU_TOKENS)
+        at_work: _Pack | None = None
+        for members in self._packs([len(request.token_ids) - 1 for request in requests], most):
+            begun = self._begun(members, [requests[place] for place in members])
+            if at_work is not None:
+                yield from at_work.finished()
+            at_work = begun
+        if at_work is not None:
+            yield from at_work.finished()
+
+    def _packs(self, lengths: Sequence[int], most: int) -> Iterator[list[int]]:
+        """Indices of the documents of each pack."""
+        try:
+            groups = same_frequencies(self.model.config, lengths) if lengths else []
+        except ValueError as error:
+            what = str(error).split(";")[0]
+            raise EngineError(f"{what}; set `max_document_tokens` in the study file to that") from error
+        for group in groups:
+            for members in bins([lengths[place] for place in group], most):
+                yield [group[member] for member in members]
+
+    def _begun(self, places: list[int], requests: list[Request]) -> _Pack:
+        """A pack whose statistics are under way; where it does not fit in memory, each half is tried by itself."""
+        try:
+            return _Pack(places, [len(request.token_ids) - 1 for request in requests], self.statistics(requests))
+        except torch.OutOfMemoryError:
+            n_tokens = sum(len(request.token_ids) for request in requests)
+        # Not inside `except`: there, the traceback holds the memory that the halves need.
+        if len(places) == 1:
+            return _Pack(places, [], None, f"too large: {n_tokens} tokens do not fit in the device's memory")
+        middle = len(places) // 2
+        first = self._begun(places[:middle], requests[:middle])
+        return _Pack.joined(first, self._begun(places[middle:], requests[middle:]))
+
+    @torch.inference_mode()
+    def statistics(self, requests: Sequence[Request]) -> Statistics:
+        """Statistics of the scored tokens of all requests, one after another."""
+        device = self.model.device
+        inputs = packed_inputs(_pack([request.token_ids[:-1] for request in requests]).to(device))
+        targets = torch.from_numpy(np.concatenate([request.token_ids[1:] for request in requests])).to(device)
+        hidden = self.model.base_model(**inputs).last_hidden_state[0]
+        return self.head.statistics(hidden, targets, self.standardise)
+
+
+@dataclass(frozen=True)
+class _Pack:
+    """Documents whose statistics are computed, perhaps still on the device."""
+
+    places: list[int]
+    lengths: list[int]
+    statistics: Statistics | None
+    problem: str | None = None
+    later: tuple[_Pack, ...] = ()
+
+    @staticmethod
+    def joined(first: _Pack, second: _Pack) -> _Pack:
+        return _Pack(first.places, first.lengths, first.statistics, first.problem, (*first.later, second))
+
+    def finished(self) -> Iterator[Scored]:
+        if self.statistics is None:
+            yield Scored(self.places[0], np.empty(0, np.float32), None, self.problem)
+        else:
+            cuts = list(accumulate(self.lengths))[:-1]
+            logprobs = np.split(self.statistics.logprobs.float().cpu().numpy(), cuts)
+            standardised: Sequence[np.ndarray | None] = [None] * len(logprobs)
+            if self.statistics.standardised is not None:
+                standardised = np.split(self.statistics.standardised.float().cpu().numpy(), cuts)
+            for place, values, others in zip(self.places, logprobs, standardised, strict=True):
+                yield Scored(place, values, others)
+        for pack in self.later:
+            yield from pack.finished()
+
+
+def load_packed_engine(
+    source: ModelSource,
+    largest_token_id: int,
+    dtype: torch.dtype,
+    tokens_per_pack: int,
+    standardise: bool,
+    device: torch.device | None = None,
+) -> PackedEngine:
+    """The engine for a base model, on a GPU where there is one.
+
+    Raises BackboneError where the model cannot be loaded, and EngineError where it is none that packs can go through.
+    """
+    model = load_model(source, AutoModelForCausalLM, dtype)
+    try:
+        torch.nn.Module.to(model, device or default_device())
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"{source.name}: its weights in {dtype} do not fit in the device's memory; take a larger device, or "
+            "`precision: bfloat16`"
+        ) from error
+    return packed_engine(source.name, model, largest_token_id, tokens_per_pack, standardise)
+
+
+def packed_engine(
+    name: str, model: PreTrainedModel, largest_token_id: int, tokens_per_pack: int, standardise: bool
+) -> PackedEngine:
+    """The engine for a model that is loaded. Raises EngineError where packs cannot go through it."""
+    try:
+        use_packed_attention(model)
+    except ValueError as error:
+        raise EngineError(f"{name}: the packed engine cannot run it: {error}; or set `engine: vllm`") from error
+    n_vocabulary = vocabulary_rows(model.get_output_embeddings().weight.shape[0], largest_token_id)
+    engine = PackedEngine(model, head_of(model, n_vocabulary), n_vocabulary, tokens_per_pack, standardise)
+    _refuse_unknown_logits(name, engine)
+    return engine
+
+
+@torch.inference_mode()
+def _refuse_unknown_logits(name: str, engine: PackedEngine) -> None:
+    """Raise EngineError where the head does something to logits that `head_of` does not know of."""
+    ids = np.arange(8, dtype=np.int64) * 7 % engine.n_vocabulary
+    given = engine.statistics([Request("", ids)]).logprobs
+    logits = engine.model(**packed_inputs(_pack([ids[:-1]]).to(engine.model.device))).logits[0]
+    targets = torch.from_numpy(ids[1:]).to(logits.device)[:, None]
+    plain = logits[:, : engine.n_vocabulary].to(given.dtype).log_softmax(-1).gather(-1, targets)[:, 0]
+    close = CLOSE.get(engine.model.dtype, CLOSE[torch.bfloat16])
+    if not torch.allclose(plain, given, rtol=0.0, atol=close, equal_nan=True):
+        raise EngineError(
+            f"{name}: {type(engine.model).__name__} does something to its logits that the packed engine does not know; "
+            "set `engine: vllm`"
+        )
+
+
+def _pack(sequences: Sequence[np.ndarray]) -> Pack:
+    """A pack of token ids that are arrays already: some thousand tokens go to a GPU many times a second."""
+    lengths = tuple(len(sequence) for sequence in sequences)
+    boundaries = np.concatenate([[0], np.cumsum(lengths)])
+    positions = np.arange(boundaries[-1]) - np.repeat(boundaries[:-1], lengths)
+    return Pack(
+        torch.from_numpy(np.concatenate(sequences)),
+        torch.from_numpy(positions),
+        torch.from_numpy(boundaries.astype(np.int32)),
+        lengths,
+    )
