@@ -21,6 +21,8 @@ from warehouse.home import Home
 from warehouse.tidy import relations
 
 SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
+IMPORTED = ("models_train/selection/*.py", "models_train/mix/*.py")
+"""What dbt's Python models import."""
 MOST_NAMED = 10
 OP_NAME = "dbt_warehouse"
 KEPT_INVOCATIONS = 6
@@ -173,6 +175,6 @@ def code_version(parsed: Mapping[str, Any], node: Mapping[str, Any]) -> str:
         if test["model"] == node["name"]
     ]
     shared = versions.of_files(*SETTINGS, root=DBT_PROJECT)
-    imported = versions.of_files("models_train/selection/*.py") if node.get("language") == "python" else ""
+    imported = versions.of_files(*IMPORTED) if node.get("language") == "python" else ""
     whole = json.dumps([own, sorted(tests), shared, imported], sort_keys=True, default=str)
     return hashlib.sha256(whole.encode()).hexdigest()[:12]

@@ -14,4 +14,14 @@ MAY_BE_EMPTY = (
     "fct_performance_predictions",
     "fct_performance_scores",
     "fct_predicted_coverage",
+    # Studies that train nothing of their own, such as the published one, have none of these.
+    "fct_learning_curves",
+    "fct_learning_rate_search",
+    "fct_reward_model_comparisons",
+    "fct_reward_model_subsets",
+    "fct_run_costs",
+    # Studies that score no documents have none of these.
+    "fct_jensen_shannon_distances",
+    "fct_presence_by_domain",
+    "fct_presence_score_distributions",
 )

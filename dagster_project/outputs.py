@@ -12,9 +12,10 @@ from dagster_project import manifest
 from dagster_project.defs import base_models, publish, reports, selection
 from dagster_project.marts import MARTS
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
-from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES
+from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES, Table
 from warehouse.home import Home
-from warehouse.landing import LandingError, newest_parts
+from warehouse.landing import unlanded
+from warehouse.part_files import LandingError, newest_parts
 from warehouse.publish import current_snapshot, refuse_unfit
 from warehouse.publish_gate import PublishRefused
 from warehouse.reports.page import CHARTS_FOLDER, PAGE_NAME
@@ -46,7 +47,9 @@ def assets_to_redo(home: Home, specs: Sequence[dg.AssetSpec]) -> dict[dg.AssetKe
 def _files(home: Home) -> Iterator[tuple[dg.AssetKey, str]]:
     for tables, producer in ((STUDY_TABLES, base_models.KEY), (PERFORMANCE_TABLES, selection.PARTS)):
         try:
-            present = {frozenset(newest_parts(home.parts, table)) for table in tables.values()}
+            present = {
+                frozenset(part.study_id for part in newest_parts(home.parts, table)) for table in tables.values()
+            }
         except LandingError as error:
             yield producer, str(error)
         else:
@@ -72,7 +75,18 @@ def _in_warehouse(
         refuse_unfit(connection, database[0] if database else "", MARTS, manifest.node_ids(parsed))
     except PublishRefused:
         yield from ((key, "a test of the last run failed or did not run") for key in dbt)
+    for name, table in TABLES.items():
+        if f"raw/{name}" in present and _has_news(connection, table, home):
+            yield dg.AssetKey(["raw", name]), "there are parts that have not been landed"
     for spec in specs:
         name = spec.key.to_user_string()
         if name in wanted and name not in present:
             yield spec.key, "its table is not there"
+
+
+def _has_news(connection: Connection, table: Table, home: Home) -> bool:
+    """True where parts and table differ, or where a part cannot be read: then landing says which."""
+    try:
+        return unlanded(connection, table, home.parts)
+    except LandingError:
+        return True

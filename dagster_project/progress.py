@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,13 +34,20 @@ class Watched:
 
 
 def watch(
-    instance: dg.DagsterInstance, run_id: str, total: int, work: Callable[[], bool], console: Console
+    instance: dg.DagsterInstance,
+    run_id: str,
+    total: int,
+    work: Callable[[], bool],
+    console: Console,
+    *,
+    with_messages: bool = False,
 ) -> list[str]:
     """Do `work` while a second thread shows the run's events; returns the messages of its failures.
 
-    run_id: of the Dagster run that `work` executes. total: assets to be materialized. `work` returns whether the run
-    succeeded; a failure without a message of its own is reported as such. It is done in the calling thread, so that
-    Ctrl-C reaches Dagster, which ends the run in good order. Raises KeyboardInterrupt then, and what `work` raises.
+    run_id: of the Dagster run that `work` executes. total: assets to be materialized. with_messages: show what steps
+    say of themselves, too (jobs that take long). `work` returns whether the run succeeded; a failure without a message
+    of its own is reported as such. It is done in the calling thread, so that Ctrl-C reaches Dagster, which ends the
+    run in good order. Raises KeyboardInterrupt then, and what `work` raises.
     """
     columns = (
         SpinnerColumn(),
@@ -52,8 +60,11 @@ def watch(
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=total)
 
+        def show(text: str, done: int) -> None:
+            _show(bar, task, console, total, text, done)
+
         def catch_up() -> None:
-            _catch_up(instance, run_id, seen, lambda text, done: _show(bar, task, console, total, text, done))
+            _catch_up(instance, run_id, seen, show, with_messages)
 
         def display() -> None:
             while not ended.wait(POLL_SECONDS):
@@ -80,16 +91,20 @@ def _show(bar: Progress, task: object, console: Console, total: int, text: str, 
         console.print(f"  [{done:>3}/{total}] {text}", markup=False)
 
 
-def _catch_up(instance: dg.DagsterInstance, run_id: str, seen: Watched, show: Callable[[str, int], None]) -> None:
+def _catch_up(
+    instance: dg.DagsterInstance, run_id: str, seen: Watched, show: Callable[[str, int], None], with_messages: bool
+) -> None:
     """Take in the events since the cursor."""
     more = True
     while more:
         found = instance.get_records_for_run(run_id, cursor=seen.cursor, limit=1000)
         seen.cursor, more = found.cursor, found.has_more
-        _take_in(found.records, seen, show)
+        _take_in(found.records, seen, show, with_messages)
 
 
-def _take_in(records: Sequence[dg.EventLogRecord], seen: Watched, show: Callable[[str, int], None]) -> None:
+def _take_in(
+    records: Sequence[dg.EventLogRecord], seen: Watched, show: Callable[[str, int], None], with_messages: bool
+) -> None:
     for record in records:
         entry = record.event_log_entry
         event = entry.dagster_event
@@ -98,6 +113,8 @@ def _take_in(records: Sequence[dg.EventLogRecord], seen: Watched, show: Callable
             if built != entry.user_message:
                 seen.done.add(built)
                 show(built, len(seen.done))
+            elif with_messages and entry.level == logging.INFO:
+                show(entry.user_message, len(seen.done))
         elif event.is_step_materialization and event.asset_key is not None:
             name = event.asset_key.to_user_string()
             if name not in seen.done:

@@ -16,6 +16,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     import dagster as dg
 
+    from dagster_project.gpu_work import Task
+
 from dagster_project import environment, manifest
 from warehouse.home import Home
 
@@ -30,8 +32,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     errors = Console(stderr=True, highlight=False)
     if options.answer:
         return answer(Home.from_environment(), console, errors)
+    home = Home.from_environment()
+    before = pointer(home)
     try:
-        home = environment.prepare()
+        environment.prepare()
         failures = refresh(home, console, everything=options.all)
     except KeyboardInterrupt:
         errors.print("Interrupted. The published snapshot is as it was before; run again to go on.")
@@ -39,11 +43,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         failures = [f"{error}; REWARDBASE_HOME must name a folder that can be written"]
     if failures:
-        errors.print("[bold red]Stopped.[/] The published snapshot is as it was before.")
+        errors.print(f"[bold red]Stopped.[/] {left_behind(home, before)}")
         for failure in failures:
             errors.print(failure, markup=False, soft_wrap=True)
         return 1
     return answer(home, console, errors)
+
+
+def pointer(home: Home) -> str:
+    """What the pointer to the published snapshot names."""
+    return os.path.realpath(home.current)
+
+
+def left_behind(home: Home, before: str) -> str:
+    """What a failed run means for readers, in words. before: what the pointer named when it began."""
+    if pointer(home) == before:
+        return "The published snapshot is as it was before."
+    return "Everything else was refreshed and published; what failed is tried again by the next run."
 
 
 def refresh(home: Home, console: Console, *, everything: bool = False) -> list[str]:
@@ -67,44 +83,104 @@ def refresh(home: Home, console: Console, *, everything: bool = False) -> list[s
             if message:
                 return [message]
             definitions = load_definitions()
-            specs = list(definitions.resolve_all_asset_specs())
+            failures = work_through_tasks(definitions, instance, home, console, everything)
+            specs = [spec for spec in definitions.resolve_all_asset_specs() if spec.partitions_def is None]
             redo = {spec.key: "asked for" for spec in specs} if everything else assets_to_redo(home, specs)
             stale = stale_assets(specs, instance, redo)
             if not stale:
                 console.print("Nothing changed since the last run.")
-                return []
+                return failures
             first, reason = next(iter(stale.items()))
             console.print(
                 f"{len(stale)} of {len(specs)} assets to materialize, from {first.to_user_string()} on: {reason}.",
                 markup=False,
                 soft_wrap=True,
             )
-            failures = materialize(definitions, instance, set(stale))
+            stopped = materialize(definitions, instance, set(stale))
     except (AlreadyRunning, WarehouseBusy) as error:
         return [str(error)]
-    if not failures:
+    if not stopped:
         console.print(f"{len(stale)} assets materialized in {time.monotonic() - began:.0f} s.", markup=False)
-    return failures
+    return [*failures, *stopped]
 
 
-def materialize(definitions: dg.Definitions, instance: dg.DagsterInstance, keys: set[dg.AssetKey]) -> list[str]:
-    """Materialize `keys` in one run of the job `refresh`, with progress; returns the messages of what failed."""
+def work_through_tasks(
+    definitions: dg.Definitions, instance: dg.DagsterInstance, home: Home, console: Console, everything: bool
+) -> list[str]:
+    """Run the GPU jobs that are due, one after another; returns the messages of those that failed.
+
+    A model that fails holds back its own results only. A study file that cannot be read is passed over here: the
+    refresh that follows reports it.
+    """
+    from dagster_project import gpu_work
+    from dagster_project.partitions import bring_partitions_up_to_date
+    from dagster_project.study_parts import follow_models
+    from models_train.locations import LocationError
+    from models_train.study_yaml import StudyError
+
+    try:
+        studies = gpu_work.study_files()
+        follow_models(home.parts, list(studies.values()))
+        tasks = gpu_work.due(studies, home, everything=everything)
+        sample = gpu_work.samples_due(studies, home)
+    except StudyError:
+        return []
+    except LocationError as error:
+        return [str(error)]
+    if not tasks and not sample:
+        return []
+    bring_partitions_up_to_date(instance, list(studies.values()))
+    if sample:
+        console.print("Sampling documents ...")
+        failures = materialize(definitions, instance, {gpu_work.DOCUMENTS})
+        if failures:
+            return failures
+    return [message for task in announced(tasks, console) for message in run_task(definitions, instance, task)]
+
+
+def announced(tasks: Sequence[Task], console: Console) -> Iterator[Task]:
+    """The tasks, each with a line that says which is being worked on."""
+    for number, task in enumerate(tasks, start=1):
+        console.print(f"Task {number} of {len(tasks)}: {task.words}", markup=False, soft_wrap=True)
+        yield task
+
+
+def run_task(definitions: dg.Definitions, instance: dg.DagsterInstance, task: Task) -> list[str]:
+    """Run one GPU job as a Dagster run of its partition; returns the messages of what failed."""
+    failures = materialize(definitions, instance, set(task.assets), job_name=task.job, partition_key=task.partition)
+    return [f"{task.words}: {message}" for message in failures]
+
+
+def materialize(
+    definitions: dg.Definitions,
+    instance: dg.DagsterInstance,
+    keys: set[dg.AssetKey],
+    *,
+    job_name: str = "refresh",
+    partition_key: str | None = None,
+) -> list[str]:
+    """Materialize `keys` in one run of a job, with progress; returns the messages of what failed."""
     import dagster as dg
 
     from dagster_project.progress import watch
     from dagster_project.session import TAG
 
-    job = definitions.resolve_job_def("refresh").get_subset(asset_selection=keys)
+    job = definitions.resolve_job_def(job_name).get_subset(asset_selection=keys)
     run_id = str(uuid.uuid4())
 
     def work() -> bool:
         return job.execute_in_process(
-            instance=instance, run_id=run_id, run_config=QUIET_LOGS, tags=TAG, raise_on_error=False
+            instance=instance,
+            run_id=run_id,
+            run_config=QUIET_LOGS,
+            tags=TAG,
+            raise_on_error=False,
+            partition_key=partition_key,
         ).success
 
     with own_console() as terminal:
         try:
-            return watch(instance, run_id, len(keys), work, terminal)
+            return watch(instance, run_id, len(keys), work, terminal, with_messages=partition_key is not None)
         except dg.DagsterExecutionInterruptedError as error:
             raise KeyboardInterrupt from error
 

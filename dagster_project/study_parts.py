@@ -14,6 +14,7 @@ from models_train.parts import content_hash, write_part
 from models_train.study_yaml import StudyError, parse_yaml
 from warehouse.contracts import STUDY_TABLES
 from warehouse.home import REPOSITORY
+from warehouse.part_files import restore_parts, retire_models
 from warehouse.seeds import SeedFacts, check_seeds
 
 
@@ -51,6 +52,17 @@ def write_study_parts(studies: Path, seeds: Path, parts: Path) -> list[StudyFact
         _check_candidates(path, study, facts)
         checked[study.study_id] = path, study, facts
     return [_write(study, facts, parts) for _, study, facts in checked.values()]
+
+
+def follow_models(parts: Path, studies: list[Study]) -> list[str]:
+    """Set the parts of models aside that no study names any more, and put those of returning ones back; in words."""
+    said = []
+    for study in studies:
+        restored = restore_parts(parts, study.study_id, study.model_ids)
+        retired = retire_models(parts, study.study_id, study.model_ids)
+        said += [f"{name}: put back, its model is listed again" for name in restored]
+        said += [f"{name}: set aside, its model is not listed any more" for name in retired]
+    return said
 
 
 def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> None:
@@ -142,7 +154,7 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             for position, group in enumerate(study.size_groups, start=1)
         ],
         "base_models": [
-            model.model_dump(exclude={"parent", "benchmarks"})
+            model.model_dump(exclude={"parent", "benchmarks", "remote_code"})
             | {"parent_model_id": model.parent, "is_candidate": isinstance(model, Candidate)}
             for model in (*study.models, *study.candidates)
         ],

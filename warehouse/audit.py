@@ -11,23 +11,31 @@ RESULTS, MODELS = "fct_reward_model_results", "dim_base_models"
 
 
 def incomplete_result_tables(connection: Connection, database: str | None = None) -> list[str]:
-    """Studies and objectives whose result table does not hold every compared model exactly once, in words."""
+    """Published result tables that do not hold every compared model exactly once, in words.
+
+    A study that trains its own reward models has results as they come in: a model without one is shown as missing in
+    the report and keeps nothing from being published. Having two is wrong in any study.
+    """
     marts = _marts(database)
     rows = connection.execute(
         f"""
         with objectives as (
-            select distinct study_id, objective from {marts}.fct_reward_model_results
+            select study_id, objective, bool_or(basis = 'published') as is_published
+            from {marts}.fct_reward_model_results
+            group by all
         ),
 
         expected as (
-            select models.study_id, objectives.objective, models.model_id
+            select models.study_id, objectives.objective, objectives.is_published, models.model_id
             from {marts}.dim_base_models as models
             inner join objectives on models.study_id = objectives.study_id
             where models.is_compared
         ),
 
         counted as (
-            select expected.study_id, expected.objective, expected.model_id, count(results.model_id) as n
+            select
+                expected.study_id, expected.objective, expected.model_id,
+                count(results.model_id) as n, expected.is_published
             from expected
             left join {marts}.fct_reward_model_results as results using (study_id, objective, model_id)
             group by all
@@ -35,10 +43,10 @@ def incomplete_result_tables(connection: Connection, database: str | None = None
 
         select
             study_id, objective, count(*) as n_expected, count(*) filter (where n = 1) as n_found,
-            string_agg(model_id, ', ' order by model_id) filter (where n != 1) as others
+            string_agg(model_id, ', ' order by model_id) filter (where n > 1 or (is_published and n = 0)) as others
         from counted
         group by all
-        having n_found != n_expected
+        having others is not null
         order by all
         """
     ).fetchall()

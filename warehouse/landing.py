@@ -1,24 +1,49 @@
-"""Parquet parts -> tables of the schema `raw`, idempotent by partition.
+"""Parquet parts -> tables of the schema `raw`, idempotent by partition, and no part is landed twice.
 
 The parts are the truth: a raw table can be dropped and rebuilt from them at any time, and is, where its
-contract has changed.
+contract has changed. What was landed is on record (`warehouse.landed_parts`); where the record and the rows
+disagree, the table is landed anew.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from warehouse import landed_parts
 from warehouse.connection import Connection, identifier, literal, transaction
 from warehouse.contracts import TABLES, Table, describe
+from warehouse.landed_parts import Landed
+from warehouse.part_files import (
+    REMEDY,
+    LandingError,
+    Part,
+    newest_parts,
+    read_part,
+    restore_parts,
+    retire_models,
+    retire_parts,
+)
+
+__all__ = [
+    "LandingError",
+    "Part",
+    "create_raw_tables",
+    "land",
+    "land_newest",
+    "newest_parts",
+    "read_part",
+    "rebuild",
+    "restore_parts",
+    "retire_models",
+    "retire_parts",
+    "unlanded",
+]
 
 _TYPES = {
     pa.string(): "VARCHAR",
@@ -27,24 +52,6 @@ _TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
 }
-_REMEDY = "materialize the asset that writes it again"
-
-
-class LandingError(RuntimeError):
-    """A part cannot be landed. The message names the file and the remedy."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """What a part says of itself: table, partition (column -> value), run, time, contract, number of rows."""
-
-    path: Path
-    table: str
-    partition: tuple[tuple[str, str], ...]
-    run_id: str
-    written_at: datetime
-    contract: str
-    n_rows: int
 
 
 def create_raw_tables(connection: Connection, parts_dir: Path | None = None) -> list[str]:
@@ -58,18 +65,19 @@ def create_raw_tables(connection: Connection, parts_dir: Path | None = None) -> 
         changed = _renew_tables(connection)
         if parts_dir is not None:
             for name in changed:
-                for part in _newest(parts_dir, TABLES[name], fitting=True):
-                    _replace_partition(connection, TABLES[name], part)
+                _land(connection, TABLES[name], newest_parts(parts_dir, TABLES[name], fitting=True))
     return changed
 
 
 def _renew_tables(connection: Connection) -> list[str]:
     changed = []
     connection.execute("create schema if not exists raw")
+    landed_parts.prepare(connection)
     for table in TABLES.values():
         present = _columns(connection, table)
         if present and present != _wanted(table):
             connection.execute(f"drop table {_name(table)}")
+            landed_parts.forget(connection, table)
             changed.append(table.name)
         _create(connection, table)
     return changed
@@ -84,109 +92,99 @@ def land(connection: Connection, table: Table, part: Path) -> int:
     facts = read_part(part)
     _check_part(table, facts)
     with transaction(connection):
-        return _replace_partition(connection, table, facts)
-
-
-def newest_parts(parts_dir: Path, table: Table) -> dict[str, Path]:
-    """Per study the part that was written last. Raises LandingError for a file that is not a part."""
-    return {dict(part.partition)["study_id"]: part.path for part in _newest(parts_dir, table)}
-
-
-def retire_parts(parts_dir: Path, study_ids: Collection[str]) -> list[str]:
-    """Set aside the parts of all studies but `study_ids`, under `<parts>/.retired`; returns `table/study` of each.
-
-    They are not deleted: a study file that comes back is checked and written anew anyway.
-    """
-    retired = []
-    for name in TABLES:
-        for folder in sorted((parts_dir / name).glob("*")):
-            if folder.is_dir() and folder.name not in study_ids:
-                away = parts_dir / ".retired" / name / folder.name
-                shutil.rmtree(away, ignore_errors=True)
-                away.parent.mkdir(parents=True, exist_ok=True)
-                folder.rename(away)
-                retired.append(f"{name}/{folder.name}")
-    return retired
+        _remove(connection, table, [landed_parts.key(facts.partition)])
+        _land(connection, table, [facts])
+    return facts.n_rows
 
 
 def land_newest(connection: Connection, table: Table, parts_dir: Path) -> int:
-    """Land the newest part of every study and remove the rows of studies that have none; returns the rows there are.
+    """Make the table's rows those of the newest part of every partition; returns the rows there are.
 
-    One transaction. Raises LandingError where a part does not fit; then the table stays as it was.
+    Only parts that are new or changed are read; rows of partitions without a part go. A table whose rows are not
+    those on record is landed anew. One transaction. Raises LandingError where a part does not fit; then the table
+    stays as it was.
     """
     with transaction(connection):
-        return _replace_all(connection, table, parts_dir)
+        return _bring_up_to_date(connection, table, parts_dir)
 
 
 def rebuild(connection: Connection, parts_dir: Path) -> dict[str, int]:
-    """Land the newest part of every study into every raw table; returns the number of rows per table.
+    """Land the newest part of every partition into every raw table anew; returns the number of rows per table.
 
-    Rows of studies that have no part any more go. All in one transaction: where a part does not fit,
+    Rows of partitions that have no part any more go. All in one transaction: where a part does not fit,
     LandingError is raised and the tables stay as they were.
     """
     with transaction(connection):
         _renew_tables(connection)
-        return {name: _replace_all(connection, table, parts_dir) for name, table in TABLES.items()}
+        for table in TABLES.values():
+            _empty(connection, table)
+        return {name: _bring_up_to_date(connection, table, parts_dir) for name, table in TABLES.items()}
 
 
-def _replace_all(connection: Connection, table: Table, parts_dir: Path) -> int:
-    """The newest parts in place of all rows of the table, inside the caller's transaction."""
-    parts = _newest(parts_dir, table)
-    for part in parts:
+def unlanded(connection: Connection, table: Table, parts_dir: Path) -> bool:
+    """Whether the table's rows are not those of the newest parts: a part is new or changed, one is gone, or the table
+    is not there or was written by something else. Reads only. Raises LandingError for a file that is not a part.
+    """
+    return landed_parts.recorded(connection, table) != _identities(newest_parts(parts_dir, table))
+
+
+def _bring_up_to_date(connection: Connection, table: Table, parts_dir: Path) -> int:
+    """Land what is not landed, remove what has no part, inside the caller's transaction."""
+    landed_parts.prepare(connection)
+    parts = newest_parts(parts_dir, table)
+    landed = landed_parts.recorded(connection, table)
+    if landed is None:
+        _empty(connection, table)
+        landed = {}
+    fresh = [part for part in parts if landed.get(landed_parts.key(part.partition)) != landed_parts.identity(part)]
+    for part in fresh:
         _check_part(table, part)
+    gone = landed.keys() - _identities(parts).keys()
+    _remove(connection, table, sorted(gone | (landed.keys() & _identities(fresh).keys())))
+    _land(connection, table, fresh)
+    return sum(part.n_rows for part in parts)
+
+
+def _identities(parts: Sequence[Part]) -> dict[str, Landed]:
+    return {landed_parts.key(part.partition): landed_parts.identity(part) for part in parts}
+
+
+def _empty(connection: Connection, table: Table) -> None:
     connection.execute(f"delete from {_name(table)}")
-    return sum(_replace_partition(connection, table, part) for part in parts)
+    landed_parts.forget(connection, table)
 
 
-def read_part(path: Path) -> Part:
-    """What a part's metadata says. Raises LandingError for a file that is missing, damaged or not a part."""
+def _remove(connection: Connection, table: Table, partitions: Collection[str]) -> None:
+    """Rows of these partitions, in one pass over the table."""
+    if not partitions:
+        return
+    values = [json.loads(partition) for partition in partitions]
+    columns = {
+        name: pa.array([one[name] for one in values], table.schema.field(name).type) for name in table.partition_by
+    }
+    same = " and ".join(f"rows.{identifier(name)} is not distinct from gone.{identifier(name)}" for name in columns)
+    connection.register("landing_gone", pa.table(columns))
     try:
-        with pq.ParquetFile(path) as file:
-            metadata: Mapping[bytes, bytes] = file.schema_arrow.metadata or {}
-            n_rows = file.metadata.num_rows
-    except (OSError, pa.ArrowException) as error:
-        first = str(error).splitlines()[0]
-        raise LandingError(f"{path} cannot be read as Parquet ({first}); remove it and {_REMEDY}") from error
-    try:
-        said = {name: metadata[f"rewardbase.{name}".encode()].decode() for name in _METADATA}
-        partition = {str(name): str(value) for name, value in json.loads(said["partition"]).items()}
-        written_at = datetime.fromisoformat(said["written_at"]).astimezone(UTC)
-    except (KeyError, ValueError, AttributeError) as error:
-        text = f"{path} is not a part: its metadata lacks {error}; remove it and {_REMEDY}"
-        raise LandingError(text) from error
-    return Part(
-        Path(path),
-        said["table"],
-        tuple(partition.items()),
-        said["run_id"],
-        written_at,
-        said["contract"],
-        n_rows,
-    )
+        connection.execute(f"delete from {_name(table)} as rows using landing_gone as gone where {same}")
+    finally:
+        connection.unregister("landing_gone")
+    landed_parts.forget(connection, table, partitions)
 
 
-_METADATA = ("table", "partition", "run_id", "written_at", "contract")
-
-
-def _newest(parts_dir: Path, table: Table, fitting: bool = False) -> list[Part]:
-    """Per partition the part written last; with `fitting`, among those of the present contract."""
-    newest: dict[tuple[tuple[str, str], ...], Part] = {}
-    for path in sorted((parts_dir / table.name).glob("*/*.parquet")):
-        part = read_part(path)
-        if fitting and part.contract != table.fingerprint:
-            continue
-        known = newest.get(part.partition)
-        if known is None or part.written_at >= known.written_at:
-            newest[part.partition] = part
-    return list(newest.values())
+def _land(connection: Connection, table: Table, parts: Sequence[Part]) -> None:
+    """The rows of parts whose partitions the table does not hold."""
+    for part in parts:
+        _insert(connection, table, part)
+    if parts:
+        landed_parts.record(connection, table, parts)
 
 
 def _check_part(table: Table, part: Part) -> None:
     if part.table != table.name:
         raise LandingError(f"{part.path} is a part of {part.table}, not of {table.name}; land it there")
     if tuple(name for name, _ in part.partition) != table.partition_by:
-        raise LandingError(f"{part.path} is not partitioned by {', '.join(table.partition_by)}; {_REMEDY}")
-    schema = pq.read_schema(part.path)
+        raise LandingError(f"{part.path} is not partitioned by {', '.join(table.partition_by)}; {REMEDY}")
+    schema = part.schema
     differences = [
         *(f"has no column {name}" for name in table.schema.names if name not in schema.names),
         *(f"has the unknown column {name}" for name in schema.names if name not in table.schema.names),
@@ -200,13 +198,10 @@ def _check_part(table: Table, part: Part) -> None:
         differences.append("was written for another version of the contract")
     if differences:
         found = "; it ".join(differences)
-        raise LandingError(f"{part.path} does not fit the contract of {table.name}: it {found}; {_REMEDY}")
+        raise LandingError(f"{part.path} does not fit the contract of {table.name}: it {found}; {REMEDY}")
 
 
-def _replace_partition(connection: Connection, table: Table, part: Part) -> int:
-    where = " and ".join(f"{identifier(name)} = ?" for name, _ in part.partition)
-    values = [value for _, value in part.partition]
-    connection.execute(f"delete from {_name(table)} where {where}", values)
+def _insert(connection: Connection, table: Table, part: Part) -> None:
     columns = ", ".join(identifier(name) for name in table.schema.names)
     with pq.ParquetFile(part.path) as file:
         rows = pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
@@ -214,11 +209,10 @@ def _replace_partition(connection: Connection, table: Table, part: Part) -> int:
         try:
             connection.execute(f"insert into {_name(table)} ({columns}) select {columns} from landing_rows")
         except (duckdb.Error, pa.ArrowException) as error:
-            text = f"{part.path} cannot be landed in {table.name} ({str(error).splitlines()[0]}); {_REMEDY}"
+            text = f"{part.path} cannot be landed in {table.name} ({str(error).splitlines()[0]}); {REMEDY}"
             raise LandingError(text) from error
         finally:
             connection.unregister("landing_rows")
-    return part.n_rows
 
 
 def _name(table: Table) -> str:

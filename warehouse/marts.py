@@ -87,7 +87,8 @@ def reward_model_results(connection: duckdb.DuckDBPyConnection, study_id: str) -
         f"""
         select
             objective, model_id, size_group, chat, chat_hard, safety, reasoning, score, score_standard_error,
-            score_standard_error_approximate, standard_error_method, n_pairs, status
+            score_standard_error_approximate, standard_error_method, reasoning_unweighted, n_pairs, status,
+            status_reason, is_comparable, basis
         from marts.fct_reward_model_results
         where study_id = $study_id
         order by {OBJECTIVE_ORDER}, score desc nulls last, model_id

@@ -13,7 +13,10 @@ from warehouse.connection import Connection
 
 INPUTS = {
     "features": "select * from marts.fct_regression_features where study_id = $study order by model_id, feature",
-    "results": "select * from marts.fct_reward_model_results where study_id = $study order by objective, model_id",
+    # Results on other pairs than the rest would be taken for worse or better models.
+    "results": "select objective, model_id, chat, chat_hard, safety, reasoning, score, score_standard_error, "
+    "score_standard_error_approximate from marts.fct_reward_model_results "
+    "where study_id = $study and is_comparable order by objective, model_id",
     "models": "select model_id, publisher, family, params_b from marts.dim_base_models "
     "where study_id = $study and (is_compared or is_candidate) order by model_id",
     "size_groups": "select size_group, params_b_from, params_b_below, default_model_id from raw.size_groups "

@@ -6,8 +6,10 @@ from dagster_project import versions
 from dagster_project.defs.resources import RunHome
 from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.failures import told
-from dagster_project.study_parts import write_study_parts
-from warehouse.landing import retire_parts
+from dagster_project.gpu_work import study_files
+from dagster_project.partitions import bring_partitions_up_to_date
+from dagster_project.study_parts import follow_models, write_study_parts
+from warehouse.part_files import retire_parts
 
 KEY = dg.AssetKey(["parts", "studies"])
 
@@ -21,8 +23,11 @@ KEY = dg.AssetKey(["parts", "studies"])
         "dagster_project/studies/*.yaml",
         "dbt/seeds/*.csv",
         "dagster_project/study_parts.py",
-        "models_train/*.py",
-        "warehouse/contracts.py",
+        "models_train/*settings.py",
+        "models_train/config.py",
+        "models_train/parts.py",
+        "models_train/study_*.py",
+        "warehouse/contracts/*.py",
         "warehouse/seed*.py",
     ),
     description="The study files and the seeds that they name, checked whole and written as parts: "
@@ -33,8 +38,17 @@ def study_parts(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.Mate
     with told():
         written = write_study_parts(STUDIES, SEEDS, run_home.home.parts)
         retired = retire_parts(run_home.home.parts, {facts.study_id for facts in written})
+        studies = list(study_files().values())
+        moved = follow_models(run_home.home.parts, studies)
+        added, gone = bring_partitions_up_to_date(context.instance, studies)
+    for key in added:
+        context.log.info(f"{key}: a new base model to work on")
+    for key in gone:
+        context.log.info(f"{key}: no study file names this base model any more; it is retired")
     for name in retired:
         context.log.info(f"{name}: its study has no file any more; its parts were set aside")
+    for name in moved:
+        context.log.info(name)
     for facts in written:
         context.log.info(f"{facts.study_id}: {facts.n_compared} models compared, {facts.n_seeds} seeds")
     return dg.MaterializeResult(

@@ -20,7 +20,8 @@ BASE_MODELS = dg.AssetKey(["marts", "dim_base_models"])
             asset=RESULTS,
             additional_deps=[BASE_MODELS],
             blocking=True,
-            description="Each objective of a study has one result per compared model (published: 40).",
+            description="Each objective of a published study has one result per compared model (40); a study that "
+            "trains its own reward models may lack some, and has none twice.",
         ),
         dg.AssetCheckSpec(
             name="score_is_the_mean_of_the_categories",

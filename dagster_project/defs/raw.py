@@ -1,6 +1,6 @@
 """Landing: parts into the raw tables of the warehouse."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
@@ -8,21 +8,40 @@ from dagster_project import versions
 from dagster_project.defs import base_models, selection
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
+from dagster_project.gpu_work import COMPLETION_REWARDS, DOCUMENT_SCORES, DOCUMENTS, REWARD_MODELS
 from warehouse import connection, landing
-from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, Table
+from warehouse.contracts import DOCUMENT_TABLES, PERFORMANCE_TABLES, REWARD_MODEL_TABLES, STUDY_TABLES, Table
 
-VERSION = versions.of_files("warehouse/contracts.py", "warehouse/landing.py")
+VERSION = versions.of_files(
+    "warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/landed_parts.py", "warehouse/part_files.py"
+)
 
 
-def landing_assets(name: str, tables: Mapping[str, Table], parts: dg.AssetKey) -> dg.AssetsDefinition:
-    """One op that lands the newest part of every study into each of `tables`; `parts` is the asset that made them."""
+GPU_TABLES = REWARD_MODEL_TABLES | DOCUMENT_TABLES
+_WRITERS = {
+    "completion_rewards": (COMPLETION_REWARDS,),
+    "documents": (DOCUMENTS,),
+    "document_scores": (DOCUMENT_SCORES,),
+    "run_costs": (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES),
+}
+
+
+def _after_studies(table: str) -> Sequence[dg.AssetKey]:
+    """The writers of a GPU table, and the study files: they say whose parts are set aside."""
+    return [base_models.KEY, *_WRITERS.get(table, (REWARD_MODELS,))]
+
+
+def landing_assets(
+    name: str, tables: Mapping[str, Table], writers: Callable[[str], Sequence[dg.AssetKey]]
+) -> dg.AssetsDefinition:
+    """One op that lands the newest part of every partition into each of `tables`; writers: who made a table's parts."""
 
     @dg.multi_asset(
         name=name,
         specs=[
             dg.AssetSpec(
                 key=["raw", table.name],
-                deps=[parts],
+                deps=writers(table.name),
                 group_name="raw",
                 owners=["team:warehouse"],
                 kinds={"duckdb"},
@@ -32,12 +51,16 @@ def landing_assets(name: str, tables: Mapping[str, Table], parts: dg.AssetKey) -
             for table in tables.values()
         ],
         pool="warehouse",
+        can_subset=True,
     )
     def land(context: dg.AssetExecutionContext, run_home: RunHome) -> Iterator[dg.MaterializeResult]:
         home = run_home.home
         with told(), connection.write(home.warehouse) as warehouse:
             landing.create_raw_tables(warehouse, home.parts)
-            rows = {table.name: landing.land_newest(warehouse, table, home.parts) for table in tables.values()}
+            rows = {
+                key.path[-1]: landing.land_newest(warehouse, tables[key.path[-1]], home.parts)
+                for key in sorted(context.selected_asset_keys)
+            }
         for table_name, n_rows in rows.items():
             context.log.info(f"raw.{table_name}: {n_rows} rows")
             yield dg.MaterializeResult(
@@ -48,5 +71,6 @@ def landing_assets(name: str, tables: Mapping[str, Table], parts: dg.AssetKey) -
     return land
 
 
-land_studies = landing_assets("land_studies", STUDY_TABLES, base_models.KEY)
-land_performance = landing_assets("land_performance", PERFORMANCE_TABLES, selection.PARTS)
+land_studies = landing_assets("land_studies", STUDY_TABLES, lambda _: [base_models.KEY])
+land_gpu_work = landing_assets("land_gpu_work", GPU_TABLES, _after_studies)
+land_performance = landing_assets("land_performance", PERFORMANCE_TABLES, lambda _: [selection.PARTS])

@@ -2,14 +2,33 @@
 
 import dagster as dg
 
+from dagster_project.gpu_work import COMPLETION_REWARDS
+from dagster_project.gpu_work import DOCUMENT_SCORES as DOCUMENT_SCORE_PARTS
+from dagster_project.gpu_work import REWARD_MODELS as REWARD_MODEL_PARTS
+
+REWARD_MODELS = dg.AssetSelection.assets(REWARD_MODEL_PARTS, COMPLETION_REWARDS)
+DOCUMENT_SCORES = dg.AssetSelection.assets(DOCUMENT_SCORE_PARTS)
+
 refresh = dg.define_asset_job(
     name="refresh",
-    selection=dg.AssetSelection.all(),
-    description="Everything: study files, raw tables, dbt, checks, report, snapshot.",
+    selection=dg.AssetSelection.all() - REWARD_MODELS - DOCUMENT_SCORES,
+    description="All that follows from the parts: study files, raw tables, dbt, checks, report, snapshot.",
+)
+
+train_reward_models = dg.define_asset_job(
+    name="train_reward_models",
+    selection=REWARD_MODELS,
+    description="Reward models of one base model by one objective: training search, then the test set.",
+)
+
+score_documents = dg.define_asset_job(
+    name="score_documents",
+    selection=DOCUMENT_SCORES,
+    description="The sampled documents under one base model.",
 )
 
 
 @dg.definitions
 def jobs() -> dg.Definitions:
-    """Jobs, and the executor: the steps are short and share one database, so one process runs them all."""
-    return dg.Definitions(jobs=[refresh], executor=dg.in_process_executor)
+    """Jobs, and the executor: the steps are short or processes of their own, so one process runs them all."""
+    return dg.Definitions(jobs=[refresh, train_reward_models, score_documents], executor=dg.in_process_executor)

@@ -48,7 +48,11 @@ def performance_inputs(run_home: RunHome) -> dg.MaterializeResult:
     owners=["team:selection"],
     kinds={"scikitlearn", "parquet"},
     code_version=versions.of_files(
-        "models_train/selection/*.py", "models_train/jobs/*.py", "models_train/parts.py", "warehouse/contracts.py"
+        "models_train/selection/*.py",
+        "models_train/jobs/fit_performance_model.py",
+        "models_train/parts.py",
+        "warehouse/contracts/fields.py",
+        "warehouse/contracts/performance.py",
     ),
     description="Predictions by the paper's protocol and by nested leave-publisher-out, coefficients, errors with "
     "intervals, capability components and recommendations, as parts (paper, section 4.2, Appendix F).",

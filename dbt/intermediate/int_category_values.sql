@@ -9,6 +9,7 @@ with results as (
         reasoning,
         score
     from {{ ref('int_reward_model_results') }}
+    where is_comparable
 )
 
 select

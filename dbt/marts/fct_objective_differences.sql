@@ -26,7 +26,7 @@ select
     sides.regression,
     sides.bradley_terry,
     sides.regression - sides.bradley_terry as difference_points,
-    100 * (sides.regression - sides.bradley_terry) / sides.bradley_terry as difference_percent
+    100 * (sides.regression - sides.bradley_terry) / nullif(sides.bradley_terry, 0) as difference_percent
 from sides
 inner join models
     on

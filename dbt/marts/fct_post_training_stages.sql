@@ -70,7 +70,7 @@ select
     value,
     base_value,
     case when model_id != base_model_id then value - base_value end as change_points,
-    case when model_id != base_model_id then 100 * (value - base_value) / base_value end as change_percent,
+    case when model_id != base_model_id then 100 * (value - base_value) / nullif(base_value, 0) end as change_percent,
     value - parent_value as change_from_parent_points,
-    100 * (value - parent_value) / parent_value as change_from_parent_percent
+    100 * (value - parent_value) / nullif(parent_value, 0) as change_from_parent_percent
 from measured

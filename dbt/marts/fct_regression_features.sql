@@ -1,5 +1,7 @@
 with features as (
     select * from {{ ref('int_model_features') }}
+    union all by name
+    select * from {{ ref('int_mix_features') }}
 ),
 
 models as (

@@ -17,13 +17,15 @@ select
     results.safety,
     results.reasoning,
     results.score,
-    -- Published tables carry no item results: there is nothing to compute a standard error from.
-    null::double as score_standard_error,
+    results.score_standard_error,
     results.score_standard_error_approximate,
-    'none; approximate: binomial from category sizes' as standard_error_method,
-    null::double as reasoning_unweighted,
+    results.standard_error_method,
+    results.reasoning_unweighted,
     results.n_pairs,
-    'complete' as status,
+    results.status,
+    results.status_reason,
+    results.is_comparable,
+    results.basis,
     results.source
 from results
 inner join models

@@ -1,5 +1,8 @@
 with results as (
     select * from {{ ref('fct_reward_model_results') }}
+    where
+        is_comparable
+        and score is not null
 ),
 
 models as (
@@ -36,7 +39,7 @@ compared as (
         results.score,
         defaults.default_score,
         results.score - defaults.default_score as gain_points,
-        100 * (results.score - defaults.default_score) / defaults.default_score as gain_percent,
+        100 * (results.score - defaults.default_score) / nullif(defaults.default_score, 0) as gain_percent,
         -- Two models judged on the same items are positively correlated: taking them as independent is the wide side.
         case
             when not models.is_default

@@ -1,8 +1,10 @@
-"""Benchmarks use the same frames as the unit tests of what they measure."""
+"""Benchmarks use the same helpers as the unit tests of what they measure."""
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "models_train" / "selection"))
+HERE = Path(__file__).resolve().parent
+MODELS_TRAIN = HERE.parent / "models_train"
+sys.path[:0] = [str(HERE), str(MODELS_TRAIN), str(MODELS_TRAIN / "selection")]

@@ -13,7 +13,7 @@ import pytest
 from dagster_project.outputs import assets_to_redo
 from warehouse import landing
 from warehouse.connection import write
-from warehouse.contracts import STUDIES
+from warehouse.contracts.studies import STUDIES
 from warehouse.home import Home
 
 SPECS = [

@@ -16,7 +16,8 @@ import pytest
 from models_train.parts import write_part
 from warehouse import landing
 from warehouse.connection import Connection, write
-from warehouse.contracts import STUDIES, TABLES, Table, describe
+from warehouse.contracts import TABLES, Table, describe
+from warehouse.contracts.studies import STUDIES
 from warehouse.landing import LandingError, create_raw_tables, land, newest_parts, read_part, rebuild
 
 
@@ -111,16 +112,20 @@ def test_a_part_that_does_not_fit_is_refused_and_changes_nothing(connection: Con
     assert len(said) == 9
 
 
+def newest(parts: Path) -> dict[str, Path]:
+    return {part.study_id: part.path for part in newest_parts(parts, STUDIES)}
+
+
 def test_the_part_written_last_is_the_newest(parts: Path) -> None:
-    assert newest_parts(parts, STUDIES) == {}
+    assert newest(parts) == {}
     first = study(parts, "a", "one", "zz")
     second = study(parts, "a", "two", "aa")
     other = study(parts, "b", "B", "bb")
-    assert newest_parts(parts, STUDIES) == {"a": second, "b": other}
+    assert newest(parts) == {"a": second, "b": other}
     assert study(parts, "a", "one", "zz") == first  # the same run again: its content counts once more
-    assert newest_parts(parts, STUDIES)["a"] == first
+    assert newest(parts)["a"] == first
     (first.parent / ".cc.1234.tmp").write_bytes(b"half a part")
-    assert newest_parts(parts, STUDIES)["a"] == first
+    assert newest(parts)["a"] == first
     assert read_part(first).run_id == "zz" and read_part(first).n_rows == 1
 
 

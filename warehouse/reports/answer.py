@@ -12,15 +12,17 @@ from warehouse.reports.frames import parts
 from warehouse.reports.pieces import AnswerCard, Figure, Panel, Section
 
 
-def section(best: pl.DataFrame, slug: str) -> Section:
-    """The first section of a study, from marts.best_in_group."""
+def section(best: pl.DataFrame, slug: str, *, has_results: bool = False) -> Section:
+    """The first section of a study, from marts.best_in_group; has_results: some result is there, compared or not."""
     rows = best.to_dicts()
     if not rows:
-        return Section(
-            "answer",
-            "The answer at a glance",
-            ("The study holds no results yet, so there is no answer to give.",),
-        )
+        text = "The study holds no results yet, so there is no answer to give."
+        if has_results:
+            text = (
+                "No reward model can be compared with its size group's default yet, so there is no answer to give; "
+                "what there is stands under “All results”."
+            )
+        return Section("answer", "The answer at a glance", (text,))
     return Section(
         key="answer",
         title="The answer at a glance",

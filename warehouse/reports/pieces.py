@@ -24,8 +24,8 @@ class Figure:
 
     columns: panels side by side on a wide page; panel_width: width of a panel in the exported picture (px);
     key: how to read the marks, in one line, for the picture that stands without its caption;
-    choice: the panels are alternatives, of which the reader picks one; empty: the sentence that stands here
-    if there are no panels.
+    choice: the panels are alternatives, of which the reader picks one, each called a `choice_label`; empty: the
+    sentence that stands here if there are no panels.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Figure:
     panel_width: int = 460
     key: str = ""
     choice: bool = False
+    choice_label: str = "Accuracy"
 
 
 @dataclass(frozen=True)

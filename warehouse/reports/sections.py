@@ -9,16 +9,19 @@ from warehouse import marts, performance_marts
 from warehouse.reports import (
     answer,
     components,
+    documents,
     evidence,
     performance,
     prediction,
     recommendations,
     tables,
+    training,
     words,
 )
 from warehouse.reports.charts import differences, gains, post_training
 from warehouse.reports.frames import parts
 from warehouse.reports.pieces import Figure, Panel, Section, StudyPage, Table
+from warehouse.reports.results import section as result_section
 
 
 def study_page(connection: duckdb.DuckDBPyConnection, study: dict[str, object], slug: str) -> StudyPage:
@@ -31,8 +34,9 @@ def study_page(connection: duckdb.DuckDBPyConnection, study: dict[str, object], 
     correlations = marts.correlations(connection, study_id)
     limits = marts.correlation_limits(connection, study_id)
     coverage = marts.coverage(connection, study_id)
+    models = marts.base_models(connection, study_id)
     sections = (
-        answer.section(best, slug),
+        answer.section(best, slug, has_results=results.height > 0),
         _gains(marts.size_group_gains(connection, study_id), slug),
         recommendations.section(performance_marts.recommendations(connection, study_id), slug),
         evidence.correlation_section(
@@ -43,8 +47,10 @@ def study_page(connection: duckdb.DuckDBPyConnection, study: dict[str, object], 
         components.section(performance_marts.components(connection, study_id), slug, str(study["source"])),
         _differences(marts.objective_differences(connection, study_id), slug),
         _post_training(marts.post_training_stages(connection, study_id), slug),
-        _results(results, slug),
-        _materials(marts.benchmarks(connection, study_id), marts.base_models(connection, study_id), limits, slug),
+        result_section(connection, study_id, results, models, slug),
+        *training.sections(connection, study_id, slug),
+        *documents.sections(connection, study_id, slug),
+        _materials(marts.benchmarks(connection, study_id), models, limits, slug),
     )
     return StudyPage(
         slug=slug,
@@ -238,18 +244,6 @@ def _stage_sentences(frame: pl.DataFrame) -> tuple[str, ...]:
             text += f", {words.change(row['change_points'], row['change_percent'])} on the base"
         sentences.append(text + ".")
     return (" ".join(sentences),) if sentences else ()
-
-
-def _results(frame: pl.DataFrame, slug: str) -> Section:
-    items = tuple(
-        tables.results(part, f"{slug}_results_{words.slug(name)}", name) for name, part in parts(frame, "objective")
-    )
-    incomplete = frame.filter(pl.col("status").is_not_null() & ~pl.col("status").is_in(["complete", "ok"]))
-    paragraphs = ["Select a heading to sort by it."] if items else ["The study holds no results."]
-    if incomplete.height:
-        names = words.listing(incomplete["model_id"].unique(maintain_order=True).to_list())
-        paragraphs.append(f"Incomplete results, not to be compared: {names}.")
-    return Section("results", "All results", tuple(paragraphs), items=items)
 
 
 def _materials(benchmarks: pl.DataFrame, models: pl.DataFrame, limits: pl.DataFrame, slug: str) -> Section:

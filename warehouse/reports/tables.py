@@ -5,6 +5,8 @@ from __future__ import annotations
 import polars as pl
 
 from warehouse.reports import words
+from warehouse.reports.cells import figure as _figure
+from warehouse.reports.cells import text as _text
 from warehouse.reports.frames import parts
 from warehouse.reports.pieces import Cell, Column, Table
 
@@ -12,17 +14,20 @@ _CATEGORIES = ("chat", "chat_hard", "safety", "reasoning")
 
 
 def results(frame: pl.DataFrame, name: str, objective: str) -> Table:
-    """Accuracy per category and score of every model for one objective (Tables 4, 5); best marked."""
+    """Accuracy per category and score of every model for one objective (Tables 4, 5); best of the comparable marked."""
     shown = (*_CATEGORIES, "score")
-    best = {column: frame[column].max() for column in shown}
+    best = {column: frame.filter("is_comparable")[column].max() for column in shown}
     rows = []
     for row in frame.iter_rows(named=True):
         measured = row["score_standard_error"] is not None
         error = row["score_standard_error"] if measured else row["score_standard_error_approximate"]
-        cells = [_figure(row[column], best=row[column] is not None and row[column] == best[column]) for column in shown]
+        cells = [
+            _figure(row[name], best=row["is_comparable"] and row[name] is not None and row[name] == best[name])
+            for name in shown
+        ]
         rows.append(
             (
-                _text(row["model_id"]),
+                _text(row["model_id"], note="" if row["status_reason"] is None else "incomplete"),
                 _text(words.short_size_group(row["size_group"] or "–"), sort=row["size_group"]),
                 *cells,
                 _figure(error, 2, prefix="" if measured or error is None else "≈ "),
@@ -338,7 +343,7 @@ def not_recommended(frame: pl.DataFrame, name: str) -> Table:
     return Table(
         name=name,
         title="No recommendation, and why",
-        caption="Models without a reward model for which no prediction is made: an abstention, not a low score.",
+        caption="Models without a comparable result for which no prediction is made: an abstention, not a low score.",
         columns=(Column("Base model"), Column("Objective"), Column("Why", prose=True)),
         rows=rows,
         empty="There is no model without a recommendation.",
@@ -356,13 +361,3 @@ def _month(text: str | None) -> str | None:
     """'09/2024' sorts as '2024-09'; any other text as it is."""
     parts = (text or "").split("/")
     return f"{parts[1]}-{parts[0]}" if len(parts) == 2 else text
-
-
-def _text(value: str, sort: str | None = None) -> Cell:
-    return Cell(value, value if sort is None else sort)
-
-
-def _figure(
-    value: float | None, digits: int = 1, *, signed: bool = False, best: bool = False, prefix: str = ""
-) -> Cell:
-    return Cell(prefix + words.number(value, digits, signed=signed), value, best)

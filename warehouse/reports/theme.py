@@ -95,6 +95,7 @@ def config(theme: str) -> dict[str, Any]:
         "range": {
             "category": [colours["blue"], colours["orange"], colours["green"], colours["muted"]],
             "diverging": _DIVERGING[theme],
+            "ramp": _DIVERGING[theme][len(_DIVERGING[theme]) // 2 :],
         },
         "style": _styles(colours),
     }
@@ -132,6 +133,8 @@ def _styles(colours: dict[str, str]) -> dict[str, dict[str, Any]]:
         "outside": {"color": colours["background"], "stroke": colours["orange"], "strokeWidth": 1.6},
         "behind": {"color": colours["axis"], "strokeWidth": 0.9, "strokeOpacity": 0.6},
         "critical": {"color": colours["muted"]},
+        "density": {"color": colours["blue"], "strokeWidth": 1.3},
+        "chance-ring": {"color": colours["text"], "strokeWidth": 1.1},
         "estimate": {"color": colours["text"], "stroke": colours["background"], "strokeWidth": 1},
         # Equal room for the labels of stacked panels, so that their zero lines stand under each other.
         "aligned-axis": {"minExtent": 215},

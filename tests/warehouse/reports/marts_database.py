@@ -201,8 +201,12 @@ def _results(study: Study) -> pl.DataFrame:
         (100 * variance.sqrt() / 4).alias("score_standard_error_approximate"),
         pl.lit(None, pl.Float64).alias("score_standard_error"),
         pl.lit("binomial, category sizes").alias("standard_error_method"),
+        pl.lit(None, pl.Float64).alias("reasoning_unweighted"),
         pl.lit(2985).alias("n_pairs"),
-        pl.lit("ok").alias("status"),
+        pl.lit("complete").alias("status"),
+        pl.lit(None, pl.String).alias("status_reason"),
+        pl.lit(True).alias("is_comparable"),
+        pl.lit("published").alias("basis"),
     )
 
 

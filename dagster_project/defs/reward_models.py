@@ -1,0 +1,64 @@
+"""Reward models: one training search and one evaluation per base model and objective, as jobs in the pool `gpu`."""
+
+import dagster as dg
+
+from dagster_project.defs import base_models
+from dagster_project.defs.resources import RunHome
+from dagster_project.failures import told
+from dagster_project.gpu_work import COMPLETION_REWARDS, REWARD_MODELS, job_command, model_of, run_job, study_files
+from dagster_project.partitions import REWARD_MODELS as PARTITIONS
+from models_train.run_ids import TRAINING_VERSION
+
+VERSION = f"training-{TRAINING_VERSION}"
+
+
+@dg.asset(
+    key=REWARD_MODELS,
+    deps=[base_models.KEY],
+    partitions_def=PARTITIONS,
+    group_name="reward_models",
+    owners=["team:training"],
+    kinds={"torch", "parquet"},
+    pool="gpu",
+    code_version=VERSION,
+    description="A reward model of each base model by each objective: the search over learning rates, its runs, "
+    "learning curves and checkpoints as parts (paper, Section 3.1).",
+)
+def reward_models(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.train_reward_model` for the partition; an interrupted search goes on where it was."""
+    return _run(context, run_home, pipes, "train_reward_model")
+
+
+@dg.asset(
+    key=COMPLETION_REWARDS,
+    deps=[REWARD_MODELS],
+    partitions_def=PARTITIONS,
+    group_name="reward_models",
+    owners=["team:training"],
+    kinds={"torch", "parquet"},
+    pool="gpu",
+    code_version=VERSION,
+    description="The reward of every completion of the test set, by each reward model (definitions, Section 1).",
+)
+def completion_rewards(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.score_completions` for the partition."""
+    return _run(context, run_home, pipes, "score_completions")
+
+
+def _run(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient, job: str
+) -> dg.MaterializeResult:
+    """One job for the base model and objective of the context's partition."""
+    keys = context.partition_key.keys_by_dimension
+    with told():
+        path, study, model = model_of(study_files(), keys["base_model"])
+    objective = keys["objective"]
+    if study.training is None or objective not in study.training.objectives:
+        text = f"{path.name} trains no reward model by {objective}; list it under training: objectives"
+        raise dg.Failure(description=text, allow_retries=False)
+    command = job_command(job, path, run_home.home, model, "--objective", objective)
+    return run_job(context, pipes, command).get_materialize_result()

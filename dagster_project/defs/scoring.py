@@ -1,0 +1,62 @@
+"""Log-prob scoring: the sample of documents of each study, and their scores under each base model."""
+
+import dagster as dg
+
+from dagster_project.defs import base_models
+from dagster_project.defs.resources import RunHome
+from dagster_project.failures import told
+from dagster_project.gpu_work import DOCUMENT_SCORES, DOCUMENTS, job_command, model_of, run_job, study_files
+from dagster_project.partitions import BASE_MODELS
+from models_train.run_ids import SCORING_VERSION
+
+VERSION = f"scoring-{SCORING_VERSION}"
+
+
+@dg.asset(
+    key=DOCUMENTS,
+    deps=[base_models.KEY],
+    group_name="scoring",
+    owners=["team:scoring"],
+    kinds={"python", "parquet"},
+    code_version=VERSION,
+    description="A seeded sample of documents of each domain, the same on every machine (paper, Section 5.2).",
+)
+def documents(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.sample_documents` for every study that scores documents."""
+    with told():
+        paths = [path for path, study in study_files().items() if study.scoring]
+    rows = 0
+    for path in paths:
+        result = run_job(context, pipes, job_command("sample_documents", path, run_home.home)).get_materialize_result()
+        rows += int(_plain((result.metadata or {}).get("rows", 0)))
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows, "studies": len(paths)})
+
+
+@dg.asset(
+    key=DOCUMENT_SCORES,
+    deps=[DOCUMENTS],
+    partitions_def=BASE_MODELS,
+    group_name="scoring",
+    owners=["team:scoring"],
+    kinds={"torch", "parquet"},
+    pool="gpu",
+    code_version=VERSION,
+    description="Log-probabilities of the sampled documents under each base model, shard by shard (definitions, 7).",
+)
+def document_scores(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.score_documents` for the partition; finished shards are not done again."""
+    with told():
+        path, study, model = model_of(study_files(), context.partition_key)
+    if study.scoring is None:
+        text = f"{path.name} scores no documents; add a group `scoring` to it"
+        raise dg.Failure(description=text, allow_retries=False)
+    return run_job(context, pipes, job_command("score_documents", path, run_home.home, model)).get_materialize_result()
+
+
+def _plain(value: object) -> int:
+    """A metadata value as Dagster hands it back, or as the job gave it."""
+    return int(getattr(value, "value", value))  # type: ignore[call-overload]

@@ -1,0 +1,72 @@
+-- Counted by run first: the large table is read once, and a run's rows lie together.
+with by_run as (
+    select
+        study_id,
+        model_id,
+        corpus,
+        engine,
+        run_id,
+        count(*) as n_documents,
+        count(*) filter (where status = 'ok') as n_ok
+    from {{ ref('stg_document_scores') }}
+    group by study_id, model_id, corpus, engine, run_id
+),
+
+scorings as (
+    select
+        study_id,
+        model_id,
+        corpus,
+        engine,
+        sum(n_documents)::bigint as n_documents,
+        sum(n_ok)::bigint as n_ok,
+        md5(concat_ws(
+            '/', study_id, model_id, corpus, engine,
+            string_agg(concat_ws(':', run_id, n_documents, n_ok), ',' order by run_id)
+        )) as content
+    from by_run
+    group by study_id, model_id, corpus, engine
+),
+
+-- Scores of different corpora are never pooled: the corpus that most models were scored on stands for the study.
+corpora as (
+    select
+        study_id,
+        corpus,
+        row_number() over (
+            partition by study_id
+            order by count(distinct model_id) filter (where n_ok > 0) desc, sum(n_ok) desc, corpus asc
+        ) as preference
+    from scorings
+    group by study_id, corpus
+),
+
+-- Nor are scores of two engines: packed before vllm, an engine without any score last.
+ranked as (
+    select
+        scorings.*,
+        corpora.preference as corpus_preference,
+        row_number() over (
+            partition by scorings.study_id, scorings.model_id, scorings.corpus
+            order by
+                (scorings.n_ok = 0)::integer asc,
+                case scorings.engine when 'packed' then 1 when 'vllm' then 2 else 3 end asc,
+                scorings.engine asc
+        ) as engine_preference
+    from scorings
+    inner join corpora
+        on
+            scorings.study_id = corpora.study_id
+            and scorings.corpus = corpora.corpus
+)
+
+select
+    study_id,
+    model_id,
+    corpus,
+    engine,
+    n_documents,
+    n_ok,
+    content,
+    corpus_preference = 1 and engine_preference = 1 and n_ok > 0 as is_used
+from ranked

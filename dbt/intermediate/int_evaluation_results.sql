@@ -1,0 +1,117 @@
+with outcomes as (
+    select * from {{ ref('int_pair_outcomes') }}
+),
+
+subsets as (
+    select
+        *,
+        sum(n_pairs) over (partition by study_id, objective, model_id, category) as n_pairs_of_category
+    from {{ ref('int_subset_results') }}
+),
+
+-- Models are compared on the same pairs: those that any reward model of the study and objective has rewards for.
+reachable as (
+    select distinct
+        study_id,
+        objective,
+        subset,
+        item_id
+    from outcomes
+    where outcome != 'error'
+),
+
+reach as (
+    select
+        study_id,
+        objective,
+        count(*) as n_items
+    from reachable
+    group by study_id, objective
+),
+
+states as (
+    select
+        study_id,
+        objective,
+        model_id,
+        any_value(run_id) as run_id,
+        sum(n_scored) as n_scored,
+        sum(n_errors) as n_errors,
+        string_agg(distinct category, ', ' order by category) filter (
+            where category is not null and n_pairs_of_category = 0
+        ) as missing,
+        string_agg(subset || ' ' || n_pairs || ' of ' || n_examples, ', ' order by subset) filter (
+            where category is not null and n_pairs_of_category > 0 and n_pairs != n_examples
+        ) as not_whole,
+        string_agg(subset || ' ' || n_errors, ', ' order by subset) filter (
+            where n_errors > 0
+        ) as with_errors,
+        string_agg(subset, ', ' order by subset) filter (
+            where category is null
+        ) as unknown
+    from subsets
+    group by study_id, objective, model_id
+),
+
+explained as (
+    select
+        *,
+        nullif(
+            concat_ws(
+                '; ',
+                'no pairs of ' || missing,
+                'not all pairs of ' || not_whole,
+                'pairs without a reward: ' || n_errors || ' (' || with_errors || ')',
+                'left out, because RewardBench does not have them: ' || unknown
+            ), ''
+        ) as status_reason
+    from states
+),
+
+wide as (
+    select
+        study_id,
+        objective,
+        model_id,
+        max(accuracy) filter (where category = 'chat') as chat,
+        max(accuracy) filter (where category = 'chat_hard') as chat_hard,
+        max(accuracy) filter (where category = 'safety') as safety,
+        max(accuracy) filter (where category = 'reasoning') as reasoning,
+        max(accuracy_unweighted) filter (where category = 'reasoning') as reasoning_unweighted,
+        count(*) as n_categories,
+        count(variance) as n_variances,
+        round(sum(accuracy) / 4, 9) as mean_accuracy,
+        sqrt(sum(variance)) / 4 as standard_error,
+        sqrt(sum(accuracy * (100 - accuracy) / n_effective)) / 4 as standard_error_approximate,
+        sum(n_scored)::integer as n_scored
+    from {{ ref('int_category_results') }}
+    group by study_id, objective, model_id
+)
+
+select
+    explained.study_id,
+    explained.objective,
+    explained.model_id,
+    wide.chat,
+    wide.chat_hard,
+    wide.safety,
+    wide.reasoning,
+    case when wide.n_categories = 4 then wide.mean_accuracy end as score,
+    case when wide.n_categories = 4 and wide.n_variances = 4 then wide.standard_error end as score_standard_error,
+    case when wide.n_categories = 4 then wide.standard_error_approximate end as score_standard_error_approximate,
+    wide.reasoning_unweighted,
+    coalesce(wide.n_scored, 0)::integer as n_pairs,
+    case when explained.status_reason is null then 'complete' else 'incomplete' end as status,
+    explained.status_reason,
+    coalesce(explained.n_scored = reach.n_items, false) as is_comparable,
+    explained.run_id as source
+from explained
+left join wide
+    on
+        explained.study_id = wide.study_id
+        and explained.objective = wide.objective
+        and explained.model_id = wide.model_id
+left join reach
+    on
+        explained.study_id = reach.study_id
+        and explained.objective = reach.objective

@@ -1,0 +1,89 @@
+with outcomes as (
+    select * from {{ ref('int_pair_outcomes') }}
+),
+
+subsets as (
+    select * from {{ ref('stg_rewardbench_subsets') }}
+),
+
+reward_models as (
+    select
+        study_id,
+        objective,
+        model_id,
+        any_value(run_id) as run_id
+    from outcomes
+    group by study_id, objective, model_id
+),
+
+counted as (
+    select
+        study_id,
+        objective,
+        model_id,
+        subset,
+        count(*) as n_pairs,
+        count(*) filter (where outcome = 'won') as n_won,
+        count(*) filter (where outcome = 'tie') as n_ties,
+        count(*) filter (where outcome = 'error') as n_errors
+    from outcomes
+    group by study_id, objective, model_id, subset
+),
+
+-- Every reward model has a row for every subset, also where the test set has no pairs of it.
+expected as (
+    select
+        reward_models.study_id,
+        reward_models.objective,
+        reward_models.model_id,
+        subsets.subset
+    from reward_models
+    cross join subsets
+),
+
+listed as (
+    select
+        study_id,
+        objective,
+        model_id,
+        subset
+    from counted
+    union distinct
+    select * from expected
+),
+
+joined as (
+    select
+        listed.study_id,
+        listed.objective,
+        listed.model_id,
+        subsets.category,
+        listed.subset,
+        subsets.weight,
+        coalesce(subsets.n_examples, 0) as n_examples,
+        coalesce(counted.n_pairs, 0) as n_pairs,
+        coalesce(counted.n_pairs - counted.n_errors, 0) as n_scored,
+        coalesce(counted.n_won, 0) as n_won,
+        coalesce(counted.n_ties, 0) as n_ties,
+        coalesce(counted.n_errors, 0) as n_errors
+    from listed
+    left join subsets on listed.subset = subsets.subset
+    left join counted
+        on
+            listed.study_id = counted.study_id
+            and listed.objective = counted.objective
+            and listed.model_id = counted.model_id
+            and listed.subset = counted.subset
+)
+
+select
+    joined.*,
+    -- A pair without a reward is neither won nor lost: it is counted, and the result is marked incomplete.
+    case when joined.n_scored > 0 then 100 * joined.n_won / joined.n_scored end as accuracy,
+    reward_models.run_id
+from joined
+inner join reward_models
+    on
+        joined.study_id = reward_models.study_id
+        and joined.objective = reward_models.objective
+        and joined.model_id = reward_models.model_id

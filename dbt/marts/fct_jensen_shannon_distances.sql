@@ -1,0 +1,34 @@
+with distances as (
+    select * from {{ ref('int_score_distances') }}
+),
+
+agreement as (
+    select * from {{ ref('int_score_agreement') }}
+)
+
+select
+    distances.study_id,
+    distances.score_kind,
+    distances.domain,
+    distances.binning,
+    distances.model_a,
+    distances.model_b,
+    distances.distance,
+    distances.null_floor,
+    distances.distance_low,
+    distances.distance_high,
+    distances.n_a,
+    distances.n_b,
+    distances.n_bins,
+    distances.is_flagged,
+    agreement.wasserstein_1,
+    agreement.spearman,
+    agreement.n_shared
+from distances
+left join agreement
+    on
+        distances.study_id = agreement.study_id
+        and distances.score_kind = agreement.score_kind
+        and distances.domain = agreement.domain
+        and distances.model_a = agreement.model_a
+        and distances.model_b = agreement.model_b

@@ -1,0 +1,13 @@
+with source as (
+    select * from {{ source('raw', 'documents') }}
+)
+
+select
+    study_id,
+    corpus,
+    document_id,
+    domain,
+    n_bytes,
+    n_characters,
+    content_hash
+from source

@@ -1,0 +1,17 @@
+with source as (
+    select * from {{ source('raw', 'reward_model_checkpoints') }}
+)
+
+select
+    study_id,
+    objective,
+    model_id,
+    training_run,
+    step,
+    100 * validation_accuracy as validation_accuracy,
+    validation_loss,
+    n_won,
+    n_pairs,
+    is_selected,
+    run_id
+from source

@@ -1,0 +1,17 @@
+with source as (
+    select * from {{ source('raw', 'run_costs') }}
+)
+
+select
+    study_id,
+    model_id,
+    job,
+    variant,
+    case when variant in ('regression', 'bradley_terry') then variant end as objective,
+    n_tokens,
+    device_seconds / 3600 as device_hours,
+    device,
+    n_devices,
+    is_gpu,
+    peak_memory_bytes / (1024 * 1024 * 1024) as peak_memory_gib
+from source

@@ -1,0 +1,311 @@
+"""From scores of documents in parts to the marts: against NumPy and SciPy; donors, engines, failures, reruns."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+from scipy.spatial.distance import jensenshannon
+
+from dagster_project.study_parts import write_study_parts
+from models_train.parts import write_part
+from warehouse import landing
+from warehouse.connection import write
+from warehouse.contracts import TABLES
+from warehouse.home import Home
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+DOMAINS = ("ArXiv", "Book", "Github")
+PER_DOMAIN = 400
+KINDS = ("presence_score", "bits_per_byte", "min_k", "min_k_plus_plus", "logprob_per_zlib_byte")
+COMPARED_KINDS = KINDS[:2]
+# name: family, billions of parameters, trillions of tokens
+MODELS = {
+    "ant-1b": ("ant", 1.0, 2.0),
+    "ant-3b": ("ant", 3.0, 2.0),
+    "ant-7b": ("ant", 7.0, 2.0),
+    "ant-9b-more": ("ant", 9.0, 4.0),
+    "bee-1b": ("bee", 1.0, 2.0),
+    "bee-8b": ("bee", 8.0, 2.0),
+    "cat-4b": ("cat", 4.0, None),
+    "cat-5b": ("cat", 5.0, None),
+}
+SCORED = ("ant-3b", "ant-7b", "bee-8b", "cat-4b")
+DONORS = {"ant-1b": "ant-7b", "bee-1b": "bee-8b"} | {name: name for name in SCORED}
+BUILT = ["--select", "+fct_presence_score_distributions", "+fct_jensen_shannon_distances", "+fct_presence_by_domain",
+         "+fct_regression_features", "--indirect-selection", "cautious"]  # fmt: skip
+Dbt = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def study_rows() -> dict[str, list[dict[str, Any]]]:
+    models = [
+        {
+            "model_id": name, "hub_id": f"a/{name}", "revision": None, "publisher": family, "family": family,
+            "params_b": params_b, "tokens_t": tokens_t, "stage": "base", "parent_model_id": None,
+            "is_compared": name != "bee-1b", "is_candidate": name == "bee-1b",
+        }
+        for name, (family, params_b, tokens_t) in MODELS.items()
+    ]  # fmt: skip
+    names = ("size_group", "position", "params_b_from", "params_b_below", "default_model_id")
+    return {
+        "studies": [{"title": "Yours", "synthetic": True, "source": "a test", "use_loose_benchmarks": False}],
+        "size_groups": [dict(zip(names, ("any", 1, 0.0, None, "ant-1b"), strict=True))],
+        "base_models": models,
+        "benchmark_results": [],
+        "study_seeds": [],
+    }
+
+
+def documents() -> pl.DataFrame:
+    count = len(DOMAINS) * PER_DOMAIN
+    return pl.DataFrame(
+        {
+            "corpus": ["pile"] * count,
+            "document_id": [f"{number * 7919:016x}" for number in range(count)],
+            "domain": [DOMAINS[number % len(DOMAINS)] for number in range(count)],
+            "n_bytes": [1000] * count,
+            "n_characters": [1000] * count,
+            "content_hash": [f"{number:064x}" for number in range(count)],
+        }
+    )
+
+
+def scores(model: str, engine: str = "packed", seed: int = 0, shift: float = 0.0) -> pl.DataFrame:
+    """Scores of every document: correlated between models, a few failures that differ from model to model."""
+    sample = documents()
+    rng = np.random.default_rng([seed, *model.encode()])
+    easy = np.random.default_rng(7).normal(size=sample.height)
+    domain = sample["domain"].replace_strict({name: place for place, name in enumerate(DOMAINS)}).to_numpy()
+    presence = np.round(-3 - 0.4 * domain + shift + 0.5 * easy + 0.2 * rng.normal(size=sample.height), 3)  # with ties
+    n_tokens, n_bytes = rng.integers(20, 500, sample.height), rng.integers(100, 2000, sample.height)
+    failed = rng.random(sample.height) < (0.02 if model != "bee-8b" else 0)
+    frame = sample.select("corpus", "document_id", "domain").with_columns(
+        pl.lit(model).alias("model_id"),
+        pl.lit(engine).alias("engine"),
+        (pl.int_range(sample.height) // 500).cast(pl.String).alias("shard"),
+        pl.Series("logprob_sum", presence * n_tokens),
+        pl.Series("n_tokens_scored", n_tokens),
+        pl.Series("n_bytes_scored", n_bytes),
+        pl.Series("is_truncated", rng.random(sample.height) < 0.1),
+        pl.lit("bos").alias("bos_policy"),
+        pl.Series("presence_score", presence),
+        pl.Series("bits_per_byte", -presence * n_tokens / np.log(2) / n_bytes),
+        pl.Series("min_k", 2 * presence - 1),
+        pl.Series("min_k_plus_plus", presence if engine == "packed" else np.full(sample.height, np.nan)),
+        pl.Series("logprob_per_zlib_byte", presence / 3),
+        pl.lit("float32").alias("dtype"),
+        pl.lit("{}").alias("versions"),
+        pl.when(pl.Series(failed)).then(pl.lit("the document is empty")).otherwise(pl.lit("ok")).alias("status"),
+    )
+    numbers = [pl.when(pl.col("status") == "ok").then(pl.col(name)).alias(name) for name in ("logprob_sum", *KINDS)]
+    return frame.with_columns(numbers).with_columns(pl.col("min_k_plus_plus").fill_nan(None))
+
+
+def write_scores(home: Home, frame: pl.DataFrame, run: str) -> None:
+    for (shard,), part in frame.group_by("shard"):
+        write_part(home.parts, TABLES["document_scores"], part, study_id="yours", run_id=f"{run}-{shard}")
+
+
+def load(home: Home) -> None:
+    with write(home.warehouse) as connection:
+        landing.rebuild(connection, home.parts)
+
+
+@pytest.fixture(scope="module")
+def frames() -> dict[str, pl.DataFrame]:
+    """What the marts should be made of, by donor."""
+    return {name: scores(name, shift=0.1 * place) for place, name in enumerate(SCORED)}
+
+
+@pytest.fixture(scope="module")
+def home(frames: dict[str, pl.DataFrame], run_dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Home:
+    """Own scores of four models; vLLM's beside packed ones, of packed nothing but failures, of another corpus."""
+    home = Home(tmp_path_factory.mktemp("documents")).ensure()
+    write_study_parts(REPOSITORY / "dagster_project" / "studies", REPOSITORY / "dbt" / "seeds", home.parts)
+    for name, rows in study_rows().items():
+        write_part(home.parts, TABLES[name], rows, study_id="yours", run_id="run")
+    write_part(home.parts, TABLES["documents"], documents(), study_id="yours", run_id="sample")
+    for name, frame in frames.items():
+        own = frame.with_columns(pl.lit("vllm").alias("engine")) if name == "cat-4b" else frame
+        write_scores(home, own, name)
+    write_scores(home, scores("ant-7b", "vllm", shift=5), "ant-7b-vllm")
+    nothing = [pl.lit(None, pl.Float64).alias(name) for name in ("logprob_sum", *KINDS)]
+    broken = frames["cat-4b"].with_columns(pl.lit("NaN logits").alias("status"), *nothing)
+    write_scores(home, broken, "cat-4b-packed")
+    other = scores("bee-8b", shift=-5).with_columns(pl.lit("other").alias("corpus"))
+    write_scores(home, other, "bee-8b-other")
+    load(home)
+    done = run_dbt(home, "build", *BUILT)
+    assert done.returncode == 0, done.stdout
+    return home
+
+
+@pytest.fixture
+def marts(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+        connection.execute("use marts")
+        yield connection
+
+
+def known(frame: pl.DataFrame, kind: str, domain: str) -> np.ndarray:
+    """Scores of the documents that have one, as the histograms keep them."""
+    wanted = frame.filter(pl.col("domain").is_in(DOMAINS if domain == "all" else [domain]))
+    return wanted[kind].drop_nulls().to_numpy()
+
+
+def test_donors_are_the_largest_of_a_family_with_equal_tokens(marts: duckdb.DuckDBPyConnection) -> None:
+    """ant-3b keeps its own scores; ant-9b-more saw other tokens; cat-5b's tokens are not known: no scores."""
+    found = marts.execute("select distinct model_id, donor_model_id, engine, corpus from fct_presence_by_domain")
+    expected = {(model, donor, "vllm" if donor == "cat-4b" else "packed", "pile") for model, donor in DONORS.items()}
+    assert set(found.fetchall()) == expected
+
+
+def test_histograms_are_numpys_on_pooled_edges(
+    marts: duckdb.DuckDBPyConnection, frames: dict[str, pl.DataFrame]
+) -> None:
+    seen = 0
+    for kind in KINDS:
+        for domain in (*DOMAINS, "all"):
+            mine = {name: known(frame, kind, domain).astype(np.float32) for name, frame in frames.items()}
+            pool = np.concatenate(list(mine.values())).astype(np.float64)
+            by_binning = {
+                "quantile": np.quantile(pool, np.linspace(0, 1, 101)),
+                "equal_width": np.linspace(pool.min(), pool.max(), 101),
+            }
+            for binning, edges in by_binning.items():
+                rows = marts.execute(
+                    "select model_id, list(n order by bin), list(bin_low order by bin), list(bin_high order by bin), "
+                    "sum(share) from fct_presence_score_distributions "
+                    "where score_kind = ? and domain = ? and binning = ? group by all",
+                    [kind, domain, binning],
+                ).fetchall()
+                assert {row[0] for row in rows} == set(DONORS)
+                for model, n, low, high, whole in rows:
+                    found = np.array([*low, high[-1]])
+                    assert found == pytest.approx(edges, rel=1e-6)
+                    assert n == np.histogram(mine[DONORS[model]].astype(np.float64), found)[0].tolist()
+                    assert whole == pytest.approx(1)
+                    assert low[1:] == high[:-1]
+                    seen += 1
+    assert seen == len(KINDS) * 4 * 2 * len(DONORS)
+
+
+def test_distances_are_scipys(marts: duckdb.DuckDBPyConnection, frames: dict[str, pl.DataFrame]) -> None:
+    shares = {
+        tuple(key): np.array(n, dtype=float)
+        for *key, n in marts.execute(
+            "select score_kind, domain, binning, model_id, list(n order by bin) "
+            "from fct_presence_score_distributions group by all"
+        ).fetchall()
+    }
+    rows = marts.execute(
+        "select score_kind, domain, binning, model_a, model_b, distance, n_a, n_b, n_bins, is_flagged, "
+        "wasserstein_1, spearman, n_shared from fct_jensen_shannon_distances"
+    ).fetchall()
+    pairs = set(combinations(sorted(SCORED), 2))
+    assert len(rows) == len(COMPARED_KINDS) * 4 * 2 * len(pairs)
+    for kind, domain, binning, a, b, distance, n_a, n_b, n_bins, flagged, wasserstein, spearman, shared in rows:
+        assert (a, b) in pairs
+        p, q = shares[kind, domain, binning, a], shares[kind, domain, binning, b]
+        assert distance == pytest.approx(jensenshannon(p, q, base=2), abs=1e-12)
+        assert (n_a, n_b, n_bins, flagged) == (p.sum(), q.sum(), np.count_nonzero(p + q), True)
+        own = [known(frames[name], kind, domain) for name in (a, b)]
+        assert wasserstein == pytest.approx(stats.wasserstein_distance(*own), rel=1e-9)
+        both = frames[a].join(frames[b], on=["document_id", "domain"])
+        both = both.filter(pl.col("domain").is_in(DOMAINS if domain == "all" else [domain])).drop_nulls(
+            [kind, f"{kind}_right"]
+        )
+        assert shared == both.height <= n_a
+        assert spearman == pytest.approx(stats.spearmanr(both[kind], both[f"{kind}_right"]).statistic, abs=1e-12)
+
+
+def test_floor_and_interval_say_what_chance_gives(marts: duckdb.DuckDBPyConnection) -> None:
+    """ant-3b and ant-7b differ by a tenth of the spread; the others by more, so they lie above the floor."""
+    rows = marts.execute(
+        "select model_a, model_b, distance, null_floor, distance_low, distance_high from fct_jensen_shannon_distances "
+        "where score_kind = 'presence_score' and domain = 'all' and binning = 'quantile'"
+    ).fetchall()
+    for *_, distance, floor, low, high in rows:
+        assert 0 <= low <= high <= 1
+        assert 0.05 < floor < 0.25, "about sqrt(99 / (8 ln 2) x 2 / 1200)"
+        assert high**2 <= 2 * distance**2
+    far = next(row for row in rows if row[:2] == ("ant-3b", "cat-4b"))
+    assert far[2] > far[3] and far[4] > 0
+
+
+def test_means_by_domain(marts: duckdb.DuckDBPyConnection, frames: dict[str, pl.DataFrame]) -> None:
+    rows = marts.execute("select * from fct_presence_by_domain").pl()
+    assert rows.height == 4 * len(DONORS)
+    for row in rows.iter_rows(named=True):
+        frame = frames[row["donor_model_id"]]
+        strata = [frame.filter(domain=name) for name in DOMAINS if row["domain"] in (name, "all")]
+        frame = pl.concat(strata)
+        ok = frame.filter(status="ok")
+        assert row["n_documents"] == frame.height
+        assert row["n_errors"] == frame.height - ok.height
+        assert row["n_truncated"] == ok["is_truncated"].sum()
+        bits = -ok["logprob_sum"].sum() / np.log(2) / ok["n_bytes_scored"].sum()
+        assert row["total_bits_per_byte"] == pytest.approx(bits)
+        for kind in KINDS:
+            values = [stratum[kind].drop_nulls().to_numpy() for stratum in strata]
+            n = sum(map(len, values))
+            variance = sum((len(v) / n) ** 2 * v.var(ddof=1) / len(v) for v in values)
+            assert row[f"mean_{kind}"] == pytest.approx(np.concatenate(values).mean())
+            assert row[f"standard_error_{kind}"] == pytest.approx(np.sqrt(variance))
+
+
+def test_mix_features_and_their_placebo(marts: duckdb.DuckDBPyConnection, frames: dict[str, pl.DataFrame]) -> None:
+    rows = marts.execute("select feature_kind, feature, model_id, value from fct_regression_features").fetchall()
+    mix = {(feature, model): value for kind, feature, model, value in rows if kind == "mix"}
+    placebo = {(feature, model): value for kind, feature, model, value in rows if kind == "placebo"}
+    assert set(mix) == {(f"mix_presence_{domain.lower()}", model) for domain in DOMAINS for model in DONORS}
+    assert mix["mix_presence_book", "ant-1b"] == pytest.approx(
+        frames["ant-7b"].filter(domain="Book")["presence_score"].mean()
+    )
+    assert set(placebo) == {(f"placebo_{domain.lower()}", model) for domain in DOMAINS for model in DONORS}
+    by_family = {(feature, MODELS[model][0], value) for (feature, model), value in placebo.items()}
+    assert len(by_family) == len(DOMAINS) * 3
+    assert len({value for *_, value in by_family}) == len(by_family)
+    correlated = marts.execute("select distinct feature_kind from intermediate.int_model_features").fetchall()
+    assert set(correlated) == {("benchmark",), ("training",)}, "neither enters the grid of correlations"
+
+
+def test_a_new_scoring_is_read_and_an_old_one_is_not_read_again(home: Home, run_dbt: Dbt, tmp_path: Path) -> None:
+    """A model gets scores, another loses its own: only these two change, and the rest is not even looked at."""
+    query = (
+        "select model_id, made_of from intermediate.int_sorted_scores where domain = 'Book' and score_kind = 'min_k'"
+    )
+    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+        before = dict(connection.execute(query).fetchall())
+        features = connection.execute("select * from marts.fct_presence_by_domain order by all").fetchall()
+    with duckdb.connect(str(home.warehouse)) as connection:
+        kept = connection.execute("select * from raw.document_scores where model_id in ('ant-3b', 'cat-5b')").pl()
+        connection.execute("delete from raw.document_scores where model_id = 'ant-3b'")
+        renamed = kept.with_columns(pl.lit("cat-5b").alias("model_id"))
+        connection.register("renamed", renamed)
+        connection.execute("insert into raw.document_scores by name select * from renamed")
+        # Had this scoring been read again, its mean would show it.
+        connection.execute("update raw.document_scores set presence_score = 0 where model_id = 'bee-8b'")
+    done = run_dbt(home, "run", *BUILT)
+    assert done.returncode == 0, done.stdout
+    with duckdb.connect(str(home.warehouse)) as connection:
+        after = dict(connection.execute(query).fetchall())
+        donors = dict(
+            connection.execute("select distinct model_id, donor_model_id from marts.fct_presence_by_domain").fetchall()
+        )
+        again = connection.execute("select * from marts.fct_presence_by_domain order by all").fetchall()
+    assert set(after) == {"ant-7b", "bee-8b", "cat-4b", "cat-5b"}
+    assert {name: after[name] for name in ("ant-7b", "bee-8b", "cat-4b")} == {
+        name: before[name] for name in ("ant-7b", "bee-8b", "cat-4b")
+    }
+    assert donors == DONORS | {"ant-3b": "ant-7b", "cat-5b": "cat-5b"}
+    unchanged = [row for row in features if row[1] in ("ant-7b", "bee-8b", "bee-1b", "cat-4b")]
+    assert unchanged == [row for row in again if row[1] in ("ant-7b", "bee-8b", "bee-1b", "cat-4b")]

@@ -1,0 +1,200 @@
+"""From item rewards in parts to the marts: against NumPy, SciPy and sums by hand, beside the published study."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy as np
+import polars as pl
+import pytest
+from scipy import stats
+
+from warehouse import audit
+from warehouse.home import Home
+
+SEEDS = Path(__file__).resolve().parents[2] / "dbt" / "seeds"
+MODELS = ("alpha", "beta", "gamma", "delta", "echo")
+CATEGORIES = ("chat", "chat_hard", "safety", "reasoning")
+
+Rewards = dict[tuple[str, str], pl.DataFrame]
+"""By model and objective: subset, item_id, chosen, rejected; NaN where a completion has no reward."""
+
+
+def subsets() -> list[dict[str, Any]]:
+    with open(SEEDS / "rewardbench_subsets.csv", newline="") as file:
+        return [
+            {"category": row["category"], "subset": row["subset"], "n": int(row["n_examples"]), "w": int(row["weight"])}
+            for row in csv.DictReader(file)
+        ]
+
+
+def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:
+    return connection.execute(query).pl().to_dicts()
+
+
+def by_hand(frame: pl.DataFrame) -> dict[str, Any]:
+    """Categories, score and errors of one reward model, from its pairs alone (definitions, Section 1)."""
+    accuracies: dict[str, float] = {}
+    variances: dict[str, float] = {}
+    wins, counts = dict.fromkeys(CATEGORIES, 0), dict.fromkeys(CATEGORIES, 0)
+    for category in CATEGORIES:
+        found = []
+        for row in subsets():
+            part = frame.filter(subset=row["subset"])
+            chosen, rejected = part["chosen"].to_numpy(), part["rejected"].to_numpy()
+            usable = np.isfinite(chosen) & np.isfinite(rejected)
+            if row["category"] == category and usable.any():
+                won = (chosen > rejected)[usable].astype(float)
+                found.append((row["w"], won.mean(), won.var(ddof=1) / len(won)))
+                wins[category] += int(won.sum())
+                counts[category] += len(won)
+        if found:
+            weights, means, squares = map(np.array, zip(*found, strict=True))
+            accuracies[category] = 100 * float(np.average(means, weights=weights))
+            variances[category] = 1e4 * float(((weights / weights.sum()) ** 2 * squares).sum())
+    whole = len(accuracies) == len(CATEGORIES)
+    return {
+        **{category: accuracies.get(category) for category in CATEGORIES},
+        "score": float(np.mean(list(accuracies.values()))) if whole else None,
+        "score_standard_error": float(np.sqrt(sum(variances.values()))) / 4 if whole else None,
+        "reasoning_unweighted": 100 * wins["reasoning"] / counts["reasoning"],
+        "n_pairs": sum(counts.values()),
+    }
+
+
+def test_results_equal_a_second_computation(warehouse: duckdb.DuckDBPyConnection, rewards: Rewards) -> None:
+    found = rows(warehouse, "select * from marts.fct_reward_model_results where study_id = 'yours'")
+    assert {(row["model_id"], row["objective"]) for row in found} == set(rewards)
+    for row in found:
+        expected = by_hand(rewards[row["model_id"], row["objective"]])
+        for name, value in expected.items():
+            assert row[name] == pytest.approx(value, abs=1e-9), (row["model_id"], row["objective"], name)
+        assert row["source"] == f"{row['model_id']}-{row['objective']}"
+        assert row["basis"] == "item_results"
+
+
+def test_what_is_missing_is_said(warehouse: duckdb.DuckDBPyConnection) -> None:
+    found = {
+        (row["model_id"], row["objective"]): (row["status"], row["status_reason"], row["is_comparable"])
+        for row in rows(warehouse, "select * from marts.fct_reward_model_results where study_id = 'yours'")
+    }
+    assert found["alpha", "bradley_terry"] == found["beta", "bradley_terry"] == ("complete", None, True)
+    failed = "pairs without a reward: 3 (donotanswer 1, hep-go 1, hep-rust 1)"
+    assert found["gamma", "bradley_terry"] == ("incomplete", failed, False)
+    part = "no pairs of chat, safety; not all pairs of mt-bench-hard 0 of 37"
+    assert found["delta", "regression"] == ("incomplete", part, False)
+
+
+def test_subsets_are_counted(warehouse: duckdb.DuckDBPyConnection, rewards: Rewards) -> None:
+    found = rows(warehouse, "select * from marts.fct_reward_model_subsets")
+    assert len(found) == 23 * len(rewards)
+    n_ties = 0
+    for row in found:
+        part = rewards[row["model_id"], row["objective"]].filter(subset=row["subset"])
+        errors = part["chosen"].is_nan().sum()
+        won = part.filter(pl.col("chosen").is_not_nan() & (pl.col("chosen") > pl.col("rejected"))).height
+        ties = part.filter(pl.col("chosen") == pl.col("rejected")).height
+        assert (row["n_pairs"], row["n_won"], row["n_ties"], row["n_errors"]) == (part.height, won, ties, errors)
+        assert row["accuracy"] == (pytest.approx(100 * won / (part.height - errors)) if part.height else None)
+        n_ties += ties
+    assert n_ties > 100
+
+
+def test_published_results_are_beside_them_untouched(warehouse: duckdb.DuckDBPyConnection) -> None:
+    counts = rows(
+        warehouse,
+        """
+        select objective, count(*) as n, bool_and(is_comparable) as whole, min(n_pairs) as n_pairs,
+            count(status_reason) as reasons, count(score_standard_error) as errors
+        from marts.fct_reward_model_results where study_id = 'published' group by all
+        """,
+    )
+    assert len(counts) == 2
+    for row in counts:
+        assert (row["n"], row["whole"], row["n_pairs"], row["reasons"], row["errors"]) == (40, True, 2985, 0, 0)
+
+
+def test_only_models_judged_on_the_same_pairs_are_compared(warehouse: duckdb.DuckDBPyConnection) -> None:
+    """gamma failed on three pairs, delta has half of a test set, echo (a default) was not trained."""
+    gains = rows(warehouse, "select * from marts.fct_size_group_gains where study_id = 'yours'")
+    assert {(row["objective"], row["model_id"]) for row in gains} == {
+        ("bradley_terry", "alpha"), ("bradley_terry", "beta"), ("regression", "alpha"),
+    }  # fmt: skip
+    for mart in ("fct_benchmark_correlations", "fct_benchmark_coverage", "fct_post_training_stages"):
+        used = rows(warehouse, f"select * from marts.{mart} where study_id = 'yours'")
+        assert all(row.get("n", 0) <= 2 for row in used), mart
+    differences = rows(warehouse, "select * from marts.fct_objective_differences where study_id = 'yours'")
+    assert {row["model_id"] for row in differences} == {"alpha"} and len(differences) == 5
+    features = rows(warehouse, "select * from marts.fct_regression_features where study_id = 'yours'")
+    assert {row["model_id"] for row in features} == set(MODELS)
+
+
+def test_models_that_are_not_trained_yet_block_nothing_but_a_published_row_that_is_missing_does(
+    partly_trained: Home, warehouse: duckdb.DuckDBPyConnection
+) -> None:
+    assert audit.incomplete_result_tables(warehouse) == []
+    assert audit.scores_off_the_mean(warehouse) == []
+    with duckdb.connect() as memory:
+        memory.execute(f"attach '{partly_trained.warehouse}' as w (read_only); create schema marts")
+        for mart in ("fct_reward_model_results", "dim_base_models"):
+            memory.execute(f"create table marts.{mart} as select * from w.marts.{mart}")
+        memory.execute(
+            "delete from marts.fct_reward_model_results "
+            "where study_id = 'published' and model_id = 'gemma-2-2b-it' and objective = 'regression'"
+        )
+        (problem,) = audit.incomplete_result_tables(memory)
+        assert "published, regression: 39 of 40" in problem and "gemma-2-2b-it" in problem
+        memory.execute(
+            "insert into marts.fct_reward_model_results from w.marts.fct_reward_model_results "
+            "where study_id = 'published' and model_id = 'gemma-2-2b-it' and objective = 'regression'"
+        )
+        memory.execute(
+            "insert into marts.fct_reward_model_results from w.marts.fct_reward_model_results "
+            "where study_id = 'yours' and model_id = 'beta'"
+        )
+        (problem,) = audit.incomplete_result_tables(memory)
+        assert "yours, bradley_terry" in problem and problem.endswith("not so: beta")
+
+
+def test_paired_comparisons_equal_scipy_and_a_bootstrap_of_items(
+    warehouse: duckdb.DuckDBPyConnection, rewards: Rewards
+) -> None:
+    found = rows(warehouse, "select * from marts.fct_reward_model_comparisons")
+    assert {(row["model_id"], row["default_model_id"]) for row in found} == {("beta", "alpha")}
+    assert [row["category"] for row in found].count("score") == 1 and len(found) == 5
+    names = ["subset", "item_id"]
+    both = rewards["beta", "bradley_terry"].join(rewards["alpha", "bradley_terry"], on=names, suffix="_default")
+    info = {row["subset"]: row for row in subsets()}
+    model = (both["chosen"] > both["rejected"]).to_numpy()
+    default = (both["chosen_default"] > both["rejected_default"]).to_numpy()
+    category = np.array([info[name]["category"] for name in both["subset"]])
+    rng = np.random.default_rng(1)
+    draws: dict[str, list[float]] = defaultdict(list)
+    places = {name: np.flatnonzero((both["subset"] == name).to_numpy()) for name in info}
+    difference = model.astype(float) - default
+    for _ in range(1000):
+        values = {name: difference[rng.choice(index, len(index))].mean() for name, index in places.items()}
+        for one in CATEGORIES:
+            mine = [name for name, row in info.items() if row["category"] == one]
+            draws[one].append(np.average([values[name] for name in mine], weights=[info[name]["w"] for name in mine]))
+        draws["score"].append(float(np.mean([draws[one][-1] for one in CATEGORIES])))
+    query = "select * from marts.fct_reward_model_results where objective = 'bradley_terry' and study_id = 'yours'"
+    results = {row["model_id"]: row for row in rows(warehouse, query)}
+    for row in found:
+        chosen = np.ones(len(model), bool) if row["category"] == "score" else category == row["category"]
+        only_model, only_default = int((model & ~default & chosen).sum()), int((~model & default & chosen).sum())
+        assert (row["n_only_model"], row["n_only_default"]) == (only_model, only_default)
+        assert row["n_both"] == (model & default & chosen).sum() and row["n_pairs"] == chosen.sum()
+        assert row["n_neither"] == (~model & ~default & chosen).sum()
+        expected = stats.binomtest(only_model, only_model + only_default).pvalue
+        assert row["mcnemar_p"] == pytest.approx(expected, rel=1e-9)
+        gap = results["beta"][row["category"]] - results["alpha"][row["category"]]
+        assert row["difference_points"] == pytest.approx(gap, abs=1e-8)
+        low, high = 100 * np.quantile(draws[row["category"]], [0.025, 0.975])
+        width = high - low
+        assert row["difference_low"] == pytest.approx(low, abs=0.15 * width)
+        assert row["difference_high"] == pytest.approx(high, abs=0.15 * width)

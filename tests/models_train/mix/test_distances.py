@@ -1,0 +1,119 @@
+"""Distances against SciPy, floors against permuted documents, intervals against the truth they should hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.spatial.distance import jensenshannon
+from scipy.stats import norm
+
+from models_train.mix.distances import (
+    block_weights,
+    distances,
+    intervals,
+    null_floor,
+    pairs,
+    resampled_divergences,
+)
+from models_train.mix.histograms import block_counts
+from models_train.mix.samples import N_BLOCKS
+
+BINS = 20
+EDGES = norm.ppf(np.linspace(0, 1, BINS + 1)[1:-1]).astype(np.float32)
+BORDERS = np.concatenate([[-9], EDGES, [9]]).astype(np.float32)
+
+
+def drawn(rng: np.random.Generator, n: int, shift: float, same_documents: bool) -> np.ndarray:
+    """Block counts (2, N_BLOCKS, BINS) of two models whose scores correlate at 0.9, the second shifted."""
+    easy = rng.normal(size=n)
+    scores = [np.sqrt(0.9) * easy + np.sqrt(0.1) * rng.normal(size=n) for _ in range(2)]
+    blocks = [rng.integers(0, N_BLOCKS, n).astype(np.uint8)] * 2
+    if not same_documents:
+        blocks[1] = rng.integers(0, N_BLOCKS, n).astype(np.uint8)
+    found = []
+    for values, own in zip((scores[0], scores[1] + shift), blocks, strict=True):
+        order = np.argsort(values)
+        found.append(block_counts(values[order].astype(np.float32), own[order], BORDERS))
+    return np.array(found)
+
+
+def test_distances_are_scipys() -> None:
+    rng = np.random.default_rng(0)
+    counts = rng.poisson(rng.gamma(0.5, 20, (6, 100)))
+    found = distances(counts)
+    expected = [jensenshannon(counts[a], counts[b], base=2) for a, b in pairs(6)]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-12)
+    same = distances(np.array([counts[0], 3 * counts[0]]))
+    assert same == pytest.approx(0, abs=1e-7) and not np.isnan(same).any()
+    assert distances(np.eye(2)) == pytest.approx(1)
+    assert distances(counts[:1]).size == 0
+
+
+def test_the_floor_is_that_of_permuted_documents() -> None:
+    """The same as shuffling the documents themselves, as far as so few shuffles tell; unequal sides included."""
+    rng = np.random.default_rng(1)
+    counts = np.array([rng.multinomial(900, rng.dirichlet(np.ones(BINS))), rng.multinomial(300, np.ones(BINS) / BINS)])
+    pool = np.repeat(np.arange(BINS), counts.sum(axis=0))
+    shuffled = []
+    for _ in range(400):
+        rng.shuffle(pool)
+        sides = np.bincount(pool[:900], minlength=BINS), np.bincount(pool[900:], minlength=BINS)
+        shuffled.append(jensenshannon(*sides, base=2))
+    error = np.std(shuffled) / np.sqrt(400)
+    assert null_floor(*counts, 400, "seed") == pytest.approx(np.mean(shuffled), abs=5 * error)
+    assert null_floor(*counts, 10, "seed") == null_floor(*counts, 10, "seed") != null_floor(*counts, 10, "other")
+
+
+def test_the_floor_of_large_samples_follows_chi_square() -> None:
+    """Under the null the divergence is (K - 1)(1/n_a + 1/n_b) / (8 ln 2) on average."""
+    counts = np.full((2, 100), 2000)
+    expected = np.sqrt(99 * 2 / 200_000 / (8 * np.log(2)))
+    assert null_floor(*counts, 50, "seed") == pytest.approx(expected, rel=0.03)
+
+
+def test_a_resample_is_what_drawing_its_blocks_gives() -> None:
+    counts = drawn(np.random.default_rng(2), 3000, 0.3, same_documents=True)
+    weights = block_weights(5)
+    assert weights.sum(axis=1).tolist() == [N_BLOCKS] * 5
+    found = resampled_divergences(counts, weights)
+    for number, weight in enumerate(weights):
+        p, q = (np.repeat(side, weight.astype(int), axis=0).sum(axis=0) for side in counts)
+        assert found[0, number] == pytest.approx(jensenshannon(p, q, base=2) ** 2, abs=1e-12)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.05, 0.5])
+def test_intervals_hold_the_true_distance(shift: float) -> None:
+    """95 % of them, or more where the truth is near zero; percentiles of the plug-in would hold it hardly ever."""
+    rng = np.random.default_rng(3)
+    weights, n = block_weights(200), 4000
+    shares = [np.diff(norm.cdf(np.concatenate([[-np.inf], EDGES - by, [np.inf]]))) for by in (0, shift)]
+    truth = float(np.nan_to_num(jensenshannon(*shares, base=2)))
+    held, percentiles, repetitions = 0, 0, 100
+    for _ in range(repetitions):
+        counts = drawn(rng, n, shift, same_documents=True)
+        resampled = resampled_divergences(counts, weights)
+        low, high = intervals(distances(counts.sum(axis=1)), resampled)
+        held += low[0] <= truth <= high[0]
+        percentiles += np.quantile(resampled, 0.025) <= truth**2 <= np.quantile(resampled, 0.975)
+    assert held >= 89, "95 % less three standard errors"
+    assert percentiles < held
+
+
+def test_shared_documents_are_drawn_for_both_sides() -> None:
+    """Models that agree on the documents differ by less chance than models that saw different ones."""
+    widths = []
+    for same in (True, False):
+        counts = drawn(np.random.default_rng(4), 20_000, 0.5, same)
+        low, high = intervals(distances(counts.sum(axis=1)), resampled_divergences(counts, block_weights(200)))
+        widths.append(float(high[0] - low[0]))
+    assert widths[0] < 0.6 * widths[1]
+
+
+def test_a_handful_of_documents_has_an_interval_all_the_same() -> None:
+    """Resamples that draw no document of a side say nothing and are passed over."""
+    counts = np.zeros((2, N_BLOCKS, BINS), dtype=int)
+    counts[0, 5, 3] = counts[1, 9, 4] = 1
+    resampled = resampled_divergences(counts, block_weights(200))
+    assert np.isnan(resampled).any()
+    low, high = intervals(distances(counts.sum(axis=1)), resampled)
+    assert (low[0], high[0]) == pytest.approx((1, 1))
