@@ -1,0 +1,58 @@
+"""Make the lab of a study: its base models, its preferences, ratings and test set, its documents. All synthetic."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import joblib
+
+from models_train.config import load_study
+from models_train.jobs.reporting import reporter
+from models_train.lab.world import Made, lab_folder, make_data, make_models
+from models_train.study_yaml import StudyError
+
+MOST_WORKERS = 8
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the job."""
+    options = _parser().parse_args(arguments)
+    began = time.monotonic()
+    with reporter() as report:
+        try:
+            study = load_study(options.study)
+        except StudyError as error:
+            report.fail(str(error))
+            return
+        if study.lab is None:
+            report.fail(f"{options.study}: has no lab to make; add a group `lab`")
+            return
+        folder = lab_folder(options.home, study.study_id)
+        folder.mkdir(parents=True, exist_ok=True)
+        counts = make_data(folder, study.lab)
+        report.say(", ".join(f"{count} rows in {name}" for name, count in counts.items()))
+
+        def say(made: Made, left: int) -> None:
+            how = "was there" if made.loss is None else f"pre-trained, loss {made.loss:.2f} nats"
+            report.say(f"{made.model_id} ({made.n_parameters / 1e6:.2f}M parameters) {how}; {left} models to come")
+
+        models = make_models(folder, study, study.lab, options.workers, say)
+        new = sum(made.loss is not None for made in models)
+        report.done({"models": len(models), "new": new, "seconds": round(time.monotonic() - began, 1), **counts})
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m models_train.jobs.make_lab", description=__doc__)
+    parser.add_argument("--study", type=Path, required=True, help="study file with a group `lab`")
+    parser.add_argument("--home", type=Path, required=True, help="run-time folder; the lab is made in <home>/lab")
+    parser.add_argument(
+        "--workers", type=int, default=min(joblib.cpu_count(), MOST_WORKERS), help="processes (default: all cores)"
+    )
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""The lab of a study: base models that are made here, and how much of everything. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from models_train.scoring_settings import DOMAINS, Domain
+from models_train.settings import Count, Name, NotNegative, Settings
+
+SUM_TOLERANCE = 1e-9
+
+
+class LabModel(Settings):
+    """A base model that the lab makes: its shape, and the mix of domains that it is pre-trained on.
+
+    A model without `mix` is a further stage (sft, dpo, rlvr) of its parent, trained on the lab's preferences.
+    """
+
+    model_id: Name
+    architecture: Literal["llama", "qwen2", "gemma2"]
+    hidden: Annotated[int, Field(ge=16, multiple_of=16)]
+    layers: Count
+    pretraining_tokens: Count | None = None
+    mix: dict[Domain, NotNegative] | None = None
+
+    @model_validator(mode="after")
+    def _a_mix_is_shares(self) -> Self:
+        if (self.mix is None) != (self.pretraining_tokens is None):
+            raise PydanticCustomError("mix", "needs both mix and pretraining_tokens, or neither (a further stage)")
+        if self.mix is not None and abs(sum(self.mix.values()) - 1) > SUM_TOLERANCE:
+            raise PydanticCustomError("mix", "has a mix whose shares do not add up to 1; mend them")
+        return self
+
+    def share(self, domain: Domain) -> float:
+        """True share of a domain in the pre-training text, 0 to 1."""
+        return (self.mix or {}).get(domain, 0.0)
+
+
+class Lab(Settings):
+    """A small world made on the spot (design: the lab): everything in it follows from `seed`."""
+
+    seed: Annotated[int, Field(ge=0)] = 0
+    vocabulary: Annotated[int, Field(ge=300)] = 1024
+    models: Annotated[tuple[LabModel, ...], Field(strict=False, min_length=1)]
+    documents_per_domain: Count = 400
+    preferences: Count = 480
+    ratings: Count = 640
+    validation: Count = 160
+    preference_noise: NotNegative = 0.5
+    rating_noise: Annotated[float, Field(ge=0, le=1)] = 0.1
+    test_pairs_per_subset: Count = 40
+
+
+__all__ = ["DOMAINS", "Lab", "LabModel"]
