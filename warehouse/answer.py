@@ -14,9 +14,10 @@ LEADS = {"clear": "a clear lead", "likely": "a likely lead", "open": "too close 
 OBJECTIVES = {"regression": "Regression", "bradley_terry": "Bradley-Terry"}
 HOW_TO_READ = (
     "Score: mean of the four RewardBench categories, in percent. Gains are percentage points over the default base\n"
-    "model of the size group (billions of parameters), with an approximate 95 % interval: published tables have no\n"
-    "item-level results, and each model was trained once."
+    "model of the size group (billions of parameters), with an approximate 95 % interval"
 )
+NO_ITEMS = ": published tables have no\nitem-level results, and each model was trained once."
+NO_ANSWER = "No reward model can be compared with the default of its size group yet."
 
 
 def print_answer(connection: Connection, console: Console) -> None:
@@ -33,7 +34,18 @@ def print_answer(connection: Connection, console: Console) -> None:
                 for text, style in answer_lines(row):
                     _line(console, text, style)
         _line(console)
-        _line(console, HOW_TO_READ, "dim")
+        if best.is_empty():
+            _line(console, NO_ANSWER)
+        else:
+            _line(console, HOW_TO_READ + (NO_ITEMS if _is_published(connection, study["study_id"]) else "."), "dim")
+
+
+def _is_published(connection: Connection, study_id: str) -> bool:
+    """True where the results of a study are published figures, without those of single items."""
+    found = connection.execute(
+        "select bool_or(basis = 'published') from marts.fct_reward_model_results where study_id = ?", [study_id]
+    ).fetchone()
+    return bool(found and found[0])
 
 
 def answer_lines(row: dict[str, Any]) -> list[tuple[str, str]]:

@@ -63,7 +63,7 @@ def distributions(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.Da
 
     Only models with scores of their own, at most MOST_MODELS of them (n_models says how many there are), and without
     the outermost bins, which are wide and nearly empty. density: share of the documents per unit of the score; a bin
-    without width has none and is left out.
+    without width has none and is left out. is_median: the bin that the median lies in.
     """
     return _select(
         connection,
@@ -79,7 +79,9 @@ def distributions(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.Da
 
         select
             domain, model_id, n_models, bin_low, bin_high, n, share, share / (bin_high - bin_low) as density,
-            sum(n) over (partition by domain, model_id)::bigint as n_documents
+            sum(n) over (partition by domain, model_id)::bigint as n_documents,
+            sum(share) over (partition by domain, model_id order by bin) between 0.5 and 0.5 + share - 1e-12
+                as is_median
         from marts.fct_presence_score_distributions
         inner join means using (model_id)
         where study_id = $study_id and score_kind = '{score}' and binning = '{binning}' and place <= {most_models}

@@ -1,15 +1,16 @@
--- Counted by run first: the large table is read once, and a run's rows lie together.
+-- Counted by run first: a run of a study is one part, of one model, corpus and engine, and one short key is quick to
+-- group tens of millions of rows by.
 with by_run as (
     select
         study_id,
-        model_id,
-        corpus,
-        engine,
         run_id,
+        any_value(model_id) as model_id,
+        any_value(corpus) as corpus,
+        any_value(engine) as engine,
         count(*) as n_documents,
         count(*) filter (where status = 'ok') as n_ok
     from {{ ref('stg_document_scores') }}
-    group by study_id, model_id, corpus, engine, run_id
+    group by study_id, run_id
 ),
 
 scorings as (

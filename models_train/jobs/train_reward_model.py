@@ -167,11 +167,13 @@ def _optimism(
     cell: Cell, setup: SearchSetup, runs: Sequence[TrainingRun], outcome: SearchOutcome, report: Reporter
 ) -> Optimism | None:
     report.say(f"{cell.name}: measuring how much choosing on the validation pairs flatters")
+    ended = {end.arm.learning_rate for end in outcome.arms if end.status == "finished"}
     checkpoints = {
         (run.learning_rate, run.seed): [checkpoint_rewards(one.step, one.evaluation) for one in run.checkpoints()]
-        if end.status != "failed"
+        if end.status == "finished"
         else []
         for run, end in zip(runs, outcome.arms, strict=True)
+        if run.learning_rate in ended
     }
     return measure_optimism(checkpoints, setup.data.validation.prompt_ids, n_threads=torch.get_num_threads())
 

@@ -35,18 +35,23 @@ def pairs(n_models: int) -> list[tuple[int, int]]:
     return list(combinations(range(n_models), 2))
 
 
-def null_floor(counts_a: np.ndarray, counts_b: np.ndarray, n_permutations: int, seed: str) -> float:
-    """Mean distance of the two sides when their documents change sides at random.
+def null_floors(counts: np.ndarray, n_permutations: int, seed: str) -> np.ndarray:
+    """Mean distance of every pair when chance puts each of their documents on a side, (pairs,).
 
-    Permuting the pooled sample draws the counts of a side from a multivariate hypergeometric distribution, so no
-    document has to be moved. counts: (bins,); seed: any text, equal texts give equal floors.
+    A document comes to the first side with odds n_a : n_b, so the counts of a side are binomial draws bin by bin and
+    no document has to be moved. Against a permutation, which keeps the sides' sizes to the document, this changes the
+    mean by a share of 1 / (n_a + n_b), and it is ten times faster. counts: (models, bins); seed: any text, equal texts
+    give equal floors.
     """
-    pooled, n_a = counts_a + counts_b, int(counts_a.sum())
     generator = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
-    side = generator.multivariate_hypergeometric(pooled, n_a, size=n_permutations, method="marginals")
-    p, q = side / n_a, (pooled - side) / (pooled.sum() - n_a)
-    divergence = entropy((p + q) / 2) - (entropy(p) + entropy(q)) / 2
-    return float(np.sqrt(np.maximum(divergence, 0)).mean())
+    sizes, floors = counts.sum(axis=1), []
+    for a in range(len(counts) - 1):
+        pooled, odds = counts[a] + counts[a + 1 :], sizes[a] / (sizes[a] + sizes[a + 1 :])
+        drawn = generator.binomial(pooled, odds[:, None], size=(n_permutations, *pooled.shape))
+        sides = [_shares(drawn), _shares(pooled - drawn)]
+        divergence = entropy((sides[0] + sides[1]) / 2) - (entropy(sides[0]) + entropy(sides[1])) / 2
+        floors.append(np.nanmean(np.sqrt(np.maximum(divergence, 0)), axis=0))
+    return np.concatenate(floors) if floors else np.empty(0)
 
 
 def block_weights(n_resamples: int, seed: int = 0) -> np.ndarray:
@@ -62,8 +67,7 @@ def resampled_divergences(counts: np.ndarray, weights: np.ndarray) -> np.ndarray
     documents. Blocks are random groups, so this is the bootstrap over documents, with N_BLOCKS - 1 degrees of freedom.
     """
     drawn = np.einsum("rg,mgb->mrb", weights, counts.astype(np.float64), optimize=True)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        shares = drawn / drawn.sum(axis=2, keepdims=True)
+    shares = _shares(drawn)
     own = entropy(shares)
     rows = [entropy((shares[a] + shares[a + 1 :]) / 2) - (own[a] + own[a + 1 :]) / 2 for a in range(len(counts) - 1)]
     return np.concatenate(rows) if rows else np.empty((0, len(weights)))
@@ -83,6 +87,12 @@ def intervals(observed: np.ndarray, resampled: np.ndarray) -> tuple[np.ndarray, 
     low, high = quantile(resampled, [tail, 1 - tail], axis=1)
     unbiased = np.clip(2 * observed**2 - np.stack([high, low]), 0, 1)
     return np.sqrt(unbiased[0]), np.sqrt(unbiased[1])
+
+
+def _shares(counts: np.ndarray) -> np.ndarray:
+    """Counts as shares of their sum over the last axis; NaN where that is 0."""
+    with np.errstate(invalid="ignore"):
+        return counts / counts.sum(axis=-1, keepdims=True)
 
 
 def entropy(shares: np.ndarray) -> np.ndarray:

@@ -126,13 +126,13 @@ def _distances(
     edges = np.append(one["bin_low"].to_numpy(), one["bin_high"][-1]).astype(np.float32)
     observed = distances.distances(counts)
     low, high = distances.intervals(observed, distances.resampled_divergences(_blocks(samples, models, edges), weights))
+    floors = distances.null_floors(counts, n_permutations, seed)
     rows = []
     for number, (a, b) in enumerate(distances.pairs(len(models))):
-        floor = distances.null_floor(counts[a], counts[b], n_permutations, f"{seed}/{models[a]}/{models[b]}")
         n_a, n_b = int(counts[a].sum()), int(counts[b].sum())
         n_bins = int(np.count_nonzero(counts[a] + counts[b]))
         flagged = min(n_a, n_b) < distances.MIN_DOCUMENTS
-        figures = (float(observed[number]), floor, float(low[number]), float(high[number]))
+        figures = (float(values[number]) for values in (observed, floors, low, high))
         rows.append((one["domain"][0], one["binning"][0], models[a], models[b], *figures, n_a, n_b, n_bins, flagged))
     return pl.DataFrame(rows, schema=DISTANCE_SCHEMA, orient="row")
 

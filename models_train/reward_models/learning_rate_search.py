@@ -1,16 +1,15 @@
 """Which learning rate, seed and checkpoint become the reward model: the whole grid, or successive halving.
 
-An arm is one training run: a rate and a seed. It stands for its best checkpoint so far (most validation pairs won, then
-lowest validation loss, then earliest), a rate for the mean of that over its seeds; a seed that failed counts as winning
+An arm is one training run: a rate and a seed. It stands for its best checkpoint (most validation pairs won, then lowest
+validation loss, then earliest), a rate for the mean of that over its seeds; a seed that failed counts as winning
 nothing, so that a rate which diverges now and then is not preferred for its lucky seeds. The rate with the highest mean
 is chosen (then the lower mean loss, then the smaller rate), and of it the best checkpoint of all seeds.
 
 Successive halving (Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
 optimization", AISTATS) trains every rate to the first rung and takes the best on to the next. After warm-up the rate is
-constant, so a rung is an exact prefix of the full run and nothing is trained twice. Rates are promoted by the best
-checkpoint *so far* because the final choice is made by that, too: it never falls as an arm goes on, so at the end the
-rates that went on are ahead of every rate that was stopped, and none that was stopped would have been chosen as it
-stood.
+constant, so a rung is an exact prefix of the full run and nothing is trained twice. Rates are promoted by the lowest
+validation loss so far: after a tenth of the steps accuracies differ by less than their standard error, while the loss
+weighs every pair by its margin. Among the rates that came to the end is chosen by accuracy, as in the whole grid.
 """
 
 from __future__ import annotations
@@ -106,6 +105,8 @@ class SearchOutcome:
 
 Evaluations = Mapping[tuple[float, int], Sequence[Evaluation]]
 """Of every arm (rate, seed); those of a failed arm are empty."""
+Failures = dict[tuple[float, int], str]
+"""Why an arm failed, as far as the search has seen."""
 
 
 def search(
@@ -113,21 +114,25 @@ def search(
 ) -> SearchOutcome:
     """Advance the arms as the settings say, and choose.
 
-    arms: every rate with every seed. A search that was interrupted is simply made again: its arms know where they
-    stand, and the same evaluations lead the same way. `say` is told of every rung.
+    arms: every rate with every seed. `say` is told of every rung. A search that was interrupted is simply made again:
+    its arms know where they stand. It goes the same way, because it decides by nothing that lies ahead of it: what an
+    arm evaluated, or how it failed, before the interruption counts only once the search has come there again.
     """
     rates = sorted({arm.learning_rate for arm in arms})
-    failures: dict[tuple[float, int], str] = {}
+    failures: Failures = {}
+    reached = {_key(arm): 0 for arm in arms}
     for n_rates, share in _rungs(settings, len(rates)):
         entrants: list[float] = []
         while not any(_alive(arms, rate, failures) for rate in entrants):
-            entrants = [rate for rate in _ranked(arms, failures) if _alive(arms, rate, failures)][:n_rates]
+            known = {_key(arm): _up_to(arm, reached[_key(arm)], failures) for arm in arms}
+            entrants = [rate for rate in rank(known, by_loss=True) if _alive(arms, rate, failures)][:n_rates]
             if not entrants:
                 break
             say(f"{len(entrants)} of {len(rates)} learning rates to {share:.0%} of the steps: {_named(entrants)}")
             for arm in arms:
                 if arm.learning_rate in entrants and _key(arm) not in failures:
-                    _advance(arm, rung_step(arm.n_steps, share, checkpoint_every), failures)
+                    reached[_key(arm)] = rung_step(arm.n_steps, share, checkpoint_every)
+                    _advance(arm, reached[_key(arm)], failures)
     return _outcome(arms, failures)
 
 
@@ -159,13 +164,20 @@ def choose(evaluations: Evaluations) -> Choice | None:
     return Choice(rate, seed, best[seed])
 
 
-def rank(evaluations: Evaluations) -> list[float]:
-    """The rates, best first. Wins are summed over seeds, not averaged: every rate has all seeds, and sums are exact."""
-    standing: dict[float, tuple[int, float]] = {}
+def rank(evaluations: Evaluations, *, by_loss: bool = False) -> list[float]:
+    """The rates, best first: by pairs won, or by the lowest loss where every evaluation has one.
+
+    Wins are summed over seeds, not averaged: every rate has all seeds, and sums of whole numbers are exact.
+    """
+    every = [evaluation for found in evaluations.values() for evaluation in found]
+    by_loss = by_loss and all(evaluation.loss is not None for evaluation in every)
+    standing: dict[float, tuple[float, ...]] = {}
     for (rate, _), found in evaluations.items():
-        lost, loss, _ = min(map(_order, found), default=(0, float("inf"), 0))
-        before = standing.get(rate, (0, 0.0))
-        standing[rate] = (before[0] + lost, before[1] + loss)
+        n_lost, loss, _ = min(map(_order, found), default=(0, float("inf"), 0))
+        lowest = min((_order(evaluation)[1] for evaluation in found), default=float("inf"))
+        own = (lowest, n_lost) if by_loss else (n_lost, loss)
+        before = standing.get(rate, (0, 0))
+        standing[rate] = (before[0] + own[0], before[1] + own[1])
     return sorted(standing, key=lambda rate: (*standing[rate], rate))
 
 
@@ -180,18 +192,26 @@ def _rungs(settings: RateSearch, n_rates: int) -> list[tuple[int, float]]:
     return [(max(1, round(n_rates * settings.keep**place)), share) for place, share in enumerate(settings.rungs)]
 
 
-def _advance(arm: Arm, to_step: int, failures: dict[tuple[float, int], str]) -> None:
-    try:
-        arm.advance(to_step)
-    except ArmFailed as error:
-        failures[_key(arm)] = str(error)
-    arm.release()
+def _advance(arm: Arm, to_step: int, failures: Failures) -> None:
+    """Nothing where the arm is there: a failure that lies ahead must not be met."""
+    if arm.step < to_step:
+        try:
+            arm.advance(to_step)
+        except ArmFailed as error:
+            failures[_key(arm)] = str(error)
+        arm.release()
     if _key(arm) not in failures and not arm.evaluations():
         failures[_key(arm)] = f"no checkpoint was evaluated up to step {to_step}"
 
 
-def _outcome(arms: Sequence[Arm], failures: Mapping[tuple[float, int], str]) -> SearchOutcome:
-    choice = choose(_evaluations(arms, failures))
+def _finalists(arms: Sequence[Arm], failures: Failures) -> list[Arm]:
+    """Arms of the rates that came to the end with at least one seed; failed seeds of such rates are among them."""
+    ended = {arm.learning_rate for arm in arms if arm.step >= arm.n_steps and _key(arm) not in failures}
+    return [arm for arm in arms if arm.learning_rate in ended]
+
+
+def _outcome(arms: Sequence[Arm], failures: Failures) -> SearchOutcome:
+    choice = choose({_key(arm): _up_to(arm, arm.n_steps, failures) for arm in _finalists(arms, failures)})
     reason = None
     if choice is None:
         first = next(iter(failures.values()), "there are none")
@@ -213,15 +233,12 @@ def _arm_outcome(arm: Arm, failure: str | None) -> ArmOutcome:
     return ArmOutcome(arm, "finished", None)
 
 
-def _evaluations(arms: Sequence[Arm], failures: Mapping[tuple[float, int], str]) -> Evaluations:
-    return {_key(arm): () if _key(arm) in failures else arm.evaluations() for arm in arms}
+def _up_to(arm: Arm, step: int, failures: Failures) -> Sequence[Evaluation]:
+    """Evaluations up to a step; none of an arm that failed."""
+    return () if _key(arm) in failures else [one for one in arm.evaluations() if one.step <= step]
 
 
-def _ranked(arms: Sequence[Arm], failures: Mapping[tuple[float, int], str]) -> list[float]:
-    return rank(_evaluations(arms, failures))
-
-
-def _alive(arms: Sequence[Arm], rate: float, failures: Mapping[tuple[float, int], str]) -> bool:
+def _alive(arms: Sequence[Arm], rate: float, failures: Failures) -> bool:
     return any(arm.learning_rate == rate and _key(arm) not in failures for arm in arms)
 
 

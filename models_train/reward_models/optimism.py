@@ -2,8 +2,8 @@
 the other half (definitions, Section 9).
 
 The validation prompts are split at random into two halves, many times; each half chooses once and the other measures.
-A half chooses as the search does (`learning_rate_search.choose`), among the checkpoints of all training runs that did
-not fail; for regression every checkpoint gets its own best merge vector on the half. Choosing on half as many pairs
+A half chooses as the search does (`learning_rate_search.choose`), among the checkpoints of the training runs that came
+to the end; for regression every checkpoint gets its own best merge vector on the half. Choosing on half as many pairs
 flatters more than choosing on all of them: the optimism of the search itself is smaller than this.
 """
 
@@ -53,7 +53,7 @@ class Optimism:
 
 
 Checkpoints = Mapping[tuple[float, int], Sequence[CheckpointRewards]]
-"""Of every training run (rate, seed); those of a failed run are empty."""
+"""Of every training run (rate, seed) of the rates that came to the end; those of a failed seed are empty."""
 
 
 def measure_optimism(

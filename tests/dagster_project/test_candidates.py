@@ -39,9 +39,9 @@ def like(published: duckdb.DuckDBPyConnection, model_id: str, share: float = 1.0
 
 @pytest.fixture(scope="module")
 def with_candidates(
-    project_copy: tuple[Path, Path], published: duckdb.DuckDBPyConnection, run: Run
+    whole_project_copy: tuple[Path, Path], published: duckdb.DuckDBPyConnection, run: Run
 ) -> duckdb.DuckDBPyConnection:
-    project, home = project_copy
+    project, home = whole_project_copy
     study = project / "dagster_project" / "studies" / "published.yaml"
     text = study.read_text() + HEADER
     text += ENTRY.format(name="Inside-7B", publisher="Somebody", params_b=7.0) + like(published, "Qwen2.5-7B-Instruct")
@@ -111,9 +111,9 @@ def test_candidates_change_nothing_that_was_measured(
 
 
 def test_an_unknown_benchmark_of_a_candidate_is_named(
-    project_copy: tuple[Path, Path], with_candidates: duckdb.DuckDBPyConnection, run: Run
+    whole_project_copy: tuple[Path, Path], with_candidates: duckdb.DuckDBPyConnection, run: Run
 ) -> None:
-    project, home = project_copy
+    project, home = whole_project_copy
     study = project / "dagster_project" / "studies" / "published.yaml"
     original = study.read_text()
     try:

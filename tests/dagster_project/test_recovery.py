@@ -75,7 +75,7 @@ def test_a_run_that_was_stopped_in_the_middle_leaves_nothing_in_the_way(
         with started(project, home, until="assets to materialize") as process:
             time.sleep(4)  # into dbt
             os.killpg(process.pid, how)
-            _, said = process.communicate(timeout=60)
+            _, said = process.communicate(timeout=300)
         if how == signal.SIGINT:
             assert process.returncode == 130, said
             assert "Interrupted" in said
@@ -90,7 +90,7 @@ def test_a_second_run_at_the_same_time_says_so(project_copy: Copy, run: Run) -> 
     project, home = project_copy
     with started(project, home, until="Reading the project") as process:
         done = run(home, project=project)
-        process.communicate(timeout=120)
+        process.communicate(timeout=300)
     assert done.returncode == 1
     assert "Another `make run` is at work" in done.stderr
     assert str(process.pid) in done.stderr

@@ -91,7 +91,7 @@ def training_run(
         examples_of(objective) if examples is None else examples,
         recipe,
         objective=objective,
-        learning_rate=RATE,
+        learning_rate=recipe.learning_rates[0],
         seed=seed,
         folder=folder,
         plan=how or plan(),

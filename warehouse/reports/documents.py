@@ -196,7 +196,8 @@ def _floor(distances: pl.DataFrame) -> str:
 def _flags(distances: pl.DataFrame) -> str:
     if not distances.height or not distances["is_flagged"].any():
         return ""
-    return "A degree sign marks fewer than 10,000 documents on a side: such a distance is mostly noise."
+    which = "every pair here has" if distances["is_flagged"].all() else "these pairs have"
+    return f"Degree signs: {which} fewer than 10,000 documents on a side, and the distance is mostly noise."
 
 
 def _models_table(models: pl.DataFrame, name: str) -> Table:

@@ -10,7 +10,7 @@ from warehouse.reports import tables, words
 from warehouse.reports.charts import prediction as charts
 from warehouse.reports.frames import parts
 from warehouse.reports.pieces import Figure, Panel, Section, Table, TrustCard, TrustFigure
-from warehouse.reports.verdict import OUT_OF_FOLD, against_size, verdict
+from warehouse.reports.verdict import OUT_OF_FOLD, against_size, mix_sentence, verdict
 
 IN_SAMPLE = "paper_in_sample"
 MODEL = "elastic_net"
@@ -110,7 +110,8 @@ def _card(name: str, scores: pl.DataFrame, predictions: pl.DataFrame, comparison
             interval = words.interval(row["mae_low"], row["mae_high"])
             figures.append(TrustFigure(label, way, words.number(row["mae"]), interval, kind))
     judged = verdict(comparison)
-    details = [judged.detail, _picks(found.get((MODEL, OUT_OF_FOLD))), _intervals_held(predictions)]
+    mix = mix_sentence(predictions) if predictions.height else ""
+    details = [judged.detail, mix, _picks(found.get((MODEL, OUT_OF_FOLD))), _intervals_held(predictions)]
     return TrustCard(
         objective=words.objective(name),
         level=judged.level,

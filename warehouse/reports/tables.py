@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import polars as pl
 
 from warehouse.reports import words
@@ -155,6 +157,13 @@ def benchmarks(frame: pl.DataFrame, name: str) -> Table:
     )
 
 
+def _decimals(value: float | None, usual: int) -> int:
+    """The usual decimals, or as many as a small value needs for two digits that count."""
+    if not value or value >= 10**-usual:
+        return usual
+    return 1 - math.floor(math.log10(value))
+
+
 def base_models(frame: pl.DataFrame, name: str) -> Table:
     """The compared models, the defaults marked in words; models only used for post-training come last."""
     rows = tuple(
@@ -162,8 +171,8 @@ def base_models(frame: pl.DataFrame, name: str) -> Table:
             _text(row["model_id"]),
             _text(row["hub_id"] or "–"),
             _text(row["publisher"] or "–"),
-            _figure(row["params_b"], 2),
-            _figure(row["tokens_t"]),
+            _figure(row["params_b"], _decimals(row["params_b"], 2)),
+            _figure(row["tokens_t"], _decimals(row["tokens_t"], 1)),
             _text(row["release_month"] or "–", sort=_month(row["release_month"])),
             _text(words.stage(row["stage"]) if row["stage"] else "–"),
             _text(_role(row)),

@@ -32,6 +32,8 @@ STAGES = {
 }
 PREDICTORS = {
     "elastic_net": "elastic net",
+    "elastic_net_with_mix": "elastic net with mix",
+    "elastic_net_with_placebo": "elastic net with placebo",
     "mean": "mean, no feature",
     "log10_params": "size alone",
     "params_and_tokens": "size and tokens",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from data_files import DATA, MODELS, REPOSITORY
+from data_files import DATA, MODELS
 from plain_scores import double, plain_scores
 from scoring_studies import (
-    ENVIRONMENT,
     arguments,
     costs,
     document_id,
@@ -228,38 +225,10 @@ def test_a_changed_tokenizer_or_sample_is_refused(tmp_path: Path, capsys: pytest
 
 def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     study = scoring_study(tmp_path)
-    with pytest.raises(
-        SystemExit, match=r"no sample of documents; run `python -m models_train\.jobs\.sample_documents`"
-    ):
+    with pytest.raises(SystemExit, match=r"no sample of documents; run `python -m .*sample_documents`"):
         main(arguments(study, tmp_path / "home"))
     with pytest.raises(SystemExit, match="there is no model tinny; the study has tiny"):
         main(arguments(study, tmp_path / "home", "tinny"))
     done = run_job(tmp_path / "none.yaml", tmp_path / "home")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
-
-
-def test_two_processes_share_the_shards(tmp_path: Path) -> None:
-    """Both end well; every document is there once; the same numbers as one process gives."""
-    study = scoring_study(tmp_path, documents_per_shard=2)
-    for home in ("alone", "shared"):
-        put_sample(study, tmp_path / home, documents(40))
-    command = [sys.executable, "-m", "models_train.jobs.score_documents"]
-    both = [
-        subprocess.Popen(
-            [*command, *arguments(study, tmp_path / "shared")],
-            cwd=REPOSITORY,
-            env=ENVIRONMENT,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    outputs = [process.communicate(timeout=120)[0] for process in both]
-    assert [process.returncode for process in both] == [0, 0]
-    assert all("rows: 40\n" in output for output in outputs)
-    assert run_job(study, tmp_path / "alone").returncode == 0
-    assert scores(tmp_path / "shared").equals(scores(tmp_path / "alone"))
-    assert scores(tmp_path / "shared")["document_id"].is_unique().all()
-    assert len(parts(tmp_path / "shared")) == 20
-    assert costs(tmp_path / "shared")["n_tokens"] == costs(tmp_path / "alone")["n_tokens"]

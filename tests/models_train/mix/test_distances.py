@@ -11,7 +11,7 @@ from models_train.mix.distances import (
     block_weights,
     distances,
     intervals,
-    null_floor,
+    null_floors,
     pairs,
     resampled_divergences,
 )
@@ -52,23 +52,30 @@ def test_distances_are_scipys() -> None:
 def test_the_floor_is_that_of_permuted_documents() -> None:
     """The same as shuffling the documents themselves, as far as so few shuffles tell; unequal sides included."""
     rng = np.random.default_rng(1)
-    counts = np.array([rng.multinomial(900, rng.dirichlet(np.ones(BINS))), rng.multinomial(300, np.ones(BINS) / BINS)])
-    pool = np.repeat(np.arange(BINS), counts.sum(axis=0))
-    shuffled = []
-    for _ in range(400):
-        rng.shuffle(pool)
-        sides = np.bincount(pool[:900], minlength=BINS), np.bincount(pool[900:], minlength=BINS)
-        shuffled.append(jensenshannon(*sides, base=2))
-    error = np.std(shuffled) / np.sqrt(400)
-    assert null_floor(*counts, 400, "seed") == pytest.approx(np.mean(shuffled), abs=5 * error)
-    assert null_floor(*counts, 10, "seed") == null_floor(*counts, 10, "seed") != null_floor(*counts, 10, "other")
+    sides = ((900, rng.dirichlet(np.ones(BINS))), (300, np.ones(BINS) / BINS), (500, rng.dirichlet(np.ones(BINS))))
+    counts = np.array([rng.multinomial(n, shares) for n, shares in sides])
+    found = null_floors(counts, 400, "seed")
+    for (a, b), floor in zip(pairs(3), found, strict=True):
+        pool, n_a, shuffled = np.repeat(np.arange(BINS), counts[a] + counts[b]), counts[a].sum(), []
+        for _ in range(400):
+            rng.shuffle(pool)
+            halves = (np.bincount(half, minlength=BINS) for half in (pool[:n_a], pool[n_a:]))
+            shuffled.append(jensenshannon(*halves, base=2))
+        assert floor == pytest.approx(np.mean(shuffled), abs=6 * np.std(shuffled) / np.sqrt(400))
+    np.testing.assert_array_equal(null_floors(counts, 400, "seed"), found)
+    assert (null_floors(counts, 400, "other") != found).all()
 
 
 def test_the_floor_of_large_samples_follows_chi_square() -> None:
     """Under the null the divergence is (K - 1)(1/n_a + 1/n_b) / (8 ln 2) on average."""
-    counts = np.full((2, 100), 2000)
     expected = np.sqrt(99 * 2 / 200_000 / (8 * np.log(2)))
-    assert null_floor(*counts, 50, "seed") == pytest.approx(expected, rel=0.03)
+    assert null_floors(np.full((2, 100), 2000), 50, "seed")[0] == pytest.approx(expected, rel=0.03)
+
+
+def test_a_floor_of_single_documents_is_a_number() -> None:
+    """Draws that leave a side empty say nothing and are passed over."""
+    counts = np.eye(2, 3, dtype=int)
+    assert 0 <= null_floors(counts, 50, "seed")[0] <= 1
 
 
 def test_a_resample_is_what_drawing_its_blocks_gives() -> None:

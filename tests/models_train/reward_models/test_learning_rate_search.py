@@ -26,27 +26,32 @@ EXHAUSTIVE = RateSearch()
 
 @dataclass
 class CurveArm:
-    """An arm whose checkpoint at a step wins `curve(step)` pairs; it dies at step `fails_at`.
+    """An arm whose checkpoint at a step wins `curve(step)` pairs; it dies at step `fails_at`, for good.
 
-    `interrupt_at` stops the process between checkpoints, once; what is kept is what is on disk: the last checkpoint.
+    loss: of every checkpoint; by default the share of pairs lost. `interrupt_at` stops the process between checkpoints,
+    once; what is kept is what is on disk: the last checkpoint.
     """
 
     learning_rate: float
     seed: int
     curve: Callable[[int], int]
-    loss: float = 0.5
+    loss: Callable[[int], float | None] | None = None
     fails_at: int | None = None
     n_steps: int = N_STEPS
     interrupt_at: int | None = None
     step: int = 0
     found: list[Evaluation] = field(default_factory=list)
     steps_worked: int = 0
+    failure: str | None = None
     n_released: int = 0
 
     def advance(self, to_step: int) -> None:
+        if self.failure:
+            raise ArmFailed(self.failure)
         while self.step < to_step:
             if self.fails_at is not None and self.step >= self.fails_at:
-                raise ArmFailed(f"step {self.step}: the loss is nan")
+                self.failure = f"step {self.step}: the loss is nan"
+                raise ArmFailed(self.failure)
             target = min(self.step + EVERY, self.n_steps)
             if self.interrupt_at is not None and self.interrupt_at <= target:
                 self.steps_worked += self.interrupt_at - self.step
@@ -54,7 +59,9 @@ class CurveArm:
                 raise KeyboardInterrupt
             self.steps_worked += target - self.step
             self.step = target
-            self.found.append(Evaluation(target, self.curve(target), N_PAIRS, self.loss))
+            n_won = self.curve(target)
+            loss = self.loss(target) if self.loss else 1 - n_won / N_PAIRS
+            self.found.append(Evaluation(target, n_won, N_PAIRS, loss))
 
     def release(self) -> None:
         self.n_released += 1
@@ -94,24 +101,46 @@ def test_exhaustive_trains_everything_and_takes_the_best_checkpoint() -> None:
 
 
 def test_halving_trains_prefixes_of_the_best_rates() -> None:
-    """10 rates to 15 %, the best 3 to 40 %, the best to the end: here 10, 25 and 60 steps of 60."""
+    """10 rates to 10 %, the best 4 to 25 %, the best 2 to the end: here 5, 15 and 60 steps of 60."""
     arms = [CurveArm(rate, 0, rising(500 + 10 * place)) for place, rate in enumerate(BRADLEY_TERRY_RATES)]
     said: list[str] = []
     outcome = search(arms, HALVING, EVERY, said.append)
-    assert [arm.step for arm in arms] == [10] * 7 + [25, 25, 60]
-    assert [one.status for one in outcome.arms] == ["stopped"] * 9 + ["finished"]
-    assert outcome.arms[0].reason == "stopped at step 10 of 60: other rates were ahead"
+    assert [arm.step for arm in arms] == [5] * 6 + [15, 15, 60, 60]
+    assert [one.status for one in outcome.arms] == ["stopped"] * 8 + ["finished"] * 2
+    assert outcome.arms[0].reason == "stopped at step 5 of 60: other rates were ahead"
     assert outcome.choice is not None and outcome.choice.learning_rate == 5e-6
-    assert outcome.n_steps == 7 * 10 + 2 * 25 + 60 == sum(arm.steps_worked for arm in arms)
+    assert outcome.n_steps == 6 * 5 + 2 * 15 + 2 * 60 == sum(arm.steps_worked for arm in arms)
     assert outcome.n_steps == planned_steps(N_STEPS, 10, HALVING, EVERY)
-    assert [arm.n_released for arm in arms] == [1] * 7 + [2, 2, 3]
-    assert said[1] == "3 of 10 learning rates to 40% of the steps: 3e-06, 4e-06, 5e-06"
+    assert [arm.n_released for arm in arms] == [1] * 6 + [2, 2, 3, 3]
+    assert said[1] == "4 of 10 learning rates to 25% of the steps: 2e-06, 3e-06, 4e-06, 5e-06"
 
 
-@pytest.mark.parametrize(("n_steps", "every"), [(105, 20), (636, 20), (1000, 1), (60, 5)])
-def test_halving_costs_at_most_35_percent_of_the_papers_grids(n_steps: int, every: int) -> None:
-    """The default settings with ten rates; 105 steps are an epoch of HelpSteer2-Preference, 636 two of HelpSteer2."""
-    assert planned_steps(n_steps, 10, HALVING, every) <= 0.35 * 10 * n_steps
+def test_rates_are_promoted_by_loss_and_chosen_by_accuracy() -> None:
+    """Rates that win more pairs early but have the higher loss are stopped; the end is decided by pairs won."""
+    arms = [
+        CurveArm(rate, 0, rising(600 - place), loss=lambda step, place=place: 0.7 - place / 100)  # type: ignore[misc]
+        for place, rate in enumerate(BRADLEY_TERRY_RATES)
+    ]
+    outcome = search(arms, HALVING, EVERY)
+    assert [arm.step for arm in arms] == [5] * 6 + [15, 15, 60, 60]
+    assert outcome.choice is not None and outcome.choice.learning_rate == BRADLEY_TERRY_RATES[-2]
+
+
+def test_without_a_loss_rates_are_promoted_by_accuracy() -> None:
+    arms = [
+        CurveArm(rate, 0, rising(500 + 10 * place), loss=lambda step: None)
+        for place, rate in enumerate(BRADLEY_TERRY_RATES)
+    ]
+    search(arms, HALVING, EVERY)
+    assert [arm.step for arm in arms] == [5] * 6 + [15, 15, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("n_steps", "every", "most"), [(60, 5, 0.32), (636, 20, 0.32), (1000, 1, 0.32), (105, 20, 0.353)]
+)
+def test_the_cost_of_halving(n_steps: int, every: int, most: float) -> None:
+    """Ten rates, default settings. Two epochs of HelpSteer2 are 636 steps, one of HelpSteer2-Preference 105."""
+    assert planned_steps(n_steps, 10, HALVING, every) <= most * 10 * n_steps
 
 
 def test_rungs_end_at_checkpoints() -> None:
@@ -120,12 +149,11 @@ def test_rungs_end_at_checkpoints() -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_no_stopped_rate_was_ahead_at_the_end(seed: int) -> None:
-    """The choice among all arms is the choice among those that went on to the end."""
+def test_the_choice_is_among_those_that_came_to_the_end(seed: int) -> None:
     arms = random_arms(seed, seeds=(0, 1))
     outcome = search(arms, RateSearch(method="successive_halving", seeds=(0, 1)), EVERY)
     finished = {(arm.learning_rate, arm.seed): arm.found for arm in arms if arm.step == N_STEPS}
-    assert len(finished) == 2
+    assert len(finished) == 4
     assert outcome.choice == choose(finished)
 
 
@@ -145,7 +173,10 @@ def test_ties_go_to_the_lower_loss_then_the_smaller_rate_then_the_earlier_step()
         return 600
 
     def chosen(*losses: float) -> tuple[float, int]:
-        arms = [CurveArm(rate, 0, flat, loss) for rate, loss in zip((3e-6, 1e-6, 2e-6), losses, strict=True)]
+        arms = [
+            CurveArm(rate, 0, flat, loss=lambda step, loss=loss: loss)  # type: ignore[misc]
+            for rate, loss in zip((3e-6, 1e-6, 2e-6), losses, strict=True)
+        ]
         choice = search(arms, EXHAUSTIVE, EVERY).choice
         assert choice is not None
         return choice.learning_rate, choice.evaluation.step
@@ -178,12 +209,12 @@ def test_a_rate_with_a_failed_seed_is_not_preferred_for_its_lucky_one() -> None:
 
 def test_where_all_that_were_promoted_fail_the_next_best_go_on() -> None:
     arms = [CurveArm(rate, 0, rising(500 + 10 * place)) for place, rate in enumerate(BRADLEY_TERRY_RATES)]
-    for arm in arms[-3:]:
-        arm.fails_at = 15
+    for arm in arms[-4:]:
+        arm.fails_at = 10
     outcome = search(arms, HALVING, EVERY)
-    assert outcome.choice is not None and outcome.choice.learning_rate == BRADLEY_TERRY_RATES[6]
-    assert [one.status for one in outcome.arms[-4:]] == ["finished", "failed", "failed", "failed"]
-    assert [arm.step for arm in arms[:7]] == [10] * 4 + [25, 25, 60]
+    assert outcome.choice is not None and outcome.choice.learning_rate == BRADLEY_TERRY_RATES[5]
+    assert [one.status for one in outcome.arms[-5:]] == ["finished", *["failed"] * 4]
+    assert [arm.step for arm in arms[:6]] == [5, 5, 15, 15, 60, 60]
 
 
 def test_all_failed_is_a_failed_search_with_the_reason() -> None:
@@ -193,14 +224,15 @@ def test_all_failed_is_a_failed_search_with_the_reason() -> None:
     assert outcome.reason == "no training run of 2 ended well; the first: step 0: the loss is nan"
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(30))
 def test_an_interrupted_search_ends_alike_and_repeats_no_checkpoint(seed: int) -> None:
     generator = np.random.default_rng(100 + seed)
     settings = RateSearch(method="successive_halving", seeds=(0, 1))
-    undisturbed = summary(search(random_arms(seed, seeds=(0, 1)), settings, EVERY))
-    arms = random_arms(seed, seeds=(0, 1))
-    for arm in arms:
+    calm, arms = random_arms(seed, seeds=(0, 1)), random_arms(seed, seeds=(0, 1))
+    for one, arm in zip(calm, arms, strict=True):
+        one.fails_at = arm.fails_at = int(generator.integers(1, 2 * N_STEPS))
         arm.interrupt_at = int(generator.integers(1, N_STEPS))
+    undisturbed = summary(search(calm, settings, EVERY))
     n_interrupts, outcome = 0, None
     while outcome is None:
         try:
@@ -209,4 +241,4 @@ def test_an_interrupted_search_ends_alike_and_repeats_no_checkpoint(seed: int) -
             n_interrupts += 1
     assert n_interrupts > 0
     assert summary(outcome) == undisturbed
-    assert sum(arm.steps_worked for arm in arms) < outcome.n_steps + n_interrupts * EVERY
+    assert sum(arm.steps_worked for arm in arms) <= outcome.n_steps + n_interrupts * EVERY

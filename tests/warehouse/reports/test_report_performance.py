@@ -103,6 +103,28 @@ def test_the_verdict_follows_from_the_data_and_agrees_with_the_science_side(
     assert f"and {size['mae']:.1f} with size alone" in judged.detail
 
 
+@pytest.mark.parametrize(
+    ("without", "mix", "placebo", "start"),
+    [
+        (4, 2, 4, "The pre-training mix improves the elastic net out of fold, and beats its placebo: "),
+        (4, 2, 2, "The pre-training mix improves the elastic net out of fold, but no more than a placebo does: "),
+        (2, 4, 6, "The pre-training mix does not improve the elastic net out of fold: "),
+    ],
+)
+def test_the_mix_has_to_beat_its_placebo(without: float, mix: float, placebo: float, start: str):
+    errors = {"elastic_net": without, "elastic_net_with_mix": mix, "elastic_net_with_placebo": placebo}
+    frame = simulated(errors)
+    assert verdict.mix_sentence(frame).startswith(start)
+    assert verdict.mix_sentence(frame.filter(pl.col("predictor") != "elastic_net_with_mix")) == ""
+    improves = science.mix_verdict(frame, "regression", "score").startswith("The pre-training mix improves the predict")
+    assert improves == (without > mix)
+
+
+def test_a_placebo_does_not_beat_size():
+    frame = simulated({"log10_params": 4, "selected": 4.3, "elastic_net_with_placebo": 1})
+    assert verdict.verdict(verdict.against_size(frame)).level == "none"
+
+
 def test_the_verdict_needs_a_size_baseline_and_something_to_hold_against_it():
     for errors in ({"elastic_net": 2.0}, {"log10_params": 4.0}):
         assert verdict.verdict(verdict.against_size(simulated(errors))).level == "unknown"

@@ -19,23 +19,31 @@ def density_lines(frame: pl.DataFrame) -> alt.LayerChart:
 
     frame: rows of document_marts.distributions of one domain. All rows share the scale of the score and of the density.
     """
-    frame = ranked(_closed(frame), "model_id")
     # A line stays within its row: up from the bottom of the row by at most nine tenths of its height.
-    top = max(frame["density"].max() or 0.0, 1e-12)  # type: ignore[type-var]
-    frame = frame.with_columns((ROW_HEIGHT * (0.45 - 0.9 * pl.col("density") / top)).alias("offset"))
+    top, scores = max([*frame["density"], 1e-12]), frame["bin_low"].to_list()
+    offset = ROW_HEIGHT * (0.45 - 0.9 * pl.col("density") / top)
+    # Thousands of rows: only what is drawn, in as many digits as a pixel shows.
+    frame = ranked(frame, "model_id").select(
+        "row_position", "model_id", "n_documents", "is_median",
+        *(pl.col(name).round(4) for name in ("bin_low", "bin_high", "share")), offset.round(2).alias("offset"),
+    )  # fmt: skip
     base = alt.Chart(frame).encode(
         x=alt.X(
             "bin_low:Q",
-            title="Presence score (mean log-probability of a token)",
-            scale=alt.Scale(domain=[frame["bin_low"].min(), frame["bin_low"].max()], nice=False, zero=False),
+            title="Presence score",
+            scale=alt.Scale(domain=[min(scores), max(scores)], nice=False, zero=False),
             axis=alt.Axis(tickCount=6),
         ),
         y=alt.Y("model_id:N", sort=by_rank(), title=None, axis=alt.Axis(grid=True)),
+        tooltip=_density_tooltip(),
     )
     shift = alt.YOffset("offset:Q", scale=alt.Scale(domain=[-ROW_HEIGHT / 2, ROW_HEIGHT / 2], range=[0, ROW_HEIGHT]))
-    lines = base.mark_line(style="density", interpolate="step-after").encode(yOffset=shift, detail="model_id:N")
-    marks = base.transform_filter("datum.is_median").mark_point(style="best", filled=True, size=34, opacity=1)
-    medians = marks.encode(tooltip=_density_tooltip())
+    lines = base.mark_line(style="density", interpolate="step-after").encode(
+        yOffset=shift, detail="model_id:N", order="bin_low:Q"
+    )
+    medians = base.transform_filter("datum.is_median").mark_point(
+        style="best", filled=True, size=34, opacity=1, yOffset=0.45 * ROW_HEIGHT
+    )
     return alt.LayerChart(layer=[lines, medians]).properties(height=ROW_HEIGHT * frame["model_id"].n_unique())
 
 
@@ -45,14 +53,18 @@ def distance_map(frame: pl.DataFrame) -> alt.LayerChart:
     frame: rows of document_marts.distances of one domain. Both halves are drawn; the diagonal is left empty.
     """
     top = max(0.1, *frame["distance"].to_list())
+    frame = frame.with_columns(pl.col(pl.Float64).round(4))
     whole = pl.concat([frame, frame.rename({"model_a": "model_b", "model_b": "model_a"}).select(frame.columns)])
+    names = sorted(set(whole["model_a"]))
+    figure = pl.col("distance").map_elements(_two_digits, return_dtype=pl.String)
     whole = ranked(whole.sort("model_a", "model_b"), "model_a").with_columns(
-        pl.struct("distance", "is_flagged").map_elements(_marked, return_dtype=pl.String).alias("text"),
-        (pl.col("distance") >= 0.6 * top).alias("is_strong"),
+        (figure if len(names) <= MOST_FIGURES else pl.lit(""))
+        .add(pl.when("is_flagged").then(pl.lit("°")).otherwise(pl.lit("")))
+        .alias("text"),
+        (pl.col("distance") >= 0.78 * top).alias("is_strong"),
         (pl.col("distance_low") <= 0).alias("is_chance"),
         pl.when("is_flagged").then(pl.lit("yes")).otherwise(pl.lit("no")).alias("flag_text"),
     )
-    names = sorted(set(whole["model_a"]))
     places = {name: place for place, name in enumerate(names)}
     whole = whole.with_columns(pl.col("model_b").replace_strict(places, return_dtype=pl.Int32).alias("column_position"))
     across = alt.EncodingSortField(field="column_position", op="min", order="ascending")
@@ -70,13 +82,11 @@ def distance_map(frame: pl.DataFrame) -> alt.LayerChart:
         )
     )
     rings = base.transform_filter("datum.is_chance").mark_point(style="chance-ring", shape="circle", size=150)
-    layers: list[alt.Chart] = [cells, rings]
-    if len(names) <= MOST_FIGURES:
-        layers += [
-            base.transform_filter(condition).mark_text(style=style).encode(text="text:N")
-            for condition, style in (("datum.is_strong", "cell-strong-thin"), ("!datum.is_strong", "cell-weak-thin"))
-        ]
-    return alt.LayerChart(layer=layers).properties(height=CELL_HEIGHT * len(names))
+    texts = [
+        base.transform_filter(condition).mark_text(style=style).encode(text="text:N")
+        for condition, style in (("datum.is_strong", "cell-strong-thin"), ("!datum.is_strong", "cell-weak-thin"))
+    ]
+    return alt.LayerChart(layer=[cells, rings, *texts]).properties(height=CELL_HEIGHT * len(names))
 
 
 def bits_range(frame: pl.DataFrame) -> tuple[float, float]:
@@ -114,35 +124,16 @@ def bits_dots(frame: pl.DataFrame, domain: tuple[float, float]) -> alt.LayerChar
     return alt.LayerChart(layer=layers).properties(height=22 * max(frame.height, 1))
 
 
-def _closed(frame: pl.DataFrame) -> pl.DataFrame:
-    """The rows with the last bin's upper edge as one more step down to nothing, and the bin of the median marked."""
-    last = frame.group_by("model_id", maintain_order=True).last()
-    ends = last.with_columns(
-        pl.col("bin_high").alias("bin_low"), pl.lit(0.0).alias("density"), pl.lit(0.0).alias("share")
-    )
-    order = {name: place for place, name in enumerate(frame["model_id"].unique(maintain_order=True))}
-    whole = pl.concat([frame, ends.select(frame.columns)]).with_columns(
-        pl.col("model_id").replace_strict(order, return_dtype=pl.Int32).alias("order")
-    )
-    below = pl.col("share").cum_sum().over("model_id") / pl.col("share").sum().over("model_id")
-    return (
-        whole.sort("order", "bin_low", maintain_order=True)
-        .with_columns((below >= 0.5).alias("reached"))
-        .with_columns(
-            (pl.col("reached") & ~pl.col("reached").shift(1, fill_value=False).over("model_id")).alias("is_median")
-        )
-        .drop("order", "reached")
-    )
-
-
-def _marked(row: dict[str, object]) -> str:
-    return words.number(float(str(row["distance"])), 2) + ("°" if row["is_flagged"] else "")
+def _two_digits(value: float) -> str:
+    return words.number(value, 2)
 
 
 def _density_tooltip() -> list[alt.Tooltip]:
     return [
         alt.Tooltip("model_id:N", title="Base model"),
-        alt.Tooltip("bin_low:Q", title="Median presence score, about", format=".2f"),
+        alt.Tooltip("bin_low:Q", title="Presence score from", format=".2f"),
+        alt.Tooltip("bin_high:Q", title="to", format=".2f"),
+        alt.Tooltip("share:Q", title="Share of the documents", format=".1%"),
         alt.Tooltip("n_documents:Q", title="Documents", format=","),
     ]
 

@@ -1,0 +1,113 @@
+"""Distributions and distances of document scores at the paper's size: 40 models x 1,000,000 documents, by dbt.
+
+Run by `make bench`. Times are those of dbt's nodes, from the first one's start to the last one's end; what dbt itself
+takes to start is printed beside them. REWARDBASE_BENCH_DOCUMENTS and REWARDBASE_BENCH_MODELS make it smaller.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import subprocess
+import sys
+import time
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import pytest
+from document_warehouse import DOMAINS, add_model, make
+from scipy.spatial.distance import jensenshannon
+
+from warehouse.connection import write
+from warehouse.home import Home
+
+pytestmark = pytest.mark.bench
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+N_MODELS = int(os.environ.get("REWARDBASE_BENCH_MODELS", "40"))
+PER_DOMAIN = int(os.environ.get("REWARDBASE_BENCH_DOCUMENTS", "200000"))
+PAPERS_SIZE = N_MODELS >= 40 and PER_DOMAIN >= 200_000
+LIMITS = {"distributions and distances": 10.0, "Wasserstein-1 and Spearman": 30.0, "a new model": 2.0}
+BEFORE = ("table_3_models", "stg_base_models", "stg_published_models", "stg_size_groups", "int_base_models",
+          "stg_document_scores", "stg_documents")  # fmt: skip
+DISTANCES = ("int_document_scorings", "int_score_donors", "int_sorted_scores", "int_score_histograms",
+             "fct_presence_score_distributions", "int_score_distances")  # fmt: skip
+AGREEMENT = ("int_score_agreement", "fct_jensen_shannon_distances")
+MEANS = ("int_domain_scores", "fct_presence_by_domain")
+
+
+def dbt(home: Home, *nodes: str) -> tuple[float, float, float]:
+    """Build the nodes; returns seconds of the nodes, of the whole command, and of its processors."""
+    environment = os.environ | {
+        "REWARDBASE_HOME": str(home.root),
+        "DBT_TARGET_PATH": str(home.dbt_target),
+        "DBT_LOG_PATH": str(home.dbt_logs),
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+    folder = str(REPOSITORY / "dbt")
+    types = ("--exclude-resource-type", "test", "--exclude-resource-type", "unit_test")
+    command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", "build", *types, "--select", *nodes]
+    began, used = time.perf_counter(), processor_seconds()
+    done = subprocess.run(
+        [*command, "--project-dir", folder, "--profiles-dir", folder],
+        env=environment, cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    whole = time.perf_counter() - began
+    assert done.returncode == 0, done.stdout
+    timing = [
+        (datetime.fromisoformat(step["started_at"]), datetime.fromisoformat(step["completed_at"]))
+        for result in json.loads((home.dbt_target / "run_results.json").read_text())["results"]
+        for step in result["timing"]
+        if result["unique_id"].startswith("model.")
+    ]
+    seconds = (max(end for _, end in timing) - min(start for start, _ in timing)).total_seconds()
+    return seconds, whole, processor_seconds() - used
+
+
+def processor_seconds() -> float:
+    """Seconds that finished child processes had a processor: little disturbed by other work on the machine."""
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return children.ru_utime + children.ru_stime
+
+
+def check_against_scipy(home: Home) -> float:
+    """Largest difference from SciPy's distance over all pairs, from the shares in the mart."""
+    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+        shares = {
+            tuple(key): np.array(n)
+            for *key, n in connection.execute(
+                "select score_kind, domain, binning, model_id, list(share order by bin) "
+                "from marts.fct_presence_score_distributions group by all"
+            ).fetchall()
+        }
+        rows = connection.execute(
+            "select score_kind, domain, binning, model_a, model_b, distance from intermediate.int_score_distances"
+        ).fetchall()
+    assert len(rows) == 2 * (len(DOMAINS) + 1) * N_MODELS * (N_MODELS - 1) // 2
+    return max(abs(found - jensenshannon(shares[*key, a], shares[*key, b], base=2)) for *key, a, b, found in rows)
+
+
+def test_marts_at_the_papers_size(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home").ensure()
+    make(home, N_MODELS, PER_DOMAIN)
+    dbt(home, *BEFORE)
+    measured = {"distributions and distances": dbt(home, *DISTANCES)}
+    difference = check_against_scipy(home)
+    measured["Wasserstein-1 and Spearman"] = dbt(home, *AGREEMENT)
+    measured["means by domain"] = dbt(home, *MEANS)
+    with write(home.warehouse) as connection:
+        add_model(connection, N_MODELS)
+    measured["a new model"] = dbt(home, *DISTANCES)
+    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20
+    print(f"\n{N_MODELS} models x {PER_DOMAIN * len(DOMAINS):,} documents")
+    for name, (nodes, whole, processors) in measured.items():
+        limit = f" (limit {LIMITS[name]:.0f} s)" if name in LIMITS else ""
+        print(f"  {name}: {nodes:.1f} s{limit}; the whole command {whole:.1f} s, {processors:.1f} s of processors")
+    print(f"  largest difference from SciPy: {difference:.1e}; peak memory of dbt: {peak:.1f} GiB")
+    assert difference <= 1e-12
+    assert peak < 4
+    if PAPERS_SIZE:
+        assert {name: nodes for name, (nodes, *_) in measured.items() if nodes > LIMITS.get(name, np.inf)} == {}

@@ -1,0 +1,203 @@
+"""A study that trains and scores for real: two tiny models through `make run`, from study file to snapshot."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import duckdb
+import pytest
+import torch
+import yaml
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+Run = Callable[..., CompletedProcess[str]]
+SHARED = Path(__file__).resolve().parents[3] / "shared"
+STORIES = SHARED / "models" / "stories260K"
+RECIPE = {"global_batch": 32, "warmup_steps": 2, "checkpoint_every": 10, "max_tokens": 512}
+MODEL = {"params_b": 0.00026, "stage": "base"}
+
+
+def ratings(path: Path) -> None:
+    """A small file in HelpSteer2's columns, made from the real pairs: the better response is rated higher."""
+    with gzip.open(SHARED / "data" / "preferences" / "alpaca_eval.jsonl.gz", "rt") as file, path.open("w") as out:
+        for line in list(file)[:160]:
+            row = json.loads(line)
+            first_wins = row["preference_strength"] < 0
+            for response, won in ((row["response_1"], first_wins), (row["response_2"], not first_wins)):
+                value = 4 if won else 1
+                rated = {"helpfulness": value, "correctness": value, "coherence": 3, "complexity": 1}
+                rated["verbosity"] = min(4, len(response) // 400)
+                out.write(json.dumps({"prompt": row["prompt"], "response": response, **rated}) + "\n")
+
+
+@pytest.fixture(scope="module")
+def own(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run: Run) -> tuple[Path, Path, str]:
+    """Project, home and output of a run with a study of its own beside the small published one."""
+    folder = tmp_path_factory.mktemp("own")
+    shutil.copytree(small_run, folder, symlinks=True, dirs_exist_ok=True)
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(STORIES)).save_pretrained(folder / "random")
+    AutoTokenizer.from_pretrained(STORIES).save_pretrained(folder / "random")
+    ratings(folder / "ratings.jsonl")
+    study = {
+        "study_id": "mine",
+        "title": "Two tiny models",
+        "synthetic": False,
+        "source": "trained here",
+        "size_groups": [{"name": "all", "params_b_from": 0, "default": "random"}],
+        "models": [
+            MODEL | {"model_id": "stories", "hub_id": str(STORIES), "publisher": "karpathy", "family": "tinyllamas"},
+            MODEL | {"model_id": "random", "hub_id": str(folder / "random"), "publisher": "nobody", "family": "none"},
+        ],
+        "training": {
+            "preferences": {"path": str(SHARED / "data" / "preferences" / "alpaca_eval.jsonl.gz")},
+            "ratings": {"path": str(folder / "ratings.jsonl")},
+            "test_set": {"path": str(SHARED / "data" / "rewardbench" / "filtered_part.jsonl.gz")},
+            "bradley_terry": RECIPE | {"learning_rates": [1e-4, 1e-3]},
+            "regression": RECIPE | {"learning_rates": [1e-3]},
+            "precision": "float32",
+        },
+        "scoring": {
+            "corpus": {
+                "name": "slimpajama_like",
+                "source": {"path": str(SHARED / "data" / "documents" / "slimpajama_like.jsonl.gz")},
+                "documents_per_domain": 40,
+            },
+            "precision": "float32",
+            "documents_per_shard": 100,
+        },
+    }
+    project, home = folder / "project", folder / "home"
+    (project / "dagster_project" / "studies" / "mine.yaml").write_text(yaml.safe_dump(study))
+    done = run(home, project=project)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return project, home, done.stdout
+
+
+@pytest.fixture(scope="module")
+def marts(own: tuple[Path, Path, str]) -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(str(own[1] / "published" / "current.duckdb"), read_only=True)
+
+
+def test_each_piece_of_work_is_announced(own: tuple[Path, Path, str]) -> None:
+    _, _, said = own
+    assert "Task 1 of 6: mine: reward model of stories, bradley_terry" in said
+    assert "Task 6 of 6: mine: documents under random" in said
+
+
+def test_missing_categories_are_missing_and_not_zero(marts: duckdb.DuckDBPyConnection) -> None:
+    rows = marts.execute(
+        "select model_id, objective, chat, safety, score, chat_hard, reasoning, status, status_reason, n_pairs "
+        "from fct_reward_model_results where study_id = 'mine'"
+    ).fetchall()
+    assert {row[:2] for row in rows} == {
+        (model, objective) for model in ("stories", "random") for objective in ("bradley_terry", "regression")
+    }
+    for row in rows:
+        assert row[2:5] == (None, None, None), "Chat and Safety are not in the test set, so there is no score"
+        assert 20 < row[5] < 80 and 20 < row[6] < 80
+        assert row[7] == "incomplete" and "chat" in row[8]
+        # Empty or over-long completions are errors, not lost pairs.
+        assert 1000 < row[9] <= 1850
+
+
+def test_the_marts_count_what_the_rewards_say(own: tuple[Path, Path, str], marts: duckdb.DuckDBPyConnection) -> None:
+    """Chat Hard from the item rows of the parts, by hand."""
+    files = own[1] / "parts" / "completion_rewards" / "mine" / "*.parquet"
+    rows = duckdb.sql(
+        f"select model_id, objective, subset, item_id, completion, reward from '{files}' "
+        "where attribute in ('reward', 'merged') and status = 'ok' and subset like 'llmbar%'"
+    ).fetchall()
+    rewards = {row[:5]: row[5] for row in rows}
+    for model, objective, printed in marts.execute(
+        "select model_id, objective, chat_hard from fct_reward_model_results where study_id = 'mine'"
+    ).fetchall():
+        of_pair = [
+            (reward, rewards[(*key[:4], "rejected")])
+            for key, reward in rewards.items()
+            if key[:2] == (model, objective) and key[4] == "chosen" and (*key[:4], "rejected") in rewards
+        ]
+        assert len(of_pair) > 100
+        won = sum(chosen > rejected for chosen, rejected in of_pair)
+        assert math.isclose(printed, 100 * won / len(of_pair), abs_tol=1e-6)
+
+
+def test_both_objectives_learn(marts: duckdb.DuckDBPyConnection) -> None:
+    for model in ("stories", "random"):
+        for objective in ("bradley_terry", "regression"):
+            losses = [
+                row[0]
+                for row in marts.execute(
+                    "select loss from fct_learning_curves where study_id = 'mine' and model_id = ? and objective = ? "
+                    "and training_run = '0.001-s0' order by step",
+                    [model, objective],
+                ).fetchall()
+            ]
+            assert sum(losses[-3:]) < sum(losses[:3]), (model, objective)
+    searched = marts.execute(
+        "select count(*), sum(is_selected::int) from fct_learning_rate_search where study_id = 'mine'"
+    ).fetchone()
+    assert searched == (6, 4)
+
+
+def test_stories_know_stories_better_than_code(marts: duckdb.DuckDBPyConnection) -> None:
+    score = dict(
+        marts.execute(
+            "select domain, mean_presence_score from fct_presence_by_domain "
+            "where study_id = 'mine' and model_id = 'stories'"
+        ).fetchall()
+    )
+    assert score["StackExchange"] > score["Github"] and score["Book"] > score["Github"]
+    assert set(score) == {"Github", "Book", "ArXiv", "Wikipedia", "StackExchange", "all"}
+    distances = marts.execute(
+        "select distance, is_flagged from fct_jensen_shannon_distances where study_id = 'mine' and domain = 'all' "
+        "and score_kind = 'presence_score' and binning = 'quantile'"
+    ).fetchall()
+    assert len(distances) == 1 and 0 < distances[0][0] <= 1
+    assert distances[0][1], "with so few documents a distance is flagged"
+
+
+def test_costs_are_landed_and_the_published_study_is_what_it_was(marts: duckdb.DuckDBPyConnection) -> None:
+    jobs = marts.execute("select job, count(*) from fct_run_costs group by job order by job").fetchall()
+    assert jobs == [("score_completions", 4), ("score_documents", 2), ("train_reward_model", 4)]
+    best = marts.execute(
+        "select model_id, round(gain_points, 1) from fct_size_group_gains where study_id = 'published' "
+        "and objective = 'regression' and size_group = '>=6' and rank_in_group = 1"
+    ).fetchall()
+    assert best == [("gemma-2-9b-it", 4.9)]
+
+
+def test_a_second_run_has_nothing_to_do(own: tuple[Path, Path, str], run: Run) -> None:
+    project, home, _ = own
+    done = run(home, project=project)
+    assert done.returncode == 0, done.stderr
+    assert "Nothing changed since the last run." in done.stdout and "Task 1" not in done.stdout
+
+
+def test_a_model_that_fails_holds_back_itself_only(own: tuple[Path, Path, str], run: Run) -> None:
+    """A third model whose weights are not there: named, tried again next time; all else is published."""
+    project, home, _ = own
+    broken = home.parent / "broken"
+    shutil.copytree(home.parent / "random", broken)
+    (broken / "model.safetensors").unlink()
+    study = project / "dagster_project" / "studies" / "mine.yaml"
+    data = yaml.safe_load(study.read_text())
+    data["models"].append(
+        MODEL | {"model_id": "broken", "hub_id": str(broken), "publisher": "nobody", "family": "broken"}
+    )
+    study.write_text(yaml.safe_dump(data))
+    done = run(home, project=project)
+    assert done.returncode == 1
+    assert "reward model of broken, bradley_terry" in done.stderr and "no weights" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert "Everything else was refreshed and published" in done.stderr
+    with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as marts:
+        models = marts.execute("select model_id from dim_base_models where study_id = 'mine'").fetchall()
+        results = marts.execute("select count(*) from fct_reward_model_results where study_id = 'mine'").fetchone()
+    assert {row[0] for row in models} == {"stories", "random", "broken"} and results == (4,)
