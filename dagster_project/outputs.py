@@ -77,7 +77,7 @@ def _in_warehouse(
         yield from ((key, "a test of the last run failed or did not run") for key in dbt)
     for name, table in TABLES.items():
         if f"raw/{name}" in present and _has_news(connection, table, home):
-            yield dg.AssetKey(["raw", name]), "there are parts that have not been landed"
+            yield dg.AssetKey(["raw", name]), "its rows are not those of the newest parts"
     for spec in specs:
         name = spec.key.to_user_string()
         if name in wanted and name not in present:

@@ -60,21 +60,22 @@ class RateSearch(Settings):
     """Which runs are made to choose the learning rate.
 
     `exhaustive` trains every rate to the end, as the paper does. `successive_halving` trains all rates to the first
-    rung, keeps the best `keep` of them, and so on: at a constant rate every rung is an exact prefix of the full run.
-    Of ten rates the defaults take four to the second rung and two to the end, in 31 % of the grid's steps where
-    checkpoints are dense. What collapses late looks good in every prefix: where some of the rates may be too high, take
-    `exhaustive`. `rungs`: shares of the whole run at which is chosen, ascending, the last is 1.
+    rung, keeps the share `keep` of them, and so on; at a constant rate every rung is an exact prefix of the full run.
+    Fewer are kept where it would take more than the share `budget` of the grid's steps. What collapses late looks good
+    in every prefix: where some of the rates may be far too high, take `exhaustive`.
+    `rungs`: shares of the whole run at which is chosen, ascending, the last is 1.
     """
 
     method: Literal["exhaustive", "successive_halving"] = "exhaustive"
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), Distinct] = (0,)
-    rungs: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (0.1, 0.25, 1.0)
+    rungs: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (0.1, 0.4, 1.0)
     keep: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    budget: Annotated[float, Field(gt=0, le=1)] = 0.35
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
         if list(self.rungs) != sorted(set(self.rungs)) or abs(self.rungs[-1] - 1) > RATE_TOLERANCE:
-            raise PydanticCustomError("rungs", "must have rungs that ascend and end with 1, such as [0.1, 0.25, 1]")
+            raise PydanticCustomError("rungs", "must have rungs that ascend and end with 1, such as [0.1, 0.4, 1]")
         return self
 
 

@@ -15,6 +15,9 @@ import duckdb
 import pytest
 from filelock import FileLock
 
+# No test asks the real hub: set before anything imports the hub's client, which reads it once.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 RUN_LIMIT_S = 600
 # Files of many real runs come first, so that at the end no worker is left alone with one.

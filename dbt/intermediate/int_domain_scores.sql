@@ -22,52 +22,48 @@ wanted as (
 ),
 
 scores as (
+    select * from {{ ref('stg_document_scores') }}
+),
+
+failed as (
     select
         wanted.content,
         scores.domain,
-        scores.status = 'ok' as is_ok,
-        scores.is_truncated,
-        scores.logprob_sum,
-        {% for kind in score_kinds() %}
-            scores.{{ kind }},
-        {% endfor %}
-        scores.n_bytes_scored
-    from {{ ref('stg_document_scores') }} as scores
+        count(*) as n_errors
+    from scores
     inner join wanted
         on
             scores.study_id = wanted.study_id
             and scores.model_id = wanted.model_id
             and scores.corpus = wanted.corpus
             and scores.engine = wanted.engine
-),
-
-failed as (
-    select
-        content,
-        domain,
-        count(*) as n_errors
-    from scores
-    where not is_ok
-    group by content, domain
+    where scores.status != 'ok'
+    group by wanted.content, scores.domain
 ),
 
 -- Rounded, for threads add up in any order, and equal scores shall give equal rows.
 scored as (
     select
-        content,
-        domain,
+        wanted.content,
+        scores.domain,
         count(*) as n_ok,
-        count(*) filter (where is_truncated) as n_truncated,
-        round(sum(logprob_sum), 3) as logprob_sum,
+        count(*) filter (where scores.is_truncated) as n_truncated,
+        round(sum(scores.logprob_sum), 3) as logprob_sum,
         {% for kind in score_kinds() %}
-            count({{ kind }}) as n_{{ kind }},
-            round(avg({{ kind }}), 12) as mean_{{ kind }},
-            round(var_samp({{ kind }}), 12) as variance_{{ kind }},
+            count(scores.{{ kind }}) as n_{{ kind }},
+            round(avg(scores.{{ kind }}), 12) as mean_{{ kind }},
+            round(var_samp(scores.{{ kind }}), 12) as variance_{{ kind }},
         {% endfor %}
-        sum(n_bytes_scored)::bigint as n_bytes_scored
+        sum(scores.n_bytes_scored)::bigint as n_bytes_scored
     from scores
-    where is_ok
-    group by content, domain
+    inner join wanted
+        on
+            scores.study_id = wanted.study_id
+            and scores.model_id = wanted.model_id
+            and scores.corpus = wanted.corpus
+            and scores.engine = wanted.engine
+    where scores.status = 'ok'
+    group by wanted.content, scores.domain
 ),
 
 -- A domain of which nothing could be scored has its errors to show.

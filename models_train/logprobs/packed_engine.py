@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import accumulate
 
@@ -49,27 +50,27 @@ class PackedEngine:
         return context_length(self.model.config)
 
     def scored(self, requests: Sequence[Request]) -> Iterator[Scored]:
-        """Scores pack by pack, longest documents first; while a pack is at work, the next one is made ready."""
-        most = self.tokens_per_pack if self.model.device.type == "cuda" else min(self.tokens_per_pack, MOST_CPU_TOKENS)
-        at_work: _Pack | None = None
-        for members in self._packs([len(request.token_ids) - 1 for request in requests], most):
-            begun = self._begun(members, [requests[place] for place in members])
-            if at_work is not None:
-                yield from at_work.finished()
-            at_work = begun
-        if at_work is not None:
-            yield from at_work.finished()
+        """Scores pack by pack, longest documents first."""
+        is_gpu = self.model.device.type == "cuda"
+        most = self.tokens_per_pack if is_gpu else min(self.tokens_per_pack, MOST_CPU_TOKENS)
 
-    def _packs(self, lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-        """Indices of the documents of each pack."""
+        def begun(places: list[int]) -> _Pack:
+            return self._begun(places, [requests[place] for place in places])
+
+        for packs in self._packs([len(request.token_ids) - 1 for request in requests], most):
+            for pack in (_one_ahead if is_gpu else _side_by_side)(begun, packs):
+                yield from pack.finished()
+
+    def _packs(self, lengths: Sequence[int], most: int) -> Iterator[list[list[int]]]:
+        """Packs, as indices of their documents; in groups of those that may be at work together."""
         try:
             groups = same_frequencies(self.model.config, lengths) if lengths else []
         except ValueError as error:
             what = str(error).split(";")[0]
             raise EngineError(f"{what}; set `max_document_tokens` in the study file to that") from error
         for group in groups:
-            for members in bins([lengths[place] for place in group], most):
-                yield [group[member] for member in members]
+            members = bins([lengths[place] for place in group], most)
+            yield [[group[member] for member in one] for one in members]
 
     def _begun(self, places: list[int], requests: list[Request]) -> _Pack:
         """A pack whose statistics are under way; where it does not fit in memory, each half is tried by itself."""
@@ -121,6 +122,32 @@ class _Pack:
                 yield Scored(place, values, others)
         for pack in self.later:
             yield from pack.finished()
+
+
+def _one_ahead(begin: Callable[[list[int]], _Pack], packs: Sequence[list[int]]) -> Iterator[_Pack]:
+    """Packs on a GPU, which works while the next one is made ready here."""
+    at_work: _Pack | None = None
+    for members in packs:
+        begun = begin(members)
+        if at_work is not None:
+            yield at_work
+        at_work = begun
+    if at_work is not None:
+        yield at_work
+
+
+def _side_by_side(begin: Callable[[list[int]], _Pack], packs: Sequence[list[int]]) -> Iterator[_Pack]:
+    """Packs on a CPU, one on each thread.
+
+    Threads that share every single operation wait for each other thousands of times per pack, and long where other
+    programs use the cores, too. So the numbers do not depend on the number of threads, either.
+    """
+    n_threads = torch.get_num_threads()
+    try:
+        with ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+            yield from pool.map(begin, packs)
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 def load_packed_engine(

@@ -7,9 +7,11 @@ is chosen (then the lower mean loss, then the smaller rate), and of it the best 
 
 Successive halving (Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
 optimization", AISTATS) trains every rate to the first rung and takes the best on to the next. After warm-up the rate is
-constant, so a rung is an exact prefix of the full run and nothing is trained twice. Rates are promoted by the lowest
-validation loss so far: after a tenth of the steps accuracies differ by less than their standard error, while the loss
-weighs every pair by its margin. Among the rates that came to the end is chosen by accuracy, as in the whole grid.
+constant, so a rung is an exact prefix of the full run and nothing is trained twice. Two things are its own here:
+- Rates are promoted by the lowest validation loss so far. After a tenth of the steps accuracies differ by less than
+  their standard error, while the loss weighs every pair by its margin. The end is decided by accuracy, as in the grid.
+- The first promotion takes the best of every group of neighbouring rates: a short prefix favours high rates, whatever
+  the end will be, and neighbours end alike.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
+
+import numpy as np
 
 from models_train.training_settings import RateSearch
 
@@ -121,36 +125,56 @@ def search(
     rates = sorted({arm.learning_rate for arm in arms})
     failures: Failures = {}
     reached = {_key(arm): 0 for arm in arms}
-    for n_rates, share in _rungs(settings, len(rates)):
-        entrants: list[float] = []
-        while not any(_alive(arms, rate, failures) for rate in entrants):
+    candidates = rates
+    for place, (n_rates, step) in enumerate(rungs(arms[0].n_steps, len(rates), settings, checkpoint_every)):
+        while pool := _alive(arms, candidates, failures) or _alive(arms, rates, failures):
             known = {_key(arm): _up_to(arm, reached[_key(arm)], failures) for arm in arms}
-            entrants = [rate for rate in rank(known, by_loss=True) if _alive(arms, rate, failures)][:n_rates]
-            if not entrants:
-                break
-            say(f"{len(entrants)} of {len(rates)} learning rates to {share:.0%} of the steps: {_named(entrants)}")
+            entrants = _promoted(pool, known, n_rates, by_neighbourhood=place == 1)
+            say(f"{len(entrants)} of {len(rates)} learning rates to step {step}: {_named(entrants)}")
             for arm in arms:
                 if arm.learning_rate in entrants and _key(arm) not in failures:
-                    reached[_key(arm)] = rung_step(arm.n_steps, share, checkpoint_every)
-                    _advance(arm, reached[_key(arm)], failures)
+                    reached[_key(arm)] = step
+                    _advance(arm, step, failures)
+            if _alive(arms, entrants, failures):
+                candidates = entrants
+                break
     return _outcome(arms, failures)
 
 
-def rung_step(n_steps: int, share: float, checkpoint_every: int) -> int:
-    """The checkpoint nearest to a share of the steps, at least the first: what is promoted by must be evaluated."""
-    if share >= 1:
-        return n_steps
-    return min(n_steps, checkpoint_every * max(1, round(share * n_steps / checkpoint_every)))
+def rungs(n_steps: int, n_rates: int, settings: RateSearch, checkpoint_every: int) -> list[tuple[int, int]]:
+    """Rates that take part in each rung, and the step that it ends at.
+
+    n_steps: of one arm. A rung ends at the checkpoint nearest to its share of the steps, at least at the first: what is
+    promoted by must be evaluated. Fewer rates are kept, from the last rung up, where the budget demands it.
+    """
+    if settings.method == "exhaustive":
+        return [(n_rates, n_steps)]
+    nearest = [checkpoint_every * max(1, round(share * n_steps / checkpoint_every)) for share in settings.rungs[:-1]]
+    ends = [*(min(n_steps, step) for step in nearest), n_steps]
+    counts = [max(1, round(n_rates * settings.keep**place)) for place in range(len(ends))]
+    for place in reversed(range(1, len(ends))):
+        while counts[place] > 1 and _cost(counts, ends) > settings.budget * n_rates * n_steps:
+            counts[place] -= 1
+    return list(zip(counts, ends, strict=True))
 
 
 def planned_steps(n_steps: int, n_rates: int, settings: RateSearch, checkpoint_every: int) -> int:
     """Steps of a search in which no arm fails; n_steps: of one arm."""
-    planned, before = 0, 0
-    for n_entrants, share in _rungs(settings, n_rates):
-        reached = rung_step(n_steps, share, checkpoint_every)
-        planned += n_entrants * len(settings.seeds) * (reached - before)
-        before = reached
-    return planned
+    counts, ends = zip(*rungs(n_steps, n_rates, settings, checkpoint_every), strict=True)
+    return len(settings.seeds) * _cost(counts, ends)
+
+
+def _cost(counts: Sequence[int], ends: Sequence[int]) -> int:
+    return sum(n * (end - begin) for n, begin, end in zip(counts, (0, *ends), ends, strict=False))
+
+
+def _promoted(pool: Sequence[float], known: Evaluations, n_rates: int, *, by_neighbourhood: bool) -> list[float]:
+    """The best of the pool; or the best of each of n groups of neighbours in it."""
+    ranking = [rate for rate in rank(known, by_loss=True) if rate in pool]
+    if not by_neighbourhood:
+        return ranking[:n_rates]
+    groups = np.array_split(sorted(pool), min(n_rates, len(pool)))
+    return [next(rate for rate in ranking if rate in group) for group in groups]
 
 
 def choose(evaluations: Evaluations) -> Choice | None:
@@ -183,13 +207,6 @@ def rank(evaluations: Evaluations, *, by_loss: bool = False) -> list[float]:
 
 def _order(evaluation: Evaluation) -> tuple[int, float, int]:
     return evaluation.order
-
-
-def _rungs(settings: RateSearch, n_rates: int) -> list[tuple[int, float]]:
-    """Rates that take part in each rung, and the share of the steps that it ends at."""
-    if settings.method == "exhaustive":
-        return [(n_rates, 1.0)]
-    return [(max(1, round(n_rates * settings.keep**place)), share) for place, share in enumerate(settings.rungs)]
 
 
 def _advance(arm: Arm, to_step: int, failures: Failures) -> None:
@@ -238,8 +255,10 @@ def _up_to(arm: Arm, step: int, failures: Failures) -> Sequence[Evaluation]:
     return () if _key(arm) in failures else [one for one in arm.evaluations() if one.step <= step]
 
 
-def _alive(arms: Sequence[Arm], rate: float, failures: Failures) -> bool:
-    return any(arm.learning_rate == rate and _key(arm) not in failures for arm in arms)
+def _alive(arms: Sequence[Arm], rates: Sequence[float], failures: Failures) -> list[float]:
+    """Of the rates those that have a seed which did not fail."""
+    alive = {arm.learning_rate for arm in arms if _key(arm) not in failures}
+    return [rate for rate in rates if rate in alive]
 
 
 def _key(arm: Arm) -> tuple[float, int]:

@@ -21,6 +21,7 @@ def make(home: Home, n_models: int, per_domain: int, kinds: int = 1) -> None:
     """Fill the raw tables: `n_models` models, `per_domain` documents of each domain, presence scores (kinds = 1) and
     bits per byte (kinds = 2). Scores of a document go along with each other from model to model."""
     with write(home.warehouse) as connection:
+        connection.execute("set memory_limit = '2GB'")
         landing.create_raw_tables(connection)
         for table, query in STUDY.items():
             connection.execute(f"insert into raw.{table} by name {query}")
@@ -36,6 +37,7 @@ def make(home: Home, n_models: int, per_domain: int, kinds: int = 1) -> None:
         )
         for number in range(n_models):
             add_model(connection, number, kinds)
+            connection.execute("checkpoint")
 
 
 def add_model(connection: duckdb.DuckDBPyConnection, number: int, kinds: int = 1) -> None:

@@ -99,6 +99,7 @@ def test_marts_at_the_papers_size(tmp_path: Path) -> None:
     measured["Wasserstein-1 and Spearman"] = dbt(home, *AGREEMENT)
     measured["means by domain"] = dbt(home, *MEANS)
     with write(home.warehouse) as connection:
+        connection.execute("set memory_limit = '2GB'")
         add_model(connection, N_MODELS)
     measured["a new model"] = dbt(home, *DISTANCES)
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**20

@@ -20,35 +20,34 @@ pytestmark = pytest.mark.bench
 HERE = Path(__file__).resolve().parent
 VOCABULARY, N_DOCUMENTS, MEDIAN, SPREAD, LONGEST = 32_000, 64, 180.0, 1.0, 1024
 """Lengths in tokens: their logarithm is normal; cut at what the model takes."""
-BATCH, SMALLEST_BATCH = 16, 2
-"""Documents of a padded batch: a usual size, and one that wastes least on a CPU."""
+BATCH, SMALLEST_BATCH = 32, 2
+"""Documents of a padded batch: a usual size, and the one that costs least on a CPU."""
+SHAPES = {
+    "58 million weights": {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8},
+    "21 million weights": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6},
+}
 PEERS = ("packed", "packed_moments", "vllm", f"sorted_{BATCH}", f"unsorted_{BATCH}", f"sorted_{SMALLEST_BATCH}")
 WANTED = {f"sorted_{BATCH}": 5.0, f"unsorted_{BATCH}": 9.0, "vllm": 1.8}
 WANTED_MEMORY = 10.0
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A random Llama of 58 million weights, and documents of log-normal lengths."""
-    path = tmp_path_factory.mktemp("bench")
+def written(path: Path, shape: dict[str, int]) -> None:
+    """A random Llama with heads of 64, and documents of log-normal lengths."""
     torch.manual_seed(0)
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        hidden_size=512,
-        intermediate_size=1376,
-        num_hidden_layers=8,
-        num_attention_heads=8,
-        num_key_value_heads=8,
+        num_attention_heads=shape["hidden_size"] // 64,
+        num_key_value_heads=shape["hidden_size"] // 64,
         max_position_embeddings=LONGEST,
         bos_token_id=1,
         eos_token_id=2,
+        **shape,
     )
     LlamaForCausalLM(config).save_pretrained(path)
     random = np.random.default_rng(0)
     lengths = np.clip(random.lognormal(np.log(MEDIAN), SPREAD, N_DOCUMENTS).astype(int), 8, LONGEST)
     documents = [[1, *random.integers(3, VOCABULARY, length - 1).tolist()] for length in lengths]
     (path / "documents.json").write_text(json.dumps(documents))
-    return path
 
 
 def measured(name: str, folder: Path) -> dict[str, Any]:
@@ -67,10 +66,13 @@ def measured(name: str, folder: Path) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("weights", SHAPES)
 def test_tokens_per_second_and_memory_of_scoring(
-    benchmark: BenchmarkFixture, folder: Path, capsys: pytest.CaptureFixture[str]
+    weights: str, benchmark: BenchmarkFixture, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Five times sorted and nine times unsorted padded batches, 1.8 times vLLM; a tenth of the padded memory."""
+    folder = tmp_path
+    written(folder, SHAPES[weights])
     found = benchmark.pedantic(lambda: {name: measured(name, folder) for name in PEERS}, rounds=1, iterations=1)
     lengths = np.array([len(ids) for ids in json.loads((folder / "documents.json").read_text())])
     n_scored = int((lengths - 1).sum())
@@ -79,9 +81,7 @@ def test_tokens_per_second_and_memory_of_scoring(
     benchmark.extra_info.update(ratios=ratios, mebibytes=memory, tokens_per_s=n_scored / found["packed"]["seconds"])
     with capsys.disabled():
         print(f"\n{len(lengths)} documents, {n_scored:,} scored tokens, {np.median(lengths):.0f} at the median and")
-        print(
-            f"{lengths.max()} at most; {found['packed']['threads']} threads, fp32, 58 million weights, 32k vocabulary."
-        )
+        print(f"{lengths.max()} at most; {found['packed']['threads']} threads, fp32, {weights}, vocabulary of 32k.")
         for name in PEERS:
             speed = n_scored / found[name]["seconds"]
             print(f"{name:>16}: {speed:7,.0f} tokens/s; ratio {ratios[name]:5.2f}; {memory[name]:7,.0f} MiB")

@@ -23,6 +23,8 @@ from models_train.training_settings import BRADLEY_TERRY_RATES, RateSearch, Reci
 pytestmark = pytest.mark.bench
 
 N_PANELS, LEAST_GOOD, MOST_STEPS = 10, 9, 0.35
+FIRST_SEED = 100
+"""The default rungs were settled on panels with seeds below 14."""
 N_TRAIN, N_VALIDATION, N_TOKENS = 960, 300, 32
 RECIPE = Recipe(
     learning_rates=tuple(3000 * rate for rate in BRADLEY_TERRY_RATES),
@@ -103,7 +105,7 @@ def test_successive_halving(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     n_good, shares = 0, []
     with capsys.disabled():
         print()
-        for seed in range(N_PANELS):
+        for seed in range(FIRST_SEED, FIRST_SEED + N_PANELS):
             full = searched(Panel(seed), RateSearch(), tmp_path / f"{seed}-full")
             halved = searched(Panel(seed), HALVING, tmp_path / f"{seed}-halved")
             assert rates_agree(full, halved)

@@ -67,6 +67,9 @@ def test_whatever_opens_the_database_is_in_the_pool_of_one(definitions: dg.Defin
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
     assert pools.pop("parts/studies") == set()
     assert pools.pop("parts/performance") == set(), "the job opens no database"
+    assert pools.pop("parts/documents") == set()
+    for name in ("parts/reward_models", "parts/completion_rewards", "parts/document_scores"):
+        assert pools.pop(name) == {"gpu"}, "GPU work opens no database either"
     assert set(map(frozenset, pools.values())) == {frozenset({"warehouse"})}
     settings = (REPOSITORY / "dagster_project" / "instance.yaml").read_text()
     assert "default_limit: 1" in settings

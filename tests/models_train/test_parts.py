@@ -14,7 +14,7 @@ import pytest
 
 from models_train.config import load_study
 from models_train.parts import PartError, content_hash, write_part
-from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES
+from warehouse.contracts import DOCUMENT_TABLES, PERFORMANCE_TABLES, REWARD_MODEL_TABLES, STUDY_TABLES, TABLES
 from warehouse.contracts.studies import BASE_MODELS, SIZE_GROUPS, STUDY_SEEDS
 
 GROUPS: list[dict[str, Any]] = [
@@ -164,9 +164,13 @@ def test_content_hash_is_stable_and_sees_every_change() -> None:
 
 
 def test_contracts_are_described_and_keyed() -> None:
-    assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == len(STUDY_TABLES) + len(PERFORMANCE_TABLES)
+    groups = (STUDY_TABLES, REWARD_MODEL_TABLES, DOCUMENT_TABLES, PERFORMANCE_TABLES)
+    assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == sum(map(len, groups))
     for name, table in TABLES.items():
-        assert table.name == name and table.partition_by == ("study_id",) and table.description
+        assert table.name == name and table.partition_by[0] == "study_id" and table.description
+        assert set(table.partition_by) <= {*table.key, "shard"}, "a part's rows share these"
+        by_model = name in REWARD_MODEL_TABLES or name == "document_scores"
+        assert ("model_id" in table.partition_by) == by_model
         assert all(field.metadata[b"description"] for field in table.schema)
         nullable = [column for column in table.key if table.schema.field(column).nullable]
         # No limit of size is a limit too, and it has no number.

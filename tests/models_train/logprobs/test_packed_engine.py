@@ -12,6 +12,7 @@ from data_files import MODELS
 from plain_scores import double, plain_scores, random_documents, requests
 from tiny_models import FAMILIES, SIZES, VOCABULARY, random_base
 from transformers import (
+    AutoModelForCausalLM,
     CohereConfig,
     Gemma2Config,
     GraniteConfig,
@@ -61,13 +62,9 @@ def test_rows_without_a_token_stay_out() -> None:
     """13 of the 272 rows are padding: with them the probabilities would be other ones."""
     engine = engine_of(LlamaConfig(**SIZES))
     (found,) = score(engine, requests([random_documents(TOKENS)[0]]))
-    with_padding, _ = plain_scores(double(engine_plain()), random_documents(TOKENS)[0], VOCABULARY)
+    with_padding, _ = plain_scores(double(random_base(LlamaConfig(**SIZES))), random_documents(TOKENS)[0], VOCABULARY)
     assert engine.n_vocabulary == TOKENS
     assert np.abs(found.logprobs - with_padding).min() > 1e-4
-
-
-def engine_plain() -> Any:
-    return random_base(LlamaConfig(**SIZES))
 
 
 def test_neither_neighbours_nor_order_nor_size_of_packs_matter() -> None:
@@ -80,6 +77,23 @@ def test_neither_neighbours_nor_order_nor_size_of_packs_matter() -> None:
             assert np.abs(one.logprobs - other.logprobs).max() < 1e-5
     (alone,) = score(engine_of(LlamaConfig(**SIZES)), requests(documents)[2:3])
     assert np.abs(alone.logprobs - whole[2].logprobs).max() < 1e-5
+
+
+def test_the_number_of_threads_changes_no_digit() -> None:
+    """Each pack is worked on by one thread; what was set for the rest of the program stays."""
+    engine = engine_of(LlamaConfig(**SIZES))
+    documents = random_documents(TOKENS, (40, 2, 100, 17, 64, 3, 33, 33, 90))
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for n_threads in (1, 2, 3):
+            torch.set_num_threads(n_threads)
+            found.append(np.concatenate([one.logprobs for one in score(engine, requests(documents))]))
+            assert torch.get_num_threads() == n_threads
+    finally:
+        torch.set_num_threads(before)
+    assert np.array_equal(found[0], found[1])
+    assert np.array_equal(found[0], found[2])
 
 
 def test_what_cannot_be_scored_has_a_status_in_its_place() -> None:
@@ -150,16 +164,10 @@ def test_a_trained_model_from_its_folder() -> None:
     engine = load_packed_engine(source, 511, torch.float32, 1024, True)
     assert (engine.dtype, engine.context, engine.n_vocabulary, engine.name) == ("float32", 512, 512, "packed")
     documents = random_documents(512, (512, 300, 9))
-    plain = double(engine_reference(source))
+    plain = double(AutoModelForCausalLM.from_pretrained(source.place, dtype=torch.float32))
     for found, ids in zip(score(engine, requests(documents)), documents, strict=True):
         logprobs, standardised = plain_scores(plain, ids, 512)
         assert found.standardised is not None
         assert np.abs(found.logprobs - logprobs).max() < 1e-4
         assert abs(float(found.logprobs.mean(dtype=np.float64) - logprobs.mean())) < 1e-5
         assert np.abs(found.standardised - standardised).max() < 1e-3
-
-
-def engine_reference(source: ModelSource) -> Any:
-    from transformers import AutoModelForCausalLM
-
-    return AutoModelForCausalLM.from_pretrained(source.place, dtype=torch.float32)

@@ -14,7 +14,7 @@ from models_train.reward_models.learning_rate_search import (
     SearchOutcome,
     choose,
     planned_steps,
-    rung_step,
+    rungs,
     search,
 )
 from models_train.training_settings import BRADLEY_TERRY_RATES, RateSearch
@@ -100,19 +100,23 @@ def test_exhaustive_trains_everything_and_takes_the_best_checkpoint() -> None:
     assert outcome.n_steps == outcome.n_steps_full_grid == 3 * N_STEPS
 
 
+STOPS = [5, 5, 25, 5, 5, 25, 5, 60, 5, 60]
+"""Of ten rates of which every one is better than the one before: 10 to step 5, the best of 4 groups of neighbours (the
+third, sixth, eighth and tenth) to step 25, the best 2 to the end."""
+
+
 def test_halving_trains_prefixes_of_the_best_rates() -> None:
-    """10 rates to 10 %, the best 4 to 25 %, the best 2 to the end: here 5, 15 and 60 steps of 60."""
     arms = [CurveArm(rate, 0, rising(500 + 10 * place)) for place, rate in enumerate(BRADLEY_TERRY_RATES)]
     said: list[str] = []
     outcome = search(arms, HALVING, EVERY, said.append)
-    assert [arm.step for arm in arms] == [5] * 6 + [15, 15, 60, 60]
-    assert [one.status for one in outcome.arms] == ["stopped"] * 8 + ["finished"] * 2
+    assert [arm.step for arm in arms] == STOPS
+    assert [one.status for one in outcome.arms] == ["finished" if step == 60 else "stopped" for step in STOPS]
     assert outcome.arms[0].reason == "stopped at step 5 of 60: other rates were ahead"
     assert outcome.choice is not None and outcome.choice.learning_rate == 5e-6
-    assert outcome.n_steps == 6 * 5 + 2 * 15 + 2 * 60 == sum(arm.steps_worked for arm in arms)
+    assert outcome.n_steps == sum(STOPS) == sum(arm.steps_worked for arm in arms)
     assert outcome.n_steps == planned_steps(N_STEPS, 10, HALVING, EVERY)
-    assert [arm.n_released for arm in arms] == [1] * 6 + [2, 2, 3, 3]
-    assert said[1] == "4 of 10 learning rates to 25% of the steps: 2e-06, 3e-06, 4e-06, 5e-06"
+    assert [arm.n_released for arm in arms] == [{5: 1, 25: 2, 60: 3}[step] for step in STOPS]
+    assert said[1] == "4 of 10 learning rates to step 25: 7e-07, 1e-06, 3e-06, 5e-06"
 
 
 def test_rates_are_promoted_by_loss_and_chosen_by_accuracy() -> None:
@@ -122,8 +126,8 @@ def test_rates_are_promoted_by_loss_and_chosen_by_accuracy() -> None:
         for place, rate in enumerate(BRADLEY_TERRY_RATES)
     ]
     outcome = search(arms, HALVING, EVERY)
-    assert [arm.step for arm in arms] == [5] * 6 + [15, 15, 60, 60]
-    assert outcome.choice is not None and outcome.choice.learning_rate == BRADLEY_TERRY_RATES[-2]
+    assert [arm.step for arm in arms] == STOPS
+    assert outcome.choice is not None and outcome.choice.learning_rate == BRADLEY_TERRY_RATES[-3]
 
 
 def test_without_a_loss_rates_are_promoted_by_accuracy() -> None:
@@ -132,20 +136,30 @@ def test_without_a_loss_rates_are_promoted_by_accuracy() -> None:
         for place, rate in enumerate(BRADLEY_TERRY_RATES)
     ]
     search(arms, HALVING, EVERY)
-    assert [arm.step for arm in arms] == [5] * 6 + [15, 15, 60, 60]
+    assert [arm.step for arm in arms] == STOPS
 
 
 @pytest.mark.parametrize(
-    ("n_steps", "every", "most"), [(60, 5, 0.32), (636, 20, 0.32), (1000, 1, 0.32), (105, 20, 0.353)]
+    ("n_steps", "every", "expected"),
+    [
+        (60, 5, [(10, 5), (4, 25), (2, 60)]),
+        (636, 20, [(10, 60), (4, 260), (2, 636)]),  # two epochs of HelpSteer2
+        (105, 20, [(10, 20), (4, 40), (1, 105)]),  # one of HelpSteer2-Preference: a checkpoint is a fifth of it
+        (7, 20, [(10, 7), (4, 7), (2, 7)]),
+    ],
 )
-def test_the_cost_of_halving(n_steps: int, every: int, most: float) -> None:
-    """Ten rates, default settings. Two epochs of HelpSteer2 are 636 steps, one of HelpSteer2-Preference 105."""
-    assert planned_steps(n_steps, 10, HALVING, every) <= most * 10 * n_steps
+def test_rungs_end_at_checkpoints_and_keep_the_budget(
+    n_steps: int, every: int, expected: list[tuple[int, int]]
+) -> None:
+    assert rungs(n_steps, 10, HALVING, every) == expected
+    if n_steps > every:
+        assert planned_steps(n_steps, 10, HALVING, every) <= 0.35 * 10 * n_steps
 
 
-def test_rungs_end_at_checkpoints() -> None:
-    assert [rung_step(105, share, 20) for share in (0.01, 0.15, 0.4, 1.0)] == [20, 20, 40, 105]
-    assert rung_step(7, 0.4, 20) == 7
+def test_a_smaller_budget_keeps_fewer() -> None:
+    tight = RateSearch(method="successive_halving", budget=0.25)
+    assert rungs(60, 10, tight, 5) == [(10, 5), (2, 25), (1, 60)]
+    assert rungs(60, 10, EXHAUSTIVE, 5) == [(10, 60)]
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -208,13 +222,19 @@ def test_a_rate_with_a_failed_seed_is_not_preferred_for_its_lucky_one() -> None:
 
 
 def test_where_all_that_were_promoted_fail_the_next_best_go_on() -> None:
+    """First those that were promoted before, then those that were stopped earlier."""
     arms = [CurveArm(rate, 0, rising(500 + 10 * place)) for place, rate in enumerate(BRADLEY_TERRY_RATES)]
-    for arm in arms[-4:]:
-        arm.fails_at = 10
+    for place in (7, 9):
+        arms[place].fails_at = 40
     outcome = search(arms, HALVING, EVERY)
     assert outcome.choice is not None and outcome.choice.learning_rate == BRADLEY_TERRY_RATES[5]
-    assert [one.status for one in outcome.arms[-5:]] == ["finished", *["failed"] * 4]
-    assert [arm.step for arm in arms[:6]] == [5, 5, 15, 15, 60, 60]
+    assert [arm.step for arm in arms] == [5, 5, 60, 5, 5, 60, 5, 40, 5, 40]
+    for place in (2, 5):
+        arms[place].fails_at = 40
+    for arm in arms:
+        arm.step, arm.failure, arm.found = 0, None, []
+    outcome = search(arms, HALVING, EVERY)
+    assert [arm.step for arm in arms] == [5, 5, 40, 5, 5, 40, 60, 40, 60, 40]
 
 
 def test_all_failed_is_a_failed_search_with_the_reason() -> None:
