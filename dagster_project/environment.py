@@ -14,6 +14,10 @@ STUDIES = PROJECT / "studies"
 DBT_PROJECT = REPOSITORY / "dbt"
 SEEDS = DBT_PROJECT / "seeds"
 
+# NumPy sets these while it is first imported and takes them away again. dbt's threads read the environment meanwhile,
+# and one that finds a name gone fails; what is set already, NumPy leaves alone.
+STEADY = {"OPENBLAS_MAIN_FREE": "1", "GOTOBLAS_MAIN_FREE": "1"}
+
 QUIET = {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
@@ -32,7 +36,7 @@ def prepare() -> Home:
     """
     home = Home.from_environment().ensure()
     os.environ[VARIABLE] = str(home.root)
-    for name, value in QUIET.items():
+    for name, value in (QUIET | STEADY).items():
         os.environ.setdefault(name, value)
     # Programs of this environment (dbt) are found although nobody activated it.
     programs = str(Path(sys.executable).parent)

@@ -132,17 +132,18 @@ def test_the_marts_count_what_the_rewards_say(own: tuple[Path, Path, str], marts
         "where attribute in ('reward', 'merged') and status = 'ok' and subset like 'llmbar%'"
     ).fetchall()
     rewards = {row[:5]: row[5] for row in rows}
+    seed = own[0] / "dbt" / "seeds" / "rewardbench_subsets.csv"
+    weights = dict(duckdb.sql(f"select subset, weight from '{seed}'").fetchall())
     for model, objective, printed in marts.execute(
         "select model_id, objective, chat_hard from fct_reward_model_results where study_id = 'mine'"
     ).fetchall():
-        of_pair = [
-            (reward, rewards[(*key[:4], "rejected")])
-            for key, reward in rewards.items()
-            if key[:2] == (model, objective) and key[4] == "chosen" and (*key[:4], "rejected") in rewards
-        ]
-        assert len(of_pair) > 50
-        won = sum(chosen > rejected for chosen, rejected in of_pair)
-        assert math.isclose(printed, 100 * won / len(of_pair), abs_tol=1e-6)
+        won: dict[str, list[bool]] = {}
+        for key, reward in rewards.items():
+            if key[:2] == (model, objective) and key[4] == "chosen" and (*key[:4], "rejected") in rewards:
+                won.setdefault(key[2], []).append(reward > rewards[(*key[:4], "rejected")])
+        assert len(won) == 5 and sum(map(len, won.values())) > 50
+        accuracy = sum(weights[name] * sum(found) / len(found) for name, found in won.items())
+        assert math.isclose(printed, 100 * accuracy / sum(weights[name] for name in won), abs_tol=1e-6)
 
 
 def test_both_objectives_learn(marts: duckdb.DuckDBPyConnection) -> None:

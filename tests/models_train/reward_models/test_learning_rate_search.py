@@ -145,7 +145,7 @@ def test_without_a_loss_rates_are_promoted_by_accuracy() -> None:
         (60, 5, [(10, 5), (4, 25), (2, 60)]),
         (636, 20, [(10, 60), (4, 260), (2, 636)]),  # two epochs of HelpSteer2
         (105, 20, [(10, 20), (4, 40), (1, 105)]),  # one of HelpSteer2-Preference: a checkpoint is a fifth of it
-        (7, 20, [(10, 7), (4, 7), (2, 7)]),
+        (7, 20, [(10, 7), (1, 7), (1, 7)]),  # no checkpoint before the end: all are trained to it
     ],
 )
 def test_rungs_end_at_checkpoints_and_keep_the_budget(
@@ -158,7 +158,7 @@ def test_rungs_end_at_checkpoints_and_keep_the_budget(
 
 def test_a_smaller_budget_keeps_fewer() -> None:
     tight = RateSearch(method="successive_halving", budget=0.25)
-    assert rungs(60, 10, tight, 5) == [(10, 5), (2, 25), (1, 60)]
+    assert rungs(60, 10, tight, 5) == [(10, 5), (3, 25), (1, 60)]
     assert rungs(60, 10, EXHAUSTIVE, 5) == [(10, 60)]
 
 
