@@ -200,9 +200,12 @@ def dbt(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="session")
-def partly_trained(rewards: Rewards, tmp_path_factory: pytest.TempPathFactory) -> Home:
+def partly_trained(rewards: Rewards, made_once: Callable[..., Path]) -> Home:
     """A warehouse of the published study and of one that is partly trained, built by dbt with all of its tests."""
-    home = Home(tmp_path_factory.mktemp("yours")).ensure()
+    return Home(made_once("partly_trained", lambda folder: build_partly_trained(Home(folder).ensure(), rewards)))
+
+
+def build_partly_trained(home: Home, rewards: Rewards) -> None:
     write_study_parts(STUDIES, SEEDS, home.parts)
     for name, rows in (study_rows() | training_rows()).items():
         write_part(home.parts, TABLES[name], rows, study_id="yours", run_id="run")
@@ -220,7 +223,6 @@ def partly_trained(rewards: Rewards, tmp_path_factory: pytest.TempPathFactory) -
         landing.rebuild(connection, home.parts)
     done = dbt(home, "build")
     assert done.returncode == 0, done.stdout
-    return home
 
 
 @pytest.fixture(scope="session")
