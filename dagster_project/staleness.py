@@ -21,18 +21,21 @@ def stale_assets(
 ) -> dict[dg.AssetKey, str]:
     """Assets to materialize, upstream first, each with the reason in words.
 
-    specs: all assets of the code location. redo: assets that have to run again for a reason that Dagster does not
-    know (a file is gone), with that reason. What depends on a stale asset is stale.
+    specs: the assets of the code location that have no partitions. redo: assets that have to run again for a reason
+    that Dagster does not know (a file is gone, a part has come), with that reason. What depends on a stale asset is
+    stale. Inputs that are not in `specs` are passed over: an asset with partitions has a data version for each, and
+    Dagster records a hash of them as what was read; `redo` speaks for what such assets make.
     """
     by_key = {spec.key: spec for spec in specs}
-    inputs = {key: sorted(dep.asset_key for dep in spec.deps) for key, spec in by_key.items()}
-    tags = _latest_tags(instance, {*by_key}.union(*inputs.values()))
+    inputs = {
+        key: sorted(dep.asset_key for dep in spec.deps if dep.asset_key in by_key) for key, spec in by_key.items()
+    }
+    tags = _latest_tags(instance, by_key)
     stale: dict[dg.AssetKey, str] = {}
     for key in TopologicalSorter(inputs).static_order():
-        if key in by_key:
-            reason = redo.get(key) or _reason(by_key[key], inputs[key], tags, stale)
-            if reason:
-                stale[key] = reason
+        reason = redo.get(key) or _reason(by_key[key], inputs[key], tags, stale)
+        if reason:
+            stale[key] = reason
     return stale
 
 
