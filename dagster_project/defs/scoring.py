@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from dagster_project.defs import base_models
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
 from dagster_project.gpu_work import DOCUMENT_SCORES, DOCUMENTS, job_command, model_of, run_job, study_files
@@ -14,7 +13,7 @@ VERSION = f"scoring-{SCORING_VERSION}"
 
 @dg.asset(
     key=DOCUMENTS,
-    deps=[base_models.KEY],
+    # Not after parts/studies, though it reads the same files: Dagster would cut dbt's run in two for it.
     group_name="scoring",
     owners=["team:scoring"],
     kinds={"python", "parquet"},

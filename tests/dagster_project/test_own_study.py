@@ -20,16 +20,17 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 Run = Callable[..., CompletedProcess[str]]
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 STORIES = SHARED / "models" / "stories260K"
-N_PAIRS = 200
+N_PAIRS = 80
+EPOCHS = 4
 RECIPE = {"global_batch": 16, "warmup_steps": 2, "checkpoint_every": 5, "max_tokens": 384}
 PER_SUBSET = 20
 MODEL = {"params_b": 0.00026, "stage": "base"}
 
 
 def write_preferences(folder: Path) -> None:
-    """The first real pairs, and a small file in HelpSteer2's columns made of them: the better response rates higher."""
+    """The shortest real pairs, and a small file in HelpSteer2's columns made of them: the better one rates higher."""
     with gzip.open(SHARED / "data" / "preferences" / "alpaca_eval.jsonl.gz", "rt") as file:
-        lines = list(file)[:N_PAIRS]
+        lines = sorted(file, key=len)[:N_PAIRS]
     (folder / "preferences.jsonl").write_text("".join(lines))
     with (folder / "ratings.jsonl").open("w") as out:
         for row in map(json.loads, lines):
@@ -76,8 +77,8 @@ def own(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run: Run) -> 
             "preferences": {"path": str(folder / "preferences.jsonl")},
             "ratings": {"path": str(folder / "ratings.jsonl")},
             "test_set": {"path": str(folder / "test.jsonl")},
-            "bradley_terry": RECIPE | {"learning_rates": [1e-4, 1e-3]},
-            "regression": RECIPE | {"learning_rates": [1e-3]},
+            "bradley_terry": RECIPE | {"learning_rates": [1e-3, 3e-3], "epochs": EPOCHS},
+            "regression": RECIPE | {"learning_rates": [1e-3], "epochs": 2},
             "precision": "float32",
         },
         "scoring": {
@@ -147,18 +148,17 @@ def test_the_marts_count_what_the_rewards_say(own: tuple[Path, Path, str], marts
 
 
 def test_both_objectives_learn(marts: duckdb.DuckDBPyConnection) -> None:
+    """The mean loss of the last epoch is below that of the first: both saw the same examples."""
     for model in ("stories", "random"):
-        for objective in ("bradley_terry", "regression"):
-            falls = []
-            for rate in ("0.0001-s0", "0.001-s0"):
-                rows = marts.execute(
-                    "select loss from fct_learning_curves where study_id = 'mine' and model_id = ? and objective = ? "
-                    "and training_run = ? order by step",
-                    [model, objective, rate],
-                ).fetchall()
-                losses = [row[0] for row in rows]
-                falls.append(bool(losses) and sum(losses[-3:]) < sum(losses[:3]))
-            assert any(falls), (model, objective)
+        for objective, epochs in (("bradley_terry", EPOCHS), ("regression", 2)):
+            rows = marts.execute(
+                "select loss from fct_learning_curves where study_id = 'mine' and model_id = ? and objective = ? "
+                "and training_run = '0.001-s0' order by step",
+                [model, objective],
+            ).fetchall()
+            steps = len(rows) // epochs
+            losses = [row[0] for row in rows]
+            assert steps > 2 and sum(losses[-steps:]) < 0.9 * sum(losses[:steps]), (model, objective)
     searched = marts.execute(
         "select count(*), sum(is_selected::int) from fct_learning_rate_search where study_id = 'mine'"
     ).fetchone()
@@ -192,7 +192,6 @@ def test_costs_are_landed_and_the_published_study_is_what_it_was(marts: duckdb.D
     assert best == [("gemma-2-9b-it", 4.9)]
 
 
-@pytest.mark.xfail(strict=False, reason="seen to fail once, the cause is not found yet: an open bug")
 def test_a_second_run_has_nothing_to_do(own: tuple[Path, Path, str], run: Run) -> None:
     project, home, _ = own
     done = run(home, project=project)
@@ -200,7 +199,6 @@ def test_a_second_run_has_nothing_to_do(own: tuple[Path, Path, str], run: Run) -
     assert "Nothing changed since the last run." in done.stdout and "Task 1" not in done.stdout
 
 
-@pytest.mark.xfail(strict=False, reason="seen to fail once, the cause is not found yet: an open bug")
 def test_a_model_that_fails_holds_back_itself_only(own: tuple[Path, Path, str], run: Run) -> None:
     """A third model whose weights are not there: named, tried again next time; all else is published."""
     project, home, _ = own
