@@ -23,8 +23,8 @@ VOCABULARY, N_DOCUMENTS, MEDIAN, SPREAD, LONGEST = 32_000, 64, 180.0, 1.0, 1024
 BATCH, SMALLEST_BATCH = 32, 2
 """Documents of a padded batch: a usual size, and the one that costs least on a CPU."""
 SHAPES = {
-    "58 million weights": {"hidden_size": 512, "intermediate_size": 1376, "num_hidden_layers": 8},
     "21 million weights": {"hidden_size": 256, "intermediate_size": 704, "num_hidden_layers": 6},
+    "9 million weights": {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4},
 }
 PEERS = ("packed", "packed_moments", "vllm", f"sorted_{BATCH}", f"unsorted_{BATCH}", f"sorted_{SMALLEST_BATCH}")
 WANTED = {f"sorted_{BATCH}": 5.0, f"unsorted_{BATCH}": 9.0, "vllm": 1.8}
