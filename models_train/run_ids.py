@@ -16,7 +16,7 @@ from models_train.scoring_settings import Corpus, Scoring
 from models_train.settings import Objective
 from models_train.training_settings import DataSource, Training
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised when a change of code changes what training or evaluation yields: then everything is trained anew."""
 SCORING_VERSION = 1
 """Raised when a change of code changes the scores of documents."""

@@ -58,7 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models_train.jobs.make_lab", description=__doc__)
     parser.add_argument("--study", type=Path, required=True, help="study file with a group `lab`")
-    parser.add_argument("--home", type=Path, required=True, help="run-time folder; the lab is made in <home>/lab, its truth in <home>/parts")
+    parser.add_argument(
+        "--home",
+        type=Path,
+        required=True,
+        help="run-time folder: the lab comes into lab, its truth into parts",
+    )
     parser.add_argument(
         "--workers", type=int, default=min(joblib.cpu_count(), MOST_WORKERS), help="processes (default: all cores)"
     )

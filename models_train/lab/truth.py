@@ -1,4 +1,4 @@
-"""What is known of a lab, as rows of its raw tables: mixes, the weights behind the preferences, settings. Torch-free."""
+"""What is known of a lab, as rows of its raw tables: mixes, weights behind the preferences, settings. Torch-free."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from models_train.config import Study
+from models_train.data.records import ATTRIBUTES
 from models_train.lab.preferences import TRUE_WEIGHTS
 from models_train.lab_settings import DOMAINS, Lab, LabModel
 
-ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 SETTINGS = (
     "seed",
     "vocabulary",

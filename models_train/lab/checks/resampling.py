@@ -26,14 +26,11 @@ def draws(clusters: Sequence[str], n_resamples: int, seed: str) -> Floats:
     seed: any text; equal texts give equal draws.
     """
     names, member = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    if not len(names):
+        return np.empty((n_resamples, 0))
     generator = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
-    equal = np.full(len(names), 1 / max(len(names), 1))
+    equal = np.full(len(names), 1 / len(names))
     return generator.multinomial(len(names), equal, n_resamples)[:, member].astype(np.float64)
-
-
-def once(n: int) -> Floats:
-    """The draw that is the sample itself, (1, n)."""
-    return np.ones((1, n))
 
 
 def ranks(values: Floats, weights: Floats) -> Floats:
@@ -56,11 +53,12 @@ def rank_correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
         found = ranks(values, weights)
         with np.errstate(invalid="ignore"):
             centred.append(found - (weights * found).sum(axis=1, keepdims=True) / sizes)
-    (spread_x, spread_y) = (np.sqrt((weights * one**2).sum(axis=1)) for one in centred)
-    known = (spread_x > _NO_SPREAD) & (spread_y > _NO_SPREAD)
-    found = np.full(len(weights), np.nan)
+    squares = [(weights * one**2).sum(axis=1) for one in centred]
+    spread = np.sqrt(squares[0] * squares[1])
     product = (weights * centred[0] * centred[1]).sum(axis=1)
-    found[known] = product[known] / (spread_x[known] * spread_y[known])
+    known = spread > _NO_SPREAD
+    found = np.full(len(weights), np.nan)
+    found[known] = product[known] / spread[known]
     return np.clip(found, -1, 1)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from models_train.lab.checks.resampling import Floats, interval
@@ -66,10 +67,10 @@ def estimated(
     statistic: from weights (resamples, n) to (resamples,); weights: those of the resamples. enough: whether there are
     models enough to say anything.
     """
-    sample = weights[:0].sum(axis=0, keepdims=True) + 1.0
-    compared = baseline if baseline is None or isinstance(baseline, float) else _number(baseline(sample)[0])
     if not enough:
-        return {"reason": TOO_FEW, "baseline": None}
+        return {"reason": TOO_FEW}
+    sample = np.ones((1, weights.shape[1]))
+    compared = _number(baseline(sample)[0]) if callable(baseline) else baseline
     value = _number(statistic(sample)[0])
     if value is None:
         return {"reason": NO_SPREAD, "baseline": compared}
