@@ -11,9 +11,7 @@ from warehouse.contracts.performance import PERFORMANCE_TABLES
 from warehouse.contracts.reward_models import REWARD_MODEL_TABLES
 from warehouse.contracts.studies import STUDY_TABLES
 
-TABLES: dict[str, Table] = (
-    STUDY_TABLES | LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES | PERFORMANCE_TABLES
-)
+TABLES: dict[str, Table] = STUDY_TABLES | LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES | PERFORMANCE_TABLES
 """All raw tables by name."""
 
 __all__ = [

@@ -8,7 +8,7 @@ LAB_MIXES = table(
     ("model_id", "domain"),
     MODEL_ID,
     text("domain", "Domain: Github, Book, ArXiv, Wikipedia or StackExchange."),
-    number("share", "True share of the pre-training tokens, 0 to 1; a further stage has that of its pre-trained model."),
+    number("share", "True share of the pre-training tokens, 0 to 1; a further stage has its pre-trained model's."),
     text("pretrained_model_id", "Model whose pre-training this is: the model itself, or the first of its ancestors."),
     integer("pretraining_tokens", "Tokens of that pre-training, as the study file asks for them."),
     number("parameters_m", "Parameters of the model, in millions, tied embeddings counted once."),
