@@ -14,8 +14,11 @@ from warehouse.reports.pieces import Section
 
 EVERY_DOMAIN = "all"
 _WHAT = {
-    "domain_share": "ranks base models by the true share of a domain in their pre-training text",
-    "mix_distance": "orders pairs of base models by the true distance of their mixes",
+    "domain_share": ("The presence score", "rank base models by the true share of a domain in their pre-training text"),
+    "mix_distance": (
+        "The Jensen-Shannon distance of presence scores",
+        "order pairs of base models by the true distance of their mixes",
+    ),
 }
 
 
@@ -41,7 +44,8 @@ def section(checks: pl.DataFrame, mixes: pl.DataFrame, settings: dict[str, float
             lab_figures.differences(whole, slug),
             lab_figures.merges(checks, slug),
             lab_figures.rates(checks, slug),
-            lab_tables.checks(whole, f"{slug}_truth_checks"),
+            lab_tables.correlations(whole, f"{slug}_truth_correlations"),
+            lab_tables.searches(whole, f"{slug}_truth_searches"),
             lab_tables.mixes(mixes, settings, f"{slug}_true_mixes"),
         ),
     )
@@ -62,18 +66,19 @@ def _introduction(mixes: pl.DataFrame, settings: dict[str, float]) -> str:
 def _verdicts(whole: pl.DataFrame) -> tuple[str, ...]:
     """For each check of scores: what the presence score reaches over all domains, and whether that beats size."""
     sentences = []
-    for check, what in _WHAT.items():
+    for check, (subject, what) in _WHAT.items():
         mine = whole.filter(check_name=check, domain=EVERY_DOMAIN, score_kind="presence_score")
         plain = _row(mine.filter(statistic="spearman"))
         if plain is None:
             continue
         if plain["value"] is None:
-            sentences.append(f"Whether the presence score {what} cannot be said: {plain['reason']}.")
+            sentences.append(f"Whether {subject[0].lower()}{subject[1:]} can {what} is not known: {plain['reason']}.")
             continue
-        kind = "mean Spearman correlation over the domains" if check == "domain_share" else "Spearman correlation"
+        over = "mean of the domains" if check == "domain_share" else "all documents"
+        size = words.number(plain["baseline"], 2, signed=True)
         text = (
-            f"The presence score {what} with a {kind} of {words.number(plain['value'], 2, signed=True)}"
-            f"{_within(plain)}, n = {plain['n']}; size alone reaches {words.number(plain['baseline'], 2, signed=True)}."
+            f"{subject} {_does(plain)} {what}: Spearman correlation {_figures(plain)} ({over}, n = {plain['n']}). Size "
+            f"alone reaches {size}."
         )
         beaten = _row(mine.filter(statistic="spearman_difference", compared_with="log10_parameters"))
         held = _row(mine.filter(statistic="spearman_given_size"))
@@ -81,42 +86,50 @@ def _verdicts(whole: pl.DataFrame) -> tuple[str, ...]:
     return tuple(sentences)
 
 
+def _does(row: dict[str, Any]) -> str:
+    if row["low"] is None or row["low"] <= 0 <= row["high"]:
+        return "does not, beyond chance,"
+    return "does" if row["low"] > 0 else "does the contrary of what it should: it fails to"
+
+
 def _beats(difference: dict[str, Any] | None) -> tuple[str, ...]:
     if difference is None or difference["low"] is None:
         return ()
-    figures = f"{words.number(difference['value'], 2, signed=True)}{_within(difference)}"
+    found = f"the difference is {_figures(difference)}"
     if difference["low"] > 0:
-        return (f"That is more than size alone tells, beyond chance (difference {figures}).",)
+        return (f"That is more than size tells, beyond chance: {found}.",)
     if difference["high"] < 0:
-        return (f"Size alone tells more, beyond chance (difference {figures}).",)
-    return (f"Chance could explain the difference to size alone ({figures}).",)
+        return (f"Size tells more, beyond chance: {found}.",)
+    return (f"Chance could explain that they differ: {found}.",)
 
 
 def _held(row: dict[str, Any] | None) -> tuple[str, ...]:
     if row is None or row["value"] is None:
         return ()
-    return (f"With size held fixed it is {words.number(row['value'], 2, signed=True)}{_within(row)}.",)
+    return (f"With size held fixed the correlation is {_figures(row)}.",)
 
 
 def _kinds(whole: pl.DataFrame) -> tuple[str, ...]:
     """Which kinds of score differ beyond chance, over all domains."""
-    sentences = []
-    for check, name in (("domain_share", "ranking by share"), ("mix_distance", "ordering pairs")):
-        mine = whole.filter(
+    said = []
+    for check, name in (("domain_share", "in ranking by share"), ("mix_distance", "in ordering pairs")):
+        rows = whole.filter(
             pl.col("value").is_not_null(),
+            pl.col("compared_with") != "log10_parameters",
             check_name=check, domain=EVERY_DOMAIN, statistic="spearman_difference",
-        ).filter(pl.col("compared_with") != "log10_parameters")  # fmt: skip
-        if not mine.height:
-            continue
-        found = [
-            f"{words.score_kind(row['score_kind' if row['low'] > 0 else 'compared_with'])} before "
-            f"{words.score_kind(row['compared_with' if row['low'] > 0 else 'score_kind'])}"
-            for row in mine.iter_rows(named=True)
-            if row["low"] is not None and not row["low"] <= 0 <= row["high"]
-        ]
-        apart = f"these differ beyond chance: {words.listing(found)}" if found else "no two kinds differ beyond chance"
-        sentences.append(f"Of the kinds of score, in {name} {apart}.")
-    return (" ".join(sentences),) if sentences else ()
+        )  # fmt: skip
+        if rows.height:
+            found = [pair for row in rows.iter_rows(named=True) for pair in _better(row)]
+            said.append(f"{name} {words.listing(found) or 'no two kinds'} differ beyond chance")
+    return (f"Of the four kinds of score, {' and '.join(said)}.",) if said else ()
+
+
+def _better(row: dict[str, Any]) -> tuple[str, ...]:
+    if row["low"] is None or row["low"] <= 0 <= row["high"]:
+        return ()
+    pair = (row["score_kind"], row["compared_with"])
+    good, bad = pair if row["low"] > 0 else pair[::-1]
+    return (f"{words.score_kind(good)} (better) and {words.score_kind(bad)}",)
 
 
 def _searches(whole: pl.DataFrame) -> tuple[str, ...]:
@@ -126,27 +139,29 @@ def _searches(whole: pl.DataFrame) -> tuple[str, ...]:
     if found is not None and found["value"] is not None:
         chance = _row(merge.filter(baseline_name="random_vector")) or {"baseline": None}
         sentences.append(
-            f"The merge search finds the weights behind the preferences to a cosine of "
-            f"{words.number(found['value'], 3)}{_within(found, 3)} (median of {found['n']} reward models); equal "
-            f"weights, without a search, have {words.number(found['baseline'], 3)} and a random vector "
-            f"{words.number(chance['baseline'], 3)} on average."
+            f"The merge vectors found have a median cosine of {_figures(found, 3, signed=False)} with the weights "
+            f"behind the preferences (n = {found['n']} reward models); equal weights, without a search, have "
+            f"{words.number(found['baseline'], 3)}, and a random vector {words.number(chance['baseline'], 3)} on "
+            "average."
         )
     for objective, rows in parts(whole.filter(check_name="learning_rate"), "objective"):
         gain, behind = (_row(rows.filter(statistic=name)) for name in ("gain_points", "shortfall_points"))
         if gain is None or gain["value"] is None or behind is None:
             continue
         sentences.append(
-            f"{words.objective(objective)}: on validation prompts that took no part in choosing, the rate chosen wins "
-            f"{words.number(gain['value'], 1, signed=True)} points{_within(gain, 1)} more pairs than the mean rate and "
-            f"stays {words.number(behind['value'], 1)} points behind the best (median of {gain['n']} reward models)."
+            f"{words.objective(objective)}: on validation prompts that took no part in choosing, the accuracy of the "
+            f"rate chosen less that of the mean rate is {_figures(gain, 1)} points, and it stays "
+            f"{words.number(behind['value'], 1)} points behind the best rate (medians, n = {gain['n']} reward models)."
         )
-    return (" ".join(sentences),) if sentences else ()
+    return tuple(sentences)
 
 
 def _row(frame: pl.DataFrame) -> dict[str, Any] | None:
     return next(iter(frame.to_dicts()), None)
 
 
-def _within(row: dict[str, Any], digits: int = 2) -> str:
-    found = words.interval(row["low"], row["high"], digits, signed=digits < 3)
-    return f" (95 % interval {found})" if found else ""
+def _figures(row: dict[str, Any], digits: int = 2, *, signed: bool = True) -> str:
+    """Value and interval: '+0.44, 95 % interval +0.09 to +0.71'."""
+    found = words.interval(row["low"], row["high"], digits, signed=signed)
+    value = words.number(row["value"], digits, signed=signed)
+    return f"{value}, 95 % interval {found}" if found else value

@@ -68,7 +68,8 @@ def differences(whole: pl.DataFrame, slug: str) -> Figure:
         caption=(
             "Correlation of the kind of score named first less that of the one named second, or of size alone, on the "
             "same resamples of the models, over all domains. To the right of zero the first is the better; a line "
-            "across zero says that chance could explain the difference."
+            "across zero says that chance could explain the difference. Where all models share a tokenizer, presence "
+            "score and bits per byte rank them alike."
         ),
         panels=tuple(panels),
         empty="Too few of this lab's models were scored to compare kinds of score.",

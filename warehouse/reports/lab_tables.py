@@ -11,16 +11,9 @@ from warehouse.reports.cells import figure, text
 from warehouse.reports.frames import parts
 from warehouse.reports.pieces import Cell, Column, Table
 
-CHECKS = {
-    "domain_share": "ranks by share of a domain",
-    "mix_distance": "orders pairs by distance of mixes",
-    "merge_weights": "merge search",
-    "learning_rate": "rate search",
-}
+CORRELATED = {"domain_share": "share of a domain", "mix_distance": "distance of mixes"}
+SEARCHES = {"merge_weights": "merge search", "learning_rate": "rate search"}
 STATISTICS = {
-    "spearman": "Spearman",
-    "spearman_given_size": "Spearman, size held fixed",
-    "spearman_difference": "difference of Spearmans",
     "cosine": "cosine with the true weights",
     "largest_error": "largest error of a weight",
     "accuracy": "accuracy, percent",
@@ -38,29 +31,80 @@ BASELINES = {
 }
 
 
-def checks(frame: pl.DataFrame, name: str) -> Table:
-    """One row per check over all models, but for the differences between kinds of score in single domains."""
-    single = (pl.col("statistic") == "spearman_difference") & (pl.col("domain") != "all")
-    rows = tuple(_check(row) for row in frame.filter(~single.fill_null(False)).iter_rows(named=True))
+def correlations(frame: pl.DataFrame, name: str) -> Table:
+    """One row per check of scores, domain and kind of score: plain, with size held fixed, and size alone."""
+    rows = []
+    for check, of_check in parts(frame.filter(pl.col("check_name").is_in(CORRELATED)), "check_name"):
+        for domain, of_domain in parts(of_check, "domain"):
+            for kind, part in parts(of_domain, "score_kind"):
+                found = {row["statistic"]: row for row in part.to_dicts() if row["compared_with"] is None}
+                plain, held = found["spearman"], found["spearman_given_size"]
+                rows.append(
+                    (
+                        text(CORRELATED[check]),
+                        text(domain),
+                        text(words.score_kind(kind)),
+                        _value(plain, 2),
+                        _value(held, 2),
+                        figure(plain["baseline"], 2),
+                        figure(plain["n"], 0),
+                    )
+                )
     return Table(
         name=name,
-        title="All checks in figures",
+        title="Correlations with the truth",
         caption=(
-            "Under a value: its 95 % interval over models. n: models, pairs of models, or reward models. Where there "
-            "is no value, the reason stands in its place. Single reward models, and the differences in single domains, "
-            "are in the database (marts.fct_lab_truth_checks)."
+            "Spearman correlations; under them the 95 % interval over models, or the reason why there is no value. n: "
+            "models, for distances pairs of models. Differences between kinds of score in single domains are in the "
+            "database (marts.fct_lab_truth_checks)."
         ),
         columns=(
-            Column("Check"),
-            Column("Of what"),
+            Column("Truth"),
             Column("Domain"),
+            Column("Score"),
+            Column("Correlation", numeric=True),
+            Column("Size held fixed", numeric=True),
+            Column("Size alone", numeric=True),
+            Column("n", numeric=True),
+        ),
+        rows=tuple(rows),
+        empty="No document was scored under a model of this lab.",
+    )
+
+
+def searches(frame: pl.DataFrame, name: str) -> Table:
+    """One row per search, statistic and what it has to beat: the median over reward models."""
+    found = frame.filter(pl.col("check_name").is_in(SEARCHES))
+    rows = []
+    for row in found.iter_rows(named=True):
+        digits = 3 if row["check_name"] == "merge_weights" else 1
+        rows.append(
+            (
+                text(SEARCHES[row["check_name"]]),
+                text(words.objective(row["objective"])),
+                text(STATISTICS.get(row["statistic"], row["statistic"])),
+                _value(row, digits),
+                figure(row["baseline"], digits, note=baseline(row["baseline_name"])),
+                figure(row["n"], 0),
+            )
+        )
+    return Table(
+        name=name,
+        title="What the searches chose, against the truth",
+        caption=(
+            "Medians over reward models; under them the 95 % interval, or the reason why there is no value. Vectors "
+            "are compared at length 1. Single reward models are in the database (marts.fct_lab_truth_checks)."
+        ),
+        columns=(
+            Column("Search"),
+            Column("Objective"),
             Column("Statistic"),
-            Column("Value", numeric=True),
+            Column("Median", numeric=True),
             Column("To beat", numeric=True),
             Column("n", numeric=True),
         ),
-        rows=rows,
-        empty="No check could be made.",
+        rows=tuple(rows),
+        empty="No reward model of this lab was trained.",
     )
 
 
@@ -107,21 +151,8 @@ def baseline(name: str | None) -> str:
     return BASELINES.get(name or "", name or "")
 
 
-def _check(row: dict[str, Any]) -> tuple[Cell, ...]:
-    digits = 1 if row["check_name"] == "learning_rate" else 3 if row["check_name"] == "merge_weights" else 2
+def _value(row: dict[str, Any], digits: int) -> Cell:
+    """A value with its interval under it, or a dash with the reason."""
     if row["value"] is None:
-        value = Cell("–", None, note=row["reason"] or "")
-    else:
-        value = figure(row["value"], digits, note=words.interval(row["low"], row["high"], digits))
-    what = words.score_kind(row["score_kind"]) if row["score_kind"] else words.objective(row["objective"] or "–")
-    if row["compared_with"]:
-        what += f" − {words.score_kind(row['compared_with'])}"
-    return (
-        text(CHECKS.get(row["check_name"], row["check_name"])),
-        text(what),
-        text(row["domain"] or "–"),
-        text(STATISTICS.get(row["statistic"], row["statistic"])),
-        value,
-        figure(row["baseline"], digits, note=baseline(row["baseline_name"])),
-        figure(row["n"], 0),
-    )
+        return Cell("–", None, note=row["reason"] or "")
+    return figure(row["value"], digits, note=words.interval(row["low"], row["high"], digits))

@@ -87,15 +87,13 @@ def test_a_study_that_is_no_lab_has_no_such_section(make: Make, builder: ModuleT
 def test_the_section_says_what_the_checks_found(study_page: StudyPage) -> None:
     text = plain(study_page)
     assert "Synthetic data: 8 small base models made here" in text and "logistic noise of scale 0.5" in text
-    assert "ranks base models by the true share of a domain in their pre-training text with a mean Spearman" in text
-    assert "correlation over the domains of +1.00 (95 % interval +1.00 to +1.00), n = 8; size alone reaches" in text
-    assert "That is more than size alone tells, beyond chance" in text
-    assert "in ranking by share these differ beyond chance: presence score before Min-K%" in text
-    assert "cosine of 1.000 (95 % interval 1.000 to 1.000) (median of 8 reward models)" in text
-    assert (
-        "Bradley-Terry: on validation prompts that took no part in choosing, the rate chosen wins +5.5 points" in text
-    )
-    assert "stays 1.0 points behind the best (median of 8 reward models)" in text
+    assert "The presence score does rank base models by the true share of a domain in their pre-training text" in text
+    assert "Spearman correlation +1.00, 95 % interval +1.00 to +1.00 (mean of the domains, n = 8). Size alone" in text
+    assert "That is more than size tells, beyond chance: the difference is +" in text
+    assert "in ranking by share presence score (better) and Min-K%" in text
+    assert "median cosine of 1.000, 95 % interval 1.000 to 1.000 with the weights behind the preferences" in text
+    assert "the accuracy of the rate chosen less that of the mean rate is +5.5, 95 % interval" in text
+    assert "it stays 1.0 points behind the best rate (medians, n = 8 reward models)" in text
 
 
 def test_figures_and_tables_hold_all_checks(study_page: StudyPage) -> None:
@@ -110,8 +108,8 @@ def test_figures_and_tables_hold_all_checks(study_page: StudyPage) -> None:
     (merge,) = figures["lab_truth_merge"].panels
     labels = [row["label"] for row in next(iter(merge.chart.to_dict()["datasets"].values()))]
     assert labels[0] == "median of the reward models" and len(labels) == 9
-    checks, mixes = (item for item in mine.items if isinstance(item, Table))
-    assert len({row[0].text for row in checks.rows}) == 4
+    correlations, searches, mixes = (item for item in mine.items if isinstance(item, Table))
+    assert len(correlations.rows) == 2 * 3 * 4 and len(searches.rows) == 4 + 2 * 3
     assert len(mixes.rows) == 8 and mixes.columns[-1].title == "Github"
     assert [row[0].note for row in mixes.rows if row[0].note] == ["pre-trained as model-2B-0"]
 
@@ -135,7 +133,7 @@ def test_too_few_models_are_said_and_not_drawn(make: Make) -> None:
     with make(n_models=3) as connection:
         study = written(connection)
     text = plain(study)
-    assert "cannot be said: fewer than 4 pre-trained models" in text
+    assert "is not known: fewer than 4 pre-trained models" in text
     assert "Too few of this lab's models were scored to say anything." in text
     assert "beyond chance" not in text
 
