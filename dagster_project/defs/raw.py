@@ -10,7 +10,14 @@ from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
 from dagster_project.gpu_work import COMPLETION_REWARDS, DOCUMENT_SCORES, DOCUMENTS, REWARD_MODELS
 from warehouse import connection, landing
-from warehouse.contracts import DOCUMENT_TABLES, LAB_TABLES, PERFORMANCE_TABLES, REWARD_MODEL_TABLES, STUDY_TABLES, Table
+from warehouse.contracts import (
+    DOCUMENT_TABLES,
+    LAB_TABLES,
+    PERFORMANCE_TABLES,
+    REWARD_MODEL_TABLES,
+    STUDY_TABLES,
+    Table,
+)
 
 VERSION = versions.of_files(
     "warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/landed_parts.py", "warehouse/part_files.py"
