@@ -12,7 +12,7 @@ from warehouse.reports.pieces import Figure, Panel
 EVERY_DOMAIN = "all"
 _INTERVALS = (
     "Dots are the values, lines their 95 % intervals from 2,000 resamples of the models (never of pairs; models of one "
-    "pre-training are drawn together), hollow diamonds what has to be beaten"
+    "pre-training are drawn together; with fewer than six they are too narrow), hollow diamonds what has to be beaten"
 )
 _ONE_IS_GOOD = "1 is always good: bits per byte has its sign turned, for there the smaller is the better"
 _TITLES = {
