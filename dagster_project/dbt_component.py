@@ -23,7 +23,7 @@ from warehouse.home import Home
 from warehouse.tidy import relations
 
 SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
-IMPORTED = ("models_train/selection/*.py", "models_train/mix/*.py")
+IMPORTED = ("models_train/selection/*.py", "models_train/mix/*.py", "models_train/lab/checks/*.py")
 """What dbt's Python models import."""
 MOST_NAMED = 10
 OP_NAME = "dbt_warehouse"

@@ -20,6 +20,10 @@ MAY_BE_EMPTY = (
     "fct_reward_model_comparisons",
     "fct_reward_model_subsets",
     "fct_run_costs",
+    # Studies that are no lab have none of these.
+    "dim_lab_mixes",
+    "dim_lab_settings",
+    "fct_lab_truth_checks",
     # Studies that score no documents have none of these.
     "fct_jensen_shannon_distances",
     "fct_presence_by_domain",

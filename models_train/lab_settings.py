@@ -11,6 +11,8 @@ from models_train.scoring_settings import DOMAINS, Domain
 from models_train.settings import Count, Name, NotNegative, Settings
 
 SUM_TOLERANCE = 1e-9
+LAB_VERSION = 2
+"""Raised when a change of code changes what the lab makes: then all of it is made anew."""
 
 
 class LabModel(Settings):
@@ -54,4 +56,4 @@ class Lab(Settings):
     test_pairs_per_subset: Count = 40
 
 
-__all__ = ["DOMAINS", "Lab", "LabModel"]
+__all__ = ["DOMAINS", "LAB_VERSION", "Lab", "LabModel"]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from models_train.config import Study, StudyModel
+from models_train.lab_settings import LAB_VERSION
 from models_train.locations import content_of, is_local, resolve
 from models_train.parts import content_hash
 from models_train.scoring_settings import Corpus, Scoring
 from models_train.settings import Objective
 from models_train.training_settings import DataSource, Training
 
-TRAINING_VERSION = 1
+TRAINING_VERSION = 2
 """Raised when a change of code changes what training or evaluation yields: then everything is trained anew."""
 SCORING_VERSION = 1
 """Raised when a change of code changes the scores of documents."""
@@ -35,6 +36,15 @@ def data_identity(source: DataSource | None, study_folder: Path) -> dict[str, An
     if source.path is not None:
         return {"content": content_of(resolve(source.path, study_folder))}
     return {"hub_id": source.hub_id, "revision": source.revision}
+
+
+def lab_run_id(study: Study) -> str:
+    """Names a study's lab and the parts of its truth. Raises ValueError for a study without a lab."""
+    if study.lab is None:
+        raise ValueError(f"{study.study_id}: has no lab; only a study with a group `lab` has one")
+    made = {spec.model_id for spec in study.lab.models}
+    stages = {model.model_id: [model.stage, model.parent] for model in study.models if model.model_id in made}
+    return content_hash({"version": LAB_VERSION, "lab": study.lab, "stages": stages})
 
 
 def training_run_id(model: StudyModel, training: Training, objective: Objective, study_folder: Path) -> str:

@@ -10,19 +10,28 @@ from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
 from dagster_project.gpu_work import COMPLETION_REWARDS, DOCUMENT_SCORES, DOCUMENTS, REWARD_MODELS
 from warehouse import connection, landing
-from warehouse.contracts import DOCUMENT_TABLES, PERFORMANCE_TABLES, REWARD_MODEL_TABLES, STUDY_TABLES, Table
+from warehouse.contracts import (
+    DOCUMENT_TABLES,
+    LAB_TABLES,
+    PERFORMANCE_TABLES,
+    REWARD_MODEL_TABLES,
+    STUDY_TABLES,
+    Table,
+)
 
 VERSION = versions.of_files(
     "warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/landed_parts.py", "warehouse/part_files.py"
 )
 
 
-GPU_TABLES = REWARD_MODEL_TABLES | DOCUMENT_TABLES
+GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES
 _WRITERS = {
     "completion_rewards": (COMPLETION_REWARDS,),
     "documents": (DOCUMENTS,),
     "document_scores": (DOCUMENT_SCORES,),
     "run_costs": (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES),
+    # The job make_lab writes them.
+    **dict.fromkeys(LAB_TABLES, ()),
 }
 
 

@@ -12,6 +12,12 @@ select
     validation_loss,
     n_won,
     n_pairs,
+    weight_helpfulness,
+    weight_correctness,
+    weight_coherence,
+    weight_complexity,
+    weight_verbosity,
+    n_optima,
     is_selected,
     run_id
 from source

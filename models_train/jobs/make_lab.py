@@ -1,4 +1,7 @@
-"""Make the lab of a study: its base models, its preferences, ratings and test set, its documents. All synthetic."""
+"""Make the lab of a study: its base models, its preferences, ratings and test set, its documents. All synthetic.
+
+What is known of them (true mixes, true weights) becomes parts: the truth that estimates are held against.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,12 @@ import joblib
 
 from models_train.config import load_study
 from models_train.jobs.reporting import reporter
+from models_train.lab.truth import truth_rows
 from models_train.lab.world import Made, lab_folder, make_data, make_models
+from models_train.parts import write_part
+from models_train.run_ids import lab_run_id
 from models_train.study_yaml import StudyError
+from warehouse.contracts import LAB_TABLES
 
 MOST_WORKERS = 8
 
@@ -40,6 +47,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             report.say(f"{made.model_id} ({made.n_parameters / 1e6:.2f}M parameters) {how}; {left} models to come")
 
         models = make_models(folder, study, study.lab, options.workers, say)
+        known = truth_rows(study, study.lab, {made.model_id: made.n_parameters for made in models})
+        for table, rows in known.items():
+            run_id = lab_run_id(study)
+            write_part(options.home / "parts", LAB_TABLES[table], rows, study_id=study.study_id, run_id=run_id)
         new = sum(made.loss is not None for made in models)
         report.done({"models": len(models), "new": new, "seconds": round(time.monotonic() - began, 1), **counts})
 
@@ -47,7 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m models_train.jobs.make_lab", description=__doc__)
     parser.add_argument("--study", type=Path, required=True, help="study file with a group `lab`")
-    parser.add_argument("--home", type=Path, required=True, help="run-time folder; the lab is made in <home>/lab")
+    parser.add_argument(
+        "--home",
+        type=Path,
+        required=True,
+        help="run-time folder: the lab comes into lab, its truth into parts",
+    )
     parser.add_argument(
         "--workers", type=int, default=min(joblib.cpu_count(), MOST_WORKERS), help="processes (default: all cores)"
     )

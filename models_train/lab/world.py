@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import shutil
@@ -20,15 +19,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from models_train.config import Study, StudyModel
 from models_train.lab.corpora import documents
-from models_train.lab.preferences import TRUE_WEIGHTS, preference_rows, rating_rows, test_rows, write_rows
+from models_train.lab.preferences import preference_rows, rating_rows, test_rows, write_rows
 from models_train.lab.stages import further_stage
 from models_train.lab.zoo import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
-from models_train.lab_settings import DOMAINS, Lab, LabModel
+from models_train.lab_settings import DOMAINS, LAB_VERSION, Lab, LabModel
 from models_train.packed_attention import use_packed_attention
 from models_train.parts import content_hash
 
-LAB_VERSION = 1
-"""Raised when a change of code changes what the lab makes: then all of it is made anew."""
 _MARK = ".lab"
 """Names, inside a model's folder, what it was made from. Hidden: it does not change the folder's content hash."""
 _HELD_OUT = 1_000_000
@@ -55,7 +52,7 @@ def model_folder(folder: Path, model_id: str) -> Path:
 
 
 def make_data(folder: Path, lab: Lab) -> dict[str, int]:
-    """Write preferences, ratings, test set, documents and the truth; returns the rows of each file.
+    """Write preferences, ratings, test set, and documents; returns the rows of each file.
 
     Deterministic: files that are there are replaced by equal ones.
     """
@@ -72,17 +69,7 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
         "test.jsonl": tuple(test_rows(lab.test_pairs_per_subset, seed)),
         "documents.jsonl": tuple(_document_rows(lab)),
     }
-    counts = {name: _write_if_changed(folder / name, of_file) for name, of_file in rows.items()}
-    (folder / "truth.json").write_text(json.dumps(truth(lab), indent=1, sort_keys=True))
-    return counts
-
-
-def truth(lab: Lab) -> dict[str, Any]:
-    """What is known of the lab: the mix of every pre-trained model, and the weights behind the preferences."""
-    return {
-        "mix": {spec.model_id: {domain: spec.share(domain) for domain in DOMAINS} for spec in lab.models if spec.mix},
-        "weights": list(TRUE_WEIGHTS),
-    }
+    return {name: _write_if_changed(folder / name, of_file) for name, of_file in rows.items()}
 
 
 def make_models(folder: Path, study: Study, lab: Lab, workers: int, say: Callable[[Made, int], None]) -> list[Made]:

@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import (
     AutoModelForCausalLM,
     Gemma2Config,
@@ -19,6 +19,7 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
 )
+from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from models_train.lab.corpora import documents
 from models_train.lab_settings import DOMAINS, LabModel
@@ -38,9 +39,17 @@ _CONFIGS: dict[str, type[PreTrainedConfig]] = {"llama": LlamaConfig, "qwen2": Qw
 
 
 def train_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
-    """A byte-level BPE tokenizer of `vocabulary` tokens, trained on equal shares of the five languages."""
+    """A byte-level BPE tokenizer of `vocabulary` tokens, trained on equal shares of the five languages.
+
+    It cuts words as Qwen2's does: Transformers loads that class, with its own rules, for every model of that
+    architecture, whatever was saved with it. So all architectures of the lab read a text as the same tokens.
+    """
     tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.normalizer = normalizers.NFC()
+    words = pre_tokenizers.Split(Regex(PRETOKENIZE_REGEX), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [words, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary,
@@ -51,9 +60,9 @@ def train_tokenizer(vocabulary: int, seed: int) -> PreTrainedTokenizerFast:
     texts = (text for domain in DOMAINS for text in islice(documents(domain, seed), _TOKENIZER_DOCUMENTS))
     tokenizer.train_from_iterator(texts, trainer)
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{_BOS} $A", special_tokens=[(_BOS, 0)])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer, bos_token=_BOS, eos_token=_EOS, pad_token=_PAD, model_max_length=CONTEXT
-    )
+    # No byte is unknown; without a name Qwen2's class would add a token of its own, beyond the model's embeddings.
+    named = {"bos_token": _BOS, "eos_token": _EOS, "pad_token": _PAD, "unk_token": _PAD}
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=CONTEXT, **named)
 
 
 def new_model(spec: LabModel, vocabulary: int, seed: int) -> PreTrainedModel:

@@ -5,6 +5,9 @@ The validation prompts are split at random into two halves, many times; each hal
 A half chooses as the search does (`learning_rate_search.choose`), among the checkpoints of the training runs that came
 to the end; for regression every checkpoint gets its own best merge vector on the half. Choosing on half as many pairs
 flatters more than choosing on all of them: the optimism of the search itself is smaller than this.
+
+The same halves tell what choosing the rate is worth: every rate alone, with its best checkpoint (and merge vector) of
+the half that chooses, is measured on the other half, too.
 """
 
 from __future__ import annotations
@@ -40,10 +43,15 @@ class CheckpointRewards:
 
 @dataclass(frozen=True)
 class Optimism:
-    """Mean accuracies, 0 to 1, over both directions of `n_splits` splits."""
+    """Mean accuracies, 0 to 1, over both directions of `n_splits` splits.
+
+    accuracy_mean_rate: on the other half, mean over the rates; accuracy_best_rate: of the rate that is best there.
+    """
 
     accuracy_choosing_half: float
     accuracy_other_half: float
+    accuracy_mean_rate: float
+    accuracy_best_rate: float
     n_splits: int
 
     @property
@@ -74,7 +82,7 @@ def measure_optimism(
         return None
     if n_splits is None:
         n_splits = SCALAR_SPLITS if every[0].chosen.ndim == 1 else MERGED_SPLITS
-    choosing, other = [], []
+    choosing, other, by_rate = [], [], []
     with ThreadPoolExecutor(n_threads) as threads:
         for half in _halves(prompt_ids, n_splits, seed):
             on_half = dict(zip(map(id, every), threads.map(_score, every, [half] * len(every)), strict=True))
@@ -82,7 +90,9 @@ def measure_optimism(
             accuracies = _choose_and_measure(scored, ~half)
             choosing.append(accuracies[0])
             other.append(accuracies[1])
-    return Optimism(float(np.mean(choosing)), float(np.mean(other)), n_splits)
+            by_rate.append([_choose_and_measure(one, ~half)[1] for one in _rate_by_rate(scored)])
+    rates = np.mean(by_rate, axis=0)
+    return Optimism(float(np.mean(choosing)), float(np.mean(other)), float(rates.mean()), float(rates.max()), n_splits)
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,14 @@ def _choose_and_measure(
     run = scored[choice.learning_rate, choice.seed]
     margins = next(one.margins for one in run if one.evaluation.step == choice.evaluation.step)
     return choice.evaluation.accuracy, float(np.mean(margins[other] > 0))
+
+
+def _rate_by_rate(
+    scored: Mapping[tuple[float, int], Sequence[_Scored]],
+) -> list[dict[tuple[float, int], Sequence[_Scored]]]:
+    """The runs of each rate that has a checkpoint."""
+    rates = dict.fromkeys(rate for (rate, _), found in scored.items() if found)
+    return [{run: found for run, found in scored.items() if run[0] == rate} for rate in rates]
 
 
 def _halves(prompt_ids: Sequence[str], n_splits: int, seed: int) -> list[np.ndarray]:

@@ -130,6 +130,8 @@ class SearchRecord:
             "validation_accuracy": choice.evaluation.accuracy if choice else None,
             "accuracy_choosing_half": optimism.accuracy_choosing_half if optimism else None,
             "accuracy_other_half": optimism.accuracy_other_half if optimism else None,
+            "accuracy_mean_rate": optimism.accuracy_mean_rate if optimism else None,
+            "accuracy_best_rate": optimism.accuracy_best_rate if optimism else None,
             "optimism_points": optimism.points if optimism else None,
             "n_steps": outcome.n_steps,
             "n_steps_full_grid": outcome.n_steps_full_grid,

@@ -160,6 +160,7 @@ def training_rows() -> dict[str, list[dict[str, Any]]]:
     search = own | {
         "method": "successive_halving", "training_run": "1e-06-s0", "step": 60, "learning_rate": 1e-6,
         "validation_accuracy": 0.7, "accuracy_choosing_half": 0.72, "accuracy_other_half": 0.69,
+        "accuracy_mean_rate": 0.66, "accuracy_best_rate": 0.7,
         "optimism_points": 3.0, "n_steps": 1030, "n_steps_full_grid": 3000, "path": "reward_models/x",
         "status": "finished", "reason": None,
     }  # fmt: skip

@@ -29,7 +29,7 @@ ALLOWED = {
         "models_train.settings",
         "models_train.study_yaml",
     ),
-    "dbt": ("models_train.mix", "models_train.selection"),
+    "dbt": ("models_train.mix", "models_train.selection", "models_train.lab.checks"),
 }
 # What a package must not import at all.
 FORBIDDEN = {

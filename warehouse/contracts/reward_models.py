@@ -98,6 +98,13 @@ REWARD_MODEL_SEARCHES = table(
         nullable=True,
     ),
     number("accuracy_other_half", "Mean accuracy of that choice on the other half.", nullable=True),
+    number(
+        "accuracy_mean_rate",
+        "Mean accuracy on the other half over the rates that came to the end, each with its own best checkpoint of the "
+        "half that chose.",
+        nullable=True,
+    ),
+    number("accuracy_best_rate", "The same of the rate that is best on the other half.", nullable=True),
     number("optimism_points", "Difference of the two, in points: how much choosing flatters.", nullable=True),
     integer("n_steps", "Optimizer steps that the search took."),
     integer("n_steps_full_grid", "Optimizer steps that the exhaustive grid would take."),

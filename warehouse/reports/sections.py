@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import duckdb
 import polars as pl
 
@@ -11,6 +13,7 @@ from warehouse.reports import (
     components,
     documents,
     evidence,
+    lab,
     performance,
     prediction,
     recommendations,
@@ -50,6 +53,7 @@ def study_page(connection: duckdb.DuckDBPyConnection, study: dict[str, object], 
         result_section(connection, study_id, results, models, slug),
         *training.sections(connection, study_id, slug),
         *documents.sections(connection, study_id, slug),
+        *lab.sections(connection, study_id, slug),
         _materials(marts.benchmarks(connection, study_id), models, limits, slug),
     )
     return StudyPage(
@@ -58,9 +62,20 @@ def study_page(connection: duckdb.DuckDBPyConnection, study: dict[str, object], 
         title=str(study["title"]),
         source=str(study["source"]),
         synthetic=bool(study["synthetic"]),
-        sections=sections,
+        sections=tuple(map(_synthetic, sections)) if study["synthetic"] else sections,
         sources=tuple(marts.sources(connection, study_id).to_dicts()),
     )
+
+
+def _synthetic(section: Section) -> Section:
+    """The section with figures that say, also where they stand alone, that their data were made up."""
+    items = [
+        replace(item, caption=f"Synthetic data. {item.caption}", key=f"Synthetic data. {item.key}".rstrip())
+        if isinstance(item, Figure)
+        else item
+        for item in section.items
+    ]
+    return replace(section, items=tuple(items))
 
 
 def _performance(

@@ -44,6 +44,13 @@ PREDICTORS = {
     "gaussian_process": "Gaussian process",
     "selected": "nested selection",
 }
+SCORE_KINDS = {
+    "presence_score": "presence score",
+    "bits_per_byte": "bits per byte",
+    "min_k": "Min-K%",
+    "min_k_plus_plus": "Min-K%++",
+    "log10_parameters": "size alone",
+}
 BASELINES = ("mean", "log10_params", "params_and_tokens")
 PROTOCOLS = {
     "paper_in_sample": "in-sample",
@@ -77,6 +84,11 @@ def term(name: str) -> str:
 def predictor(name: str) -> str:
     """The predictor in words; an unknown one is shown as stored."""
     return PREDICTORS.get(name, name)
+
+
+def score_kind(name: str) -> str:
+    """The kind of score of a document in words; an unknown one is shown as stored."""
+    return SCORE_KINDS.get(name, name)
 
 
 def protocol(name: str) -> str:

@@ -65,6 +65,7 @@ def test_the_search_is_landed_row_by_row(trained: tuple[str, Path]) -> None:
     assert search["optimism_points"] == pytest.approx(
         100 * (search["accuracy_choosing_half"] - search["accuracy_other_half"])
     )
+    assert 0 <= search["accuracy_mean_rate"] <= search["accuracy_best_rate"] <= 1
     steps = found["reward_model_steps"]
     assert steps.height == search["n_steps"] and steps["loss"].is_finite().all()
     cost = the(found["run_costs"])

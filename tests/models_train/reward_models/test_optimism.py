@@ -19,6 +19,7 @@ def test_two_prompts_by_hand() -> None:
     assert found is not None
     assert (found.accuracy_choosing_half, found.accuracy_other_half, found.points) == (1.0, 0.0, 100.0)
     assert found.n_splits == 200
+    assert (found.accuracy_mean_rate, found.accuracy_best_rate) == (0.5, 0.5), "each rate alone wins every second half"
 
 
 def test_without_a_choice_there_is_no_optimism() -> None:
@@ -27,6 +28,7 @@ def test_without_a_choice_there_is_no_optimism() -> None:
     assert found is not None
     assert found.points == pytest.approx(0, abs=1e-12)
     assert found.accuracy_other_half == pytest.approx(np.mean(margins > 0))
+    assert found.accuracy_mean_rate == pytest.approx(found.accuracy_other_half), "a rate that failed has no part in it"
 
 
 def test_pairs_of_a_prompt_stay_together() -> None:
@@ -44,6 +46,16 @@ def test_noise_flatters_and_the_other_half_tells() -> None:
     assert found is not None
     assert found.accuracy_other_half == pytest.approx(0.5, abs=0.03)
     assert 4 < found.points < 13, "the best of 100 coins of 200 throws: about 2.5 standard errors of 3.5 points"
+
+
+def test_the_mean_rate_and_the_best_are_measured_as_the_choice_is() -> None:
+    """One rate wins 9 of 10 pairs, the other none: the first is chosen on every half, whatever its other checkpoint."""
+    good = [1.0] * 9 + [-1.0]
+    runs = {(1e-6, 0): [scalar(5, *good), scalar(10, *[-1.0] * 10)], (2e-6, 0): [scalar(5, *[-1.0] * 10)]}
+    found = measure_optimism(runs, [str(n) for n in range(10)], n_splits=5)
+    assert found is not None
+    assert found.accuracy_other_half == found.accuracy_best_rate == pytest.approx(0.9)
+    assert found.accuracy_mean_rate == pytest.approx(0.45)
 
 
 def test_a_tie_is_not_won() -> None:

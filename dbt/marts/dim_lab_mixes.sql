@@ -1,0 +1,9 @@
+select
+    study_id,
+    model_id,
+    domain,
+    share,
+    pretrained_model_id,
+    pretraining_tokens,
+    parameters_m
+from {{ ref('stg_lab_mixes') }}

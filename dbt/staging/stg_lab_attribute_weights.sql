@@ -1,0 +1,9 @@
+with source as (
+    select * from {{ source('raw', 'lab_attribute_weights') }}
+)
+
+select
+    study_id,
+    attribute,
+    weight
+from source

@@ -1,0 +1,13 @@
+with source as (
+    select * from {{ source('raw', 'lab_mixes') }}
+)
+
+select
+    study_id,
+    model_id,
+    domain,
+    share,
+    pretrained_model_id,
+    pretraining_tokens,
+    parameters_m
+from source

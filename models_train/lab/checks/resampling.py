@@ -1,0 +1,110 @@
+"""Statistics of resampled models: a resample is how often each model was drawn, so all of them are matrix products.
+
+Models of one pre-training (a base model and its further stages) resemble each other: they are drawn together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+CONFIDENCE = 0.95
+MIN_MODELS = 4
+"""With fewer pre-trained models than this nothing is said."""
+_NO_SPREAD = 1e-12
+
+
+def draws(clusters: Sequence[str], n_resamples: int, seed: str) -> Floats:
+    """How often each model is drawn in each resample, (resamples, models).
+
+    clusters: (models,), the pre-trained model that each comes from; as many are drawn as there are, with replacement.
+    seed: any text; equal texts give equal draws.
+    """
+    names, member = np.unique(np.asarray(clusters, dtype=str), return_inverse=True)
+    if not len(names):
+        return np.empty((n_resamples, 0))
+    generator = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
+    equal = np.full(len(names), 1 / len(names))
+    return generator.multinomial(len(names), equal, n_resamples)[:, member].astype(np.float64)
+
+
+def ranks(values: Floats, weights: Floats) -> Floats:
+    """Average rank of every value among all that were drawn, (resamples, n), less a constant.
+
+    values: (n,); weights: (resamples, n), how often each was drawn. The rank of what was not drawn is never used.
+    """
+    below, equal = values[:, None] > values, values[:, None] == values
+    return weights @ (below + equal / 2).T
+
+
+def rank_correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
+    """Spearman's correlation (average ranks) in every resample, (resamples,); NaN where a side does not vary.
+
+    x, y: (n,); weights: (resamples, n). Equal to Spearman of the sample with each value repeated as often as drawn.
+    """
+    sizes = weights.sum(axis=1, keepdims=True)
+    centred = []
+    for values in (x, y):
+        found = ranks(values, weights)
+        with np.errstate(invalid="ignore"):
+            centred.append(found - (weights * found).sum(axis=1, keepdims=True) / sizes)
+    squares = [(weights * one**2).sum(axis=1) for one in centred]
+    spread = np.sqrt(squares[0] * squares[1])
+    product = (weights * centred[0] * centred[1]).sum(axis=1)
+    known = spread > _NO_SPREAD
+    found = np.full(len(weights), np.nan)
+    found[known] = product[known] / spread[known]
+    return np.clip(found, -1, 1)
+
+
+def partial_rank_correlation(x: Floats, y: Floats, given: Floats, weights: Floats) -> Floats:
+    """Spearman of x and y with `given` held fixed, in every resample, (resamples,); NaN where nothing is left to vary.
+
+    Where `given` does not vary there is nothing to hold fixed: that is the plain correlation.
+    """
+    xy, xz, yz = (rank_correlation(*pair, weights) for pair in ((x, y), (x, given), (y, given)))
+    xz, yz = (np.where(np.isnan(one), 0.0, one) for one in (xz, yz))
+    rest = (1 - xz**2) * (1 - yz**2)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        found = (xy - xz * yz) / np.sqrt(rest)
+    return np.where(rest > _NO_SPREAD, np.clip(found, -1, 1), np.nan)
+
+
+def pair_weights(weights: Floats, pairs: Sequence[tuple[int, int]]) -> Floats:
+    """How often each pair of models was drawn, (resamples, pairs): models are drawn, never pairs.
+
+    A model drawn twice makes no pair with itself.
+    """
+    if not pairs:
+        return np.empty((len(weights), 0))
+    first, second = np.array(pairs).T
+    return weights[:, first] * weights[:, second]
+
+
+def median(values: Floats, weights: Floats) -> Floats:
+    """Median of what was drawn, in every resample, (resamples,); NaN where nothing was. values: (n,)."""
+    order = np.argsort(values)
+    ascending, running = values[order], np.cumsum(weights[:, order], axis=1)
+    if not values.size:
+        return np.full(len(weights), np.nan)
+    half = running[:, -1:] / 2
+    low, high = np.argmax(running >= half, axis=1), np.argmax(running > half, axis=1)
+    return np.where(half[:, 0] > 0, (ascending[low] + ascending[high]) / 2, np.nan)
+
+
+def interval(resampled: Floats) -> tuple[float, float] | None:
+    """Percentile interval over the resamples that have a value; None where none has.
+
+    Without any relation it misses 0 in about 5 % of samples of six or more models, in 10 to 20 % with four (measured by
+    simulation): with so few it is too narrow.
+    """
+    known = resampled[~np.isnan(resampled)]
+    if not known.size:
+        return None
+    low, high = np.quantile(known, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return float(low), float(high)

@@ -1,0 +1,157 @@
+"""The report of a lab: truth against estimate, said to be synthetic; other studies have no such section."""
+
+from __future__ import annotations
+
+import html
+import importlib.util
+import json
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from types import ModuleType
+
+import altair as alt
+import duckdb
+import pytest
+import vl_convert
+
+from warehouse import lab_marts, marts
+from warehouse.reports import export, lab, page, sections, theme
+from warehouse.reports.pieces import Figure, StudyPage, Table
+
+CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
+HOSTILE = "</script><script>alert(1)</script>'\"&"
+Make = Callable[..., duckdb.DuckDBPyConnection]
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"rewardbase_tests_{name}", Path(__file__).with_name(f"{name}.py"))
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """Builds a database of one lab; the caller closes it."""
+
+    def build(n_models: int = 8, suffix: str = "", synthetic: bool = True) -> duckdb.DuckDBPyConnection:
+        study = builder.small_study("lab", suffix=suffix, synthetic=synthetic, per_group=3)
+        path = builder.write_marts(tmp_path_factory.mktemp("lab") / "w.duckdb", [study])
+        connection = duckdb.connect(str(path))
+        load("lab_database").write_lab_marts(connection, "lab", study.models["model_id"].to_list()[:n_models])
+        return connection
+
+    return build
+
+
+def written(connection: duckdb.DuckDBPyConnection) -> StudyPage:
+    return sections.study_page(connection, marts.studies(connection).row(0, named=True), "lab")
+
+
+def figures_of(study: StudyPage) -> list[Figure]:
+    return [item for part in study.sections for item in part.items if isinstance(item, Figure)]
+
+
+def rendered(study: StudyPage) -> str:
+    return page.render_page(
+        [study], {one.name: export.panel_specs(one) for one in figures_of(study)}, "snapshot", CREATED
+    )
+
+
+def plain(study: StudyPage) -> str:
+    """The section as a reader sees it: without markup and scripts."""
+    found = rendered(study).split('<section class="section" id="lab-truth"')[1].split("</section>")[0]
+    return " ".join(html.unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", found, flags=re.S)).split())
+
+
+@pytest.fixture(scope="module")
+def study_page(make: Make) -> StudyPage:
+    with make() as connection:
+        return written(connection)
+
+
+def test_a_study_that_is_no_lab_has_no_such_section(make: Make, builder: ModuleType, tmp_path: Path) -> None:
+    path = builder.write_marts(tmp_path / "none.duckdb", [builder.small_study()])
+    with duckdb.connect(str(path)) as connection:
+        assert "truth" not in [part.key for part in written(connection).sections]
+        assert lab_marts.truth_checks(connection, "published").columns == []
+        assert lab_marts.settings(connection, "published") == {}
+    with make() as connection:
+        assert lab.sections(connection, "another", "another") == ()
+        assert lab_marts.truth_checks(connection, "lab").equals(lab_marts.truth_checks(connection, "lab"))
+
+
+def test_the_section_says_what_the_checks_found(study_page: StudyPage) -> None:
+    text = plain(study_page)
+    assert "Synthetic data: 8 small base models made here" in text and "logistic noise of scale 0.5" in text
+    assert "The presence score does rank base models by the true share of a domain in their pre-training text" in text
+    assert "Spearman correlation +1.00, 95 % interval +1.00 to +1.00 (mean of the domains, n = 8). Size alone" in text
+    assert "That is more than size tells, beyond chance: the difference is +" in text
+    assert "in ranking by share presence score (better) and Min-K%" in text
+    assert "median cosine of 1.000, 95 % interval 1.000 to 1.000 with the weights behind the preferences" in text
+    assert "the accuracy of the rate chosen less that of the mean rate is +5.5, 95 % interval" in text
+    assert "it stays 1.0 points behind the best rate (medians, n = 8 reward models)" in text
+
+
+def test_figures_and_tables_hold_all_checks(study_page: StudyPage) -> None:
+    mine = next(part for part in study_page.sections if part.key == "truth")
+    figures = {item.name: item for item in mine.items if isinstance(item, Figure)}
+    assert [name.removeprefix("lab_truth_") for name in figures] == [
+        "domain_share", "mix_distance", "differences", "merge", "rates",
+    ]  # fmt: skip
+    titles = [panel.title for panel in figures["lab_truth_domain_share"].panels]
+    assert titles == ["mean of the domains (n = 8)", "Book (n = 8)", "Github (n = 8)"]
+    assert figures["lab_truth_mix_distance"].panels[0].title == "all documents (n = 28)"
+    (merge,) = figures["lab_truth_merge"].panels
+    labels = [row["label"] for row in next(iter(merge.chart.to_dict()["datasets"].values()))]
+    assert labels[0] == "median of the reward models" and len(labels) == 9
+    correlations, searches, mixes = (item for item in mine.items if isinstance(item, Table))
+    assert len(correlations.rows) == 2 * 3 * 4 and len(searches.rows) == 4 + 2 * 3
+    assert len(mixes.rows) == 8 and mixes.columns[-1].title == "Github"
+    assert [row[0].note for row in mixes.rows if row[0].note] == ["pre-trained as model-2B-0"]
+
+
+def test_a_synthetic_study_says_so_in_every_section_and_picture(study_page: StudyPage, make: Make) -> None:
+    text = rendered(study_page)
+    parts = text.split('<section class="section"')[1:]
+    assert len(parts) == len(study_page.sections) > 8
+    assert all("Synthetic: this study was made to test the method" in part for part in parts)
+    figures = [figure for figure in figures_of(study_page) if figure.panels]
+    assert len(figures) > 8
+    for figure in figures:
+        assert figure.caption.startswith("Synthetic data. ")
+        subtitle = export.picture_spec(figure, export.panel_specs(figure))["title"]["subtitle"]
+        assert subtitle.startswith("Synthetic data."), figure.name
+    with make(synthetic=False) as connection:
+        assert not any("Synthetic data." in figure.key for figure in figures_of(written(connection)))
+
+
+def test_too_few_models_are_said_and_not_drawn(make: Make) -> None:
+    with make(n_models=3) as connection:
+        study = written(connection)
+    text = plain(study)
+    assert "is not known: fewer than 4 pre-trained models" in text
+    assert "Too few of this lab's models were scored to say anything." in text
+    assert "beyond chance" not in text
+
+
+def test_charts_compile_in_both_themes_and_name_no_colour(study_page: StudyPage) -> None:
+    mine = next(part for part in study_page.sections if part.key == "truth")
+    for panel in (item.panels[0] for item in mine.items if isinstance(item, Figure)):
+        with alt.theme.enable("none"):
+            spec = panel.chart.to_dict(validate=True)
+        assert not re.search(r'"#[0-9a-fA-F]{3,8}"', json.dumps(spec))
+        for colours in ("light", "dark"):
+            assert {layer["mark"]["style"] for layer in spec["layer"]} <= theme.config(colours)["style"].keys()
+            svg = vl_convert.vegalite_to_svg(
+                spec, vl_version=export.VEGA_LITE, config=theme.config(colours), allowed_base_urls=[]
+            )
+            assert svg.count("<path") > 3
+
+
+def test_hostile_names_stay_text(make: Make) -> None:
+    with make(suffix=HOSTILE) as connection:
+        assert "<script>alert" not in rendered(written(connection))
