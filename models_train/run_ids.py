@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from models_train.benchmark_settings import Benchmark, Benchmarks
 from models_train.config import Study, StudyModel
 from models_train.locations import content_of, is_local, resolve
 from models_train.parts import content_hash
@@ -19,6 +20,8 @@ TRAINING_VERSION = 1
 """Raised when a change of code changes what training or evaluation yields: then everything is trained anew."""
 SCORING_VERSION = 1
 """Raised when a change of code changes the scores of documents."""
+BENCHMARK_VERSION = 1
+"""Raised when a change of code changes what a run of benchmarks or an import of result files yields."""
 
 
 def model_identity(model: StudyModel, study_folder: Path) -> dict[str, Any]:
@@ -86,6 +89,40 @@ def scoring_run_id(model: StudyModel, scoring: Scoring, study_folder: Path) -> s
             "scoring": scoring.model_dump(exclude={"corpus", "share_within_family"}),
         }
     )
+
+
+def benchmark_run_id(model: StudyModel, benchmarks: Benchmarks, study_folder: Path) -> str:
+    """Names the results of the study's benchmarks that are run on a model; the model's name is in it."""
+    return content_hash(
+        {
+            "version": BENCHMARK_VERSION,
+            "model_id": model.model_id,
+            "model": model_identity(model, study_folder),
+            "precision": benchmarks.precision,
+            "batch_size": benchmarks.batch_size,
+            "tasks": [_task_identity(task, study_folder) for task in benchmarks.to_run],
+        }
+    )
+
+
+def import_run_id(study: Study, study_folder: Path) -> str:
+    """Names what the study's imports of result files yield; the files and the study's models are in it."""
+    benchmarks = study.benchmarks or Benchmarks()
+    return content_hash(
+        {
+            "version": BENCHMARK_VERSION,
+            "tasks": benchmarks.tasks,
+            "imports": benchmarks.imports,
+            "files": [content_of(resolve(one.path, study_folder)) for one in benchmarks.imports],
+            "models": [[model.model_id, model.hub_id] for model in (*study.models, *study.candidates)],
+        }
+    )
+
+
+def _task_identity(task: Benchmark, study_folder: Path) -> dict[str, Any]:
+    """What a task's values depend on; the files of its folder instead of the folder's name."""
+    identity = task.model_dump(exclude={"folder", "topic", "run"})
+    return identity | {"files": content_of(resolve(task.folder, study_folder)) if task.folder else None}
 
 
 def donors(study: Study) -> dict[str, str]:

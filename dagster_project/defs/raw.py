@@ -8,7 +8,15 @@ from dagster_project import versions
 from dagster_project.defs import base_models, selection
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
-from dagster_project.gpu_work import COMPLETION_REWARDS, DOCUMENT_SCORES, DOCUMENTS, REWARD_MODELS
+from dagster_project.gpu_work import (
+    BENCHMARK_IMPORTS,
+    BENCHMARKS,
+    COMPLETION_REWARDS,
+    DOCUMENT_SCORES,
+    DOCUMENTS,
+    REWARD_MODELS,
+)
+from models_train.benchmarks.results import BENCHMARK_RESULTS
 from warehouse import connection, landing
 from warehouse.contracts import DOCUMENT_TABLES, PERFORMANCE_TABLES, REWARD_MODEL_TABLES, STUDY_TABLES, Table
 
@@ -22,13 +30,18 @@ _WRITERS = {
     "completion_rewards": (COMPLETION_REWARDS,),
     "documents": (DOCUMENTS,),
     "document_scores": (DOCUMENT_SCORES,),
-    "run_costs": (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES),
+    "run_costs": (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS),
 }
 
 
 def _after_studies(table: str) -> Sequence[dg.AssetKey]:
     """The writers of a GPU table, and the study files: they say whose parts are set aside."""
     return [base_models.KEY, *_WRITERS.get(table, (REWARD_MODELS,))]
+
+
+def _of_studies(table: str) -> Sequence[dg.AssetKey]:
+    """The writers of a table that study files fill."""
+    return [base_models.KEY, *((BENCHMARKS, BENCHMARK_IMPORTS) if table == BENCHMARK_RESULTS.name else ())]
 
 
 def landing_assets(
@@ -71,6 +84,6 @@ def landing_assets(
     return land
 
 
-land_studies = landing_assets("land_studies", STUDY_TABLES, lambda _: [base_models.KEY])
+land_studies = landing_assets("land_studies", STUDY_TABLES, _of_studies)
 land_gpu_work = landing_assets("land_gpu_work", GPU_TABLES, _after_studies)
 land_performance = landing_assets("land_performance", PERFORMANCE_TABLES, lambda _: [selection.PARTS])

@@ -22,6 +22,7 @@ from models_train.config import Study, StudyModel
 from models_train.lab.corpora import documents
 from models_train.lab.preferences import TRUE_WEIGHTS, preference_rows, rating_rows, test_rows, write_rows
 from models_train.lab.stages import further_stage
+from models_train.lab.tasks import write_tasks
 from models_train.lab.zoo import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
 from models_train.lab_settings import DOMAINS, Lab, LabModel
 from models_train.packed_attention import use_packed_attention
@@ -55,7 +56,7 @@ def model_folder(folder: Path, model_id: str) -> Path:
 
 
 def make_data(folder: Path, lab: Lab) -> dict[str, int]:
-    """Write preferences, ratings, test set, documents and the truth; returns the rows of each file.
+    """Write preferences, ratings, test set, documents, benchmarks and the truth; returns the rows of each file.
 
     Deterministic: files that are there are replaced by equal ones.
     """
@@ -73,6 +74,7 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
         "documents.jsonl": tuple(_document_rows(lab)),
     }
     counts = {name: _write_if_changed(folder / name, of_file) for name, of_file in rows.items()}
+    counts |= write_tasks(folder / "tasks", lab.seed, lab.questions_per_task)
     (folder / "truth.json").write_text(json.dumps(truth(lab), indent=1, sort_keys=True))
     return counts
 

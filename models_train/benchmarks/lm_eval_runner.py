@@ -1,0 +1,204 @@
+"""lm-evaluation-harness on a base model that is loaded as everywhere here: safetensors, and no code of a repository."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, chdir, contextmanager
+from importlib.metadata import version
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import datasets
+import torch
+from lm_eval import simple_evaluate
+from lm_eval.api.model import CacheHook
+from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
+
+from models_train.backbones import ModelSource, load_config, load_model, load_tokenizer
+from models_train.benchmark_settings import Benchmark
+from models_train.benchmarks.lm_eval_results import task_result
+from models_train.benchmarks.results import BenchmarkError, Result
+from models_train.locations import resolve
+
+RESAMPLES = 1000
+"""Bootstrap resamples for standard errors that have no formula; of means they are exact."""
+
+
+class CountedModel(HFLM):
+    """A model as lm_eval uses it, which counts requests and tokens; lm_eval's own progress bars stay off.
+
+    progress: given the number of requests, a context whose value has a method `advance` for each one answered.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        batch_size: int,
+        progress: Callable[[int], AbstractContextManager[Any]],
+        add_tokens: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        with _quiet():
+            super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
+        self._progress, self._add_tokens = progress, add_tokens
+
+    def _loglikelihood_tokens(
+        self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
+    ) -> list[tuple[float, bool]]:
+        # Requests that differ in the last token alone share a pass.
+        passes = {tuple([*context, *continuation[:-1]]) for _, context, continuation in requests}
+        self._add_tokens(sum(min(len(tokens), self.max_length) for tokens in passes))
+        with self._counted(len(requests)):
+            return super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+
+    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
+        with self._counted(len(requests)):
+            return super().generate_until(requests, disable_tqdm=True)
+
+    def _model_generate(self, context: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        generated = super()._model_generate(context, *args, **kwargs)
+        n_padding = int((kwargs["attention_mask"] == 0).sum()) if "attention_mask" in kwargs else 0
+        self._add_tokens(generated.numel() - n_padding)
+        return generated
+
+    @contextmanager
+    def _counted(self, n_requests: int) -> Iterator[None]:
+        """lm_eval hands every answer to its cache as it comes: there they are counted."""
+        with self._progress(n_requests) as counter:
+            before: CacheHook = self.cache_hook
+            self.cache_hook = _Answered(counter)
+            try:
+                yield
+            finally:
+                self.cache_hook = before
+
+
+class _Answered(CacheHook):
+    def __init__(self, counter: Any) -> None:
+        super().__init__(None)
+        self._counter = counter
+
+    def add_partial(self, attr: str, req: Any, res: Any) -> None:
+        self._counter.advance()
+
+
+def load(source: ModelSource, dtype: torch.dtype, device: torch.device) -> tuple[PreTrainedModel, Any]:
+    """The base model on its device, and its tokenizer. Raises BackboneError."""
+    # Transformers' default attention leaves soft-capping out without a word.
+    capped = getattr(load_config(source).get_text_config(), "attn_logit_softcapping", None) is not None
+    attention = {"attn_implementation": "eager"} if capped else {}
+    model = load_model(source, AutoModelForCausalLM, dtype, **attention)
+    model.to(torch.device(device))
+    return model, load_tokenizer(source)
+
+
+def run_benchmarks(
+    model: CountedModel, source: ModelSource, tasks: Sequence[Benchmark], study_folder: Path, cache: Path
+) -> Iterator[Result]:
+    """The value of every task, in the order of the study.
+
+    Tasks of one folder, few-shot count and limit run together. cache: where data sets go, unless HF_DATASETS_CACHE
+    says it. Raises BenchmarkError, which names the tasks, and LocationError where a folder is not there.
+    """
+    stated = f"lm_eval {version('lm_eval')} on {source.stated_revision[:12]}"
+    found: dict[str, Result] = {}
+    for (folder, few_shot, limit), of_group in groupby(sorted(tasks, key=_together), key=_group):
+        together = list(of_group)
+        place = resolve(folder, study_folder) if folder else None
+        with _quiet(), _place(place), _data_sets(cache):
+            document = _evaluated(model, source, [task.lm_eval_task for task in together], place, few_shot, limit)
+        for task in together:
+            result = task_result(document, task, source.name, f"{source.name}, {task.name}", stated)
+            if result is None:
+                raise BenchmarkError(f"{source.name}, {task.name}: lm_eval gave no results of {task.lm_eval_task}")
+            if result.match != "exact":
+                raise BenchmarkError(
+                    f"{task.name}: the task sets num_fewshot to {result.shots} itself, which few_shot: {task.few_shot} "
+                    "does not change; remove few_shot, or change the task's file"
+                )
+            found[task.name] = result
+    yield from (found[task.name] for task in tasks)
+
+
+def _evaluated(
+    model: CountedModel,
+    source: ModelSource,
+    names: Sequence[str],
+    folder: Path | None,
+    few_shot: int | None,
+    limit: int | None,
+) -> dict[str, Any]:
+    names = list(dict.fromkeys(names))
+    manager = TaskManager(include_path=folder, include_defaults=folder is None)
+    unknown = [name for name in names if name not in manager.all_tasks]
+    if unknown:
+        where = f"the folder {folder} has {', '.join(manager.all_subtasks) or 'none'}" if folder else "lm_eval ls tasks"
+        raise BenchmarkError(f"there is no task {', '.join(unknown)}; mend `task` or `folder` (known: {where})")
+    try:
+        return simple_evaluate(
+            model=model,
+            tasks=names,
+            num_fewshot=few_shot,
+            batch_size=model.batch_size,
+            limit=limit,
+            bootstrap_iters=RESAMPLES,
+            log_samples=False,
+            task_manager=manager,
+        )
+    except Exception as error:  # Tasks are files of users and code of lm_eval: anything can be wrong in them.
+        first = (str(error).strip().splitlines() or [""])[0]
+        raise BenchmarkError(
+            f"{source.name}: lm_eval stopped in {', '.join(names)}: {type(error).__name__}: {first}; mend the task's "
+            "file, or see that its data set can be reached"
+        ) from error
+
+
+def _group(task: Benchmark) -> tuple[str | None, int | None, int | None]:
+    return task.folder, task.few_shot, task.limit
+
+
+def _together(task: Benchmark) -> tuple[str, int, int]:
+    return task.folder or "", -1 if task.few_shot is None else task.few_shot, task.limit or 0
+
+
+@contextmanager
+def _place(folder: Path | None) -> Iterator[None]:
+    """Paths in task files are relative to their folder."""
+    with chdir(folder or Path.cwd()):
+        yield
+
+
+@contextmanager
+def _data_sets(cache: Path) -> Iterator[None]:
+    """Where `datasets` puts what it reads."""
+    before = datasets.config.HF_DATASETS_CACHE
+    if "HF_DATASETS_CACHE" not in os.environ:
+        datasets.config.HF_DATASETS_CACHE = cache
+    try:
+        yield
+    finally:
+        datasets.config.HF_DATASETS_CACHE = before
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep lm_eval's progress bars, its warnings and git, which it asks for a commit, off standard error."""
+    log = logging.getLogger("lm_eval")
+    before, saved = log.level, os.dup(2)
+    log.setLevel(logging.ERROR)
+    sys.stderr.flush()
+    try:
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
+            yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(saved, 2)
+        os.close(saved)
+        log.setLevel(before)
