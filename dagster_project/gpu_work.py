@@ -12,7 +12,6 @@ import dagster as dg
 
 from dagster_project.environment import STUDIES
 from dagster_project.partitions import models_at_work, partition_key
-from models_train.benchmarks.results import BENCHMARK_RESULTS, IMPORTS, run_of
 from models_train.config import Study, load_study
 from models_train.run_ids import (
     benchmark_run_id,
@@ -24,6 +23,7 @@ from models_train.run_ids import (
     training_run_id,
 )
 from models_train.settings import Objective
+from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.home import Home
 from warehouse.part_files import LandingError, newest_parts
 

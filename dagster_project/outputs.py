@@ -12,11 +12,11 @@ from dagster_project import manifest
 from dagster_project.defs import base_models, publish, reports, selection
 from dagster_project.gpu_work import BENCHMARK_IMPORTS, imports_due, study_files
 from dagster_project.marts import MARTS
-from models_train.benchmarks.results import BENCHMARK_RESULTS
 from models_train.locations import LocationError
 from models_train.study_yaml import StudyError
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
 from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES, Table
+from warehouse.contracts.studies import BENCHMARK_RESULTS
 from warehouse.home import Home
 from warehouse.landing import unlanded
 from warehouse.part_files import LandingError, newest_parts

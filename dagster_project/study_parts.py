@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_train.benchmark_settings import EVALPLUS, EVALPLUS_METRIC, EVALPLUS_TOPIC, Benchmarks
-from models_train.benchmarks.results import IMPORTS, STUDY_FILE, run_of
 from models_train.config import BenchmarkValue, Candidate, Study, load_study
 from models_train.parts import content_hash, write_part
 from models_train.study_yaml import StudyError, parse_yaml
 from warehouse.contracts import STUDY_TABLES
+from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
 from warehouse.home import REPOSITORY
 from warehouse.part_files import restore_parts, restore_writers, retire_models, retire_writers
 from warehouse.seeds import SeedFacts, check_seeds
@@ -100,7 +99,7 @@ def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> 
     if not stated:
         return
     document = parse_yaml(path)
-    metrics = {row["benchmark"]: [row["metric"]] for row in benchmark_rows(study)}
+    metrics = {row["benchmark"]: [row["metric"]] for row in _listed_benchmarks(study)}
     missing = [name for name in ("table_2_benchmarks", "benchmark_metrics") if name not in seeds]
     if missing and not metrics:
         location, candidate, _ = stated[0]
@@ -187,7 +186,7 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             | {"parent_model_id": model.parent, "is_candidate": isinstance(model, Candidate)}
             for model in (*study.models, *study.candidates)
         ],
-        "benchmarks": benchmark_rows(study),
+        "benchmarks": _listed_benchmarks(study),
         "benchmark_results": [
             {
                 "model_id": candidate.model_id,
@@ -214,31 +213,5 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
     }
 
 
-def benchmark_rows(study: Study) -> list[dict[str, Any]]:
-    """The benchmarks that a study lists itself: its tasks, and those of EvalPlus where it imports results of that."""
-    benchmarks = study.benchmarks or Benchmarks()
-    rows = [
-        {
-            "benchmark": task.name,
-            "framework": "lm_eval",
-            "topic": task.topic,
-            "task": task.lm_eval_task,
-            "metric": task.stored_metric,
-            "shots": None if task.few_shot is None else str(task.few_shot),
-            "is_run": task.run,
-        }
-        for task in benchmarks.tasks
-    ]
-    for name, (dataset, _) in EVALPLUS.items() if benchmarks.has_evalplus else ():
-        rows.append(
-            {
-                "benchmark": name,
-                "framework": "evalplus",
-                "topic": EVALPLUS_TOPIC,
-                "task": dataset,
-                "metric": EVALPLUS_METRIC,
-                "shots": "0",
-                "is_run": False,
-            }
-        )
-    return rows
+def _listed_benchmarks(study: Study) -> list[dict[str, Any]]:
+    return study.benchmarks.rows() if study.benchmarks else []

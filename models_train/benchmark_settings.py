@@ -5,7 +5,7 @@ Every value is stored on a scale of 0 to 100 under a metric with the ending `_pc
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -97,3 +97,31 @@ class Benchmarks(Settings):
     def to_run(self) -> tuple[Benchmark, ...]:
         """The tasks that are run here."""
         return tuple(task for task in self.tasks if task.run)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """The benchmarks as rows of raw.benchmarks: the tasks, and EvalPlus's where results of that are imported."""
+        of_lm_eval = [
+            {
+                "benchmark": task.name,
+                "framework": "lm_eval",
+                "topic": task.topic,
+                "task": task.lm_eval_task,
+                "metric": task.stored_metric,
+                "shots": None if task.few_shot is None else str(task.few_shot),
+                "is_run": task.run,
+            }
+            for task in self.tasks
+        ]
+        of_evalplus = [
+            {
+                "benchmark": name,
+                "framework": "evalplus",
+                "topic": EVALPLUS_TOPIC,
+                "task": dataset,
+                "metric": EVALPLUS_METRIC,
+                "shots": "0",
+                "is_run": False,
+            }
+            for name, (dataset, _) in EVALPLUS.items()
+        ]
+        return [*of_lm_eval, *(of_evalplus if self.has_evalplus else ())]

@@ -52,7 +52,7 @@ class Lab(Settings):
     preference_noise: NotNegative = 0.5
     rating_noise: Annotated[float, Field(ge=0, le=1)] = 0.1
     test_pairs_per_subset: Count = 40
-    questions_per_task: Count = 100
+    questions_per_task: Count = 80
 
 
 __all__ = ["DOMAINS", "Lab", "LabModel"]

@@ -16,9 +16,9 @@ from dagster_project.gpu_work import (
     DOCUMENTS,
     REWARD_MODELS,
 )
-from models_train.benchmarks.results import BENCHMARK_RESULTS
 from warehouse import connection, landing
 from warehouse.contracts import DOCUMENT_TABLES, PERFORMANCE_TABLES, REWARD_MODEL_TABLES, STUDY_TABLES, Table
+from warehouse.contracts.studies import BENCHMARK_RESULTS
 
 VERSION = versions.of_files(
     "warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/landed_parts.py", "warehouse/part_files.py"

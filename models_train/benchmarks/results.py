@@ -9,11 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from warehouse.contracts import STUDY_TABLES, Table
-
-BENCHMARK_RESULTS: Table = STUDY_TABLES["benchmark_results"]
-STUDY_FILE, IMPORTS = "study file", "imports"
-"""`written_by` of rows that a study file states, and of those that come from result files."""
 HIGHEST = 100.0
 
 
@@ -39,11 +34,6 @@ class Result:
     def row(self, written_by: str) -> dict[str, Any]:
         """Row of the contract benchmark_results."""
         return {name: value for name, value in vars(self).items() if name != "where"} | {"written_by": written_by}
-
-
-def run_of(model_id: str) -> str:
-    """`written_by` of the results of a run on a model."""
-    return f"run of {model_id}"
 
 
 def percent(value: Any, scale: float, where: str) -> float:

@@ -17,7 +17,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from models_train.backbones import BackboneError, model_source
 from models_train.benchmarks.lm_eval_runner import CountedModel, load, run_benchmarks
-from models_train.benchmarks.results import BENCHMARK_RESULTS, BenchmarkError, run_of
+from models_train.benchmarks.results import BenchmarkError
 from models_train.config import Study, StudyModel, load_study
 from models_train.costs import default_device, measure
 from models_train.jobs.progress import progress
@@ -28,6 +28,7 @@ from models_train.run_ids import benchmark_run_id
 from models_train.study_checks import near
 from models_train.study_yaml import StudyError
 from warehouse.contracts import REWARD_MODEL_TABLES
+from warehouse.contracts.studies import BENCHMARK_RESULTS, run_of
 
 JOB = "run_benchmarks"
 VARIANT = "lm_eval"

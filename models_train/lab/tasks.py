@@ -21,7 +21,7 @@ from models_train.scoring_settings import Domain
 N_CHOICES = 4
 _HELD_OUT = 2_000_000
 """Added to the seed of the documents: neither pre-training nor document scoring has them."""
-_LONGEST_CONTEXT = 240
+_LONGEST_CONTEXT = 160
 """Characters of a document before its cut: enough to know what it is about, few enough to be quick."""
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from models_train.lab_settings import DOMAINS, Lab, LabModel
 from models_train.packed_attention import use_packed_attention
 from models_train.parts import content_hash
 
-LAB_VERSION = 1
+LAB_VERSION = 2
 """Raised when a change of code changes what the lab makes: then all of it is made anew."""
 _MARK = ".lab"
 """Names, inside a model's folder, what it was made from. Hidden: it does not change the folder's content hash."""
@@ -136,6 +137,7 @@ def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Ma
     loss: float | None = None
     if spec.mix is not None:
         built = new_model(spec, len(tokenizer), lab.seed)
+        tokenizer = _as_loaded(built, tokenizer)
         loss = pretrain(built, mixed_sequences(spec, tokenizer, lab.seed), spec.pretraining_tokens or 0)
     else:
         parent: PreTrainedModel = AutoModelForCausalLM.from_pretrained(model_folder(folder, model.parent or ""))
@@ -143,6 +145,17 @@ def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Ma
         built = further_stage(model.stage, parent, tokenizer, CONTEXT, lab.seed)
     _save(built, tokenizer, target, made_from)
     return Made(spec.model_id, loss, _n_parameters(target))
+
+
+def _as_loaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer as everybody will load it beside the model.
+
+    Transformers gives some families (Qwen2) a tokenizer class of their own, which splits texts in another way.
+    """
+    with TemporaryDirectory() as folder:
+        model.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder)
 
 
 def _made_from(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> str:

@@ -18,7 +18,6 @@ from dagster_project.gpu_work import (
     samples_due,
     study_files,
 )
-from models_train.benchmarks.results import BENCHMARK_RESULTS, IMPORTS, run_of
 from models_train.locations import LocationError
 from models_train.parts import write_part
 from models_train.run_ids import (
@@ -29,6 +28,7 @@ from models_train.run_ids import (
     scoring_run_id,
     training_run_id,
 )
+from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.home import Home
 
 MODEL = {"publisher": "us", "family": "one", "tokens_t": 1.0, "stage": "base", "hub_id": "./model"}

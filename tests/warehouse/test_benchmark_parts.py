@@ -10,10 +10,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from models_train.benchmarks.results import IMPORTS, STUDY_FILE, run_of
 from models_train.parts import write_part
 from warehouse.connection import Connection, write
 from warehouse.contracts import TABLES
+from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
 from warehouse.landing import create_raw_tables, land_newest, rebuild
 from warehouse.part_files import restore_writers, retire_writers
 

@@ -102,6 +102,15 @@ STUDY_SEEDS = table(
     text("sha256", "SHA-256 of the seed file's bytes, hexadecimal."),
 )
 
+STUDY_FILE, IMPORTS = "study file", "imports"
+"""`written_by` of benchmark results that a study file states, and of those that come from result files."""
+
+
+def run_of(model_id: str) -> str:
+    """`written_by` of the benchmark results of a run on a model."""
+    return f"run of {model_id}"
+
+
 STUDY_TABLES: dict[str, Table] = {
     table.name: table for table in (STUDIES, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, STUDY_SEEDS)
 }
