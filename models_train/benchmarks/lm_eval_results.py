@@ -106,8 +106,8 @@ def _check_limit(document: Mapping[str, Any], task: Benchmark, where: str) -> No
     if limit is not None and limit != task.limit:
         wanted = "all" if task.limit is None else f"{task.limit}"
         raise BenchmarkError(
-            f"{where}: was measured with limit {limit:g}, the study asks for {wanted} examples; run it whole, or state "
-            f"limit: {limit:g} for the benchmark"
+            f"{where}: was measured with limit {limit}, the study asks for {wanted} examples; run it whole, or state "
+            f"limit: {limit} for the benchmark"
         )
 
 

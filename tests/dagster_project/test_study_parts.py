@@ -44,7 +44,7 @@ candidates:
 
 def write(tmp_path: Path, text: str) -> Path:
     folder = tmp_path / "studies"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "small.yaml").write_text(text, encoding="utf-8")
     write_study_parts(folder, SEEDS, tmp_path / "parts")
     return tmp_path / "parts"

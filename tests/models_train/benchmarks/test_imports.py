@@ -102,7 +102,7 @@ def test_a_metric_in_percent_is_taken_as_such(tmp_path: Path) -> None:
         (changed("results", "winogrande", "acc,none", value=-0.1), "-0.1 is not from 0 to 1; take another metric"),
         (changed("results", "winogrande", "acc,none", value=740.3), "740.3 is not from 0 to 1; take another metric"),
         (changed("higher_is_better", "winogrande", value={"acc": False}), "of acc the lower is the better"),
-        (changed("config", "limit", value=10.0), "measured with limit 10, the study asks for all examples"),
+        (changed("config", "limit", value=10.0), "measured with limit 10.0, the study asks for all examples"),
         ({k: v for k, v in lm_eval_file().items() if k not in ("model_name", "config")}, "names no model"),
     ],
 )
