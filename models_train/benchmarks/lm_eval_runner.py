@@ -18,6 +18,7 @@ from lm_eval import simple_evaluate
 from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
+from lm_eval.tasks._index import Entry, Kind
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from models_train.backbones import ModelSource, load_config, load_model, load_tokenizer
@@ -140,6 +141,8 @@ def _evaluated(
     if unknown:
         where = f"the folder {folder} has {', '.join(manager.all_subtasks) or 'none'}" if folder else "lm_eval ls tasks"
         raise BenchmarkError(f"there is no task {', '.join(unknown)}; mend `task` or `folder` (known: {where})")
+    for name in names:
+        _refuse_without_value(name, manager.task_index[name])
     try:
         return simple_evaluate(
             model=model,
@@ -157,6 +160,19 @@ def _evaluated(
             f"{source.name}: lm_eval stopped in {', '.join(names)}: {type(error).__name__}: {first}; mend the task's "
             "file, or see that its data set can be reached"
         ) from error
+
+
+def _refuse_without_value(name: str, entry: Entry) -> None:
+    """Say before hours of work that a name stands for several tasks, and lm_eval gives no value of all together."""
+    if entry.kind is Kind.TAG:
+        several = ", ".join(sorted(entry.tags))
+    elif entry.kind is Kind.GROUP and not (entry.cfg or {}).get("aggregate_metric_list"):
+        several = ", ".join(map(str, (entry.cfg or {}).get("task") or ()))
+    else:
+        return
+    raise BenchmarkError(
+        f"{name} stands for several tasks of lm_eval without a value of all together; list them one by one: {several}"
+    )
 
 
 def _group(task: Benchmark) -> tuple[str | None, int | None, int | None]:

@@ -126,6 +126,12 @@ def test_what_cannot_be_run_is_named(tmp_path: Path) -> None:
         run(model, [benchmark("choose", folder, few_shot=3)], tmp_path)
     with pytest.raises(BenchmarkError, match=r"tiny, choose: results\.choose: has no metric 'f1'.* acc, acc_norm"):
         run(model, [benchmark("choose", folder, metric="f1")], tmp_path)
+    write_task(folder, "other", tag="both")
+    with pytest.raises(BenchmarkError, match=r"both stands for several tasks .* list them one by one: other"):
+        run(model, [benchmark("both", folder)], tmp_path)
+    (folder / "group.yaml").write_text(yaml.safe_dump({"group": "all", "task": ["choose", "other"]}))
+    with pytest.raises(BenchmarkError, match=r"all stands for several tasks .*: choose, other"):
+        run(model, [benchmark("all", folder)], tmp_path)
     (folder / "choose.jsonl").unlink()
     with pytest.raises(BenchmarkError, match=r"tiny: lm_eval stopped in choose: .*mend the task's file"):
         run(model, [benchmark("choose", folder)], tmp_path)
