@@ -5,6 +5,7 @@ Dagster compares these names with the parts that are there; a job writes its par
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,20 @@ def benchmark_run_id(model: StudyModel, benchmarks: Benchmarks, study_folder: Pa
     )
 
 
+def task_results_id(model: StudyModel, benchmarks: Benchmarks, tasks: Sequence[Benchmark], study_folder: Path) -> str:
+    """Names what lm_eval says of some tasks on a model; which metric a study takes of it does not matter."""
+    return content_hash(
+        {
+            "version": BENCHMARK_VERSION,
+            "model": model_identity(model, study_folder),
+            "precision": benchmarks.precision,
+            "batch_size": benchmarks.batch_size,
+            "tasks": sorted({task.lm_eval_task for task in tasks}),
+            "settings": [_task_settings(task, study_folder) for task in tasks[:1]],
+        }
+    )
+
+
 def import_run_id(study: Study, study_folder: Path) -> str:
     """Names what the study's imports of result files yield; the files and the study's models are in it."""
     benchmarks = study.benchmarks or Benchmarks()
@@ -120,9 +135,14 @@ def import_run_id(study: Study, study_folder: Path) -> str:
 
 
 def _task_identity(task: Benchmark, study_folder: Path) -> dict[str, Any]:
-    """What a task's values depend on; the files of its folder instead of the folder's name."""
-    identity = task.model_dump(exclude={"folder", "topic", "run"})
-    return identity | {"files": content_of(resolve(task.folder, study_folder)) if task.folder else None}
+    """What a task's value depends on."""
+    return task.model_dump(exclude={"folder", "topic", "run"}) | _task_settings(task, study_folder)
+
+
+def _task_settings(task: Benchmark, study_folder: Path) -> dict[str, Any]:
+    """What the tasks of a run have in common; the files of their folder instead of its name."""
+    files = content_of(resolve(task.folder, study_folder)) if task.folder else None
+    return {"few_shot": task.few_shot, "limit": task.limit, "files": files}
 
 
 def donors(study: Study) -> dict[str, str]:

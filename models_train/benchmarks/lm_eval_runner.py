@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, chdir, contextmanager
+from functools import reduce
 from importlib.metadata import version
-from itertools import groupby
+from operator import add
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +20,15 @@ from lm_eval import simple_evaluate
 from lm_eval.api.model import CacheHook
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks._index import Entry, Kind
+from lm_eval.tasks._index import Kind
+from lm_eval.utils import handle_non_serializable
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
 from models_train.backbones import ModelSource, load_config, load_model, load_tokenizer
 from models_train.benchmark_settings import Benchmark
 from models_train.benchmarks.lm_eval_results import task_result
-from models_train.benchmarks.results import BenchmarkError, Result
+from models_train.benchmarks.results import BenchmarkError, Result, read_json
+from models_train.costs import Costs, default_device, measure
 from models_train.locations import resolve
 
 RESAMPLES = 1000
@@ -34,7 +38,8 @@ RESAMPLES = 1000
 class CountedModel(HFLM):
     """A model as lm_eval uses it, which counts requests and tokens; lm_eval's own progress bars stay off.
 
-    progress: given the number of requests, a context whose value has a method `advance` for each one answered.
+    n_tokens: that went through the model so far, padding not counted. progress: given the number of requests, a context
+    whose value has a method `advance` for each one answered.
     """
 
     def __init__(
@@ -43,18 +48,18 @@ class CountedModel(HFLM):
         tokenizer: PreTrainedTokenizerBase,
         batch_size: int,
         progress: Callable[[int], AbstractContextManager[Any]],
-        add_tokens: Callable[[int], None] = lambda _: None,
     ) -> None:
         with _quiet():
             super().__init__(pretrained=model, tokenizer=tokenizer, backend="causal", batch_size=batch_size)
-        self._progress, self._add_tokens = progress, add_tokens
+        self._progress = progress
+        self.n_tokens = 0
 
     def _loglikelihood_tokens(
         self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
     ) -> list[tuple[float, bool]]:
         # Requests that differ in the last token alone share a pass.
         passes = {tuple([*context, *continuation[:-1]]) for _, context, continuation in requests}
-        self._add_tokens(sum(min(len(tokens), self.max_length) for tokens in passes))
+        self.n_tokens += sum(min(len(tokens), self.max_length) for tokens in passes)
         with self._counted(len(requests)):
             return super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
 
@@ -65,7 +70,7 @@ class CountedModel(HFLM):
     def _model_generate(self, context: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         generated = super()._model_generate(context, *args, **kwargs)
         n_padding = int((kwargs["attention_mask"] == 0).sum()) if "attention_mask" in kwargs else 0
-        self._add_tokens(generated.numel() - n_padding)
+        self.n_tokens += generated.numel() - n_padding
         return generated
 
     @contextmanager
@@ -100,49 +105,91 @@ def load(source: ModelSource, dtype: torch.dtype, device: torch.device) -> tuple
 
 
 def run_benchmarks(
-    model: CountedModel, source: ModelSource, tasks: Sequence[Benchmark], study_folder: Path, cache: Path
-) -> Iterator[Result]:
-    """The value of every task, in the order of the study.
+    loaded: Callable[[], CountedModel],
+    source: ModelSource,
+    tasks: Sequence[Benchmark],
+    study_folder: Path,
+    cache: Path,
+    kept: Callable[[Sequence[Benchmark]], Path],
+) -> tuple[list[Result], Costs]:
+    """The value of every task, in the order of the study, and what all of them cost.
 
-    Tasks of one folder, few-shot count and limit run together. cache: where data sets go, unless HF_DATASETS_CACHE
-    says it. Raises BenchmarkError, which names the tasks, and LocationError where a folder is not there.
+    Tasks of a folder run together, those of lm_eval one by one. What lm_eval said of them goes to the file that `kept`
+    names, complete or not at all; where it is there, they are not run again. loaded: called when a model is needed.
+    cache: where data sets go, unless HF_DATASETS_CACHE says it. Raises BenchmarkError, which names the tasks, and
+    LocationError where a folder is not there.
     """
     stated = f"lm_eval {version('lm_eval')} on {source.stated_revision[:12]}"
     found: dict[str, Result] = {}
-    for (folder, few_shot, limit), of_group in groupby(sorted(tasks, key=_together), key=_group):
-        together = list(of_group)
-        place = resolve(folder, study_folder) if folder else None
-        with _quiet(), _place(place), _data_sets(cache):
-            document = _evaluated(model, source, [task.lm_eval_task for task in together], place, few_shot, limit)
-        for task in together:
-            result = task_result(document, task, source.name, f"{source.name}, {task.name}", stated)
-            if result is None:
-                raise BenchmarkError(f"{source.name}, {task.name}: lm_eval gave no results of {task.lm_eval_task}")
-            if result.match != "exact":
-                raise BenchmarkError(
-                    f"{task.name}: the task sets num_fewshot to {result.shots} itself, which few_shot: {task.few_shot} "
-                    "does not change; remove few_shot, or change the task's file"
-                )
-            found[task.name] = result
-    yield from (found[task.name] for task in tasks)
+    costs: list[Costs] = []
+    managers: dict[Path | None, TaskManager] = {}
+    for together in groups(tasks):
+        path = kept(together)
+        place = resolve(together[0].folder, study_folder) if together[0].folder else None
+        if not path.exists():
+            with _quiet(), _place(place), _data_sets(cache):
+                if place not in managers:
+                    managers[place] = TaskManager(include_path=place, include_defaults=place is None)
+                _keep(path, *_measured(loaded, source, together, managers[place], place))
+        stored = read_json(path)
+        costs.append(Costs(**stored["costs"]))
+        found |= {task.name: _result(stored["document"], task, source, stated) for task in together}
+    return [found[task.name] for task in tasks], reduce(add, costs)
+
+
+def groups(tasks: Sequence[Benchmark]) -> list[list[Benchmark]]:
+    """Tasks that run together: those of one folder with equal shots and limit; of lm_eval's own each alone."""
+    found: dict[tuple[str | int | None, ...], list[Benchmark]] = {}
+    for place, task in enumerate(tasks):
+        found.setdefault((task.folder, task.few_shot, task.limit, None if task.folder else place), []).append(task)
+    return list(found.values())
+
+
+def _measured(
+    loaded: Callable[[], CountedModel],
+    source: ModelSource,
+    tasks: Sequence[Benchmark],
+    manager: TaskManager,
+    folder: Path | None,
+) -> tuple[dict[str, Any], Costs]:
+    names = list(dict.fromkeys(task.lm_eval_task for task in tasks))
+    _refuse_unknown(names, manager, folder)
+    with measure(default_device()) as meter:
+        model = loaded()
+        before = model.n_tokens
+        document = _evaluated(model, source, names, manager, tasks[0].few_shot, tasks[0].limit)
+        meter.add_tokens(model.n_tokens - before)
+    return document, meter.costs
+
+
+def _keep(path: Path, document: dict[str, Any], costs: Costs) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    text = json.dumps({"document": document, "costs": vars(costs)}, default=handle_non_serializable, indent=1)
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def _result(document: dict[str, Any], task: Benchmark, source: ModelSource, stated: str) -> Result:
+    result = task_result(document, task, source.name, f"{source.name}, {task.name}", stated)
+    if result is None:
+        raise BenchmarkError(f"{source.name}, {task.name}: lm_eval gave no results of {task.lm_eval_task}")
+    if result.match != "exact":
+        raise BenchmarkError(
+            f"{task.name}: the task sets num_fewshot to {result.shots} itself, which few_shot: {task.few_shot} "
+            "does not change; remove few_shot, or change the task's file"
+        )
+    return result
 
 
 def _evaluated(
     model: CountedModel,
     source: ModelSource,
-    names: Sequence[str],
-    folder: Path | None,
+    names: list[str],
+    manager: TaskManager,
     few_shot: int | None,
     limit: int | None,
 ) -> dict[str, Any]:
-    names = list(dict.fromkeys(names))
-    manager = TaskManager(include_path=folder, include_defaults=folder is None)
-    unknown = [name for name in names if name not in manager.all_tasks]
-    if unknown:
-        where = f"the folder {folder} has {', '.join(manager.all_subtasks) or 'none'}" if folder else "lm_eval ls tasks"
-        raise BenchmarkError(f"there is no task {', '.join(unknown)}; mend `task` or `folder` (known: {where})")
-    for name in names:
-        _refuse_without_value(name, manager.task_index[name])
     try:
         return simple_evaluate(
             model=model,
@@ -162,25 +209,25 @@ def _evaluated(
         ) from error
 
 
-def _refuse_without_value(name: str, entry: Entry) -> None:
-    """Say before hours of work that a name stands for several tasks, and lm_eval gives no value of all together."""
-    if entry.kind is Kind.TAG:
-        several = ", ".join(sorted(entry.tags))
-    elif entry.kind is Kind.GROUP and not (entry.cfg or {}).get("aggregate_metric_list"):
-        several = ", ".join(map(str, (entry.cfg or {}).get("task") or ()))
-    else:
-        return
-    raise BenchmarkError(
-        f"{name} stands for several tasks of lm_eval without a value of all together; list them one by one: {several}"
-    )
-
-
-def _group(task: Benchmark) -> tuple[str | None, int | None, int | None]:
-    return task.folder, task.few_shot, task.limit
-
-
-def _together(task: Benchmark) -> tuple[str, int, int]:
-    return task.folder or "", -1 if task.few_shot is None else task.few_shot, task.limit or 0
+def _refuse_unknown(names: Sequence[str], manager: TaskManager, folder: Path | None) -> None:
+    """Say before hours of work that there is no such task, or that it is several without a value of all together."""
+    unknown = [name for name in names if name not in manager.all_tasks]
+    if unknown:
+        where = f"the folder {folder} has {', '.join(manager.all_subtasks) or 'none'}" if folder else "lm_eval ls tasks"
+        raise BenchmarkError(f"there is no task {', '.join(unknown)}; mend `task` or `folder` (known: {where})")
+    for name in names:
+        entry = manager.task_index[name]
+        config = entry.cfg or {}
+        if entry.kind is Kind.TAG:
+            several = sorted(entry.tags)
+        elif entry.kind is Kind.GROUP and not config.get("aggregate_metric_list"):
+            several = [str(one) for one in config.get("task") or ()]
+        else:
+            continue
+        raise BenchmarkError(
+            f"{name} stands for several tasks of lm_eval without a value of all together; list them one by one: "
+            f"{', '.join(several)}"
+        )
 
 
 @contextmanager

@@ -1,13 +1,14 @@
 """Run the benchmarks of a study on one base model through lm-evaluation-harness, and write their part.
 
-Where the part is there, no model is run: it is only marked as the newest again.
+Where the part is there, no model is run: it is only marked as the newest again. What lm_eval said of finished tasks is
+kept in `<home>/benchmarks/`: an interrupted run goes on there, and a task that is added does not repeat the others.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +17,16 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from models_train.backbones import BackboneError, model_source
+from models_train.benchmark_settings import Benchmark, Benchmarks
 from models_train.benchmarks.lm_eval_runner import CountedModel, load, run_benchmarks
 from models_train.benchmarks.results import BenchmarkError
 from models_train.config import Study, StudyModel, load_study
-from models_train.costs import default_device, measure
+from models_train.costs import default_device
 from models_train.jobs.progress import progress
 from models_train.jobs.reporting import Reporter, reporter
 from models_train.locations import LocationError
 from models_train.parts import PartError, write_part
-from models_train.run_ids import benchmark_run_id
+from models_train.run_ids import benchmark_run_id, task_results_id
 from models_train.study_checks import near
 from models_train.study_yaml import StudyError
 from warehouse.contracts import REWARD_MODEL_TABLES
@@ -61,7 +63,7 @@ def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, An
         rows = pq.read_table(part, partitioning=None).to_pylist()
         report.say(f"{model_id}: the results are there; nothing to do")
     else:
-        rows, costs = _measured(study, model, path, home, report)
+        rows, costs = _measured(model, study.benchmarks, path, home, report)
         write_part(parts, RUN_COSTS, [costs], study_id=study.study_id, run_id=run_id)
     # Settings that were tried in between may have left a later part: the newest one counts.
     write_part(parts, BENCHMARK_RESULTS, rows, study_id=study.study_id, run_id=run_id)
@@ -69,22 +71,26 @@ def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, An
 
 
 def _measured(
-    study: Study, model: StudyModel, path: Path, home: Path, report: Reporter
+    model: StudyModel, benchmarks: Benchmarks, path: Path, home: Path, report: Reporter
 ) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of benchmark_results, and the row of run_costs."""
-    benchmarks = study.benchmarks
-    assert benchmarks is not None
     source = model_source(model, path.parent)
     device = default_device()
     what = ", ".join(task.name for task in benchmarks.to_run)
     report.say(f"{source.name}: {what} through lm_eval, {benchmarks.precision} on {device}")
-    with measure(device) as meter:
-        loaded, tokenizer = load(source, DTYPES[benchmarks.precision], device)
+
+    @cache
+    def loaded() -> CountedModel:
+        weights, tokenizer = load(source, DTYPES[benchmarks.precision], device)
         requests = partial(progress, report, f"{source.name}: requests answered")
-        counted = CountedModel(loaded, tokenizer, benchmarks.batch_size, requests, meter.add_tokens)
-        results = list(run_benchmarks(counted, source, benchmarks.to_run, path.parent, home / "cache" / "datasets"))
-    rows = [result.row(run_of(model.model_id)) for result in results]
-    return rows, meter.costs.row(model.model_id, JOB, VARIANT)
+        return CountedModel(weights, tokenizer, benchmarks.batch_size, requests)
+
+    def kept(tasks: Sequence[Benchmark]) -> Path:
+        return home / "benchmarks" / f"{task_results_id(model, benchmarks, tasks, path.parent)}.json"
+
+    data_sets = home / "cache" / "datasets"
+    results, costs = run_benchmarks(loaded, source, benchmarks.to_run, path.parent, data_sets, kept)
+    return [result.row(run_of(model.model_id)) for result in results], costs.row(model.model_id, JOB, VARIANT)
 
 
 def _model(study: Study, path: Path, model_id: str) -> StudyModel:

@@ -19,6 +19,7 @@ from models_train.backbones import BackboneError, ModelSource
 from models_train.benchmark_settings import Benchmark
 from models_train.benchmarks.lm_eval_runner import CountedModel, load, run_benchmarks
 from models_train.benchmarks.results import BenchmarkError, Result
+from models_train.parts import content_hash
 
 CPU = torch.device("cpu")
 QUESTIONS = [
@@ -58,10 +59,17 @@ def benchmark(name: str, folder: Path, **more: Any) -> Benchmark:
 def run(model: Path, tasks: Sequence[Benchmark], cache: Path, name: str = "tiny") -> tuple[list[Result], int]:
     """Results, and tokens counted."""
     source = ModelSource(name, str(model), content="0123456789abcdef")
-    loaded, tokenizer = load(source, torch.float32, CPU)
-    counter, tokens = SimpleNamespace(advance=lambda: None), []
-    counted = CountedModel(loaded, tokenizer, 4, lambda _: nullcontext(counter), tokens.append)
-    return list(run_benchmarks(counted, source, tasks, cache, cache)), sum(tokens)
+    counter = SimpleNamespace(advance=lambda: None)
+
+    def loaded() -> CountedModel:
+        return CountedModel(*load(source, torch.float32, CPU), 4, lambda _: nullcontext(counter))
+
+    def kept(together: Sequence[Benchmark]) -> Path:
+        identity = [(task.lm_eval_task, task.few_shot, task.limit, name) for task in together]
+        return cache / "kept" / f"{content_hash(identity)}.json"
+
+    results, costs = run_benchmarks(loaded, source, tasks, cache, cache / "data", kept)
+    return results, costs.n_tokens
 
 
 def plain_accuracies(folder: Path, questions: Sequence[dict[str, Any]] = QUESTIONS) -> tuple[float, float, int]:
@@ -132,9 +140,10 @@ def test_what_cannot_be_run_is_named(tmp_path: Path) -> None:
     (folder / "group.yaml").write_text(yaml.safe_dump({"group": "all", "task": ["choose", "other"]}))
     with pytest.raises(BenchmarkError, match=r"all stands for several tasks .*: choose, other"):
         run(model, [benchmark("all", folder)], tmp_path)
-    (folder / "choose.jsonl").unlink()
-    with pytest.raises(BenchmarkError, match=r"tiny: lm_eval stopped in choose: .*mend the task's file"):
-        run(model, [benchmark("choose", folder)], tmp_path)
+    write_task(folder, "lost")
+    (folder / "lost.jsonl").unlink()
+    with pytest.raises(BenchmarkError, match=r"tiny: lm_eval stopped in lost: .*mend the task's file"):
+        run(model, [benchmark("lost", folder)], tmp_path)
 
 
 def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:

@@ -71,11 +71,43 @@ def test_a_model_is_run_once(study: Path, tmp_path: Path, capsys: pytest.Capture
     ]
     (costs,) = part(tmp_path, "run_costs", run_id)
     assert (costs["job"], costs["variant"]) == ("run_benchmarks", "lm_eval") and costs["n_tokens"] > 100
-    (study.parent / "tiny" / "config.json").rename(study.parent / "config.json")
-    (study.parent / "config.json").rename(study.parent / "tiny" / "config.json")
+    assert (tmp_path / "cache" / "datasets").exists(), "data sets go below the run-time folder"
+    written = {path: path.stat().st_mtime_ns for path in (tmp_path / "parts").rglob("*.parquet")}
     assert "the results are there; nothing to do" in ran(study, tmp_path, capsys)
     assert part(tmp_path, "benchmark_results", run_id) == rows
-    assert not list(Path.cwd().glob("*.arrow")) and (tmp_path / "cache" / "datasets").exists()
+    renewed = [path for path, before in written.items() if path.stat().st_mtime_ns != before]
+    assert [path.parent.parent.name for path in renewed] == ["benchmark_results"], "marked as the newest, run no more"
+
+
+def test_finished_tasks_are_kept_when_one_is_added(
+    study: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = yaml.safe_load(study.read_text())
+    more = write(study.parent / "more.yaml", "")
+    tasks = settings["benchmarks"]["tasks"]
+
+    def run_with(**changed: Any) -> dict[str, Any]:
+        tasks[-1] |= changed
+        more.write_text(yaml.safe_dump(settings))
+        ran(more, tmp_path, capsys)
+        loaded = load_study(more)
+        assert loaded.benchmarks is not None
+        run_id = benchmark_run_id(loaded.models[0], loaded.benchmarks, study.parent)
+        (costs,) = part(tmp_path, "run_costs", run_id)
+        return {row["benchmark"]: row for row in part(tmp_path, "benchmark_results", run_id)} | {"costs": costs}
+
+    first = run_with()
+    # Another metric is read from what is there: the same cost, and no model is run.
+    written = [file.stat().st_mtime_ns for file in (tmp_path / "benchmarks").iterdir()]
+    other = run_with(metric="acc_norm")
+    assert [file.stat().st_mtime_ns for file in (tmp_path / "benchmarks").iterdir()] == written
+    assert other["costs"]["n_tokens"] == first["costs"]["n_tokens"]
+    assert other["costs"]["device_seconds"] == first["costs"]["device_seconds"]
+    assert other["lab_order"]["metric"] == "acc_norm_pct" and other["lab_sum"]["value"] == first["lab_sum"]["value"]
+    # A limit of its own puts the task into a run of its own; the cost is that of both.
+    added = run_with(limit=2)
+    assert len(list((tmp_path / "benchmarks").iterdir())) == 3
+    assert added["lab_order"]["n_examples"] == 2
 
 
 def test_the_name_of_a_run_follows_what_it_depends_on(study: Path) -> None:
