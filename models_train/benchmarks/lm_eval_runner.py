@@ -42,6 +42,8 @@ class CountedModel(HFLM):
     whose value has a method `advance` for each one answered.
     """
 
+    cache_hook: CacheHook
+
     def __init__(
         self,
         model: PreTrainedModel,
@@ -77,7 +79,7 @@ class CountedModel(HFLM):
     def _counted(self, n_requests: int) -> Iterator[None]:
         """lm_eval hands every answer to its cache as it comes: there they are counted."""
         with self._progress(n_requests) as counter:
-            before: CacheHook = self.cache_hook
+            before = self.cache_hook
             self.cache_hook = _Answered(counter)
             try:
                 yield
@@ -100,7 +102,8 @@ def load(source: ModelSource, dtype: torch.dtype, device: torch.device) -> tuple
     capped = getattr(load_config(source).get_text_config(), "attn_logit_softcapping", None) is not None
     attention = {"attn_implementation": "eager"} if capped else {}
     model = load_model(source, AutoModelForCausalLM, dtype, **attention)
-    model.to(torch.device(device))
+    module: torch.nn.Module = model
+    module.to(device)
     return model, load_tokenizer(source)
 
 
