@@ -6,20 +6,33 @@ import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
 from dagster_project.environment import STUDIES
 from dagster_project.partitions import models_at_work, partition_key
 from models_train.config import Study, load_study
-from models_train.run_ids import donors, evaluation_run_id, sample_run_id, scoring_run_id, training_run_id
+from models_train.run_ids import (
+    benchmark_run_id,
+    donors,
+    evaluation_run_id,
+    import_run_id,
+    sample_run_id,
+    scoring_run_id,
+    training_run_id,
+)
 from models_train.settings import Objective
+from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.home import Home
+from warehouse.part_files import LandingError, newest_parts
 
 REWARD_MODELS = dg.AssetKey(["parts", "reward_models"])
 COMPLETION_REWARDS = dg.AssetKey(["parts", "completion_rewards"])
 DOCUMENTS = dg.AssetKey(["parts", "documents"])
 DOCUMENT_SCORES = dg.AssetKey(["parts", "document_scores"])
+BENCHMARKS = dg.AssetKey(["parts", "benchmarks"])
+BENCHMARK_IMPORTS = dg.AssetKey(["parts", "benchmark_imports"])
 FAILURE = "failure"
 
 
@@ -43,7 +56,11 @@ def due(studies: Mapping[Path, Study], home: Home, *, everything: bool = False) 
 
     Raises LocationError where the folder of a model or data set is not there.
     """
-    return [*_trainings(studies, home, everything), *_scorings(studies, home, everything)]
+    return [
+        *_trainings(studies, home, everything),
+        *_scorings(studies, home, everything),
+        *_benchmarkings(studies, home, everything),
+    ]
 
 
 def samples_due(studies: Mapping[Path, Study], home: Home) -> bool:
@@ -52,6 +69,19 @@ def samples_due(studies: Mapping[Path, Study], home: Home) -> bool:
         not _there(home, "documents", study, sample_run_id(study.scoring.corpus, path.parent))
         for path, study in studies.items()
         if study.scoring
+    )
+
+
+def imports_due(studies: Mapping[Path, Study], home: Home) -> bool:
+    """True where the newest part of some study's imports is not of its present result files.
+
+    Raises LocationError where a file is not there.
+    """
+    newest = _newest_results(home)
+    return any(
+        newest.get((study.study_id, IMPORTS)) != import_run_id(study, path.parent)
+        for path, study in studies.items()
+        if study.benchmarks and study.benchmarks.imports
     )
 
 
@@ -69,6 +99,12 @@ def run_job(
     for message in done.get_custom_messages():
         raise dg.Failure(description=message[FAILURE], allow_retries=False)
     return done
+
+
+def row_count(result: dg.MaterializeResult) -> int:
+    """Rows that a job reported, as Dagster hands the value back or as the job gave it."""
+    value: Any = (result.metadata or {}).get("rows", 0)
+    return int(getattr(value, "value", value))
 
 
 def model_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
@@ -123,6 +159,31 @@ def _scorings(studies: Mapping[Path, Study], home: Home, everything: bool) -> It
                     partition_key(study.study_id, name),
                     f"{study.study_id}: documents under {name}",
                 )
+
+
+def _benchmarkings(studies: Mapping[Path, Study], home: Home, everything: bool) -> Iterator[Task]:
+    newest = _newest_results(home)
+    for path, study in studies.items():
+        models = {model.model_id: model for model in (*study.models, *study.candidates)}
+        for name in study.benchmarked_model_ids:
+            assert study.benchmarks is not None
+            run_id = benchmark_run_id(models[name], study.benchmarks, path.parent)
+            if everything or newest.get((study.study_id, run_of(name))) != run_id:
+                yield Task(
+                    "run_benchmarks",
+                    (BENCHMARKS,),
+                    partition_key(study.study_id, name),
+                    f"{study.study_id}: benchmarks of {name}",
+                )
+
+
+def _newest_results(home: Home) -> dict[tuple[str, str], str]:
+    """Run of the newest part of benchmark results, by study and writer; of none where one cannot be read."""
+    try:
+        parts = newest_parts(home.parts, BENCHMARK_RESULTS, fitting=True)
+    except LandingError:
+        return {}  # landing says which file it is
+    return {(part.study_id, str(dict(part.partition)["written_by"])): part.run_id for part in parts}
 
 
 def _there(home: Home, table: str, study: Study, run_id: str) -> bool:

@@ -10,9 +10,13 @@ import dagster as dg
 
 from dagster_project import manifest
 from dagster_project.defs import base_models, publish, reports, selection
+from dagster_project.gpu_work import BENCHMARK_IMPORTS, imports_due, study_files
 from dagster_project.marts import MARTS
+from models_train.locations import LocationError
+from models_train.study_yaml import StudyError
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
 from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES, Table
+from warehouse.contracts.studies import BENCHMARK_RESULTS
 from warehouse.home import Home
 from warehouse.landing import unlanded
 from warehouse.part_files import LandingError, newest_parts
@@ -45,7 +49,9 @@ def assets_to_redo(home: Home, specs: Sequence[dg.AssetSpec]) -> dict[dg.AssetKe
 
 
 def _files(home: Home) -> Iterator[tuple[dg.AssetKey, str]]:
-    for tables, producer in ((STUDY_TABLES, base_models.KEY), (PERFORMANCE_TABLES, selection.PARTS)):
+    # A study has benchmark results only where something writes them.
+    of_studies = {name: table for name, table in STUDY_TABLES.items() if table is not BENCHMARK_RESULTS}
+    for tables, producer in ((of_studies, base_models.KEY), (PERFORMANCE_TABLES, selection.PARTS)):
         try:
             present = {
                 frozenset(part.study_id for part in newest_parts(home.parts, table)) for table in tables.values()
@@ -55,6 +61,13 @@ def _files(home: Home) -> Iterator[tuple[dg.AssetKey, str]]:
         else:
             if len(present) != 1 or not next(iter(present)):
                 yield producer, "some of its parts are not there"
+    try:
+        if imports_due(study_files(), home):
+            yield BENCHMARK_IMPORTS, "result files of benchmarks have come or changed"
+    except StudyError:
+        pass  # the study files are read again, and reported, by their own asset
+    except LocationError as error:
+        yield BENCHMARK_IMPORTS, str(error)
     if not (home.root / "inputs" / "performance").exists():
         yield selection.INPUTS, "its files are not there"
     if not (home.reports / PAGE_NAME).exists() or not any((home.reports / CHARTS_FOLDER).glob("*.svg")):

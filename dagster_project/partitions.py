@@ -24,9 +24,7 @@ def partition_key(study_id: str, model_id: str) -> str:
 
 def models_at_work(study: Study) -> dict[str, str]:
     """Partition key -> model, for every model of the study that some GPU job works on."""
-    if study.training is None and study.scoring is None:
-        return {}
-    models = set(study.compared_model_ids if study.training else ())
+    models = set(study.compared_model_ids if study.training else ()) | set(study.benchmarked_model_ids)
     if study.scoring:
         models |= set(donors(study).values())
     return {partition_key(study.study_id, model): model for model in sorted(models)}

@@ -13,8 +13,9 @@ from models_train.config import BenchmarkValue, Candidate, Study, load_study
 from models_train.parts import content_hash, write_part
 from models_train.study_yaml import StudyError, parse_yaml
 from warehouse.contracts import STUDY_TABLES
+from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
 from warehouse.home import REPOSITORY
-from warehouse.part_files import restore_parts, retire_models
+from warehouse.part_files import restore_parts, restore_writers, retire_models, retire_writers
 from warehouse.seeds import SeedFacts, check_seeds
 
 
@@ -55,21 +56,40 @@ def write_study_parts(studies: Path, seeds: Path, parts: Path) -> list[StudyFact
 
 
 def follow_models(parts: Path, studies: list[Study]) -> list[str]:
-    """Set the parts of models aside that no study names any more, and put those of returning ones back; in words."""
+    """Set aside the parts that no study wants any more, and put those back that it wants again; in words.
+
+    Such are the parts of models, and of benchmark results those of runs, imports and stated values.
+    """
     said = []
     for study in studies:
+        writers = benchmark_writers(study)
         restored = restore_parts(parts, study.study_id, study.model_ids)
         retired = retire_models(parts, study.study_id, study.model_ids)
         said += [f"{name}: put back, its model is listed again" for name in restored]
         said += [f"{name}: set aside, its model is not listed any more" for name in retired]
+        restored = restore_writers(parts, study.study_id, writers)
+        retired = retire_writers(parts, study.study_id, writers)
+        said += [f"{name}: put back, the study has these benchmarks again" for name in restored]
+        said += [f"{name}: set aside, the study does not have these benchmarks any more" for name in retired]
     return said
+
+
+def benchmark_writers(study: Study) -> set[str]:
+    """Who writes benchmark results of a study, as the column `written_by` says it."""
+    writers = {run_of(model_id) for model_id in study.benchmarked_model_ids}
+    if study.benchmarks and study.benchmarks.imports:
+        writers.add(IMPORTS)
+    if any(candidate.benchmarks for candidate in study.candidates):
+        writers.add(STUDY_FILE)
+    return writers
 
 
 def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> None:
     """A candidate's benchmark values must be of a benchmark and metric that the study can use.
 
-    Such are the benchmarks of the seed table_2_benchmarks, by a metric that the seed benchmark_metrics has for them:
-    a value of any other would be dropped without a word. Raises StudyError with the line of every value.
+    Such are those that the study lists under `benchmarks`, by the metric stated there, and those of the seed
+    table_2_benchmarks, by a metric that the seed benchmark_metrics has for them: a value of any other would be dropped
+    without a word. Raises StudyError with the line of every value.
     """
     stated = [
         (("candidates", place, "benchmarks", number), candidate, value)
@@ -79,21 +99,24 @@ def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> 
     if not stated:
         return
     document = parse_yaml(path)
+    metrics = {row["benchmark"]: [row["metric"]] for row in _listed_benchmarks(study)}
     missing = [name for name in ("table_2_benchmarks", "benchmark_metrics") if name not in seeds]
-    if missing:
+    if missing and not metrics:
         location, candidate, _ = stated[0]
         text = (
             f"candidate {candidate.model_id}: the study lists no {' and no '.join(missing)} seed, so no benchmark "
             f"value can be used; list {' and '.join(missing)} under seeds, or remove the candidates' benchmarks"
         )
         raise StudyError(path, [(document.line(location), text)])
-    metrics: dict[str, list[str]] = {row["benchmark"]: [] for row in _read(seeds["table_2_benchmarks"])}
-    for row in _read(seeds["benchmark_metrics"]):
-        if row["benchmark"] in metrics:
-            metrics[row["benchmark"]].append(row["metric"])
+    if not missing:
+        of_seeds: dict[str, list[str]] = {row["benchmark"]: [] for row in _read(seeds["table_2_benchmarks"])}
+        for row in _read(seeds["benchmark_metrics"]):
+            if row["benchmark"] in of_seeds:
+                of_seeds[row["benchmark"]].append(row["metric"])
+        metrics = of_seeds | {name: [*of_seeds.get(name, []), *own] for name, own in metrics.items()}
     problems = []
     for location, candidate, value in stated:
-        found = _value_problem(value, metrics)
+        found = _value_problem(value, metrics, "under benchmarks" if missing else "in table_2_benchmarks.csv")
         if found:
             key, text = found
             problems.append((document.line((*location, key)), f"candidate {candidate.model_id}: {text}"))
@@ -106,11 +129,14 @@ def _read(seed: SeedFacts) -> Iterator[dict[str, str]]:
         yield from csv.DictReader(file)
 
 
-def _value_problem(value: BenchmarkValue, metrics: Mapping[str, list[str]]) -> tuple[str, str] | None:
-    """The key that is wrong in a benchmark value and what is wrong, or None. metrics: of each benchmark of Table 2."""
+def _value_problem(value: BenchmarkValue, metrics: Mapping[str, list[str]], where: str) -> tuple[str, str] | None:
+    """The key that is wrong in a benchmark value and what is wrong, or None.
+
+    metrics: of each benchmark that can be used. where: it is listed, in words.
+    """
     if value.benchmark not in metrics:
         near = _near(value.benchmark, [name for name, known in metrics.items() if known])
-        return "benchmark", f"the benchmark {value.benchmark!r} is not in table_2_benchmarks.csv; such are {near}"
+        return "benchmark", f"the benchmark {value.benchmark!r} is not {where}; such are {near}"
     known = metrics[value.benchmark]
     if not known:
         listed = f"the benchmark {value.benchmark!r} is listed in Table 2"
@@ -129,6 +155,8 @@ def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts
     tables = _rows(study, seeds)
     run_id = content_hash({"study": study, "seeds": {name: facts.sha256 for name, facts in seeds.items()}})
     for name, rows in tables.items():
+        if not rows and "written_by" in STUDY_TABLES[name].partition_by:
+            continue  # no rows, no writer: an older part is set aside
         write_part(parts, STUDY_TABLES[name], rows, study_id=study.study_id, run_id=run_id)
     return StudyFacts(
         study_id=study.study_id,
@@ -158,8 +186,15 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             | {"parent_model_id": model.parent, "is_candidate": isinstance(model, Candidate)}
             for model in (*study.models, *study.candidates)
         ],
+        "benchmarks": _listed_benchmarks(study),
         "benchmark_results": [
-            {"model_id": candidate.model_id, **value.model_dump()}
+            {
+                "model_id": candidate.model_id,
+                "written_by": STUDY_FILE,
+                "standard_error": None,
+                "n_examples": None,
+                **value.model_dump(),
+            }
             for candidate in study.candidates
             for value in candidate.benchmarks
         ],
@@ -176,3 +211,7 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             for seed in study.seeds
         ],
     }
+
+
+def _listed_benchmarks(study: Study) -> list[dict[str, Any]]:
+    return study.benchmarks.rows() if study.benchmarks else []

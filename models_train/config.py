@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
+from models_train.benchmark_settings import Benchmarks
 from models_train.lab_settings import Lab
 from models_train.scoring_settings import Scoring
 from models_train.settings import Commit, Identifier, Name, NotNegative, Positive, Settings, Stage, Target, Text
@@ -87,7 +88,8 @@ class Study(Settings):
 
     `candidates` are models without a reward model; `predicted_targets` is what the performance model predicts.
     `training` and `scoring` are None where the study's results come from seeds alone: then no GPU job runs for it.
-    `lab` makes the study's base models and data on the spot.
+    `benchmarks` are run on the study's models, or read from result files. `lab` makes the study's base models and data
+    on the spot.
 
     Building one from contradictory settings (a parent that is not listed, groups with a gap, ...) raises
     pydantic's ValidationError; `load_study` is the way for files.
@@ -105,6 +107,7 @@ class Study(Settings):
     predicted_targets: Annotated[tuple[Target, ...], Field(strict=False, min_length=1)] = ("score",)
     training: Training | None = None
     scoring: Scoring | None = None
+    benchmarks: Benchmarks | None = None
     lab: Lab | None = None
 
     @model_validator(mode="after")
@@ -119,6 +122,13 @@ class Study(Settings):
     def compared_model_ids(self) -> tuple[str, ...]:
         """Names of the models that the study ranks, in the order of the file."""
         return tuple(model.model_id for model in self.models if model.is_compared)
+
+    @property
+    def benchmarked_model_ids(self) -> tuple[str, ...]:
+        """Names of the models that benchmarks are run on: the compared ones and the candidates."""
+        if self.benchmarks is None or not self.benchmarks.to_run:
+            return ()
+        return (*self.compared_model_ids, *(candidate.model_id for candidate in self.candidates))
 
     @property
     def model_ids(self) -> tuple[str, ...]:

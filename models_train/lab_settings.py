@@ -11,7 +11,7 @@ from models_train.scoring_settings import DOMAINS, Domain
 from models_train.settings import Count, Name, NotNegative, Settings
 
 SUM_TOLERANCE = 1e-9
-LAB_VERSION = 2
+LAB_VERSION = 3
 """Raised when a change of code changes what the lab makes: then all of it is made anew."""
 
 
@@ -54,6 +54,7 @@ class Lab(Settings):
     preference_noise: NotNegative = 0.5
     rating_noise: Annotated[float, Field(ge=0, le=1)] = 0.1
     test_pairs_per_subset: Count = 40
+    questions_per_task: Count = 80
 
 
 __all__ = ["DOMAINS", "LAB_VERSION", "Lab", "LabModel"]

@@ -5,9 +5,11 @@ Dagster compares these names with the parts that are there; a job writes its par
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models_train.benchmark_settings import Benchmark, Benchmarks
 from models_train.config import Study, StudyModel
 from models_train.lab_settings import LAB_VERSION
 from models_train.locations import content_of, is_local, resolve
@@ -20,6 +22,8 @@ TRAINING_VERSION = 2
 """Raised when a change of code changes what training or evaluation yields: then everything is trained anew."""
 SCORING_VERSION = 1
 """Raised when a change of code changes the scores of documents."""
+BENCHMARK_VERSION = 1
+"""Raised when a change of code changes what a run of benchmarks or an import of result files yields."""
 
 
 def model_identity(model: StudyModel, study_folder: Path) -> dict[str, Any]:
@@ -96,6 +100,59 @@ def scoring_run_id(model: StudyModel, scoring: Scoring, study_folder: Path) -> s
             "scoring": scoring.model_dump(exclude={"corpus", "share_within_family"}),
         }
     )
+
+
+def benchmark_run_id(model: StudyModel, benchmarks: Benchmarks, study_folder: Path) -> str:
+    """Names the results of the study's benchmarks that are run on a model; the model's name is in it."""
+    return content_hash(
+        {
+            "version": BENCHMARK_VERSION,
+            "model_id": model.model_id,
+            "model": model_identity(model, study_folder),
+            "precision": benchmarks.precision,
+            "batch_size": benchmarks.batch_size,
+            "tasks": [_task_identity(task, study_folder) for task in benchmarks.to_run],
+        }
+    )
+
+
+def task_results_id(model: StudyModel, benchmarks: Benchmarks, tasks: Sequence[Benchmark], study_folder: Path) -> str:
+    """Names what lm_eval says of some tasks on a model; which metric a study takes of it does not matter."""
+    return content_hash(
+        {
+            "version": BENCHMARK_VERSION,
+            "model": model_identity(model, study_folder),
+            "precision": benchmarks.precision,
+            "batch_size": benchmarks.batch_size,
+            "tasks": sorted({task.lm_eval_task for task in tasks}),
+            "settings": [_task_settings(task, study_folder) for task in tasks[:1]],
+        }
+    )
+
+
+def import_run_id(study: Study, study_folder: Path) -> str:
+    """Names what the study's imports of result files yield; the files and the study's models are in it."""
+    benchmarks = study.benchmarks or Benchmarks()
+    return content_hash(
+        {
+            "version": BENCHMARK_VERSION,
+            "tasks": benchmarks.tasks,
+            "imports": benchmarks.imports,
+            "files": [content_of(resolve(one.path, study_folder)) for one in benchmarks.imports],
+            "models": [[model.model_id, model.hub_id] for model in (*study.models, *study.candidates)],
+        }
+    )
+
+
+def _task_identity(task: Benchmark, study_folder: Path) -> dict[str, Any]:
+    """What a task's value depends on."""
+    return task.model_dump(exclude={"folder", "topic", "run"}) | _task_settings(task, study_folder)
+
+
+def _task_settings(task: Benchmark, study_folder: Path) -> dict[str, Any]:
+    """What the tasks of a run have in common; the files of their folder instead of its name."""
+    files = content_of(resolve(task.folder, study_folder)) if task.folder else None
+    return {"few_shot": task.few_shot, "limit": task.limit, "files": files}
 
 
 def donors(study: Study) -> dict[str, str]:

@@ -107,6 +107,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_border_problems(groups),
         *_homeless_models(groups, everyone),
         *_unpinned_code(everyone),
+        *_unknown_import_models(data, everyone),
     ]
 
 
@@ -247,3 +248,16 @@ def _unpinned_code(models: Placed) -> Iterator[Problem]:
         if model.get("remote_code") is True and model.get("revision") is None:
             text = "runs code of the repository, but no revision is stated; add its commit, or remove remote_code"
             yield Problem((*location, "remote_code"), text)
+
+
+def _unknown_import_models(data: Mapping[str, Any], models: Placed) -> Iterator[Problem]:
+    """Imported result files may be mapped to models of the study alone."""
+    listed = [name for _, model in models if (name := _text(model, "model_id"))]
+    benchmarks = data.get("benchmarks")
+    for index, entry in _entries(benchmarks, "imports") if isinstance(benchmarks, Mapping) else ():
+        mapped = entry.get("models")
+        for name, model in mapped.items() if isinstance(mapped, Mapping) else ():
+            if isinstance(model, str) and model not in listed:
+                remedy = near(model, listed, "listed are")
+                text = f"{_shown(name)} is mapped to {_shown(model)}, which the study does not list; {remedy}"
+                yield Problem(("benchmarks", "imports", index, "models", str(name)), text)

@@ -20,7 +20,7 @@ Value: TypeAlias = str | int | float | bool | None
 REMEDY = "materialize the asset that writes it again"
 RETIRED = ".retired"
 _METADATA = ("table", "partition", "run_id", "written_at", "contract")
-_SHARD = "shard"
+_SHARD, _MODEL, _WRITER = "shard", "model_id", "written_by"
 
 
 class LandingError(RuntimeError):
@@ -128,7 +128,7 @@ def retire_models(parts_dir: Path, study_id: str, kept_model_ids: Collection[str
 
     Looks at the tables that are partitioned by model. A file that is not a part stays: landing names it.
     """
-    return _move_parts(parts_dir, parts_dir / RETIRED, study_id, kept_model_ids, wanted=False)
+    return _move_parts(parts_dir, parts_dir / RETIRED, study_id, _MODEL, kept_model_ids, wanted=False)
 
 
 def restore_parts(parts_dir: Path, study_id: str, model_ids: Collection[str]) -> list[str]:
@@ -137,30 +137,41 @@ def restore_parts(parts_dir: Path, study_id: str, model_ids: Collection[str]) ->
     Tables partitioned by model alone: what trained or scored a model takes hours. A part of the same run that is in
     its place stays.
     """
-    return _move_parts(parts_dir / RETIRED, parts_dir, study_id, model_ids, wanted=True)
+    return _move_parts(parts_dir / RETIRED, parts_dir, study_id, _MODEL, model_ids, wanted=True)
 
 
-def _move_parts(origin: Path, target: Path, study_id: str, model_ids: Collection[str], *, wanted: bool) -> list[str]:
+def retire_writers(parts_dir: Path, study_id: str, kept: Collection[str]) -> list[str]:
+    """Set aside a study's parts by all writers but `kept`, in tables partitioned by writer; returns names as above."""
+    return _move_parts(parts_dir, parts_dir / RETIRED, study_id, _WRITER, kept, wanted=False)
+
+
+def restore_writers(parts_dir: Path, study_id: str, writers: Collection[str]) -> list[str]:
+    """Bring back what was set aside of writers that the study has (again); returns names as above."""
+    return _move_parts(parts_dir / RETIRED, parts_dir, study_id, _WRITER, writers, wanted=True)
+
+
+def _move_parts(
+    origin: Path, target: Path, study_id: str, column: str, values: Collection[str], *, wanted: bool
+) -> list[str]:
     moved = []
-    for path, model_id in _model_parts(origin, study_id):
+    for path, value in _parts_by(origin, study_id, column):
         place = target / path.parent.parent.name / study_id
-        if (model_id in model_ids) == wanted and not (wanted and (place / path.name).exists()):
+        if (value in values) == wanted and not (wanted and (place / path.name).exists()):
             _move(path, place)
             moved.append(f"{path.parent.parent.name}/{study_id}/{path.stem}")
     return moved
 
 
-def _model_parts(folder: Path, study_id: str) -> Iterator[tuple[Path, Value]]:
-    """Parts of a study in tables partitioned by model, with the model of each."""
+def _parts_by(folder: Path, study_id: str, column: str) -> Iterator[tuple[Path, Value]]:
+    """Parts of a study in tables partitioned by a column, with its value of each; None of one from before that."""
     for table in TABLES.values():
-        if "model_id" in table.partition_by:
+        if column in table.partition_by:
             for path in sorted((folder / table.name / study_id).glob("*.parquet")):
                 try:
                     partition = dict(read_part(path).partition)
                 except LandingError:
                     continue
-                if "model_id" in partition:
-                    yield path, partition["model_id"]
+                yield path, partition.get(column)
 
 
 def _move(path: Path, folder: Path) -> None:

@@ -129,7 +129,7 @@ def run_costs(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFr
         from marts.fct_run_costs
         where study_id = $study_id
         order by
-            list_position(['train_reward_model', 'score_completions', 'score_documents'], job),
+            list_position(['train_reward_model', 'score_completions', 'score_documents', 'run_benchmarks'], job),
             variant, device_hours desc, model_id
         """,
         study_id,

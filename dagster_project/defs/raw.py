@@ -8,7 +8,14 @@ from dagster_project import versions
 from dagster_project.defs import base_models, selection
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
-from dagster_project.gpu_work import COMPLETION_REWARDS, DOCUMENT_SCORES, DOCUMENTS, REWARD_MODELS
+from dagster_project.gpu_work import (
+    BENCHMARK_IMPORTS,
+    BENCHMARKS,
+    COMPLETION_REWARDS,
+    DOCUMENT_SCORES,
+    DOCUMENTS,
+    REWARD_MODELS,
+)
 from warehouse import connection, landing
 from warehouse.contracts import (
     DOCUMENT_TABLES,
@@ -18,6 +25,7 @@ from warehouse.contracts import (
     STUDY_TABLES,
     Table,
 )
+from warehouse.contracts.studies import BENCHMARK_RESULTS
 
 VERSION = versions.of_files(
     "warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/landed_parts.py", "warehouse/part_files.py"
@@ -29,7 +37,7 @@ _WRITERS = {
     "completion_rewards": (COMPLETION_REWARDS,),
     "documents": (DOCUMENTS,),
     "document_scores": (DOCUMENT_SCORES,),
-    "run_costs": (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES),
+    "run_costs": (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS),
     # The job make_lab writes them.
     **dict.fromkeys(LAB_TABLES, ()),
 }
@@ -38,6 +46,11 @@ _WRITERS = {
 def _after_studies(table: str) -> Sequence[dg.AssetKey]:
     """The writers of a GPU table, and the study files: they say whose parts are set aside."""
     return [base_models.KEY, *_WRITERS.get(table, (REWARD_MODELS,))]
+
+
+def _of_studies(table: str) -> Sequence[dg.AssetKey]:
+    """The writers of a table that study files fill."""
+    return [base_models.KEY, *((BENCHMARKS, BENCHMARK_IMPORTS) if table == BENCHMARK_RESULTS.name else ())]
 
 
 def landing_assets(
@@ -80,6 +93,6 @@ def landing_assets(
     return land
 
 
-land_studies = landing_assets("land_studies", STUDY_TABLES, lambda _: [base_models.KEY])
+land_studies = landing_assets("land_studies", STUDY_TABLES, _of_studies)
 land_gpu_work = landing_assets("land_gpu_work", GPU_TABLES, _after_studies)
 land_performance = landing_assets("land_performance", PERFORMANCE_TABLES, lambda _: [selection.PARTS])

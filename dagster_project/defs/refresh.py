@@ -2,16 +2,18 @@
 
 import dagster as dg
 
+from dagster_project.gpu_work import BENCHMARKS as BENCHMARK_PARTS
 from dagster_project.gpu_work import COMPLETION_REWARDS
 from dagster_project.gpu_work import DOCUMENT_SCORES as DOCUMENT_SCORE_PARTS
 from dagster_project.gpu_work import REWARD_MODELS as REWARD_MODEL_PARTS
 
 REWARD_MODELS = dg.AssetSelection.assets(REWARD_MODEL_PARTS, COMPLETION_REWARDS)
 DOCUMENT_SCORES = dg.AssetSelection.assets(DOCUMENT_SCORE_PARTS)
+BENCHMARKS = dg.AssetSelection.assets(BENCHMARK_PARTS)
 
 refresh = dg.define_asset_job(
     name="refresh",
-    selection=dg.AssetSelection.all() - REWARD_MODELS - DOCUMENT_SCORES,
+    selection=dg.AssetSelection.all() - REWARD_MODELS - DOCUMENT_SCORES - BENCHMARKS,
     description="All that follows from the parts: study files, raw tables, dbt, checks, report, snapshot.",
 )
 
@@ -27,8 +29,16 @@ score_documents = dg.define_asset_job(
     description="The sampled documents under one base model.",
 )
 
+run_benchmarks = dg.define_asset_job(
+    name="run_benchmarks",
+    selection=BENCHMARKS,
+    description="The benchmarks of a study, run on one base model.",
+)
+
 
 @dg.definitions
 def jobs() -> dg.Definitions:
     """Jobs, and the executor: the steps are short or processes of their own, so one process runs them all."""
-    return dg.Definitions(jobs=[refresh, train_reward_models, score_documents], executor=dg.in_process_executor)
+    return dg.Definitions(
+        jobs=[refresh, train_reward_models, score_documents, run_benchmarks], executor=dg.in_process_executor
+    )

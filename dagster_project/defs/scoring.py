@@ -4,7 +4,7 @@ import dagster as dg
 
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
-from dagster_project.gpu_work import DOCUMENT_SCORES, DOCUMENTS, job_command, model_of, run_job, study_files
+from dagster_project.gpu_work import DOCUMENT_SCORES, DOCUMENTS, job_command, model_of, row_count, run_job, study_files
 from dagster_project.partitions import BASE_MODELS
 from models_train.run_ids import SCORING_VERSION
 
@@ -29,7 +29,7 @@ def documents(
     rows = 0
     for path in paths:
         result = run_job(context, pipes, job_command("sample_documents", path, run_home.home)).get_materialize_result()
-        rows += int(_plain((result.metadata or {}).get("rows", 0)))
+        rows += row_count(result)
     return dg.MaterializeResult(metadata={"dagster/row_count": rows, "studies": len(paths)})
 
 
@@ -54,8 +54,3 @@ def document_scores(
         text = f"{path.name} scores no documents; add a group `scoring` to it"
         raise dg.Failure(description=text, allow_retries=False)
     return run_job(context, pipes, job_command("score_documents", path, run_home.home, model)).get_materialize_result()
-
-
-def _plain(value: object) -> int:
-    """A metadata value as Dagster hands it back, or as the job gave it."""
-    return int(getattr(value, "value", value))  # type: ignore[call-overload]

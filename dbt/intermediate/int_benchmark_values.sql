@@ -31,15 +31,16 @@ candidates as (
     inner join studies on results.study_id = studies.study_id
     inner join metrics
         on
-            results.benchmark = metrics.benchmark
+            results.study_id = metrics.study_id
+            and results.benchmark = metrics.benchmark
             and results.metric = metrics.metric
     where
         results.match in ('exact', 'close')
         or (results.match = 'loose' and studies.use_loose_benchmarks)
 ),
 
--- The rule, in this order: better match, preferred metric of the benchmark, preferred entry of a leaderboard;
--- then names, so that the choice never depends on the order of rows.
+-- The rule, in this order: better match, preferred metric of the benchmark, preferred entry of a leaderboard
+-- or a run made here; then names, so that the choice never depends on the order of rows.
 ranked as (
     select
         *,

@@ -1,10 +1,38 @@
-with source as (
+with seed as (
     select * from {{ ref('benchmark_metrics') }}
+),
+
+listed as (
+    select * from {{ source('raw', 'benchmarks') }}
+),
+
+published as (
+    select
+        'published' as study_id,
+        benchmark,
+        metric,
+        priority as metric_priority,
+        remark
+    from seed
+),
+
+-- The metric that a study file states for a benchmark comes first.
+of_studies as (
+    select
+        listed.study_id,
+        listed.benchmark,
+        listed.metric,
+        0 as metric_priority,
+        'stated in the study file' as remark
+    from listed
+    left join published
+        on
+            listed.study_id = published.study_id
+            and listed.benchmark = published.benchmark
+            and listed.metric = published.metric
+    where published.benchmark is null
 )
 
-select
-    benchmark,
-    metric,
-    priority as metric_priority,
-    remark
-from source
+select * from published
+union all by name
+select * from of_studies

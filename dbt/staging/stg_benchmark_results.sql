@@ -20,11 +20,14 @@ published as (
         source_benchmark,
         match,
         note,
+        null as standard_error,
+        null as n_examples,
         contains(coalesce(note, ''), 'preferred entry') as is_preferred_entry
     from seed
 ),
 
--- Values that a study file states of its candidates.
+-- Values that a study file states of its candidates, runs of lm_eval, and imported result files. A run made here wins
+-- over other values that match as well: what it ran on is known.
 of_studies as (
     select
         study_id,
@@ -39,7 +42,9 @@ of_studies as (
         null as source_benchmark,
         match,
         null as note,
-        false as is_preferred_entry
+        standard_error,
+        n_examples,
+        starts_with(written_by, 'run of ') as is_preferred_entry
     from stated
 )
 

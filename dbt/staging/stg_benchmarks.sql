@@ -1,14 +1,43 @@
-with source as (
+with seed as (
     select * from {{ ref('table_2_benchmarks') }}
+),
+
+listed as (
+    select * from {{ source('raw', 'benchmarks') }}
+),
+
+published as (
+    select
+        'published' as study_id,
+        benchmark,
+        framework,
+        topic,
+        shots,
+        model_families,
+        citation,
+        note
+    from seed
+),
+
+-- What study files list; what the seed says of a benchmark of the published study stays.
+of_studies as (
+    select
+        listed.study_id,
+        listed.benchmark,
+        listed.framework,
+        listed.topic,
+        listed.shots,
+        null as model_families,
+        null as citation,
+        null as note
+    from listed
+    left join published
+        on
+            listed.study_id = published.study_id
+            and listed.benchmark = published.benchmark
+    where published.benchmark is null
 )
 
-select
-    'published' as study_id,
-    benchmark,
-    framework,
-    topic,
-    shots,
-    model_families,
-    citation,
-    note
-from source
+select * from published
+union all by name
+select * from of_studies

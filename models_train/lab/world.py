@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from models_train.config import Study, StudyModel
 from models_train.lab.corpora import documents
 from models_train.lab.preferences import preference_rows, rating_rows, test_rows, write_rows
 from models_train.lab.stages import further_stage
+from models_train.lab.tasks import write_tasks
 from models_train.lab.zoo import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
 from models_train.lab_settings import DOMAINS, LAB_VERSION, Lab, LabModel
 from models_train.packed_attention import use_packed_attention
@@ -52,7 +54,7 @@ def model_folder(folder: Path, model_id: str) -> Path:
 
 
 def make_data(folder: Path, lab: Lab) -> dict[str, int]:
-    """Write preferences, ratings, test set, and documents; returns the rows of each file.
+    """Write preferences, ratings, test set, documents and benchmarks; returns the rows of each file.
 
     Deterministic: files that are there are replaced by equal ones.
     """
@@ -69,7 +71,8 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
         "test.jsonl": tuple(test_rows(lab.test_pairs_per_subset, seed)),
         "documents.jsonl": tuple(_document_rows(lab)),
     }
-    return {name: _write_if_changed(folder / name, of_file) for name, of_file in rows.items()}
+    counts = {name: _write_if_changed(folder / name, of_file) for name, of_file in rows.items()}
+    return counts | write_tasks(folder / "tasks", lab.seed, lab.questions_per_task)
 
 
 def make_models(folder: Path, study: Study, lab: Lab, workers: int, say: Callable[[Made, int], None]) -> list[Made]:
@@ -121,6 +124,7 @@ def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Ma
     loss: float | None = None
     if spec.mix is not None:
         built = new_model(spec, len(tokenizer), lab.seed)
+        tokenizer = _as_loaded(built, tokenizer)
         loss = pretrain(built, mixed_sequences(spec, tokenizer, lab.seed), spec.pretraining_tokens or 0)
     else:
         parent: PreTrainedModel = AutoModelForCausalLM.from_pretrained(model_folder(folder, model.parent or ""))
@@ -128,6 +132,17 @@ def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Ma
         built = further_stage(model.stage, parent, tokenizer, CONTEXT, lab.seed)
     _save(built, tokenizer, target, made_from)
     return Made(spec.model_id, loss, _n_parameters(target))
+
+
+def _as_loaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    """The tokenizer as everybody will load it beside the model.
+
+    Transformers gives some families (Qwen2) a tokenizer class of their own, which splits texts in another way.
+    """
+    with TemporaryDirectory() as folder:
+        model.config.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        return AutoTokenizer.from_pretrained(folder)
 
 
 def _made_from(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> str:

@@ -51,6 +51,8 @@ def test_the_way_of_the_data_is_unbroken(specs: dict[str, dg.AssetSpec]) -> None
     assert inputs["raw/base_models"] == {"parts/studies"}
     assert inputs["staging/stg_base_models"] == {"raw/base_models"}
     assert inputs["staging/stg_benchmark_results"] == {"seeds/benchmark_results", "raw/benchmark_results"}
+    assert inputs["raw/benchmark_results"] == {"parts/studies", "parts/benchmarks", "parts/benchmark_imports"}
+    assert inputs["staging/stg_benchmarks"] == {"seeds/table_2_benchmarks", "raw/benchmarks"}
     assert inputs["seeds/table_4_regression"] == {"raw/study_seeds"}, "a seed is checked before it is loaded"
     assert "marts/fct_regression_features" in inputs["parts/performance_inputs"]
     assert inputs["parts/performance"] == {"parts/performance_inputs"}
@@ -68,7 +70,8 @@ def test_whatever_opens_the_database_is_in_the_pool_of_one(definitions: dg.Defin
     assert pools.pop("parts/studies") == set()
     assert pools.pop("parts/performance") == set(), "the job opens no database"
     assert pools.pop("parts/documents") == set()
-    for name in ("parts/reward_models", "parts/completion_rewards", "parts/document_scores"):
+    assert pools.pop("parts/benchmark_imports") == set()
+    for name in ("parts/reward_models", "parts/completion_rewards", "parts/document_scores", "parts/benchmarks"):
         assert pools.pop(name) == {"gpu"}, "GPU work opens no database either"
     assert set(map(frozenset, pools.values())) == {frozenset({"warehouse"})}
     settings = (REPOSITORY / "dagster_project" / "instance.yaml").read_text()

@@ -17,6 +17,8 @@ import torch
 import yaml
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
+from models_train.lab.tasks import write_tasks
+
 Run = Callable[..., CompletedProcess[str]]
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 STORIES = SHARED / "models" / "stories260K"
@@ -53,6 +55,14 @@ def write_test_set(path: Path) -> None:
                 out.write(line)
 
 
+def write_results(path: Path, accuracy: float) -> None:
+    """A result file as `lm_eval --output_path` writes it, of the model `stories`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    metrics = {"alias": "winogrande", "acc,none": accuracy, "acc_stderr,none": 0.014}
+    found = {"results": {"winogrande": metrics}, "n-shot": {"winogrande": 5}, "model_name": str(STORIES)}
+    path.write_text(json.dumps(found))
+
+
 @pytest.fixture(scope="module")
 def own(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run: Run) -> tuple[Path, Path, str]:
     """Project, home and output of a run with a study of its own beside the small published one."""
@@ -63,6 +73,8 @@ def own(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run: Run) -> 
     AutoTokenizer.from_pretrained(STORIES).save_pretrained(folder / "random")
     write_preferences(folder)
     write_test_set(folder / "test.jsonl")
+    write_tasks(folder / "tasks", seed=0, n_items=20)
+    write_results(folder / "results" / "stories" / "results_2026-11-20T10-00-00.000001.json", 0.5)
     study = {
         "study_id": "mine",
         "title": "Two tiny models",
@@ -90,6 +102,14 @@ def own(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run: Run) -> 
             "precision": "float32",
             "documents_per_shard": 100,
         },
+        "benchmarks": {
+            "precision": "float32",
+            "tasks": [
+                {"name": "order", "task": "lab_order", "folder": str(folder / "tasks"), "topic": "Reasoning"},
+                {"name": "winogrande", "topic": "General", "few_shot": 5, "run": False},
+            ],
+            "imports": [{"path": str(folder / "results"), "format": "lm_eval"}],
+        },
     }
     project, home = folder / "project", folder / "home"
     (project / "dagster_project" / "studies" / "mine.yaml").write_text(yaml.safe_dump(study))
@@ -105,8 +125,9 @@ def marts(own: tuple[Path, Path, str]) -> duckdb.DuckDBPyConnection:
 
 def test_each_piece_of_work_is_announced(own: tuple[Path, Path, str]) -> None:
     _, _, said = own
-    assert "Task 1 of 6: mine: reward model of stories, bradley_terry" in said
-    assert "Task 6 of 6: mine: documents under random" in said
+    assert "Task 1 of 8: mine: reward model of stories, bradley_terry" in said
+    assert "Task 6 of 8: mine: documents under random" in said
+    assert "Task 8 of 8: mine: benchmarks of random" in said
 
 
 def test_missing_categories_are_missing_and_not_zero(marts: duckdb.DuckDBPyConnection) -> None:
@@ -182,9 +203,28 @@ def test_stories_know_stories_better_than_code(marts: duckdb.DuckDBPyConnection)
     assert distances[0][1], "with so few documents a distance is flagged"
 
 
+def test_benchmarks_that_were_run_and_imported_are_features(marts: duckdb.DuckDBPyConnection) -> None:
+    found = marts.execute(
+        "select model_id, feature, value from fct_regression_features "
+        "where study_id = 'mine' and feature_kind = 'benchmark' order by feature, model_id"
+    ).fetchall()
+    assert [row[:2] for row in found] == [("random", "order"), ("stories", "order"), ("stories", "winogrande")]
+    assert all(0 <= row[2] <= 100 and (row[2] / 5).is_integer() for row in found[:2]), "shares of 20 questions"
+    assert found[2][2] == 50
+    listed = marts.execute(
+        "select benchmark, framework, n_models from dim_benchmarks where study_id = 'mine' order by benchmark"
+    ).fetchall()
+    assert listed == [("order", "lm_eval", 2), ("winogrande", "lm_eval", 1)]
+
+
 def test_costs_are_landed_and_the_published_study_is_what_it_was(marts: duckdb.DuckDBPyConnection) -> None:
     jobs = marts.execute("select job, count(*) from fct_run_costs group by job order by job").fetchall()
-    assert jobs == [("score_completions", 4), ("score_documents", 2), ("train_reward_model", 4)]
+    assert jobs == [
+        ("run_benchmarks", 2),
+        ("score_completions", 4),
+        ("score_documents", 2),
+        ("train_reward_model", 4),
+    ]
     best = marts.execute(
         "select model_id, round(gain_points, 1) from fct_size_group_gains where study_id = 'published' "
         "and objective = 'regression' and size_group = '>=6' and rank_in_group = 1"
@@ -197,6 +237,20 @@ def test_a_second_run_has_nothing_to_do(own: tuple[Path, Path, str], run: Run) -
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
     assert "Nothing changed since the last run." in done.stdout and "Task 1" not in done.stdout
+
+
+def test_a_result_file_that_changed_is_imported_again(own: tuple[Path, Path, str], run: Run) -> None:
+    _, home, _ = own
+    write_results(home.parent / "results" / "stories" / "results_2026-11-20T10-00-00.000001.json", 0.75)
+    done = run(home, project=own[0])
+    assert done.returncode == 0, done.stderr
+    assert "parts/benchmark_imports on: result files of benchmarks have come or changed" in done.stdout
+    assert "Task 1" not in done.stdout
+    with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as marts:
+        value = marts.execute(
+            "select value from fct_regression_features where study_id = 'mine' and feature = 'winogrande'"
+        ).fetchone()
+    assert value == (75,)
 
 
 def test_a_model_that_fails_holds_back_itself_only(own: tuple[Path, Path, str], run: Run) -> None:

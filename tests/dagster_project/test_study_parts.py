@@ -7,7 +7,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from dagster_project.study_parts import write_study_parts
+from dagster_project.study_parts import benchmark_writers, follow_models, write_study_parts
+from models_train.config import load_study
 from models_train.study_yaml import StudyError
 
 SEEDS = Path(__file__).resolve().parents[2] / "dbt" / "seeds"
@@ -43,7 +44,7 @@ candidates:
 
 def write(tmp_path: Path, text: str) -> Path:
     folder = tmp_path / "studies"
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / "small.yaml").write_text(text, encoding="utf-8")
     write_study_parts(folder, SEEDS, tmp_path / "parts")
     return tmp_path / "parts"
@@ -124,3 +125,56 @@ def test_candidates_without_values_need_no_such_seeds(tmp_path: Path) -> None:
     text = STUDY[: STUDY.index("    benchmarks:")].replace("seeds:", "seeds: []")
     text = "".join(line for line in text.splitlines(keepends=True) if "licence: none" not in line)
     assert list(write(tmp_path, text).rglob("*.parquet"))
+
+
+OWN = """\
+benchmarks:
+  tasks:
+    - {name: mine, metric: acc_norm, topic: Math, few_shot: 2, run: false}
+  imports:
+    - {path: ./results, format: evalplus}
+"""
+
+
+def test_benchmarks_of_a_study_are_rows_and_candidates_may_state_values_of_them(tmp_path: Path) -> None:
+    text = STUDY.replace("benchmark: mmlu, metric: acc_pct", "benchmark: mine, metric: acc_norm_pct") + OWN
+    parts = write(tmp_path, text)
+    (path,) = (parts / "benchmarks").rglob("*.parquet")
+    rows = pl.read_parquet(path).select("benchmark", "framework", "task", "metric", "shots", "is_run").rows()
+    assert rows[0] == ("mine", "lm_eval", "mine", "acc_norm_pct", "2", False)
+    assert [row[0] for row in rows[1:]] == ["HumanEval", "HumanEval+", "MBPP", "MBPP+"]
+    ((_, problem),) = problems_of(tmp_path / "other", text.replace("acc_norm_pct", "acc_pct"))
+    assert "the metric 'acc_pct' of mine is not known; such are acc_norm_pct" in problem
+
+
+def test_values_of_ones_own_benchmarks_need_no_seeds(tmp_path: Path) -> None:
+    text = "".join(line for line in STUDY.splitlines(keepends=True) if "licence: none" not in line) + OWN
+    text = text.replace("seeds:", "seeds: []").replace("benchmark: mmlu, metric: acc_pct", "benchmark: MBPP, metric: x")
+    problems = [problem for _, problem in problems_of(tmp_path, text)]
+    assert "the metric 'x' of MBPP is not known; such are pass@1_pct" in problems[0]
+    assert "the benchmark 'gsm8k_cot_llama' is not under benchmarks" in problems[1]
+
+
+def test_results_that_a_study_wants_no_more_are_set_aside_and_come_back(tmp_path: Path) -> None:
+    parts = write(tmp_path, STUDY)
+    file = tmp_path / "studies" / "small.yaml"
+    assert benchmark_writers(load_study(file)) == {"study file"}
+    (stated,) = (parts / "benchmark_results").rglob("*.parquet")
+    without = STUDY[: STUDY.index("    benchmarks:")]
+    write(tmp_path, without)
+    (said,) = follow_models(parts, [load_study(file)])
+    assert (
+        said == f"benchmark_results/small/{stated.stem}: set aside, the study does not have these benchmarks any more"
+    )
+    assert not stated.exists()
+    file.write_text(STUDY, encoding="utf-8")
+    (said,) = follow_models(parts, [load_study(file)])
+    assert said.endswith("put back, the study has these benchmarks again") and stated.exists()
+    file.write_text(STUDY + OWN.replace("run: false", "run: true"), encoding="utf-8")
+    assert benchmark_writers(load_study(file)) == {
+        "study file",
+        "imports",
+        "run of Likely",
+        "run of Likely-1",
+        "run of Likely-2",
+    }

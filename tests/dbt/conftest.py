@@ -117,9 +117,39 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
         "studies": [{"title": "Yours", "synthetic": False, "source": "a test", "use_loose_benchmarks": False}],
         "size_groups": [dict(zip(names, group, strict=True)) for group in groups],
         "base_models": models,
-        "benchmark_results": [],
+        "benchmarks": BENCHMARKS,
         "study_seeds": [],
     }
+
+
+BENCHMARKS = [
+    {
+        "benchmark": name, "framework": framework, "topic": topic, "task": name, "metric": metric, "shots": None,
+        "is_run": framework == "lm_eval",
+    }
+    for name, framework, topic, metric in (
+        ("own", "lm_eval", "Math", "acc_norm_pct"),
+        ("HumanEval", "evalplus", "Coding", "pass@1_pct"),
+    )
+]  # fmt: skip
+
+
+def result_row(written_by: str, model_id: str, benchmark: str, metric: str, value: float) -> dict[str, Any]:
+    return {
+        "written_by": written_by, "model_id": model_id, "benchmark": benchmark, "metric": metric, "value": value,
+        "standard_error": 4.0, "n_examples": 100, "shots": "0", "match": "exact", "source": f"{written_by}, 1",
+    }  # fmt: skip
+
+
+RESULTS = (
+    result_row("run of beta", "beta", "own", "acc_norm_pct", 60.0),
+    result_row("imports", "alpha", "own", "acc_norm_pct", 50.0),
+    # Run here, too; another metric than the one stated; a benchmark that is not listed: none of them counts.
+    result_row("imports", "beta", "own", "acc_norm_pct", 55.0),
+    result_row("imports", "gamma", "own", "acc_pct", 70.0),
+    result_row("imports", "alpha", "mmlu", "acc_pct", 80.0),
+    result_row("imports", "alpha", "HumanEval", "pass@1_pct", 30.0),
+)
 
 
 RUNS = (
@@ -218,6 +248,10 @@ def build_partly_trained(home: Home, rewards: Rewards) -> None:
     for (model_id, objective), frame in rewards.items():
         completions, run_id = completion_rows(frame, model_id, objective), f"{model_id}-{objective}"
         write_part(home.parts, TABLES["completion_rewards"], completions, study_id="yours", run_id=run_id)
+    for writer in {row["written_by"] for row in RESULTS}:
+        rows = [row for row in RESULTS if row["written_by"] == writer]
+        run_id = writer.replace(" ", "-")
+        write_part(home.parts, TABLES["benchmark_results"], rows, study_id="yours", run_id=run_id)
     for row in COSTS:
         write_part(home.parts, TABLES["run_costs"], [row], study_id="yours", run_id=row["job"])
     with write(home.warehouse) as connection:

@@ -59,7 +59,7 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
         "studies": [{"title": "Yours", "synthetic": True, "source": "a test", "use_loose_benchmarks": False}],
         "size_groups": [dict(zip(names, ("any", 1, 0.0, None, "ant-1b"), strict=True))],
         "base_models": models,
-        "benchmark_results": [],
+        "benchmarks": [],
         "study_seeds": [],
     }
 

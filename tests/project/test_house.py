@@ -34,8 +34,8 @@ ALLOWED = {
 # What a package must not import at all.
 FORBIDDEN = {
     "models_train": ("dagster", "duckdb", "dbt"),
-    "warehouse": ("torch", "transformers", "vllm", "dagster", "dbt"),
-    "dagster_project": ("torch", "transformers", "vllm"),
+    "warehouse": ("torch", "transformers", "vllm", "lm_eval", "dagster", "dbt"),
+    "dagster_project": ("torch", "transformers", "vllm", "lm_eval"),
     "dbt": ("torch", "transformers", "vllm", "dagster"),
 }
 

@@ -55,17 +55,34 @@ BASE_MODELS = table(
     flag("is_candidate", "True where no reward model was trained on it and a prediction is wanted."),
 )
 
+BENCHMARKS = table(
+    "benchmarks",
+    "One row per study and benchmark that a study file lists: by which task and metric it is measured.",
+    ("benchmark",),
+    text("benchmark", "Benchmark by the name that the study lists it under."),
+    text("framework", "Program that runs it: lm_eval or evalplus."),
+    text("topic", "Topic of the benchmark."),
+    text("task", "Name of the task in that program."),
+    text("metric", "Metric that counts, as results name it."),
+    text("shots", "Examples shown in the prompt; null for what the task has of itself.", nullable=True),
+    flag("is_run", "True where the study runs it on its models; else its values come from result files."),
+)
+
 BENCHMARK_RESULTS = table(
     "benchmark_results",
-    "One row per study, model, benchmark, metric and source: benchmark values that a study file states.",
-    ("model_id", "benchmark", "metric", "source"),
+    "One row per study, writer, model, benchmark, metric and source: benchmark values of a study of one's own.",
+    ("written_by", "model_id", "benchmark", "metric", "source"),
+    text("written_by", "`study file` (stated there), `run of <model>` (lm_eval) or `imports` (result files)."),
     text("model_id", "Name of the base model."),
     text("benchmark", "Benchmark by the name that the study lists it under."),
     text("metric", "What was measured on the benchmark."),
     number("value", "Value, on a scale of 0 to 100."),
+    number("standard_error", "Standard error of the value in points; null where not known.", nullable=True),
+    integer("n_examples", "Examples that the value was measured on; null where not known.", nullable=True),
     text("shots", "Examples shown in the prompt; null where not stated.", nullable=True),
     text("match", "How near the value is to the benchmark as named: exact, close or loose."),
     text("source", "Where the value was published or measured."),
+    partition_by=("written_by",),
 )
 
 STUDY_SEEDS = table(
@@ -85,7 +102,16 @@ STUDY_SEEDS = table(
     text("sha256", "SHA-256 of the seed file's bytes, hexadecimal."),
 )
 
+STUDY_FILE, IMPORTS = "study file", "imports"
+"""`written_by` of benchmark results that a study file states, and of those that come from result files."""
+
+
+def run_of(model_id: str) -> str:
+    """`written_by` of the benchmark results of a run on a model."""
+    return f"run of {model_id}"
+
+
 STUDY_TABLES: dict[str, Table] = {
-    table.name: table for table in (STUDIES, SIZE_GROUPS, BASE_MODELS, BENCHMARK_RESULTS, STUDY_SEEDS)
+    table.name: table for table in (STUDIES, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, STUDY_SEEDS)
 }
-"""Raw tables that study files fill, by name."""
+"""Raw tables that study files fill, by name; `benchmark_results` has rows of runs and of result files, too."""

@@ -15,6 +15,7 @@ JOBS = {
     "train_reward_model": "training",
     "score_completions": "scoring the test set",
     "score_documents": "scoring documents",
+    "run_benchmarks": "benchmarks",
 }
 
 

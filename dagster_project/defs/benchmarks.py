@@ -1,0 +1,65 @@
+"""Benchmarks: run on each base model through lm-evaluation-harness, and read from a user's own result files."""
+
+import dagster as dg
+
+from dagster_project.defs import base_models
+from dagster_project.defs.resources import RunHome
+from dagster_project.failures import told
+from dagster_project.gpu_work import (
+    BENCHMARK_IMPORTS,
+    BENCHMARKS,
+    job_command,
+    model_of,
+    row_count,
+    run_job,
+    study_files,
+)
+from dagster_project.partitions import BASE_MODELS
+from models_train.run_ids import BENCHMARK_VERSION
+
+VERSION = f"benchmarks-{BENCHMARK_VERSION}"
+
+
+@dg.asset(
+    key=BENCHMARKS,
+    deps=[base_models.KEY],
+    partitions_def=BASE_MODELS,
+    group_name="benchmarks",
+    owners=["team:scoring"],
+    kinds={"torch", "parquet"},
+    pool="gpu",
+    code_version=VERSION,
+    description="The benchmarks of a study, run on each of its base models through lm-evaluation-harness.",
+)
+def benchmarks(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.run_benchmarks` for the partition."""
+    with told():
+        path, study, model = model_of(study_files(), context.partition_key)
+    if model not in study.benchmarked_model_ids:
+        text = f"{path.name} runs no benchmarks on {model}; list tasks under `benchmarks`"
+        raise dg.Failure(description=text, allow_retries=False)
+    return run_job(context, pipes, job_command("run_benchmarks", path, run_home.home, model)).get_materialize_result()
+
+
+@dg.asset(
+    key=BENCHMARK_IMPORTS,
+    # Not after parts/studies, though it reads the same files: Dagster would cut dbt's run in two for it.
+    group_name="benchmarks",
+    owners=["team:scoring"],
+    kinds={"python", "parquet"},
+    code_version=VERSION,
+    description="Benchmark values from result files that studies name: of lm_eval (--output_path) and of EvalPlus.",
+)
+def benchmark_imports(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.import_benchmarks` for every study that imports results."""
+    with told():
+        paths = [path for path, study in study_files().items() if study.benchmarks and study.benchmarks.imports]
+    rows = 0
+    for path in paths:
+        result = run_job(context, pipes, job_command("import_benchmarks", path, run_home.home)).get_materialize_result()
+        rows += row_count(result)
+    return dg.MaterializeResult(metadata={"dagster/row_count": rows, "studies": len(paths)})

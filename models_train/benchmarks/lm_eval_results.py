@@ -1,0 +1,118 @@
+"""What lm_eval says of its tasks, in memory or in `results_*.json`. Torch-free.
+
+Shape (lm_eval 0.4, `EvaluationTracker.save_results_aggregated`): `results` -> task -> `<metric>,<filter>` and
+`<metric>_stderr,<filter>`; `n-shot`, `n-samples` and `higher_is_better` by task; `config` with `limit`; `model_name`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from models_train.benchmark_settings import Benchmark
+from models_train.benchmarks.results import HIGHEST, BenchmarkError, Result, group, percent
+
+_NAMES = ("peft", "delta", "pretrained", "model", "path", "engine")
+"""Arguments that name the model, in the order in which lm_eval itself looks for its name."""
+
+
+def task_result(document: Mapping[str, Any], task: Benchmark, model_id: str, where: str, source: str) -> Result | None:
+    """The value that a study takes of a task; None where the results are of other tasks.
+
+    Raises BenchmarkError: the metric is missing or stands under several filters, is no number or off the scale, is
+    better when lower, or was measured on fewer examples than the study asks for.
+    """
+    metrics = group(document, "results", where).get(task.lm_eval_task)
+    if metrics is None and isinstance(document.get("groups"), Mapping):
+        metrics = document["groups"].get(task.lm_eval_task)
+    if metrics is None:
+        return None
+    where = f"{where}: results.{task.lm_eval_task}"
+    if not isinstance(metrics, Mapping):
+        raise BenchmarkError(f"{where} is a {type(metrics).__name__}, not an object; it is no result file of lm_eval")
+    key = _key(metrics, task, where)
+    name = key.split(",")[0]
+    if _of_task(document, "higher_is_better", task, {}).get(name) is False:
+        raise BenchmarkError(f"{where}: of {name} the lower is the better; state a metric of which the higher is")
+    _check_limit(document, task, where)
+    scale = 1.0 if task.scale == "fraction" else HIGHEST
+    shots = _of_task(document, "n-shot", task, None)
+    as_listed = task.few_shot is None or shots is None or shots == task.few_shot
+    error = metrics.get(key.replace(name, f"{name}_stderr", 1))
+    return Result(
+        model_id,
+        task.name,
+        task.stored_metric,
+        percent(metrics[key], scale, f"{where}.{key}"),
+        None if shots is None else str(shots),
+        "exact" if as_listed else "close",
+        source,
+        f"{where}.{key}",
+        error * HIGHEST / scale if isinstance(error, float) and error >= 0 else None,
+        _n_examples(document, task, metrics),
+    )
+
+
+def model_name(document: Mapping[str, Any], where: str) -> str:
+    """The model that results are of: `model_name`, or for older files the model among `config.model_args`.
+
+    Raises BenchmarkError where neither is there.
+    """
+    if isinstance(document.get("model_name"), str):
+        return str(document["model_name"])
+    config = document.get("config")
+    arguments = config.get("model_args") if isinstance(config, Mapping) else None
+    if isinstance(arguments, str):
+        arguments = dict(pair.split("=", 1) for pair in arguments.split(",") if "=" in pair)
+    stated: Mapping[str, Any] = arguments if isinstance(arguments, Mapping) else {}
+    for name in _NAMES:
+        if name in stated:
+            return str(stated[name])
+    raise BenchmarkError(
+        f"{where}: names no model (neither model_name nor config.model_args); add the key model_name to the file"
+    )
+
+
+def tasks_in(document: Mapping[str, Any]) -> Iterator[str]:
+    """Names of the tasks and groups that the results are of."""
+    yield from document.get("results") or {}
+
+
+def _key(metrics: Mapping[str, Any], task: Benchmark, where: str) -> str:
+    """The key of a task's metric: as stated, or with the only filter there is, or without one (before lm_eval 0.4)."""
+    if task.metric in metrics:
+        return task.metric
+    found = [key for key in metrics if key.split(",")[0] == task.metric]
+    if f"{task.metric},none" in found:
+        return f"{task.metric},none"
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise BenchmarkError(f"{where}: has {task.metric} by several filters; state one: metric: {' or '.join(found)}")
+    known = [key for key, value in metrics.items() if isinstance(value, int | float) and "_stderr" not in key]
+    listed = ", ".join(key.removesuffix(",none") for key in known if "," in key or len(known) == 1) or "none"
+    raise BenchmarkError(f"{where}: has no metric {task.metric!r}; state one that it has (such are: {listed})")
+
+
+def _of_task(document: Mapping[str, Any], key: str, task: Benchmark, default: Any) -> Any:
+    by_task = document.get(key)
+    found = by_task.get(task.lm_eval_task) if isinstance(by_task, Mapping) else None
+    return default if found is None else found
+
+
+def _check_limit(document: Mapping[str, Any], task: Benchmark, where: str) -> None:
+    config = document.get("config")
+    limit = config.get("limit") if isinstance(config, Mapping) else None
+    if limit is not None and limit != task.limit:
+        wanted = "all" if task.limit is None else f"{task.limit}"
+        raise BenchmarkError(
+            f"{where}: was measured with limit {limit}, the study asks for {wanted} examples; run it whole, or state "
+            f"limit: {limit} for the benchmark"
+        )
+
+
+def _n_examples(document: Mapping[str, Any], task: Benchmark, metrics: Mapping[str, Any]) -> int | None:
+    counts = _of_task(document, "n-samples", task, {})
+    found = counts.get("effective") if isinstance(counts, Mapping) else None
+    found = metrics.get("sample_len") if found is None else found
+    return found if isinstance(found, int) and not isinstance(found, bool) else None

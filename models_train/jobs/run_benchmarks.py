@@ -1,0 +1,114 @@
+"""Run the benchmarks of a study on one base model through lm-evaluation-harness, and write their part.
+
+Where the part is there, no model is run: it is only marked as the newest again. What lm_eval said of finished tasks is
+kept in `<home>/benchmarks/`: an interrupted run goes on there, and a task that is added does not repeat the others.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import torch
+from transformers.utils.logging import disable_progress_bar
+
+from models_train.backbones import BackboneError, model_source
+from models_train.benchmark_settings import Benchmark, Benchmarks
+from models_train.benchmarks.lm_eval_runner import CountedModel, load, run_benchmarks
+from models_train.benchmarks.results import BenchmarkError
+from models_train.config import Study, StudyModel, load_study
+from models_train.costs import default_device
+from models_train.jobs.progress import progress
+from models_train.jobs.reporting import Reporter, reporter
+from models_train.locations import LocationError
+from models_train.parts import PartError, write_part
+from models_train.run_ids import benchmark_run_id, task_results_id
+from models_train.study_checks import near
+from models_train.study_yaml import StudyError
+from warehouse.contracts import REWARD_MODEL_TABLES
+from warehouse.contracts.studies import BENCHMARK_RESULTS, run_of
+
+JOB = "run_benchmarks"
+VARIANT = "lm_eval"
+DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
+RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
+EXPECTED = (BackboneError, BenchmarkError, LocationError, PartError, StudyError)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the job for one base model of a study file."""
+    options = _parser().parse_args(arguments)
+    disable_progress_bar()  # of loading weights, which would run through the job's own
+    with reporter() as report:
+        try:
+            report.done(run(options.study, options.model, options.home, report))
+        except EXPECTED as error:
+            report.fail(str(error))
+
+
+def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, Any]:
+    """Run what is not there yet; returns figures: `rows`, and the value of every benchmark. Raises EXPECTED."""
+    study = load_study(path)
+    if study.benchmarks is None or not study.benchmarks.to_run:
+        raise BenchmarkError(f"{path}: the study {study.study_id} runs no benchmarks; list tasks under `benchmarks`")
+    model = _model(study, path, model_id)
+    run_id = benchmark_run_id(model, study.benchmarks, path.parent)
+    parts = home / "parts"
+    part = parts / BENCHMARK_RESULTS.name / study.study_id / f"{run_id}.parquet"
+    if part.exists():
+        rows = pq.read_table(part, partitioning=None).to_pylist()
+        report.say(f"{model_id}: the results are there; nothing to do")
+    else:
+        rows, costs = _measured(model, study.benchmarks, path, home, report)
+        write_part(parts, RUN_COSTS, [costs], study_id=study.study_id, run_id=run_id)
+    # Settings that were tried in between may have left a later part: the newest one counts.
+    write_part(parts, BENCHMARK_RESULTS, rows, study_id=study.study_id, run_id=run_id)
+    return {"rows": len(rows)} | {f"{row['benchmark']}, {row['metric']}": round(row["value"], 2) for row in rows}
+
+
+def _measured(
+    model: StudyModel, benchmarks: Benchmarks, path: Path, home: Path, report: Reporter
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Rows of benchmark_results, and the row of run_costs."""
+    source = model_source(model, path.parent)
+    device = default_device()
+    what = ", ".join(task.name for task in benchmarks.to_run)
+    report.say(f"{source.name}: {what} through lm_eval, {benchmarks.precision} on {device}")
+
+    @cache
+    def loaded() -> CountedModel:
+        weights, tokenizer = load(source, DTYPES[benchmarks.precision], device)
+        requests = partial(progress, report, f"{source.name}: requests answered")
+        return CountedModel(weights, tokenizer, benchmarks.batch_size, requests)
+
+    def kept(tasks: Sequence[Benchmark]) -> Path:
+        return home / "benchmarks" / f"{task_results_id(model, benchmarks, tasks, path.parent)}.json"
+
+    data_sets = home / "cache" / "datasets"
+    results, costs = run_benchmarks(loaded, source, benchmarks.to_run, path.parent, data_sets, kept)
+    return [result.row(run_of(model.model_id)) for result in results], costs.row(model.model_id, JOB, VARIANT)
+
+
+def _model(study: Study, path: Path, model_id: str) -> StudyModel:
+    models: dict[str, StudyModel] = {model.model_id: model for model in (*study.models, *study.candidates)}
+    if model_id not in models:
+        raise BenchmarkError(
+            f"{path}: the study has no model {model_id!r}; {near(model_id, list(models), 'listed are')}"
+        )
+    return models[model_id]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog=f"python -m models_train.jobs.{JOB}", description=__doc__)
+    parser.add_argument("--study", type=Path, required=True, help="study file with tasks under `benchmarks`")
+    parser.add_argument("--model", required=True, help="model_id of the base model")
+    parser.add_argument("--home", type=Path, required=True, help="run-time folder, for parts and data sets")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
