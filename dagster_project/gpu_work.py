@@ -13,11 +13,13 @@ import dagster as dg
 from dagster_project.environment import STUDIES
 from dagster_project.partitions import models_at_work, partition_key
 from models_train.config import Study, load_study
+from models_train.lab_settings import is_made, lab_folder
 from models_train.run_ids import (
     benchmark_run_id,
     donors,
     evaluation_run_id,
     import_run_id,
+    lab_run_id,
     sample_run_id,
     scoring_run_id,
     training_run_id,
@@ -27,13 +29,15 @@ from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.home import Home
 from warehouse.part_files import LandingError, newest_parts
 
+LAB = dg.AssetKey(["parts", "lab"])
 REWARD_MODELS = dg.AssetKey(["parts", "reward_models"])
 COMPLETION_REWARDS = dg.AssetKey(["parts", "completion_rewards"])
 DOCUMENTS = dg.AssetKey(["parts", "documents"])
 DOCUMENT_SCORES = dg.AssetKey(["parts", "document_scores"])
 BENCHMARKS = dg.AssetKey(["parts", "benchmarks"])
 BENCHMARK_IMPORTS = dg.AssetKey(["parts", "benchmark_imports"])
-FAILURE = "failure"
+FAILURE, ASSET_KEY = "failure", "asset_key"
+"""What jobs and assets call the message of a failure, and the extra that says what a job makes."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,16 @@ def due(studies: Mapping[Path, Study], home: Home, *, everything: bool = False) 
         *_scorings(studies, home, everything),
         *_benchmarkings(studies, home, everything),
     ]
+
+
+def labs_due(studies: Mapping[Path, Study], home: Home) -> bool:
+    """True where some study's lab, or a model or file of it, is not there."""
+    return any(
+        not _there(home, "lab_settings", study, lab_run_id(study))
+        or not is_made(lab_folder(home.root, study.study_id), study.lab)
+        for study in studies.values()
+        if study.lab
+    )
 
 
 def samples_due(studies: Mapping[Path, Study], home: Home) -> bool:
@@ -92,10 +106,17 @@ def job_command(name: str, path: Path, home: Home, model: str | None = None, *mo
 
 
 def run_job(
-    context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient, command: list[str]
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    command: list[str],
+    key: dg.AssetKey | None = None,
 ) -> dg.PipesClientCompletedInvocation:
-    """Run a job and hand on what it reports. Raises dagster.Failure with the job's own words where it stopped."""
-    done = pipes.run(command=command, context=context)
+    """Run a job and hand on what it reports; `key`: which asset it makes, where the step makes several.
+
+    Raises dagster.Failure with the job's own words where it stopped.
+    """
+    extras = {ASSET_KEY: key.to_escaped_user_string()} if key is not None else {}
+    done = pipes.run(command=command, context=context, extras=extras)
     for message in done.get_custom_messages():
         raise dg.Failure(description=message[FAILURE], allow_retries=False)
     return done

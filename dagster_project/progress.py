@@ -63,12 +63,12 @@ def watch(
         def show(text: str, done: int) -> None:
             _show(bar, task, console, total, text, done)
 
-        def catch_up() -> None:
-            _catch_up(instance, run_id, seen, show, with_messages)
+        def take_news() -> None:
+            catch_up(instance, run_id, seen, show, with_messages)
 
         def display() -> None:
             while not ended.wait(POLL_SECONDS):
-                catch_up()
+                take_news()
 
         thread = threading.Thread(target=display, name="progress", daemon=True)
         thread.start()
@@ -77,7 +77,7 @@ def watch(
         finally:
             ended.set()
             thread.join()
-        catch_up()
+        take_news()
     if seen.interrupted:
         raise KeyboardInterrupt
     if not success and not seen.failures:
@@ -91,10 +91,10 @@ def _show(bar: Progress, task: object, console: Console, total: int, text: str, 
         console.print(f"  [{done:>3}/{total}] {text}", markup=False)
 
 
-def _catch_up(
+def catch_up(
     instance: dg.DagsterInstance, run_id: str, seen: Watched, show: Callable[[str, int], None], with_messages: bool
 ) -> None:
-    """Take in the events since the cursor."""
+    """Take in the events of a run since the cursor; `show` is told of each, with the number of assets done."""
     more = True
     while more:
         found = instance.get_records_for_run(run_id, cursor=seen.cursor, limit=1000)

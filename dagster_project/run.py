@@ -16,13 +16,8 @@ from rich.console import Console
 if TYPE_CHECKING:
     import dagster as dg
 
-    from dagster_project.gpu_work import Task
-
 from dagster_project import environment, manifest
 from warehouse.home import Home
-
-# Dagster's own log lines stay off the terminal: the progress display tells what matters, the UI has the rest.
-QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +102,7 @@ def refresh(home: Home, console: Console, *, everything: bool = False) -> list[s
 def work_through_tasks(
     definitions: dg.Definitions, instance: dg.DagsterInstance, home: Home, console: Console, everything: bool
 ) -> list[str]:
-    """Run the GPU jobs that are due, one after another; returns the messages of those that failed.
+    """Make the lab and the samples of documents, and run the GPU jobs that are due; returns the messages of failures.
 
     A model that fails holds back its own results only. A study file that cannot be read is passed over here: the
     refresh that follows reports it.
@@ -115,12 +110,18 @@ def work_through_tasks(
     from dagster_project import gpu_work
     from dagster_project.partitions import bring_partitions_up_to_date
     from dagster_project.study_parts import follow_models
+    from dagster_project.task_runs import run_tasks
     from models_train.locations import LocationError
     from models_train.study_yaml import StudyError
 
     try:
         studies = gpu_work.study_files()
         follow_models(home.parts, list(studies.values()))
+        if gpu_work.labs_due(studies, home):
+            console.print("Making the lab: its data, and its base models, which are pre-trained here ...")
+            failures = materialize(definitions, instance, {gpu_work.LAB}, with_messages=True)
+            if failures:
+                return failures
         tasks = gpu_work.due(studies, home, everything=everything)
         sample = gpu_work.samples_due(studies, home)
     except StudyError:
@@ -135,20 +136,8 @@ def work_through_tasks(
         failures = materialize(definitions, instance, {gpu_work.DOCUMENTS})
         if failures:
             return failures
-    return [message for task in announced(tasks, console) for message in run_task(definitions, instance, task)]
-
-
-def announced(tasks: Sequence[Task], console: Console) -> Iterator[Task]:
-    """The tasks, each with a line that says which is being worked on."""
-    for number, task in enumerate(tasks, start=1):
-        console.print(f"Task {number} of {len(tasks)}: {task.words}", markup=False, soft_wrap=True)
-        yield task
-
-
-def run_task(definitions: dg.Definitions, instance: dg.DagsterInstance, task: Task) -> list[str]:
-    """Run one GPU job as a Dagster run of its partition; returns the messages of what failed."""
-    failures = materialize(definitions, instance, set(task.assets), job_name=task.job, partition_key=task.partition)
-    return [f"{task.words}: {message}" for message in failures]
+    with own_console() as terminal:
+        return run_tasks(definitions, instance, tasks, terminal)
 
 
 def materialize(
@@ -156,16 +145,18 @@ def materialize(
     instance: dg.DagsterInstance,
     keys: set[dg.AssetKey],
     *,
-    job_name: str = "refresh",
-    partition_key: str | None = None,
+    with_messages: bool = False,
 ) -> list[str]:
-    """Materialize `keys` in one run of a job, with progress; returns the messages of what failed."""
+    """Materialize `keys` in one run of the job `refresh`, with progress; returns the messages of what failed.
+
+    with_messages: show what the steps say of themselves, too.
+    """
     import dagster as dg
 
     from dagster_project.progress import watch
-    from dagster_project.session import TAG
+    from dagster_project.session import QUIET_LOGS, TAG
 
-    job = definitions.resolve_job_def(job_name).get_subset(asset_selection=keys)
+    job = definitions.resolve_job_def("refresh").get_subset(asset_selection=keys)
     run_id = str(uuid.uuid4())
 
     def work() -> bool:
@@ -175,12 +166,11 @@ def materialize(
             run_config=QUIET_LOGS,
             tags=TAG,
             raise_on_error=False,
-            partition_key=partition_key,
         ).success
 
     with own_console() as terminal:
         try:
-            return watch(instance, run_id, len(keys), work, terminal, with_messages=partition_key is not None)
+            return watch(instance, run_id, len(keys), work, terminal, with_messages=with_messages)
         except dg.DagsterExecutionInterruptedError as error:
             raise KeyboardInterrupt from error
 

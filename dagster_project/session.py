@@ -11,6 +11,8 @@ import dagster as dg
 
 from warehouse.home import Home
 
+# Dagster's own log lines stay off the terminal: the progress display tells what matters, the UI has the rest.
+QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 TAG = {"rewardbase/started_by": "make run"}
 _UNFINISHED = [dg.DagsterRunStatus.NOT_STARTED, dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -13,6 +14,11 @@ from models_train.settings import Count, Name, NotNegative, Settings
 SUM_TOLERANCE = 1e-9
 LAB_VERSION = 3
 """Raised when a change of code changes what the lab makes: then all of it is made anew."""
+
+
+DATA_SETS = ("preferences.jsonl", "ratings.jsonl", "test.jsonl", "documents.jsonl")
+TASKS = "tasks"
+"""Files of a lab's folder, and the folder of its benchmarks."""
 
 
 class LabModel(Settings):
@@ -57,4 +63,20 @@ class Lab(Settings):
     questions_per_task: Count = 80
 
 
-__all__ = ["DOMAINS", "LAB_VERSION", "Lab", "LabModel"]
+def lab_folder(home: Path, study_id: str) -> Path:
+    """Folder of a study's lab."""
+    return home / "lab" / study_id
+
+
+def model_folder(folder: Path, model_id: str) -> Path:
+    """Folder of a model in the lab."""
+    return folder / "models" / model_id
+
+
+def is_made(folder: Path, lab: Lab) -> bool:
+    """True where every model and data set of the lab is in its folder; not whether they are of these settings."""
+    weights = [model_folder(folder, spec.model_id) / "model.safetensors" for spec in lab.models]
+    return all(path.exists() for path in (*weights, folder / TASKS, *(folder / name for name in DATA_SETS)))
+
+
+__all__ = ["DOMAINS", "LAB_VERSION", "Lab", "LabModel", "is_made", "lab_folder", "model_folder"]

@@ -14,6 +14,7 @@ from dagster_project.gpu_work import (
     COMPLETION_REWARDS,
     DOCUMENT_SCORES,
     DOCUMENTS,
+    LAB,
     REWARD_MODELS,
 )
 from warehouse import connection, landing
@@ -38,8 +39,7 @@ _WRITERS = {
     "documents": (DOCUMENTS,),
     "document_scores": (DOCUMENT_SCORES,),
     "run_costs": (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS),
-    # The job make_lab writes them.
-    **dict.fromkeys(LAB_TABLES, ()),
+    **dict.fromkeys(LAB_TABLES, (LAB,)),
 }
 
 

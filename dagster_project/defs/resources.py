@@ -1,7 +1,10 @@
 """What assets are handed: where the run-time folder is."""
 
+import os
+
 import dagster as dg
 
+from dagster_project.task_runs import n_workers
 from warehouse.home import Home
 
 
@@ -14,7 +17,13 @@ class RunHome(dg.ConfigurableResource):
         return Home.from_environment()
 
 
+def job_environment() -> dict[str, str]:
+    """What jobs find in their environment beside this process's: the share of the cores that each may use."""
+    threads = max(1, (os.cpu_count() or 1) // n_workers())
+    return {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
+
+
 @dg.definitions
 def resources() -> dg.Definitions:
     """Resources by name."""
-    return dg.Definitions(resources={"run_home": RunHome(), "pipes": dg.PipesSubprocessClient()})
+    return dg.Definitions(resources={"run_home": RunHome(), "pipes": dg.PipesSubprocessClient(env=job_environment())})

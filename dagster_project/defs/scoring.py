@@ -1,36 +1,14 @@
-"""Log-prob scoring: the sample of documents of each study, and their scores under each base model."""
+"""Log-prob scoring: the sampled documents of each study under each of its base models."""
 
 import dagster as dg
 
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
-from dagster_project.gpu_work import DOCUMENT_SCORES, DOCUMENTS, job_command, model_of, row_count, run_job, study_files
+from dagster_project.gpu_work import DOCUMENT_SCORES, DOCUMENTS, job_command, model_of, run_job, study_files
 from dagster_project.partitions import BASE_MODELS
 from models_train.run_ids import SCORING_VERSION
 
 VERSION = f"scoring-{SCORING_VERSION}"
-
-
-@dg.asset(
-    key=DOCUMENTS,
-    # Not after parts/studies, though it reads the same files: Dagster would cut dbt's run in two for it.
-    group_name="scoring",
-    owners=["team:scoring"],
-    kinds={"python", "parquet"},
-    code_version=VERSION,
-    description="A seeded sample of documents of each domain, the same on every machine (paper, Section 5.2).",
-)
-def documents(
-    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
-) -> dg.MaterializeResult:
-    """Run `models_train.jobs.sample_documents` for every study that scores documents."""
-    with told():
-        paths = [path for path, study in study_files().items() if study.scoring]
-    rows = 0
-    for path in paths:
-        result = run_job(context, pipes, job_command("sample_documents", path, run_home.home)).get_materialize_result()
-        rows += row_count(result)
-    return dg.MaterializeResult(metadata={"dagster/row_count": rows, "studies": len(paths)})
 
 
 @dg.asset(

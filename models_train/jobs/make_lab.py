@@ -15,7 +15,8 @@ import joblib
 from models_train.config import load_study
 from models_train.jobs.reporting import reporter
 from models_train.lab.truth import truth_rows
-from models_train.lab.world import Made, lab_folder, make_data, make_models
+from models_train.lab.world import Made, make_data, make_models
+from models_train.lab_settings import lab_folder
 from models_train.parts import write_part
 from models_train.run_ids import lab_run_id
 from models_train.study_yaml import StudyError
@@ -52,7 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
             run_id = lab_run_id(study)
             write_part(options.home / "parts", LAB_TABLES[table], rows, study_id=study.study_id, run_id=run_id)
         new = sum(made.loss is not None for made in models)
-        report.done({"models": len(models), "new": new, "seconds": round(time.monotonic() - began, 1), **counts})
+        report.done(
+            {
+                "models": len(models),
+                "new": new,
+                "seconds": round(time.monotonic() - began, 1),
+                "rows": sum(counts.values()),
+                **counts,
+            }
+        )
 
 
 def _parser() -> argparse.ArgumentParser:

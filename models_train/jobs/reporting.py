@@ -14,6 +14,10 @@ FAILURE = "failure"
 """Key of the message that says why a job under Dagster stopped."""
 
 
+ASSET_KEY = "asset_key"
+"""Name of the extra in which Dagster says what a job makes."""
+
+
 class Reporter(Protocol):
     """Where a job reports to."""
 
@@ -47,7 +51,9 @@ class _Pipes:
         self._context.log.info(text)
 
     def done(self, metadata: Mapping[str, Any]) -> None:
-        self._context.report_asset_materialization(metadata=dict(metadata))
+        # A step that makes several assets says which of them the job is for.
+        key = self._context.extras.get(ASSET_KEY)
+        self._context.report_asset_materialization(metadata=dict(metadata), asset_key=key)
 
     def fail(self, message: str) -> None:
         # Dagster shows an exit status where a process fails; the words have to travel as a message.

@@ -24,7 +24,7 @@ from models_train.lab.preferences import preference_rows, rating_rows, test_rows
 from models_train.lab.stages import further_stage
 from models_train.lab.tasks import write_tasks
 from models_train.lab.zoo import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
-from models_train.lab_settings import DOMAINS, LAB_VERSION, Lab, LabModel
+from models_train.lab_settings import DATA_SETS, DOMAINS, LAB_VERSION, TASKS, Lab, LabModel, model_folder
 from models_train.packed_attention import use_packed_attention
 from models_train.parts import content_hash
 
@@ -43,36 +43,27 @@ class Made:
     n_parameters: int
 
 
-def lab_folder(home: Path, study_id: str) -> Path:
-    """Folder of a study's lab."""
-    return home / "lab" / study_id
-
-
-def model_folder(folder: Path, model_id: str) -> Path:
-    """Folder of a model in the lab."""
-    return folder / "models" / model_id
-
-
 def make_data(folder: Path, lab: Lab) -> dict[str, int]:
     """Write preferences, ratings, test set, documents and benchmarks; returns the rows of each file.
 
     Deterministic: files that are there are replaced by equal ones.
     """
     noise, rating_noise, seed = lab.preference_noise, lab.rating_noise, lab.seed
-    rows = {
-        "preferences.jsonl": (
+    rows: tuple[tuple[dict[str, Any], ...], ...] = (
+        (
             *preference_rows(lab.preferences, seed, noise, "train"),
             *preference_rows(lab.validation, seed, noise, "validation"),
         ),
-        "ratings.jsonl": (
+        (
             *rating_rows(lab.ratings, seed, rating_noise, "train"),
             *rating_rows(lab.validation, seed, rating_noise, "validation"),
         ),
-        "test.jsonl": tuple(test_rows(lab.test_pairs_per_subset, seed)),
-        "documents.jsonl": tuple(_document_rows(lab)),
-    }
-    counts = {name: _write_if_changed(folder / name, of_file) for name, of_file in rows.items()}
-    return counts | write_tasks(folder / "tasks", lab.seed, lab.questions_per_task)
+        tuple(test_rows(lab.test_pairs_per_subset, seed)),
+        tuple(_document_rows(lab)),
+    )
+    files = zip(DATA_SETS, rows, strict=True)
+    counts = {name: _write_if_changed(folder / name, of_file) for name, of_file in files}
+    return counts | write_tasks(folder / TASKS, lab.seed, lab.questions_per_task)
 
 
 def make_models(folder: Path, study: Study, lab: Lab, workers: int, say: Callable[[Made, int], None]) -> list[Made]:

@@ -1,0 +1,66 @@
+"""The worlds that are made here, and the sample of documents of each study: what GPU jobs work on."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import dagster as dg
+
+from dagster_project.defs.resources import RunHome
+from dagster_project.failures import told
+from dagster_project.gpu_work import DOCUMENTS, LAB, job_command, row_count, run_job, study_files
+from models_train.lab_settings import LAB_VERSION
+from models_train.run_ids import SCORING_VERSION
+
+
+# One op for both, and not after parts/studies, though it reads the same files: Dagster would cut dbt's run in two.
+@dg.multi_asset(
+    name="make_inputs",
+    specs=[
+        dg.AssetSpec(
+            key=LAB,
+            group_name="lab",
+            owners=["team:training"],
+            kinds={"torch", "parquet"},
+            code_version=f"lab-{LAB_VERSION}",
+            description="Synthetic: the base models, preferences, ratings, test set, documents and benchmarks of every "
+            "lab, and the truth about them.",
+        ),
+        dg.AssetSpec(
+            key=DOCUMENTS,
+            deps=[LAB],
+            group_name="scoring",
+            owners=["team:scoring"],
+            kinds={"python", "parquet"},
+            code_version=f"scoring-{SCORING_VERSION}",
+            description="A seeded sample of documents of each domain, the same on every machine (paper, Section 5.2).",
+        ),
+    ],
+    can_subset=True,
+)
+def make_inputs(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> Iterator[dg.MaterializeResult]:
+    """Run `models_train.jobs.make_lab` for every lab, then `sample_documents` for every study that scores documents."""
+    with told():
+        studies = study_files()
+    work = {
+        LAB: ("make_lab", [path for path, study in studies.items() if study.lab]),
+        DOCUMENTS: ("sample_documents", [path for path, study in studies.items() if study.scoring]),
+    }
+    for key, (job, paths) in work.items():
+        if key in context.selected_asset_keys:
+            rows = _run(context, pipes, run_home, key, job, paths)
+            yield dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": rows, "studies": len(paths)})
+
+
+def _run(
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    run_home: RunHome,
+    key: dg.AssetKey,
+    job: str,
+    paths: Sequence[Path],
+) -> int:
+    """Run a job for every study file; returns the rows that it reported."""
+    done = (run_job(context, pipes, job_command(job, path, run_home.home), key) for path in paths)
+    return sum(row_count(one.get_materialize_result(implicit_materialization=False)) for one in done)
