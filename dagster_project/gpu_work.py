@@ -25,6 +25,8 @@ from models_train.run_ids import (
     training_run_id,
 )
 from models_train.settings import Objective
+from warehouse.contracts import Table
+from warehouse.contracts.lab import LAB_SETTINGS
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.home import Home
 from warehouse.part_files import LandingError, newest_parts
@@ -68,9 +70,10 @@ def due(studies: Mapping[Path, Study], home: Home, *, everything: bool = False) 
 
 
 def labs_due(studies: Mapping[Path, Study], home: Home) -> bool:
-    """True where some study's lab, or a model or file of it, is not there."""
+    """True where some study's lab as it stands was not the last that was made, or a model or file of it is gone."""
+    newest = _newest(home, LAB_SETTINGS)
     return any(
-        not _there(home, "lab_settings", study, lab_run_id(study))
+        newest.get((study.study_id, "")) != lab_run_id(study)
         or not is_made(lab_folder(home.root, study.study_id), study.lab)
         for study in studies.values()
         if study.lab
@@ -91,7 +94,7 @@ def imports_due(studies: Mapping[Path, Study], home: Home) -> bool:
 
     Raises LocationError where a file is not there.
     """
-    newest = _newest_results(home)
+    newest = _newest(home, BENCHMARK_RESULTS)
     return any(
         newest.get((study.study_id, IMPORTS)) != import_run_id(study, path.parent)
         for path, study in studies.items()
@@ -183,7 +186,7 @@ def _scorings(studies: Mapping[Path, Study], home: Home, everything: bool) -> It
 
 
 def _benchmarkings(studies: Mapping[Path, Study], home: Home, everything: bool) -> Iterator[Task]:
-    newest = _newest_results(home)
+    newest = _newest(home, BENCHMARK_RESULTS)
     for path, study in studies.items():
         models = {model.model_id: model for model in (*study.models, *study.candidates)}
         for name in study.benchmarked_model_ids:
@@ -198,13 +201,13 @@ def _benchmarkings(studies: Mapping[Path, Study], home: Home, everything: bool) 
                 )
 
 
-def _newest_results(home: Home) -> dict[tuple[str, str], str]:
-    """Run of the newest part of benchmark results, by study and writer; of none where one cannot be read."""
+def _newest(home: Home, table: Table) -> dict[tuple[str, str], str]:
+    """Run of the newest part of a table, by study and writer ("" in most tables); of none where one cannot be read."""
     try:
-        parts = newest_parts(home.parts, BENCHMARK_RESULTS, fitting=True)
+        parts = newest_parts(home.parts, table, fitting=True)
     except LandingError:
         return {}  # landing says which file it is
-    return {(part.study_id, str(dict(part.partition)["written_by"])): part.run_id for part in parts}
+    return {(part.study_id, str(dict(part.partition).get("written_by", ""))): part.run_id for part in parts}
 
 
 def _there(home: Home, table: str, study: Study, run_id: str) -> bool:

@@ -137,7 +137,7 @@ def work_through_tasks(
         if failures:
             return failures
     with own_console() as terminal:
-        return run_tasks(definitions, instance, tasks, terminal)
+        return run_tasks(instance, tasks, terminal) if tasks else []
 
 
 def materialize(

@@ -1,4 +1,7 @@
-"""GPU tasks, each as a Dagster run of its partition, several at once where there is no GPU to share."""
+"""GPU tasks, each as a Dagster run of its partition, several at once where there is no GPU to share.
+
+Processes and not threads: two runs in one process wait for each other's logging for ever.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,11 @@ import signal
 import time
 import uuid
 from collections.abc import Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from functools import cache
+from multiprocessing import get_context
 from pathlib import Path
 
 import dagster as dg
@@ -54,9 +60,7 @@ class _Run:
         return [f"{self.task.words}: {message}" for message in found]
 
 
-def run_tasks(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, tasks: Sequence[Task], console: Console
-) -> list[str]:
+def run_tasks(instance: dg.DagsterInstance, tasks: Sequence[Task], console: Console) -> list[str]:
     """Work through the tasks; returns the messages of those that failed, each with the task's name before it.
 
     Raises KeyboardInterrupt after Ctrl-C, when the jobs at work have been ended; what they finished is kept.
@@ -75,7 +79,7 @@ def run_tasks(
     at_work: dict[Future[bool], _Run] = {}
     with (
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-        ThreadPoolExecutor(workers) as pool,
+        ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn")) as pool,
     ):
         whole = bar.add_task("tasks", total=len(tasks))
         lines = {run.run_id: bar.add_task(run.task.words, total=None, visible=False) for run in waiting}
@@ -86,12 +90,12 @@ def run_tasks(
                     run.began = time.monotonic()
                     _say(console, f"Task {run.number} of {len(tasks)}: {run.task.words}")
                     bar.update(lines[run.run_id], visible=True)
-                    at_work[pool.submit(_execute, definitions, instance, run)] = run
+                    at_work[pool.submit(_execute, run.task, run.run_id)] = run
                 ended, _ = wait(at_work, POLL_SECONDS, FIRST_COMPLETED)
                 for future, run in list(at_work.items()):
                     _show_news(instance, run, bar, lines[run.run_id])
                     if future in ended:
-                        failures += run.failures(future.result())
+                        failures += run.failures(_success(future))
                         bar.update(lines[run.run_id], visible=False)
                         bar.advance(whole)
                         del at_work[future]
@@ -102,17 +106,36 @@ def run_tasks(
     return failures
 
 
-def _execute(definitions: dg.Definitions, instance: dg.DagsterInstance, run: _Run) -> bool:
-    """The Dagster run of a task, in this thread; returns whether it succeeded."""
-    job = definitions.resolve_job_def(run.task.job).get_subset(asset_selection=set(run.task.assets))
-    return job.execute_in_process(
-        instance=instance,
-        run_id=run.run_id,
-        run_config=QUIET_LOGS,
-        tags=TAG,
-        raise_on_error=False,
-        partition_key=run.task.partition,
-    ).success
+def _execute(task: Task, run_id: str) -> bool:
+    """The Dagster run of a task, in a process of the pool; returns whether it succeeded."""
+    job = _definitions().resolve_job_def(task.job).get_subset(asset_selection=set(task.assets))
+    with dg.DagsterInstance.get() as instance:
+        return job.execute_in_process(
+            instance=instance,
+            run_id=run_id,
+            run_config=QUIET_LOGS,
+            tags=TAG,
+            raise_on_error=False,
+            partition_key=task.partition,
+        ).success
+
+
+@cache
+def _definitions() -> dg.Definitions:
+    """The code location, read once in each process."""
+    from dagster_project.definitions import defs
+
+    return defs()
+
+
+def _success(future: Future[bool]) -> bool:
+    """What the process said; a process that was killed did not succeed. Raises KeyboardInterrupt where it was that."""
+    try:
+        return future.result()
+    except BrokenProcessPool:
+        return False
+    except dg.DagsterExecutionInterruptedError as error:
+        raise KeyboardInterrupt from error
 
 
 def _show_news(instance: dg.DagsterInstance, run: _Run, bar: Progress, line: object) -> None:

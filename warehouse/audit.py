@@ -73,6 +73,15 @@ def scores_off_the_mean(connection: Connection, database: str | None = None) -> 
     ]
 
 
+def unscored_documents(connection: Connection) -> dict[str, float]:
+    """Share of the documents that could not be scored, 0 to 1, by `study/model`; models with none are left out."""
+    rows = connection.execute(
+        "select study_id || '/' || model_id, n_errors / n_documents from marts.fct_presence_by_domain "
+        "where domain = 'all' and n_errors > 0 and model_id = donor_model_id order by all"
+    ).fetchall()
+    return dict(rows)
+
+
 def result_counts(connection: Connection) -> dict[str, int]:
     """Number of results per study and objective, as `study/objective`."""
     rows = connection.execute(

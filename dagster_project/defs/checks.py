@@ -10,6 +10,7 @@ from dagster_project.failures import told
 from warehouse import audit, connection
 
 RESULTS = dg.AssetKey(["marts", "fct_reward_model_results"])
+PRESENCE = dg.AssetKey(["marts", "fct_presence_by_domain"])
 BASE_MODELS = dg.AssetKey(["marts", "dim_base_models"])
 
 
@@ -40,6 +41,24 @@ def result_tables_are_whole(run_home: RunHome) -> Iterator[dg.AssetCheckResult]:
         counts = audit.result_counts(warehouse)
     yield _result("every_compared_model_has_a_result", incomplete, {"results": counts})
     yield _result("score_is_the_mean_of_the_categories", off, {})
+
+
+@dg.asset_check(
+    asset=PRESENCE,
+    name="every_document_was_scored",
+    description="Share of the sampled documents that could not be scored, by model: empty or broken ones, mostly.",
+    pool="warehouse",
+)
+def every_document_was_scored(run_home: RunHome) -> dg.AssetCheckResult:
+    """Ask the warehouse, read-only; only warn, because each such document is a row with its reason."""
+    with told(), connection.read(run_home.home.warehouse) as warehouse:
+        shares = audit.unscored_documents(warehouse)
+    return dg.AssetCheckResult(
+        passed=not shares,
+        severity=dg.AssetCheckSeverity.WARN,
+        metadata={"shares": shares, "largest_share": max(shares.values(), default=0.0)},
+        description="; ".join(f"{model}: {share:.2%} not scored" for model, share in list(shares.items())[:5]) or None,
+    )
 
 
 def _result(name: str, problems: list[str], metadata: dict[str, Any]) -> dg.AssetCheckResult:

@@ -44,15 +44,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
         report.say(", ".join(f"{count} rows in {name}" for name, count in counts.items()))
 
         def say(made: Made, left: int) -> None:
-            how = "was there" if made.loss is None else f"pre-trained, loss {made.loss:.2f} nats"
-            report.say(f"{made.model_id} ({made.n_parameters / 1e6:.2f}M parameters) {how}; {left} models to come")
+            report.say(f"{made.model_id} ({made.n_parameters / 1e6:.2f}M parameters) {made.how}; {left} models to come")
 
         models = make_models(folder, study, study.lab, options.workers, say)
         known = truth_rows(study, study.lab, {made.model_id: made.n_parameters for made in models})
         for table, rows in known.items():
             run_id = lab_run_id(study)
             write_part(options.home / "parts", LAB_TABLES[table], rows, study_id=study.study_id, run_id=run_id)
-        new = sum(made.loss is not None for made in models)
+        new = sum(made.is_new for made in models)
         report.done(
             {
                 "models": len(models),

@@ -36,11 +36,12 @@ _HELD_OUT = 1_000_000
 
 @dataclass(frozen=True)
 class Made:
-    """One model of the lab, made or found: its last loss in nats (None where it was there already), its parameters."""
+    """One model of the lab: what was done for it, in words, its parameters, and whether it was made just now."""
 
     model_id: str
-    loss: float | None
+    how: str
     n_parameters: int
+    is_new: bool = True
 
 
 def make_data(folder: Path, lab: Lab) -> dict[str, int]:
@@ -109,20 +110,21 @@ def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Ma
     made_from = _made_from(folder, lab, spec, model)
     mark = target / _MARK
     if mark.exists() and mark.read_text() == made_from:
-        return Made(spec.model_id, None, _n_parameters(target))
+        return Made(spec.model_id, "was there", _n_parameters(target), is_new=False)
     tokenizer = _tokenizer(folder, lab)
     torch.use_deterministic_algorithms(True)
-    loss: float | None = None
     if spec.mix is not None:
         built = new_model(spec, len(tokenizer), lab.seed)
         tokenizer = _as_loaded(built, tokenizer)
         loss = pretrain(built, mixed_sequences(spec, tokenizer, lab.seed), spec.pretraining_tokens or 0)
+        how = f"pre-trained, loss {loss:.2f} nats"
     else:
         parent: PreTrainedModel = AutoModelForCausalLM.from_pretrained(model_folder(folder, model.parent or ""))
         use_packed_attention(parent)
         built = further_stage(model.stage, parent, tokenizer, CONTEXT, lab.seed)
+        how = f"made from {model.parent} by {model.stage}"
     _save(built, tokenizer, target, made_from)
-    return Made(spec.model_id, loss, _n_parameters(target))
+    return Made(spec.model_id, how, _n_parameters(target))
 
 
 def _as_loaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:

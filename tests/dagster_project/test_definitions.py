@@ -69,7 +69,7 @@ def test_whatever_opens_the_database_is_in_the_pool_of_one(definitions: dg.Defin
     pools = {key.to_user_string(): graph.get(key).pools for key in graph.get_all_asset_keys()}
     assert pools.pop("parts/studies") == set()
     assert pools.pop("parts/performance") == set(), "the job opens no database"
-    assert pools.pop("parts/documents") == set()
+    assert pools.pop("parts/lab") == pools.pop("parts/documents") == set()
     assert pools.pop("parts/benchmark_imports") == set()
     for name in ("parts/reward_models", "parts/completion_rewards", "parts/document_scores", "parts/benchmarks"):
         assert pools.pop(name) == {"gpu"}, "GPU work opens no database either"
