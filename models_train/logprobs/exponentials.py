@@ -41,7 +41,7 @@ def row_sums(tile: torch.Tensor, top: torch.Tensor, moments: bool) -> list[torch
 @cache
 def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
     """The compiled loops: sums alone, and with moments. Compiled at the first use, and kept on disk."""
-    import numba  # type: ignore[import-untyped]
+    import numba
 
     flags = {"reassoc", "contract", "nsz", "arcp"}  # never nnan or ninf: NaN has to come through
     compiled: dict[str, Any] = {"nogil": True, "fastmath": flags, "error_model": "numpy"}

@@ -10,16 +10,17 @@ from __future__ import annotations
 import argparse
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "models_train"), str(Path(__file__).resolve().parents[2])]
+HERE = Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "models_train"), str(HERE.parents[1])]
 
+from gpu_time import peak_flops, seconds_of  # noqa: E402
 from plain_scores import double, plain_scores, random_documents, requests  # noqa: E402
 
 from models_train.backbones import ModelSource  # noqa: E402
@@ -81,24 +82,6 @@ def check() -> None:
             assert abs(float(found.logprobs.mean() - logprobs.mean())) < close
             assert abs(float(found.standardised.mean() - standardised.mean())) < 10 * close
         print(f"{dtype}: mean log-probabilities within {close} of float64")
-
-
-def seconds_of(action: Callable[[], object], n_warm: int = 1, n: int = 1) -> float:
-    """Mean seconds of an action on the device, after warming up."""
-    for _ in range(n_warm):
-        action()
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(n):
-        action()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - began) / n
-
-
-def peak_flops() -> float:
-    """Of bfloat16 matrix products of 8192 x 8192 on random numbers."""
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    return 2 * 8192**3 / seconds_of(lambda: a @ b, n_warm=20, n=50)
 
 
 def flops(config: LlamaConfig, asked: Sequence[Request]) -> float:

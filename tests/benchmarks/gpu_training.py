@@ -11,7 +11,6 @@ import argparse
 import copy
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +22,7 @@ from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTra
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "models_train"), str(HERE.parents[1])]
 
+from gpu_time import peak_flops, seconds_of  # noqa: E402
 from helpsteer_lengths import pairs_of_lengths  # noqa: E402
 
 from models_train.reward_models.batches import n_tokens  # noqa: E402
@@ -104,24 +104,6 @@ def trained(
     return TrainingState(load, RECIPE, plan, current_processes()), plan.tokens_per_pack
 
 
-def seconds_of(action: Callable[[], object], n_warm: int = 1, n: int = 2) -> float:
-    """Mean seconds of an action on the device, after warming up."""
-    for _ in range(n_warm):
-        action()
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    for _ in range(n):
-        action()
-    torch.cuda.synchronize()
-    return (time.perf_counter() - began) / n
-
-
-def peak_flops() -> float:
-    """Of bfloat16 matrix products of 8192 x 8192 on random numbers."""
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    return 2 * 8192**3 / seconds_of(lambda: a @ b, n_warm=20, n=50)
-
-
 def ours(layers: int, examples: Sequence[TokenPair]) -> tuple[float, int]:
     """Real tokens per second of whole steps, optimizer included, and the peak memory."""
     state, tokens_per_pack = trained(
@@ -133,7 +115,7 @@ def ours(layers: int, examples: Sequence[TokenPair]) -> tuple[float, int]:
         add_gradient(state.model, examples, tokens_per_pack, current_processes())
         state.masters.step(state.optimizer, state.masters.gradient_norm(), 1.0)
 
-    return sum(map(n_tokens, examples)) / seconds_of(step), torch.cuda.max_memory_allocated()
+    return sum(map(n_tokens, examples)) / seconds_of(step, n=2), torch.cuda.max_memory_allocated()
 
 
 def padded(layers: int, examples: Sequence[TokenPair]) -> tuple[str, float]:
@@ -160,7 +142,7 @@ def padded(layers: int, examples: Sequence[TokenPair]) -> tuple[str, float]:
         optimizer.step()
         optimizer.zero_grad()
 
-    return "a padded loop (trl is not installed)", sum(map(n_tokens, examples)) / seconds_of(step)
+    return "a padded loop (trl is not installed)", sum(map(n_tokens, examples)) / seconds_of(step, n=2)
 
 
 def flops_per_step(layers: int, examples: Sequence[TokenPair]) -> float:

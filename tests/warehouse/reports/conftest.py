@@ -2,33 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import duckdb
 import pytest
 
+# The builders beside this file: test folders are no packages.
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&\u2028"
-
-
-def load_marts_database() -> ModuleType:
-    """The builder beside this file; loaded by path, for test folders are no packages."""
-    name = "rewardbase_tests_marts_database"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("marts_database.py"))
-        assert spec is not None and spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
-    return sys.modules[name]
 
 
 @pytest.fixture(scope="session")
 def builder() -> ModuleType:
-    return load_marts_database()
+    """The module that builds databases of marts."""
+    return import_module("marts_database")
 
 
 @pytest.fixture(scope="session")

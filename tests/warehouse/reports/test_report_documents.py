@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -17,6 +16,7 @@ import duckdb
 import polars as pl
 import pytest
 import vl_convert
+from document_database import write_document_marts
 
 from warehouse import document_marts, marts
 from warehouse.reports import documents, export, page, sections, theme
@@ -34,14 +34,6 @@ READERS = {
 Make = Callable[..., duckdb.DuckDBPyConnection]
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"rewardbase_tests_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Builds a database of one study with document scores of its first models; the caller closes it."""
@@ -52,7 +44,7 @@ def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
         names = study.models["model_id"].to_list()
         connection = duckdb.connect(str(path))
         chosen = names[:n_models] + [f"more {number:02d}" for number in range(n_models - len(names))]
-        load("document_database").write_document_marts(connection, "lab", chosen, **options)
+        write_document_marts(connection, "lab", chosen, **options)
         return connection
 
     return build

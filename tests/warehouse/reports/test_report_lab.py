@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -15,6 +14,7 @@ import altair as alt
 import duckdb
 import pytest
 import vl_convert
+from lab_database import write_lab_marts
 
 from warehouse import lab_marts, marts
 from warehouse.reports import export, lab, page, sections, theme
@@ -25,14 +25,6 @@ HOSTILE = "</script><script>alert(1)</script>'\"&"
 Make = Callable[..., duckdb.DuckDBPyConnection]
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"rewardbase_tests_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Builds a database of one lab; the caller closes it."""
@@ -41,7 +33,7 @@ def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
         study = builder.small_study("lab", suffix=suffix, synthetic=synthetic, per_group=3)
         path = builder.write_marts(tmp_path_factory.mktemp("lab") / "w.duckdb", [study])
         connection = duckdb.connect(str(path))
-        load("lab_database").write_lab_marts(connection, "lab", study.models["model_id"].to_list()[:n_models])
+        write_lab_marts(connection, "lab", study.models["model_id"].to_list()[:n_models])
         return connection
 
     return build

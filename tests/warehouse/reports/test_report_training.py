@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import importlib.util
 import json
 import re
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from types import ModuleType
 import duckdb
 import polars as pl
 import pytest
+from training_database import write_training_marts
 
 from warehouse import marts, training_marts
 from warehouse.reports import export, page, results, sections, training, training_tables
@@ -31,14 +31,6 @@ READERS = (
 Make = Callable[..., duckdb.DuckDBPyConnection]
 
 
-def load(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"rewardbase_tests_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="module")
 def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
     """Builds a database of one study with training marts for its first models; the caller closes it."""
@@ -49,7 +41,7 @@ def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
         names = study.models["model_id"].to_list()
         connection = duckdb.connect(str(path))
         chosen = names[:n_models] + [f"more {number}" for number in range(n_models - len(names))]
-        load("training_database").write_training_marts(connection, "lab", chosen)
+        write_training_marts(connection, "lab", chosen)
         return connection
 
     return build
