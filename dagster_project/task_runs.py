@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 import time
 import uuid
 from collections.abc import Sequence
@@ -79,7 +80,9 @@ def run_tasks(instance: dg.DagsterInstance, tasks: Sequence[Task], console: Cons
     at_work: dict[Future[bool], _Run] = {}
     with (
         Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
-        ProcessPoolExecutor(min(workers, len(tasks)), mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(
+            min(workers, len(tasks)), get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+        ) as pool,
     ):
         whole = bar.add_task("tasks", total=len(tasks))
         lines = {run.run_id: bar.add_task(run.task.words, total=None, visible=False) for run in waiting}
@@ -104,6 +107,19 @@ def run_tasks(instance: dg.DagsterInstance, tasks: Sequence[Task], console: Cons
             _end_jobs()
             raise
     return failures
+
+
+def _end_with(parent: int) -> None:
+    """In a process of the pool: end it, and the job that it started, soon after the parent is gone, however it went."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        for child in psutil.Process().children(recursive=True):
+            child.terminate()
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
 
 
 def _execute(task: Task, run_id: str) -> bool:

@@ -70,7 +70,6 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
         "studies": [{"title": "Lab", "synthetic": True, "source": "a test", "use_loose_benchmarks": False}],
         "size_groups": [group],
         "base_models": models,
-        "benchmark_results": [],
         "study_seeds": [],
         "lab_mixes": mixes,
         "lab_attribute_weights": [{"attribute": name, "weight": weight} for name, weight in WEIGHTS.items()],

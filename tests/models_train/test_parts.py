@@ -14,7 +14,14 @@ import pytest
 
 from models_train.config import load_study
 from models_train.parts import PartError, content_hash, write_part
-from warehouse.contracts import DOCUMENT_TABLES, PERFORMANCE_TABLES, REWARD_MODEL_TABLES, STUDY_TABLES, TABLES
+from warehouse.contracts import (
+    DOCUMENT_TABLES,
+    LAB_TABLES,
+    PERFORMANCE_TABLES,
+    REWARD_MODEL_TABLES,
+    STUDY_TABLES,
+    TABLES,
+)
 from warehouse.contracts.studies import BASE_MODELS, SIZE_GROUPS, STUDY_SEEDS
 
 GROUPS: list[dict[str, Any]] = [
@@ -164,7 +171,7 @@ def test_content_hash_is_stable_and_sees_every_change() -> None:
 
 
 def test_contracts_are_described_and_keyed() -> None:
-    groups = (STUDY_TABLES, REWARD_MODEL_TABLES, DOCUMENT_TABLES, PERFORMANCE_TABLES)
+    groups = (STUDY_TABLES, LAB_TABLES, REWARD_MODEL_TABLES, DOCUMENT_TABLES, PERFORMANCE_TABLES)
     assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == sum(map(len, groups))
     for name, table in TABLES.items():
         assert table.name == name and table.partition_by[0] == "study_id" and table.description

@@ -17,10 +17,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&\u2028"
 
 
+def load_marts_database() -> ModuleType:
+    """The module that builds databases of marts; also for tests in other folders."""
+    return import_module("marts_database")
+
+
 @pytest.fixture(scope="session")
 def builder() -> ModuleType:
-    """The module that builds databases of marts."""
-    return import_module("marts_database")
+    return load_marts_database()
 
 
 @pytest.fixture(scope="session")
