@@ -110,9 +110,9 @@ def _loaded(cell: Cell) -> tuple[RewardModel, Renderer]:
 
 
 def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Rows, and completions by status."""
+    """Rows, and completions by status; what a status says of its one completion, behind the colon, is left out."""
     completions = {(row["subset"], row["item_id"], row["completion"]): row["status"] for row in rows}
-    by_status = Counter(completions.values())
+    by_status = Counter(status.split(":")[0] for status in completions.values())
     figures = {"rows": len(rows), "completions": len(completions)}
     return figures | {f"completions, {status}": n for status, n in by_status.most_common()}
 
