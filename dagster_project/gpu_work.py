@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -125,7 +125,21 @@ def run_job(
     return done
 
 
-def row_count(result: dg.MaterializeResult) -> int:
+def run_for_studies(
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    home: Home,
+    key: dg.AssetKey,
+    job: str,
+    paths: Sequence[Path],
+) -> dg.MaterializeResult:
+    """Run a job for every study file; what it made is the asset `key`, with the rows that the job reported."""
+    done = (run_job(context, pipes, job_command(job, path, home), key) for path in paths)
+    rows = sum(_row_count(one.get_materialize_result(implicit_materialization=False)) for one in done)
+    return dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": rows, "studies": len(paths)})
+
+
+def _row_count(result: dg.MaterializeResult) -> int:
     """Rows that a job reported, as Dagster hands the value back or as the job gave it."""
     value: Any = (result.metadata or {}).get("rows", 0)
     return int(getattr(value, "value", value))
@@ -172,7 +186,7 @@ def _scorings(studies: Mapping[Path, Study], home: Home, everything: bool) -> It
     for path, study in studies.items():
         if study.scoring is None:
             continue
-        models = {model.model_id: model for model in (*study.models, *study.candidates)}
+        models = study.by_id
         for name in dict.fromkeys(donors(study).values()):
             # The costs are written when every shard is done.
             done = _there(home, "run_costs", study, scoring_run_id(models[name], study.scoring, path.parent))
@@ -188,7 +202,7 @@ def _scorings(studies: Mapping[Path, Study], home: Home, everything: bool) -> It
 def _benchmarkings(studies: Mapping[Path, Study], home: Home, everything: bool) -> Iterator[Task]:
     newest = _newest(home, BENCHMARK_RESULTS)
     for path, study in studies.items():
-        models = {model.model_id: model for model in (*study.models, *study.candidates)}
+        models = study.by_id
         for name in study.benchmarked_model_ids:
             assert study.benchmarks is not None
             run_id = benchmark_run_id(models[name], study.benchmarks, path.parent)

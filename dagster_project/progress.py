@@ -49,15 +49,8 @@ def watch(
     of its own is reported as such. It is done in the calling thread, so that Ctrl-C reaches Dagster, which ends the
     run in good order. Raises KeyboardInterrupt then, and what `work` raises.
     """
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     seen, ended = Watched(), threading.Event()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with bars(console) as bar:
         task = bar.add_task("starting", total=total)
 
         def show(text: str, done: int) -> None:
@@ -83,6 +76,18 @@ def watch(
     if not success and not seen.failures:
         seen.failures.append(f"the run failed; its log: `make ui`, run {run_id}")
     return seen.failures
+
+
+def bars(console: Console) -> Progress:
+    """The display of bars: on a terminal only, and gone when it ends."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def _show(bar: Progress, task: object, console: Console, total: int, text: str, done: int) -> None:

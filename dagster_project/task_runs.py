@@ -21,14 +21,18 @@ from pathlib import Path
 import dagster as dg
 import psutil
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress
 
 from dagster_project.gpu_work import Task
-from dagster_project.progress import POLL_SECONDS, Watched, catch_up
+from dagster_project.progress import POLL_SECONDS, Watched, bars, catch_up
 from dagster_project.session import QUIET_LOGS, TAG
 
 WORKERS = "REWARDBASE_WORKERS"
 POOL = "gpu"
+KILLED = (
+    "a process of this run was killed, perhaps for want of memory; what was not begun is left to the next run, which "
+    f"works on one model at a time with {WORKERS}=1"
+)
 MOST_WORKERS = 2
 """On a machine without a GPU; each worker holds a model."""
 
@@ -68,18 +72,11 @@ def run_tasks(instance: dg.DagsterInstance, tasks: Sequence[Task], console: Cons
     """
     workers = n_workers()
     instance.event_log_storage.set_concurrency_slots(POOL, workers)
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
     failures: list[str] = []
     waiting = [_Run(task, number) for number, task in enumerate(tasks, start=1)]
     at_work: dict[Future[bool], _Run] = {}
     with (
-        Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar,
+        bars(console) as bar,
         ProcessPoolExecutor(
             min(workers, len(tasks)), get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
         ) as pool,
@@ -106,6 +103,8 @@ def run_tasks(instance: dg.DagsterInstance, tasks: Sequence[Task], console: Cons
         except KeyboardInterrupt:
             _end_jobs()
             raise
+        except BrokenProcessPool:
+            failures.append(KILLED)
     return failures
 
 

@@ -131,6 +131,11 @@ class Study(Settings):
         return (*self.compared_model_ids, *(candidate.model_id for candidate in self.candidates))
 
     @property
+    def by_id(self) -> dict[str, StudyModel]:
+        """All models, candidates included, by name, in the order of the file."""
+        return {model.model_id: model for model in (*self.models, *self.candidates)}
+
+    @property
     def model_ids(self) -> tuple[str, ...]:
         """Names of all models, candidates included, in the order of the file."""
         return tuple(model.model_id for model in (*self.models, *self.candidates))

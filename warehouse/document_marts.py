@@ -9,8 +9,7 @@ from __future__ import annotations
 import duckdb
 import polars as pl
 
-from warehouse import marts
-from warehouse.performance_marts import is_built
+from warehouse.performance_marts import select_if_built
 
 MOST_MODELS = 40
 """So many models have a line in the drawing of distributions: with 100 bins each they stay below 5,000 rows."""
@@ -111,7 +110,5 @@ def distances(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFr
 
 
 def _select(connection: duckdb.DuckDBPyConnection, mart: str, query: str, study_id: str) -> pl.DataFrame:
-    if not is_built(connection, mart):
-        return pl.DataFrame()
     text = query.format(domain_order=_DOMAIN_ORDER, score=SCORE, binning=BINNING, most_models=MOST_MODELS)
-    return marts.select(connection, mart, text, {"study_id": study_id})
+    return select_if_built(connection, mart, text, {"study_id": study_id})

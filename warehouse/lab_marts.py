@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 
 from warehouse import marts
-from warehouse.performance_marts import is_built
+from warehouse.performance_marts import select_if_built
 
 _KINDS = "list_position(['presence_score', 'bits_per_byte', 'min_k', 'min_k_plus_plus', 'log10_parameters'], {column})"
 _CHECKS = "list_position(['domain_share', 'mix_distance', 'merge_weights', 'learning_rate'], check_name)"
@@ -63,6 +63,4 @@ def settings(connection: duckdb.DuckDBPyConnection, study_id: str) -> dict[str, 
 
 
 def _select(connection: duckdb.DuckDBPyConnection, mart: str, query: str, study_id: str) -> pl.DataFrame:
-    if not is_built(connection, mart):
-        return pl.DataFrame()
-    return marts.select(connection, mart, query, {"study_id": study_id})
+    return select_if_built(connection, mart, query, {"study_id": study_id})

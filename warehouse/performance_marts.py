@@ -211,12 +211,17 @@ def is_built(connection: duckdb.DuckDBPyConnection, mart: str) -> bool:
     return bool(found and found[0])
 
 
+def select_if_built(
+    connection: duckdb.DuckDBPyConnection, mart: str, query: str, parameters: dict[str, str]
+) -> pl.DataFrame:
+    """What marts.select gives, or an empty frame without columns where the mart is not built."""
+    return marts.select(connection, mart, query, parameters) if is_built(connection, mart) else pl.DataFrame()
+
+
 def _select(connection: duckdb.DuckDBPyConnection, mart: str, query: str, study_id: str) -> pl.DataFrame:
-    if not is_built(connection, mart):
-        return pl.DataFrame()
     text = query.format(
         objective_order=f"{marts.OBJECTIVE_ORDER}, objective",
         protocol_order="list_position(['paper_in_sample', 'paper_10_fold', 'leave_publisher_out'], protocol)",
     )
     parameters = {"study_id": study_id} | ({"target": TARGET} if "$target" in text else {})
-    return marts.select(connection, mart, text, parameters)
+    return select_if_built(connection, mart, text, parameters)

@@ -10,7 +10,7 @@ import duckdb
 import polars as pl
 
 from warehouse import marts
-from warehouse.performance_marts import is_built
+from warehouse.performance_marts import select_if_built
 
 MANY_MODELS = 12
 """With more models than this the report draws fewer points: the page would grow too big."""
@@ -137,7 +137,5 @@ def run_costs(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFr
 
 
 def _select(connection: duckdb.DuckDBPyConnection, mart: str, query: str, study_id: str) -> pl.DataFrame:
-    if not is_built(connection, mart):
-        return pl.DataFrame()
     text = query.format(objective_order=f"{marts.OBJECTIVE_ORDER}, objective")
-    return marts.select(connection, mart, text, {"study_id": study_id})
+    return select_if_built(connection, mart, text, {"study_id": study_id})

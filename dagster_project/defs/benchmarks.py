@@ -10,7 +10,7 @@ from dagster_project.gpu_work import (
     BENCHMARKS,
     job_command,
     model_of,
-    row_count,
+    run_for_studies,
     run_job,
     study_files,
 )
@@ -58,8 +58,4 @@ def benchmark_imports(
     """Run `models_train.jobs.import_benchmarks` for every study that imports results."""
     with told():
         paths = [path for path, study in study_files().items() if study.benchmarks and study.benchmarks.imports]
-    rows = 0
-    for path in paths:
-        result = run_job(context, pipes, job_command("import_benchmarks", path, run_home.home)).get_materialize_result()
-        rows += row_count(result)
-    return dg.MaterializeResult(metadata={"dagster/row_count": rows, "studies": len(paths)})
+    return run_for_studies(context, pipes, run_home.home, BENCHMARK_IMPORTS, "import_benchmarks", paths)

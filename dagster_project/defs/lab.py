@@ -1,13 +1,12 @@
 """The worlds that are made here, and the sample of documents of each study: what GPU jobs work on."""
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator
 
 import dagster as dg
 
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
-from dagster_project.gpu_work import DOCUMENTS, LAB, job_command, row_count, run_job, study_files
+from dagster_project.gpu_work import DOCUMENTS, LAB, run_for_studies, study_files
 from models_train.lab_settings import LAB_VERSION
 from models_train.run_ids import SCORING_VERSION
 
@@ -49,18 +48,4 @@ def make_inputs(
     }
     for key, (job, paths) in work.items():
         if key in context.selected_asset_keys:
-            rows = _run(context, pipes, run_home, key, job, paths)
-            yield dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": rows, "studies": len(paths)})
-
-
-def _run(
-    context: dg.AssetExecutionContext,
-    pipes: dg.PipesSubprocessClient,
-    run_home: RunHome,
-    key: dg.AssetKey,
-    job: str,
-    paths: Sequence[Path],
-) -> int:
-    """Run a job for every study file; returns the rows that it reported."""
-    done = (run_job(context, pipes, job_command(job, path, run_home.home), key) for path in paths)
-    return sum(row_count(one.get_materialize_result(implicit_materialization=False)) for one in done)
+            yield run_for_studies(context, pipes, run_home.home, key, job, paths)

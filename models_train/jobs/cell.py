@@ -64,13 +64,19 @@ def cell_of(path: Path, model_id: str, objective: Objective, home: Path) -> Cell
     if objective not in study.training.objectives:
         listed = ", ".join(study.training.objectives)
         raise CellError(f"{path}: the study trains {listed}, not {objective}; add it to training.objectives")
-    models: dict[str, StudyModel] = {model.model_id: model for model in (*study.models, *study.candidates)}
+    model = model_of(study, path, model_id)
+    run_id = training_run_id(model, study.training, objective, path.parent)
+    return Cell(path, study, model, study.training, objective, home, run_id)
+
+
+def model_of(study: Study, path: Path, model_id: str) -> StudyModel:
+    """The model or candidate of a study by name. path: the study file. Raises CellError where it is not listed."""
+    models = study.by_id
     if model_id not in models:
         near = get_close_matches(model_id, models, n=1)
         hint = f"did you mean {near[0]!r}?" if near else f"listed are {', '.join(models)}"
         raise CellError(f"{path}: the study has no model {model_id!r}; {hint}")
-    run_id = training_run_id(models[model_id], study.training, objective, path.parent)
-    return Cell(path, study, models[model_id], study.training, objective, home, run_id)
+    return models[model_id]
 
 
 @contextmanager

@@ -48,8 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
         models = make_models(folder, study, study.lab, options.workers, say)
         known = truth_rows(study, study.lab, {made.model_id: made.n_parameters for made in models})
+        run_id = lab_run_id(study)
         for table, rows in known.items():
-            run_id = lab_run_id(study)
             write_part(options.home / "parts", LAB_TABLES[table], rows, study_id=study.study_id, run_id=run_id)
         new = sum(made.is_new for made in models)
         report.done(

@@ -20,14 +20,14 @@ from models_train.backbones import BackboneError, model_source
 from models_train.benchmark_settings import Benchmark, Benchmarks
 from models_train.benchmarks.lm_eval_runner import CountedModel, load, run_benchmarks
 from models_train.benchmarks.results import BenchmarkError
-from models_train.config import Study, StudyModel, load_study
+from models_train.config import StudyModel, load_study
 from models_train.costs import default_device
+from models_train.jobs.cell import CellError, model_of
 from models_train.jobs.progress import progress
 from models_train.jobs.reporting import Reporter, reporter
 from models_train.locations import LocationError
 from models_train.parts import PartError, write_part
 from models_train.run_ids import benchmark_run_id, task_results_id
-from models_train.study_checks import near
 from models_train.study_yaml import StudyError
 from warehouse.contracts import REWARD_MODEL_TABLES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, run_of
@@ -36,7 +36,7 @@ JOB = "run_benchmarks"
 VARIANT = "lm_eval"
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
-EXPECTED = (BackboneError, BenchmarkError, LocationError, PartError, StudyError)
+EXPECTED = (BackboneError, BenchmarkError, CellError, LocationError, PartError, StudyError)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -55,7 +55,7 @@ def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, An
     study = load_study(path)
     if study.benchmarks is None or not study.benchmarks.to_run:
         raise BenchmarkError(f"{path}: the study {study.study_id} runs no benchmarks; list tasks under `benchmarks`")
-    model = _model(study, path, model_id)
+    model = model_of(study, path, model_id)
     run_id = benchmark_run_id(model, study.benchmarks, path.parent)
     parts = home / "parts"
     part = parts / BENCHMARK_RESULTS.name / study.study_id / f"{run_id}.parquet"
@@ -91,15 +91,6 @@ def _measured(
     data_sets = home / "cache" / "datasets"
     results, costs = run_benchmarks(loaded, source, benchmarks.to_run, path.parent, data_sets, kept)
     return [result.row(run_of(model.model_id)) for result in results], costs.row(model.model_id, JOB, VARIANT)
-
-
-def _model(study: Study, path: Path, model_id: str) -> StudyModel:
-    models: dict[str, StudyModel] = {model.model_id: model for model in (*study.models, *study.candidates)}
-    if model_id not in models:
-        raise BenchmarkError(
-            f"{path}: the study has no model {model_id!r}; {near(model_id, list(models), 'listed are')}"
-        )
-    return models[model_id]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -115,7 +114,6 @@ def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Ma
     torch.use_deterministic_algorithms(True)
     if spec.mix is not None:
         built = new_model(spec, len(tokenizer), lab.seed)
-        tokenizer = _as_loaded(built, tokenizer)
         loss = pretrain(built, mixed_sequences(spec, tokenizer, lab.seed), spec.pretraining_tokens or 0)
         how = f"pre-trained, loss {loss:.2f} nats"
     else:
@@ -125,17 +123,6 @@ def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Ma
         how = f"made from {model.parent} by {model.stage}"
     _save(built, tokenizer, target, made_from)
     return Made(spec.model_id, how, _n_parameters(target))
-
-
-def _as_loaded(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
-    """The tokenizer as everybody will load it beside the model.
-
-    Transformers gives some families (Qwen2) a tokenizer class of their own, which splits texts in another way.
-    """
-    with TemporaryDirectory() as folder:
-        model.config.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-        return AutoTokenizer.from_pretrained(folder)
 
 
 def _made_from(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> str:

@@ -34,5 +34,6 @@ def test_a_saved_model_reads_text_as_it_was_trained_to(
         for text in islice(documents(domain, 1), 20):
             ids = loaded(text)["input_ids"]
             assert ids == tokenizer(text)["input_ids"]
+            assert max(ids) < VOCABULARY
             assert ids[0] == tokenizer.bos_token_id and loaded.decode(ids[1:]) == text
     assert (loaded.bos_token_id, loaded.eos_token_id, loaded.pad_token_id) == (0, 1, 2)
