@@ -10,7 +10,9 @@ from pathlib import Path
 from warehouse.home import REPOSITORY, VARIABLE, Home
 
 PROJECT = Path(__file__).resolve().parent
-STUDIES = PROJECT / "studies"
+STUDIES_VARIABLE = "REWARDBASE_STUDIES"
+STUDIES = Path(os.environ.get(STUDIES_VARIABLE, "").strip() or PROJECT / "studies").expanduser().absolute()
+"""Folder of the study files: what REWARDBASE_STUDIES names, or else the studies that ship with the project."""
 DBT_PROJECT = REPOSITORY / "dbt"
 SEEDS = DBT_PROJECT / "seeds"
 
@@ -31,11 +33,12 @@ QUIET = {
 def prepare() -> Home:
     """Make the run-time folders and point Dagster and dbt at them; returns the home.
 
-    Settings that the caller's environment already has stay, except the home itself, which is made absolute:
-    dbt runs in another folder.
+    Settings that the caller's environment already has stay, except the home and the folder of study files, which
+    are made absolute: dbt runs in another folder.
     """
     home = Home.from_environment().ensure()
     os.environ[VARIABLE] = str(home.root)
+    os.environ[STUDIES_VARIABLE] = str(STUDIES)
     for name, value in (QUIET | STEADY).items():
         os.environ.setdefault(name, value)
     # Programs of this environment (dbt) are found although nobody activated it.

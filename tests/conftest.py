@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,7 +21,15 @@ from filelock import FileLock
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+SHIPPED_STUDIES = REPOSITORY / "dagster_project" / "studies"
 RUN_LIMIT_S = 600
+
+# The runs of tests take the published study alone: the lab that ships beside it trains for minutes, and test_lab.py
+# runs a small one. Set before anything reads where the study files are.
+STUDIES = Path(tempfile.mkdtemp(prefix="rewardbase-studies-"))
+shutil.copy(SHIPPED_STUDIES / "published.yaml", STUDIES)
+os.environ["REWARDBASE_STUDIES"] = str(STUDIES)
+atexit.register(shutil.rmtree, STUDIES, ignore_errors=True)
 # Files of many real runs come first, so that at the end no worker is left alone with one.
 LONGEST_FILES = ("test_recovery.py", "test_candidates.py", "test_runs.py")
 
@@ -39,7 +49,13 @@ SMALL_STUDY = (
 
 def run_rewardbase(home: Path, *arguments: str, project: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
     """`make run` without the set-up: the command that a person's `make run` starts, in a home of its own."""
-    environment = os.environ | {"REWARDBASE_HOME": str(home), "PYTHONPATH": str(project), "COLUMNS": "160"}
+    studies = STUDIES if project == REPOSITORY else project / "dagster_project" / "studies"
+    environment = os.environ | {
+        "REWARDBASE_HOME": str(home),
+        "REWARDBASE_STUDIES": str(studies),
+        "PYTHONPATH": str(project),
+        "COLUMNS": "160",
+    }
     return subprocess.run(
         [sys.executable, "-m", "dagster_project.run", *arguments],
         cwd=project,
@@ -52,10 +68,11 @@ def run_rewardbase(home: Path, *arguments: str, project: Path = REPOSITORY) -> s
 
 
 def copy_project(folder: Path) -> Path:
-    """The project as a person has it, without what is made at run time."""
+    """The project as a person has it, with the published study alone, without what is made at run time."""
     for name in ("dagster_project", "dbt", "models_train", "warehouse"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", folder)
+    (folder / "dagster_project" / "studies" / "lab.yaml").unlink()
     return folder
 
 

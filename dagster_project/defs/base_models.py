@@ -19,8 +19,8 @@ KEY = dg.AssetKey(["parts", "studies"])
     group_name="studies",
     owners=["team:studies"],
     kinds={"python", "parquet"},
-    code_version=versions.of_files(
-        "dagster_project/studies/*.yaml",
+    code_version=versions.of_files("*.yaml", root=STUDIES, may_be_none=True)
+    + versions.of_files(
         "dbt/seeds/*.csv",
         "dagster_project/study_parts.py",
         "models_train/*settings.py",

@@ -34,7 +34,9 @@ def edited(file: Path, old: str, new: str) -> Iterator[None]:
 @contextmanager
 def started(project: Path, home: Path, until: str) -> Iterator[subprocess.Popen[str]]:
     """A run in a process group of its own, when it has said `until`."""
-    environment = os.environ | {"REWARDBASE_HOME": str(home), "PYTHONPATH": str(project), "COLUMNS": "160"}
+    studies = str(project / "dagster_project" / "studies")
+    places = {"REWARDBASE_HOME": str(home), "REWARDBASE_STUDIES": studies, "PYTHONPATH": str(project)}
+    environment = os.environ | places | {"COLUMNS": "160"}
     process = subprocess.Popen(
         [sys.executable, "-m", "dagster_project.run"],
         cwd=project,

@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.study_parts import write_study_parts
 from models_train.parts import write_part
 from warehouse import landing
@@ -23,7 +24,6 @@ from warehouse.contracts import TABLES
 from warehouse.home import Home
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SEEDS, STUDIES = REPOSITORY / "dbt" / "seeds", REPOSITORY / "dagster_project" / "studies"
 MODELS = {"alpha": 1.0, "beta": 2.0, "gamma": 4.0, "delta": 5.0, "echo": 8.0}
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 ERRORS = ("hep-go", "hep-rust", "donotanswer")

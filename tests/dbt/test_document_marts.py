@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
+from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.study_parts import write_study_parts
 from models_train.parts import write_part
 from warehouse import landing
@@ -129,7 +130,7 @@ def frames() -> dict[str, pl.DataFrame]:
 def home(frames: dict[str, pl.DataFrame], run_dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Home:
     """Own scores of four models; vLLM's beside packed ones, of packed nothing but failures, of another corpus."""
     home = Home(tmp_path_factory.mktemp("documents")).ensure()
-    write_study_parts(REPOSITORY / "dagster_project" / "studies", REPOSITORY / "dbt" / "seeds", home.parts)
+    write_study_parts(STUDIES, SEEDS, home.parts)
     for name, rows in study_rows().items():
         write_part(home.parts, TABLES[name], rows, study_id="yours", run_id="run")
     write_part(home.parts, TABLES["documents"], documents(), study_id="yours", run_id="sample")

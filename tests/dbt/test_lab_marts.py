@@ -15,6 +15,7 @@ import pytest
 from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
+from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.study_parts import write_study_parts
 from models_train.parts import write_part
 from warehouse import landing
@@ -142,7 +143,7 @@ def searches() -> dict[str, list[dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def home(run_dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Home:
     home = Home(tmp_path_factory.mktemp("lab")).ensure()
-    write_study_parts(REPOSITORY / "dagster_project" / "studies", REPOSITORY / "dbt" / "seeds", home.parts)
+    write_study_parts(STUDIES, SEEDS, home.parts)
     for name, rows in study_rows().items():
         write_part(home.parts, TABLES[name], rows, study_id="lab", run_id="lab")
     for model in SCORED:
