@@ -72,7 +72,7 @@ def refresh(home: Home, console: Console, *, everything: bool = False) -> list[s
     began = time.monotonic()
     try:
         with alone(home), dg.DagsterInstance.get() as instance:
-            end_dead_runs(instance)
+            end_dead_runs(instance, home)
             console.print("Reading the project ...")
             message = manifest.bring_up_to_date(home)
             if message:

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 
 import dagster as dg
 
+from dagster_project.automation import INPUTS_CHANGED
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
-from dagster_project.gpu_work import DOCUMENTS, LAB, run_for_studies, study_files
+from dagster_project.gpu_work import DOCUMENTS, LAB, study_files
+from dagster_project.job_runs import run_for_studies
 from models_train.lab_settings import LAB_VERSION
 from models_train.run_ids import SCORING_VERSION
 
@@ -31,6 +33,7 @@ from models_train.run_ids import SCORING_VERSION
             owners=["team:scoring"],
             kinds={"python", "parquet"},
             code_version=f"scoring-{SCORING_VERSION}",
+            automation_condition=INPUTS_CHANGED,
             description="A seeded sample of documents of each domain, the same on every machine (paper, Section 5.2).",
         ),
     ],
@@ -40,7 +43,7 @@ def make_inputs(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> Iterator[dg.MaterializeResult]:
     """Run `models_train.jobs.make_lab` for every lab, then `sample_documents` for every study that scores documents."""
-    with told():
+    with told(context):
         studies = study_files()
     work = {
         LAB: ("make_lab", [path for path, study in studies.items() if study.lab]),
