@@ -23,12 +23,9 @@ LOOK_SECONDS = max(1, int(os.environ.get("REWARDBASE_LOOK_SECONDS", "").strip() 
 LONGEST_WAIT = "0 * * * *"
 """Results that are there are landed at these times at the latest, however much GPU work is still going on."""
 
-# Where both an asset and an input of it were made since the last look, the input may be the younger: not handled then.
-_HANDLED = (
-    (Condition.newly_requested() | Condition.newly_updated()) & ~Condition.any_deps_updated()
-) | Condition.initial_evaluation()
+# Also of an asset that was made since the last look.
 _INPUT_ASKED_FOR = Condition.any_deps_match(Condition.will_be_requested())
-_NEWS = (Condition.newly_missing() | Condition.any_deps_updated()).since(_HANDLED) | _INPUT_ASKED_FOR
+_NEWS = (Condition.newly_missing() | Condition.any_deps_updated()).since_last_handled() | _INPUT_ASKED_FOR
 _AT_THE_LATEST: Condition[Any] = Condition.cron_tick_passed(LONGEST_WAIT)
 _IDLE = ~Condition.in_progress()
 

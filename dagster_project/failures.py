@@ -32,6 +32,8 @@ WAREHOUSE_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.E
 """Of steps that open the warehouse: another program may have it open for a while."""
 JOB_RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
 """Of steps that run a job: the network, memory that another program took, a process that was killed."""
+HUB_RETRIES = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
+"""Of the question to a hub."""
 GIVEN_UP = "rewardbase/given_up"
 """Tag of a run that failed for a reason which does not pass by itself: sensors do not start its work again."""
 

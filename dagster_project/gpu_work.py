@@ -11,6 +11,7 @@ import dagster as dg
 from dagster_project.environment import STUDIES
 from dagster_project.partitions import partition_key
 from models_train.config import Study, StudyModel, load_study
+from models_train.hub_settings import is_due
 from models_train.lab_settings import is_made, lab_folder
 from models_train.locations import LocationError
 from models_train.run_ids import (
@@ -29,6 +30,7 @@ from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.home import Home
 from warehouse.part_files import LandingError, newest_parts
 
+HUB_MODELS = dg.AssetKey(["parts", "hub_models"])
 LAB = dg.AssetKey(["parts", "lab"])
 REWARD_MODELS = dg.AssetKey(["parts", "reward_models"])
 COMPLETION_REWARDS = dg.AssetKey(["parts", "completion_rewards"])
@@ -76,6 +78,11 @@ def due(
                         raise
                     problems.append(f"{study.study_id}, {model_id}: {error}")
     return tasks
+
+
+def queries_due(studies: Mapping[Path, Study], home: Home) -> bool:
+    """True where some study's question to a hub was not answered lately, or not as it stands."""
+    return any(is_due(home.root, study.study_id, study.hub) for study in studies.values() if study.hub)
 
 
 def labs_due(studies: Mapping[Path, Study], home: Home) -> bool:

@@ -63,6 +63,7 @@ def look(instance: dg.DagsterInstance, home: Home, folder: Path, *, now: float |
     try:
         studies = gpu_work.study_files(folder)
         _follow_partitions(instance, list(studies.values()), found)
+        works += _hub_work(studies, home, time.time() if now is None else now)
         works += _inputs_work(studies, home, found)
         works += _gpu_work(studies, home, found)
     except StudyError as error:
@@ -91,6 +92,17 @@ def _follow_partitions(instance: dg.DagsterInstance, studies: list[Study], found
     wanted = {key for study in studies for key in partitions.models_at_work(study)}
     present = set(instance.get_dynamic_partitions("base_models"))
     found.added, found.retired = sorted(wanted - present), sorted(present - wanted)
+
+
+def _hub_work(studies: Mapping[Path, Study], home: Home, now: float) -> Iterator[Work]:
+    """The question to the hub, where it was not answered lately; a new one each time that it should have been."""
+    names = [
+        f"{study.hub.name} {now // (study.hub.refresh_hours * 3600):.0f}"
+        for path, study in studies.items()
+        if study.hub and gpu_work.queries_due({path: study}, home)
+    ]
+    if names:
+        yield Work("refresh", (gpu_work.HUB_MODELS,), None, "asking the hub for models", _name("hub", *names))
 
 
 def _inputs_work(studies: Mapping[Path, Study], home: Home, found: Found) -> Iterator[Work]:
@@ -186,7 +198,7 @@ def _assets_of_job(job: str) -> Sequence[dg.AssetKey]:
         "train_reward_models": (gpu_work.REWARD_MODELS, gpu_work.COMPLETION_REWARDS),
         "score_documents": (gpu_work.DOCUMENT_SCORES,),
         "run_benchmarks": (gpu_work.BENCHMARKS,),
-        "refresh": (base_models.KEY, gpu_work.LAB, gpu_work.DOCUMENTS, gpu_work.BENCHMARK_IMPORTS),
+        "refresh": (base_models.KEY, gpu_work.HUB_MODELS, gpu_work.LAB, gpu_work.DOCUMENTS, gpu_work.BENCHMARK_IMPORTS),
     }.get(job, ())
 
 

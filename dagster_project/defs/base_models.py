@@ -9,6 +9,7 @@ from dagster_project.failures import told
 from dagster_project.gpu_work import study_files
 from dagster_project.partitions import bring_partitions_up_to_date
 from dagster_project.study_parts import follow_models, write_study_parts
+from warehouse.home import Home
 from warehouse.part_files import retire_parts
 
 KEY = dg.AssetKey(["parts", "studies"])
@@ -18,6 +19,7 @@ CODE = (
     "models_train/*settings.py",
     "models_train/config.py",
     "models_train/parts.py",
+    "models_train/hub_settings.py",
     "models_train/study_*.py",
     "warehouse/contracts/*.py",
     "warehouse/seed*.py",
@@ -25,8 +27,9 @@ CODE = (
 
 
 def version() -> str:
-    """What the study files, the seeds and what reads them are now; a process that runs long asks again."""
-    return versions.of_files("*.yaml", root=STUDIES, may_be_none=True) + versions.of_files(*CODE)
+    """What study files, their hub's answers, seeds and the code are now; a process that runs long asks again."""
+    found = versions.of_files("hub_models/*.json", root=Home.from_environment().root, may_be_none=True)
+    return versions.of_files("*.yaml", root=STUDIES, may_be_none=True) + versions.of_files(*CODE) + found
 
 
 @dg.asset(

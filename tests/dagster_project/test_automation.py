@@ -129,6 +129,7 @@ def test_nothing_is_landed_while_models_are_at_work_or_a_snapshot_is_made(days: 
     days.tick()
     days.make("parts/studies")
     days.make(*days.tick())
+    assert days.tick() == set()
     run = days.plan("parts/document_scores", partition="s/a")
     days.make("parts/studies")
     assert days.tick() == set()
