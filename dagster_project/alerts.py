@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from email.message import EmailMessage
+from http.client import HTTPException
 from urllib.parse import unquote, urlsplit
 
 WEBHOOK, EMAIL, SMTP = "REWARDBASE_ALERT_WEBHOOK", "REWARDBASE_ALERT_EMAIL", "REWARDBASE_SMTP"
@@ -38,7 +39,7 @@ def send(subject: str, text: str, environment: Mapping[str, str] | None = None) 
             try:
                 deliver(subject, text[:_LONGEST], settings)
                 sent.append(way)
-            except (OSError, ValueError, smtplib.SMTPException) as error:
+            except (OSError, ValueError, HTTPException, smtplib.SMTPException) as error:
                 # The words of an error may hold the address, and with it a secret.
                 status = f" (status {error.code})" if isinstance(error, urllib.error.HTTPError) else ""
                 failed.append(f"the {way} that {variable} names: {type(error).__name__}{status}")

@@ -80,9 +80,9 @@ def due(
     return tasks
 
 
-def queries_due(studies: Mapping[Path, Study], home: Home) -> bool:
+def queries_due(studies: Mapping[Path, Study], home: Home, now: float | None = None) -> bool:
     """True where some study's question to a hub was not answered lately, or not as it stands."""
-    return any(is_due(home.root, study.study_id, study.hub) for study in studies.values() if study.hub)
+    return any(is_due(home.root, study.study_id, study.hub, now) for study in studies.values() if study.hub)
 
 
 def labs_due(studies: Mapping[Path, Study], home: Home) -> bool:

@@ -99,7 +99,7 @@ def _hub_work(studies: Mapping[Path, Study], home: Home, now: float) -> Iterator
     names = [
         f"{study.hub.name} {now // (study.hub.refresh_hours * 3600):.0f}"
         for path, study in studies.items()
-        if study.hub and gpu_work.queries_due({path: study}, home)
+        if study.hub and gpu_work.queries_due({path: study}, home, now)
     ]
     if names:
         yield Work("refresh", (gpu_work.HUB_MODELS,), None, "asking the hub for models", _name("hub", *names))

@@ -18,6 +18,7 @@ from dagster_project.failures import GIVEN_UP
 from dagster_project.partitions import BASE_MODELS
 from dagster_project.requests import MOST_ATTEMPTS, WORK, Found, look
 from dagster_project.session import TAG, AlreadyRunning, alone, among_others, end_dead_runs
+from models_train.hub_settings import HubQuery, keep_found
 from warehouse.home import Home
 
 MODEL = {"publisher": "us", "family": "one", "tokens_t": 1.0, "stage": "base", "params_b": 1.0}
@@ -67,6 +68,10 @@ def write_study(folder: Path, study_id: str, *names: str) -> Path:
 
 def trainings(found: Found) -> list[str]:
     return [str(run.partition_key) for run in found.runs if run.job_name == "train_reward_models"]
+
+
+def assets(found: Found) -> set[dg.AssetKey]:
+    return {key for run in found.runs for key in run.asset_selection or ()}
 
 
 def take(instance: dg.DagsterInstance, found: Found) -> None:
@@ -197,6 +202,26 @@ def test_a_bad_study_file_is_reported_once_and_begins_nothing(
     instance.add_run_tags(run.run_id, {GIVEN_UP: "yes"})
     fail(instance, run)
     assert look(instance, home, folder, now=time.time() + 1e6).runs == []
+
+
+def test_the_hub_is_asked_when_its_answer_is_old_and_what_it_found_is_new_work(
+    instance: dg.DagsterInstance, home: Home, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REWARDBASE_HOME", str(home.root))
+    path = folder / "first.yaml"
+    query = {"publishers": ["acme"], "max_params_b": 2.0, "licences": ["mit"], "refresh_hours": 10.0}
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"hub": query}))
+    before = look(instance, home, folder)
+    asked = [run for run in before.runs if set(run.asset_selection or ()) == {gpu_work.HUB_MODELS}]
+    assert len(asked) == 1 and before.added == ["first/small"]
+    fail(instance, start(instance, asked[0]))
+    assert gpu_work.HUB_MODELS not in assets(look(instance, home, folder))
+    found = {"hub_id": "acme/new", "revision": "a" * 40, "publisher": "acme", "family": "f", "params_b": 1.0}
+    keep_found(home.root, "first", HubQuery.model_validate(query), [found | {"stage": "base"}])
+    after = look(instance, home, folder)
+    assert "first/new" in after.added and "first/new|bradley_terry" in trainings(after)
+    assert gpu_work.HUB_MODELS not in assets(after) and after.runs[0].run_key != before.runs[0].run_key
+    assert gpu_work.HUB_MODELS in assets(look(instance, home, folder, now=time.time() + 11 * 3600))
 
 
 def test_what_somebody_else_makes_is_not_asked_for(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
