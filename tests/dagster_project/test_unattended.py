@@ -109,3 +109,35 @@ def test_a_dropped_model_is_recommended_in_the_snapshot_and_in_its_report(
     page = (home / "reports" / "base_model_choice.html").read_text()
     assert snapshot in page and "newcomer" in page and "Dropped while nobody looked" in page
     assert ("published",) in studies, "what was there is still there"
+
+
+LAUNCH = """mutation($backfill: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $backfill) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+STATUS = """query($id: String!) { partitionBackfillOrError(backfillId: $id) {
+  ... on PartitionBackfill { status } } }"""
+MATERIALIZED = """query($path: [String!]!, $partitions: [String!]) { assetNodeOrError(assetKey: {path: $path}) {
+  ... on AssetNode { assetMaterializations(partitions: $partitions, limit: 5) {
+    metadataEntries { label } } } } }"""
+
+
+def test_one_model_and_objective_can_be_made_again_from_the_ui(
+    dropped: tuple[Path, str, float], ui: SimpleNamespace
+) -> None:
+    """The mutation that the UI's own dialog sends for a partition of two dimensions."""
+    _, address, _ = dropped
+    partition = "dropped/newcomer|bradley_terry"
+    paths = [{"path": ["parts", name]} for name in ("reward_models", "completion_rewards")]
+    asked = ui.ask(address, LAUNCH, backfill={"assetSelection": paths, "partitionNames": [partition], "title": "again"})
+    launched = asked["launchPartitionBackfill"]
+    assert launched["__typename"] == "LaunchBackfillSuccess", launched
+
+    def ended() -> str | None:
+        status = ui.ask(address, STATUS, id=launched["backfillId"])["partitionBackfillOrError"]["status"]
+        return status if status not in ("REQUESTED", "COMPLETING") else None
+
+    assert ui.wait_for(ended, LONGEST_S, 1.0) == "COMPLETED_SUCCESS"
+    found = ui.ask(address, MATERIALIZED, path=["parts", "reward_models"], partitions=[partition])
+    made = found["assetNodeOrError"]["assetMaterializations"]
+    assert len(made) == 2, "once by the sensor, once by the backfill"
+    labels = {entry["label"] for entry in made[0]["metadataEntries"]}
+    assert {"device seconds", "tokens", "peak memory, GB", "device"} <= labels
