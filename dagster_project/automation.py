@@ -1,7 +1,7 @@
 """When assets are made again without anybody asking: the conditions of Dagster's declarative automation, by name.
 
-From the raw tables to the snapshot everything follows its inputs. What begins the way of the data (study files, GPU
-work) has no condition: whether it is due is said by the names of its parts, which `requests.py` compares.
+From the raw tables to the snapshot everything follows its inputs. What begins the way of the data (study files,
+samples, GPU work) has no condition: whether it is due is said by the names of its parts, which `requests.py` compares.
 """
 
 from __future__ import annotations

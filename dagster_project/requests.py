@@ -18,6 +18,7 @@ import dagster as dg
 from dagster_project import gpu_work, partitions, staleness
 from dagster_project.defs import base_models
 from dagster_project.failures import GIVEN_UP
+from dagster_project.session import CUT_SHORT
 from models_train.config import Study
 from models_train.locations import LocationError
 from models_train.run_ids import import_run_id, lab_run_id, sample_run_id
@@ -165,10 +166,11 @@ def _request(
         if GIVEN_UP in last.dagster_run.tags:
             found.notes.append(f"{work.words}: failed and is not tried again until its inputs change; {where}")
             return None
-        if len(records) >= MOST_ATTEMPTS:
-            found.notes.append(f"{work.words}: tried {len(records)} times, given up until its inputs change; {where}")
+        attempts = sum(CUT_SHORT not in record.dagster_run.tags for record in records)
+        if attempts >= MOST_ATTEMPTS:
+            found.notes.append(f"{work.words}: tried {attempts} times, given up until its inputs change; {where}")
             return None
-        wait = FIRST_PAUSE_SECONDS * PAUSE_FACTOR ** (len(records) - 1)
+        wait = 0.0 if CUT_SHORT in last.dagster_run.tags else FIRST_PAUSE_SECONDS * PAUSE_FACTOR ** (attempts - 1)
         if not last.dagster_run.is_success and now - (last.end_time or now) < wait:
             found.notes.append(f"{work.words}: failed; tried again {wait / 60:.0f} minutes after that; {where}")
             return None

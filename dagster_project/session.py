@@ -23,6 +23,8 @@ from warehouse.home import Home
 QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 # The daemon starts none of them again: the next `make run` does.
 TAG = {"rewardbase/started_by": "make run", "dagster/max_retries": "0"}
+CUT_SHORT = "rewardbase/cut_short"
+"""Tag of a run whose process was killed, most likely with all else: that says nothing of its work."""
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
@@ -96,6 +98,7 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
     if _held_here(home) or not make_run_is_at_work(home):
         runs += instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED, tags=TAG))
     for run in runs:
+        instance.add_run_tags(run.run_id, {CUT_SHORT: "yes"})
         instance.report_run_failed(run, "The process of this run ended before it did.")
         instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
     for run_id in dead:

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 
 import dagster as dg
 
-from dagster_project.automation import INPUTS_CHANGED
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
 from dagster_project.gpu_work import DOCUMENTS, LAB, study_files
@@ -33,7 +32,6 @@ from models_train.run_ids import SCORING_VERSION
             owners=["team:scoring"],
             kinds={"python", "parquet"},
             code_version=f"scoring-{SCORING_VERSION}",
-            automation_condition=INPUTS_CHANGED,
             description="A seeded sample of documents of each domain, the same on every machine (paper, Section 5.2).",
         ),
     ],

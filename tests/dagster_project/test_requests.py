@@ -173,6 +173,16 @@ def test_what_failed_is_tried_again_after_a_pause_and_given_up_in_the_end(
     assert trainings(look(instance, home, folder, now=now + 1e6)) == []
 
 
+def test_work_that_was_killed_goes_on_at_once(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
+    for _ in range(MOST_ATTEMPTS + 1):
+        (request,) = (run for run in look(instance, home, folder).runs if run.job_name == "train_reward_models")
+        run = start(instance, request)
+        place = home.dagster_home / "at_work" / run.run_id
+        place.parent.mkdir(exist_ok=True)
+        place.touch()
+        assert run.run_id in end_dead_runs(instance, home)
+
+
 def test_what_cannot_succeed_is_not_tried_again(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
     run = start(instance, look(instance, home, folder).runs[-1])
     instance.add_run_tags(run.run_id, {GIVEN_UP: "yes"})
