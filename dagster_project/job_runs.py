@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +78,18 @@ def _ended_after(seconds: float) -> Iterator[threading.Event]:
 
     A process is first asked (SIGTERM), so that a job can leave what it has in good order.
     """
-    before, too_long = {child.pid for child in psutil.Process().children()}, threading.Event()
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    too_long = threading.Event()
 
     def end() -> None:
         too_long.set()
-        started = [child for child in psutil.Process().children() if child.pid not in before]
-        family = [one for child in started for one in (*child.children(recursive=True), child)]
-        for one in family:
-            one.terminate()
-        for one in psutil.wait_procs(family, _GRACE_SECONDS)[1]:
-            one.kill()
+        started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+        for child in started:
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
+        for child in psutil.wait_procs(started, _GRACE_SECONDS)[1]:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
 
     timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), end)
     timer.daemon = True

@@ -10,6 +10,9 @@ from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 
+FURTHER_STAGES = ("sft", "dpo", "rlvr")
+"""Stages that the lab can train a model to from its parent."""
+
 Location = tuple[str | int, ...]
 """Way from the top of the file to a value, such as ("models", 3, "parent")."""
 
@@ -108,6 +111,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_homeless_models(groups, everyone),
         *_unpinned_code(everyone),
         *_unknown_import_models(data, everyone),
+        *_lab_problems(data, everyone),
     ]
 
 
@@ -261,3 +265,32 @@ def _unknown_import_models(data: Mapping[str, Any], models: Placed) -> Iterator[
                 remedy = near(model, listed, "listed are")
                 text = f"{_shown(name)} is mapped to {_shown(model)}, which the study does not list; {remedy}"
                 yield Problem(("benchmarks", "imports", index, "models", str(name)), text)
+
+
+def _lab_problems(data: Mapping[str, Any], models: Placed) -> Iterator[Problem]:
+    """What the lab makes, the study lists; what has no mix is a further stage of another that the lab makes."""
+    lab = data.get("lab")
+    made = _entries(lab, "models") if isinstance(lab, Mapping) else []
+    names = [name for _, entry in made if (name := _text(entry, "model_id"))]
+    listed = {_text(model, "model_id"): model for _, model in models}
+    yield from (
+        Problem(("lab", *problem.location), problem.text) for problem in _repeated("models", made, "model_id", "model")
+    )
+    for index, entry in made:
+        name = _text(entry, "model_id")
+        location = ("lab", "models", index, "model_id")
+        if name is None:
+            continue
+        if name not in listed:
+            remedy = near(name, [known for known in listed if known], "listed are")
+            yield Problem(location, f"the lab makes {_shown(name)}, which the study does not list; {remedy}")
+        elif entry.get("mix") is None:
+            stage, parent = _text(listed[name], "stage"), _text(listed[name], "parent")
+            if stage not in FURTHER_STAGES:
+                text = (
+                    f"{_shown(name)} has no mix, so its stage must be one of {', '.join(FURTHER_STAGES)}, not {stage}"
+                )
+                yield Problem(location, f"{text}; give it a mix and pretraining_tokens, or mend its stage")
+            if parent not in names:
+                text = f"{_shown(name)} has no mix, so its parent must be a model of the lab, not {parent}"
+                yield Problem(location, f"{text}; give it a mix and pretraining_tokens, or mend its parent")

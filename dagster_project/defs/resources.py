@@ -6,6 +6,7 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from dagster_project.job_processes import JobProcesses
 from dagster_project.session import among_others
 from dagster_project.task_runs import n_workers
 from warehouse.home import Home
@@ -38,4 +39,4 @@ def job_environment() -> dict[str, str]:
 @dg.definitions
 def resources() -> dg.Definitions:
     """Resources by name."""
-    return dg.Definitions(resources={"run_home": RunHome(), "pipes": dg.PipesSubprocessClient(env=job_environment())})
+    return dg.Definitions(resources={"run_home": RunHome(), "pipes": JobProcesses(env=job_environment())})

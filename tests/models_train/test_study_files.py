@@ -247,3 +247,18 @@ def test_contradictions_are_refused_without_a_file_too() -> None:
     settings["size_groups"][1]["default"] = "nobody"
     with pytest.raises(ValidationError, match="not among the models"):
         Study.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("- model_id: tiny-qwen-s\n", "- model_id: tiny-qwen-x\n", "'tiny-qwen-x', which the study does not list; did"),
+        ("- model_id: tiny-qwen-s\n", "- model_id: tiny-qwen-m\n", "is already listed at models[3]"),
+        ("stage: sft, parent: tiny-llama-m}", "stage: base}", "must be one of sft, dpo, rlvr, not base"),
+        ("stage: sft, parent: tiny-llama-m}", "stage: sft}", "its parent must be a model of the lab, not None"),
+    ],
+)
+def test_what_a_lab_makes_is_held_against_the_models(tmp_path: Path, old: str, new: str, said: str) -> None:
+    text = PUBLISHED.with_name("lab.yaml").read_text(encoding="utf-8")
+    assert old in text
+    assert said in problems_of(tmp_path, text.replace(old, new, 1))
