@@ -31,6 +31,7 @@ MOST_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 600.0
 PAUSE_FACTOR = 6.0
 """Between the attempts of a piece of work: ten minutes, then an hour."""
+STILL_SECONDS = 2.0
 _WAITING = [dg.DagsterRunStatus.QUEUED, dg.DagsterRunStatus.NOT_STARTED]
 _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING]
 
@@ -76,6 +77,11 @@ def look(instance: dg.DagsterInstance, home: Home, folder: Path, *, now: float |
         if request is not None:
             found.runs.append(request)
     return found
+
+
+def is_being_written(folder: Path) -> bool:
+    """True where a study file changed so lately that more of it may come."""
+    return any(time.time() - path.stat().st_mtime < STILL_SECONDS for path in folder.glob("*.yaml"))
 
 
 def _studies_work(instance: dg.DagsterInstance) -> Iterator[Work]:

@@ -9,7 +9,7 @@ from dagster_project.defs.refresh import REFRESH_TAGS, refresh, run_benchmarks, 
 from dagster_project.environment import STUDIES
 from dagster_project.outputs import assets_to_redo
 from dagster_project.partitions import BASE_MODELS
-from dagster_project.requests import look
+from dagster_project.requests import is_being_written, look
 from dagster_project.session import make_run_is_at_work
 from dagster_project.staleness import stale_assets
 from warehouse.connection import WarehouseBusy
@@ -41,6 +41,8 @@ def new_models(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     home = Home.from_environment()
     if make_run_is_at_work(home):
         return dg.SensorResult(skip_reason=MAKE_RUN)
+    if is_being_written(STUDIES):
+        return dg.SensorResult(skip_reason="a study file changed just now; the sensor looks again when it is still")
     found = look(context.instance, home, STUDIES)
     for note in found.notes:
         context.log.warning(note)

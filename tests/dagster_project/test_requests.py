@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -249,6 +250,10 @@ def test_the_sensor_hands_on_what_the_look_found(
 
     monkeypatch.setenv("REWARDBASE_HOME", str(home.root))
     monkeypatch.setattr(sensors, "STUDIES", folder)
+    with dg.build_sensor_context(instance=instance) as context:
+        made = sensors.new_models(context)
+    assert isinstance(made, dg.SensorResult) and "changed just now" in str(made.skip_reason)
+    os.utime(folder / "first.yaml", (1e9, 1e9))
     with dg.build_sensor_context(instance=instance) as context:
         made = sensors.new_models(context)
     assert isinstance(made, dg.SensorResult)
