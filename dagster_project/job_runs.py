@@ -117,6 +117,11 @@ def with_costs(result: dg.MaterializeResult, home: Home, study: Study, run_id: s
     return result._replace(metadata={**(result.metadata or {}), **costs})
 
 
+def nothing_to_do(text: str) -> dg.MaterializeResult:
+    """For a partition that a study does not ask for: a backfill of all partitions comes to such, and must not fail."""
+    return dg.MaterializeResult(metadata={"nothing to do": text})
+
+
 def run_for_studies(
     context: dg.AssetExecutionContext,
     pipes: dg.PipesSubprocessClient,

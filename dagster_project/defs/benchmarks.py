@@ -6,7 +6,7 @@ from dagster_project.defs import base_models
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import JOB_RETRIES, told
 from dagster_project.gpu_work import BENCHMARK_IMPORTS, BENCHMARKS, study_files
-from dagster_project.job_runs import job_command, model_of, run_for_studies, run_job, with_costs
+from dagster_project.job_runs import job_command, model_of, nothing_to_do, run_for_studies, run_job, with_costs
 from dagster_project.partitions import BASE_MODELS
 from models_train.run_ids import BENCHMARK_VERSION, benchmark_run_id
 
@@ -32,8 +32,7 @@ def benchmarks(
     with told(context):
         path, study, model = model_of(study_files(), context.partition_key)
     if model not in study.benchmarked_model_ids:
-        text = f"{path.name} runs no benchmarks on {model}; list tasks under `benchmarks`"
-        raise dg.Failure(description=text, allow_retries=False)
+        return nothing_to_do(f"{path.name} runs no benchmarks on {model}; list tasks under `benchmarks`")
     assert study.benchmarks is not None
     done = run_job(context, pipes, job_command("run_benchmarks", path, run_home.home, model))
     run_id = benchmark_run_id(study.by_id[model], study.benchmarks, path.parent)

@@ -8,7 +8,7 @@ from dagster_project.defs import base_models
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import JOB_RETRIES, told
 from dagster_project.gpu_work import COMPLETION_REWARDS, REWARD_MODELS, study_files
-from dagster_project.job_runs import job_command, model_of, run_job, with_costs
+from dagster_project.job_runs import job_command, model_of, nothing_to_do, run_job, with_costs
 from dagster_project.partitions import REWARD_MODELS as PARTITIONS
 from models_train.run_ids import TRAINING_VERSION, evaluation_run_id, training_run_id
 
@@ -67,8 +67,9 @@ def _run(
         path, study, model = model_of(study_files(), keys["base_model"])
     objective = keys["objective"]
     if study.training is None or objective not in study.training.objectives:
-        text = f"{path.name} trains no reward model by {objective}; list it under training: objectives"
-        raise dg.Failure(description=text, allow_retries=False)
+        return nothing_to_do(f"{path.name} trains no reward model by {objective}; list it under training: objectives")
+    if not study.by_id[model].is_compared:
+        return nothing_to_do(f"{path.name} compares no reward model of {model}: a candidate, or is_compared is false")
     command = job_command(job, path, run_home.home, model, "--objective", objective)
     done = run_job(context, pipes, command)
     made = run_id(study.by_id[model], study.training, objective, path.parent)
