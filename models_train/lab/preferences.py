@@ -19,6 +19,7 @@ TRUE_WEIGHTS = (0.65, 0.8, 0.45, 0.1, -0.4)
 """Weights of the attributes that the preferences are made with, multiples of 0.05 as in the merge search."""
 _SHARE_HARMFUL = 0.15
 _GOOD = 3
+"""How many times the good response is among those that a pair is drawn from; a broken one is among them twice."""
 _STRONG = 4.0
 """Difference of utilities from which a preference counts as 3."""
 
