@@ -17,6 +17,7 @@ help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "  Settings: REWARDBASE_HOME (folder for everything written, default var), UI_PORT (default 3000),"
 	@echo "  REWARDBASE_STUDIES (folder of study files, default dagster_project/studies),"
+	@echo "  REWARDBASE_ALERT_WEBHOOK, REWARDBASE_ALERT_EMAIL (where failures are told), REWARDBASE_JOB_HOURS (48),"
 	@echo "  REWARDBASE_WORKERS (GPU tasks at once; default 1, 2 without a GPU), TEST_WORKERS (default 2), PYTHON"
 
 setup: $(VENV)/.installed ## Create .venv and install from the lock

@@ -15,6 +15,7 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 
 from dagster_project import manifest, versions
+from dagster_project.automation import INPUTS_CHANGED
 from dagster_project.environment import DBT_PROJECT
 from dagster_project.failures import told
 from dagster_project.progress import BUILT
@@ -56,7 +57,7 @@ class WarehouseDbt(DbtProjectComponent):
         deps = [*spec.deps, CHECKED] if folder == "seeds" else spec.deps
         return spec.replace_attributes(
             deps=deps, group_name=folder, owners=["team:warehouse"], code_version=code_version(manifest, node)
-        )
+        ).replace_attributes(automation_condition=INPUTS_CHANGED)
 
     def execute(self, context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
         """Run dbt; each asset carries its number of rows. A failure names the nodes that failed and what they say.

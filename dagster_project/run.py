@@ -72,7 +72,7 @@ def refresh(home: Home, console: Console, *, everything: bool = False) -> list[s
     began = time.monotonic()
     try:
         with alone(home), dg.DagsterInstance.get() as instance:
-            end_dead_runs(instance)
+            end_dead_runs(instance, home)
             console.print("Reading the project ...")
             message = manifest.bring_up_to_date(home)
             if message:
@@ -116,12 +116,17 @@ def work_through_tasks(
 
     try:
         studies = gpu_work.study_files()
+        unanswered = []
+        if gpu_work.queries_due(studies, home):
+            console.print("Asking the hub for models ...")
+            unanswered = materialize(definitions, instance, {gpu_work.HUB_MODELS}, with_messages=True)
+            studies = gpu_work.study_files()
         follow_models(home.parts, list(studies.values()))
         if gpu_work.labs_due(studies, home):
             console.print("Making the lab: its data, and its base models, which are pre-trained here ...")
             failures = materialize(definitions, instance, {gpu_work.LAB}, with_messages=True)
             if failures:
-                return failures
+                return [*unanswered, *failures]
         tasks = gpu_work.due(studies, home, everything=everything)
         sample = gpu_work.samples_due(studies, home)
     except StudyError:
@@ -129,15 +134,15 @@ def work_through_tasks(
     except LocationError as error:
         return [str(error)]
     if not tasks and not sample:
-        return []
+        return unanswered
     bring_partitions_up_to_date(instance, list(studies.values()))
     if sample:
         console.print("Sampling documents ...")
         failures = materialize(definitions, instance, {gpu_work.DOCUMENTS})
         if failures:
-            return failures
+            return [*unanswered, *failures]
     with own_console() as terminal:
-        return run_tasks(instance, tasks, terminal) if tasks else []
+        return [*unanswered, *(run_tasks(instance, tasks, terminal) if tasks else [])]
 
 
 def materialize(

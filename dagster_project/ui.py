@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dagster_project import environment, manifest
+from warehouse.home import Home
 
 HOST = "127.0.0.1"
 
@@ -31,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if message:
         print(message, file=sys.stderr)
         return 1
+    _make_ready(home)
     print(f"Dagster UI: http://{HOST}:{options.port}  (Ctrl-C ends it)", flush=True)
     dagster = Path(sys.executable).with_name("dagster")
     workspace = ["--workspace", str(environment.PROJECT / "workspace.yaml")]
@@ -38,6 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         dagster,
         [str(dagster), "dev", "--host", HOST, "--port", str(options.port), *workspace, "--log-level", "warning"],
     )
+
+
+def _make_ready(home: Home) -> None:
+    """Mark runs as failed that an earlier UI left unfinished, and give the GPU pool the size of this machine."""
+    import dagster as dg
+
+    from dagster_project.session import end_dead_runs
+    from dagster_project.task_runs import POOL, n_workers
+
+    with dg.DagsterInstance.get() as instance:
+        ended = end_dead_runs(instance, home)
+        instance.event_log_storage.set_concurrency_slots(POOL, n_workers())
+    if ended:
+        print(f"{len(ended)} runs were ended with the UI that started them; what they left is made again", flush=True)
 
 
 def _is_free(port: int) -> bool:

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from models_train.benchmark_settings import Benchmarks
+from models_train.hub_settings import HubQuery, found_models, merged
 from models_train.lab_settings import Lab
 from models_train.scoring_settings import Scoring
 from models_train.settings import Commit, Identifier, Name, NotNegative, Positive, Settings, Stage, Target, Text
@@ -47,7 +48,8 @@ class StudyModel(Settings):
     `publisher`, `params_b` (billions) and `tokens_t` (trillions) are None where a seed gives them. `hub_id` is a
     repository of the hub, or a folder: then it begins with `/`, `./`, `~` or `$` (`$REWARDBASE_HOME` and other
     variables are filled in; `./` is the folder of the study file). `remote_code` runs the repository's own Python code
-    and is allowed only at a stated `revision`.
+    and is allowed only at a stated `revision`. `licence` and `downloads` (of the last 30 days) are what a hub said,
+    where a hub query found the model.
     """
 
     model_id: Name
@@ -61,6 +63,8 @@ class StudyModel(Settings):
     parent: Name | None = None
     is_compared: bool = True
     remote_code: bool = False
+    licence: Name | None = None
+    downloads: Annotated[int, Field(ge=0)] | None = None
 
 
 class BenchmarkValue(Settings):
@@ -89,7 +93,7 @@ class Study(Settings):
     `candidates` are models without a reward model; `predicted_targets` is what the performance model predicts.
     `training` and `scoring` are None where the study's results come from seeds alone: then no GPU job runs for it.
     `benchmarks` are run on the study's models, or read from result files. `lab` makes the study's base models and data
-    on the spot.
+    on the spot. `hub` adds models to `models`: those that a hub had when it was last asked.
 
     Building one from contradictory settings (a parent that is not listed, groups with a gap, ...) raises
     pydantic's ValidationError; `load_study` is the way for files.
@@ -109,6 +113,7 @@ class Study(Settings):
     scoring: Scoring | None = None
     benchmarks: Benchmarks | None = None
     lab: Lab | None = None
+    hub: HubQuery | None = None
 
     @model_validator(mode="after")
     def _consistent(self, info: ValidationInfo) -> Self:
@@ -141,8 +146,10 @@ class Study(Settings):
         return tuple(model.model_id for model in (*self.models, *self.candidates))
 
 
-def load_study(path: Path | str) -> Study:
-    """Read and check a study file.
+def load_study(path: Path | str, home: Path | None = None) -> Study:
+    """Read and check a study file; the models that its hub query found are with its own.
+
+    home: the run-time folder, where these are kept; else the one that REWARDBASE_HOME names.
 
     Raises StudyError that names the file and, for all problems together, line, key and remedy.
     """
@@ -160,4 +167,7 @@ def load_study(path: Path | str) -> Study:
     if problems or study is None:
         lines = [(document.line(problem.location), f"{problem.where}: {problem.text}") for problem in problems]
         raise StudyError(path, lines)
-    return study
+    if study.hub is None:
+        return study
+    found = merged(study.model_dump(), found_models(study.study_id, study.hub, home), StudyModel)
+    return study.model_copy(update={"models": (*study.models, *found)})

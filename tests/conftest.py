@@ -7,11 +7,18 @@ import json
 import os
 import re
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import duckdb
 import pytest
@@ -65,6 +72,70 @@ def run_rewardbase(home: Path, *arguments: str, project: Path = REPOSITORY) -> s
         timeout=RUN_LIMIT_S,
         check=False,
     )
+
+
+@contextmanager
+def ui_at_work(home: Path, project: Path, **settings: str) -> Iterator[tuple[str, Path]]:
+    """The program of `make ui`, when its pages and its daemon answer: its address, and the file of what it printed.
+
+    settings: more of its environment. It ends as a service manager would end it (SIGTERM), with all that it started.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    studies = STUDIES if project == REPOSITORY else project / "dagster_project" / "studies"
+    places = {"REWARDBASE_HOME": str(home), "REWARDBASE_STUDIES": str(studies), "PYTHONPATH": str(project)}
+    said = home / "ui.log"
+    with said.open("w") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dagster_project.ui", "--port", str(port)],
+            cwd=project,
+            env=os.environ | places | settings,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        address = f"http://127.0.0.1:{port}"
+        try:
+            wait_for(
+                lambda: ask(address, "{ instance { daemonHealth { allDaemonStatuses { healthy required } } } }"), 90
+            )
+            yield address, said
+            process.terminate()
+            assert process.wait(30) is not None
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def ask(address: str, query: str, **variables: object) -> dict[str, Any] | None:
+    """What the UI's own interface answers; None while it does not."""
+    body = json.dumps({"query": query, "variables": variables}).encode()
+    request = urllib.request.Request(f"{address}/graphql", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            found = json.load(answer)
+    except OSError:
+        return None
+    assert not found.get("errors"), found
+    data: dict[str, Any] = found["data"]
+    return data
+
+
+def wait_for(found: Callable[[], Any], seconds: float, pause: float = 0.5) -> Any:
+    """What `found` returns, as soon as that is something."""
+    ends = time.monotonic() + seconds
+    while not (value := found()):
+        assert time.monotonic() < ends, f"not there after {seconds:g} s"
+        time.sleep(pause)
+    return value
+
+
+@pytest.fixture(scope="session")
+def ui() -> SimpleNamespace:
+    """`at_work`: the program of `make ui` around a block; `ask` it a GraphQL query; `wait_for` something."""
+    return SimpleNamespace(at_work=ui_at_work, ask=ask, wait_for=wait_for)
 
 
 def copy_project(folder: Path) -> Path:

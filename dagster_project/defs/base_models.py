@@ -9,9 +9,27 @@ from dagster_project.failures import told
 from dagster_project.gpu_work import study_files
 from dagster_project.partitions import bring_partitions_up_to_date
 from dagster_project.study_parts import follow_models, write_study_parts
+from warehouse.home import Home
 from warehouse.part_files import retire_parts
 
 KEY = dg.AssetKey(["parts", "studies"])
+CODE = (
+    "dbt/seeds/*.csv",
+    "dagster_project/study_parts.py",
+    "models_train/*settings.py",
+    "models_train/config.py",
+    "models_train/parts.py",
+    "models_train/hub_settings.py",
+    "models_train/study_*.py",
+    "warehouse/contracts/*.py",
+    "warehouse/seed*.py",
+)
+
+
+def version() -> str:
+    """What study files, their hub's answers, seeds and the code are now; a process that runs long asks again."""
+    found = versions.of_files("hub_models/*.json", root=Home.from_environment().root, may_be_none=True)
+    return versions.of_files("*.yaml", root=STUDIES, may_be_none=True) + versions.of_files(*CODE) + found
 
 
 @dg.asset(
@@ -19,23 +37,13 @@ KEY = dg.AssetKey(["parts", "studies"])
     group_name="studies",
     owners=["team:studies"],
     kinds={"python", "parquet"},
-    code_version=versions.of_files("*.yaml", root=STUDIES, may_be_none=True)
-    + versions.of_files(
-        "dbt/seeds/*.csv",
-        "dagster_project/study_parts.py",
-        "models_train/*settings.py",
-        "models_train/config.py",
-        "models_train/parts.py",
-        "models_train/study_*.py",
-        "warehouse/contracts/*.py",
-        "warehouse/seed*.py",
-    ),
+    code_version=version(),
     description="The study files and the seeds that they name, checked whole and written as parts: "
     "studies, size groups with their default models, base models, sources.",
 )
 def study_parts(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.MaterializeResult:
     """Check every study file and its seeds; write one part per raw table and study."""
-    with told():
+    with told(context):
         written = write_study_parts(STUDIES, SEEDS, run_home.home.parts)
         retired = retire_parts(run_home.home.parts, {facts.study_id for facts in written})
         studies = list(study_files().values())

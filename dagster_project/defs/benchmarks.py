@@ -4,18 +4,11 @@ import dagster as dg
 
 from dagster_project.defs import base_models
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import told
-from dagster_project.gpu_work import (
-    BENCHMARK_IMPORTS,
-    BENCHMARKS,
-    job_command,
-    model_of,
-    run_for_studies,
-    run_job,
-    study_files,
-)
+from dagster_project.failures import JOB_RETRIES, told
+from dagster_project.gpu_work import BENCHMARK_IMPORTS, BENCHMARKS, study_files
+from dagster_project.job_runs import job_command, model_of, nothing_to_do, run_for_studies, run_job, with_costs
 from dagster_project.partitions import BASE_MODELS
-from models_train.run_ids import BENCHMARK_VERSION
+from models_train.run_ids import BENCHMARK_VERSION, benchmark_run_id
 
 VERSION = f"benchmarks-{BENCHMARK_VERSION}"
 
@@ -28,6 +21,7 @@ VERSION = f"benchmarks-{BENCHMARK_VERSION}"
     owners=["team:scoring"],
     kinds={"torch", "parquet"},
     pool="gpu",
+    retry_policy=JOB_RETRIES,
     code_version=VERSION,
     description="The benchmarks of a study, run on each of its base models through lm-evaluation-harness.",
 )
@@ -35,12 +29,14 @@ def benchmarks(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.run_benchmarks` for the partition."""
-    with told():
+    with told(context):
         path, study, model = model_of(study_files(), context.partition_key)
     if model not in study.benchmarked_model_ids:
-        text = f"{path.name} runs no benchmarks on {model}; list tasks under `benchmarks`"
-        raise dg.Failure(description=text, allow_retries=False)
-    return run_job(context, pipes, job_command("run_benchmarks", path, run_home.home, model)).get_materialize_result()
+        return nothing_to_do(f"{path.name} runs no benchmarks on {model}; list tasks under `benchmarks`")
+    assert study.benchmarks is not None
+    done = run_job(context, pipes, job_command("run_benchmarks", path, run_home.home, model))
+    run_id = benchmark_run_id(study.by_id[model], study.benchmarks, path.parent)
+    return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
 
 
 @dg.asset(
@@ -56,6 +52,6 @@ def benchmark_imports(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.import_benchmarks` for every study that imports results."""
-    with told():
+    with told(context):
         paths = [path for path, study in study_files().items() if study.benchmarks and study.benchmarks.imports]
     return run_for_studies(context, pipes, run_home.home, BENCHMARK_IMPORTS, "import_benchmarks", paths)

@@ -6,7 +6,8 @@ import dagster as dg
 
 from dagster_project.defs.resources import RunHome
 from dagster_project.failures import told
-from dagster_project.gpu_work import DOCUMENTS, LAB, run_for_studies, study_files
+from dagster_project.gpu_work import DOCUMENTS, LAB, study_files
+from dagster_project.job_runs import run_for_studies
 from models_train.lab_settings import LAB_VERSION
 from models_train.run_ids import SCORING_VERSION
 
@@ -40,7 +41,7 @@ def make_inputs(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> Iterator[dg.MaterializeResult]:
     """Run `models_train.jobs.make_lab` for every lab, then `sample_documents` for every study that scores documents."""
-    with told():
+    with told(context):
         studies = study_files()
     work = {
         LAB: ("make_lab", [path for path, study in studies.items() if study.lab]),

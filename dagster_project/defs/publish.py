@@ -1,17 +1,22 @@
 """Publish: write a snapshot of the marts, audit it, move the pointer."""
 
+from datetime import timedelta
+
 import dagster as dg
 
 from dagster_project import manifest, versions
+from dagster_project.automation import INPUTS_CHANGED, SNAPSHOT
 from dagster_project.defs import reports
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import told
+from dagster_project.failures import WAREHOUSE_RETRIES, told
 from dagster_project.marts import MARTS, MAY_BE_EMPTY
 from warehouse.publish import publish
 
-KEY = dg.AssetKey(["published", "snapshot"])
+KEY = SNAPSHOT
 FILES = ("warehouse/publish*.py", "warehouse/content.py", "warehouse/audit.py", "warehouse/tidy.py")
 VERSION = f"{versions.of_files(*FILES)}-{versions.of_names(MARTS)}"
+FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
+"""The nightly refresh always comes to the snapshot: one that nobody looked at for longer is stale."""
 
 
 @dg.asset(
@@ -21,6 +26,9 @@ VERSION = f"{versions.of_files(*FILES)}-{versions.of_names(MARTS)}"
     owners=["team:warehouse"],
     kinds={"duckdb"},
     pool="warehouse",
+    retry_policy=WAREHOUSE_RETRIES,
+    automation_condition=INPUTS_CHANGED,
+    freshness_policy=FRESHNESS,
     code_version=VERSION,
     description="Read-only copy of the marts that readers open, behind an atomic pointer. Refused, with the old one "
     "left in place, while a test fails or is older than what it tests.",

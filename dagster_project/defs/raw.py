@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import dagster as dg
 
 from dagster_project import versions
+from dagster_project.automation import PARTS_CAME
 from dagster_project.defs import base_models, selection
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import told
+from dagster_project.failures import WAREHOUSE_RETRIES, told
 from dagster_project.gpu_work import (
     BENCHMARK_IMPORTS,
     BENCHMARKS,
@@ -69,10 +70,12 @@ def landing_assets(
                 kinds={"duckdb"},
                 code_version=VERSION,
                 description=table.description,
+                automation_condition=PARTS_CAME,
             )
             for table in tables.values()
         ],
         pool="warehouse",
+        retry_policy=WAREHOUSE_RETRIES,
         can_subset=True,
     )
     def land(context: dg.AssetExecutionContext, run_home: RunHome) -> Iterator[dg.MaterializeResult]:

@@ -7,8 +7,9 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project import manifest, versions
+from dagster_project.automation import INPUTS_CHANGED
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import told
+from dagster_project.failures import WAREHOUSE_RETRIES, told
 from dagster_project.marts import MARTS
 from warehouse import connection
 from warehouse.content import content_id
@@ -28,6 +29,8 @@ VERSION = f"{versions.of_files('warehouse/*marts.py', 'warehouse/reports/**/*')}
     owners=["team:reports"],
     kinds={"altair", "html"},
     pool="warehouse",
+    retry_policy=WAREHOUSE_RETRIES,
+    automation_condition=INPUTS_CHANGED,
     code_version=VERSION,
     description="Which base model to train a reward model on: one offline page, and each chart as SVG and PNG.",
 )

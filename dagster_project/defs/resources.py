@@ -1,10 +1,13 @@
 """What assets are handed: where the run-time folder is."""
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import dagster as dg
 
 from dagster_project.job_processes import JobProcesses
+from dagster_project.session import among_others
 from dagster_project.task_runs import n_workers
 from warehouse.home import Home
 
@@ -16,6 +19,15 @@ class RunHome(dg.ConfigurableResource):
     def home(self) -> Home:
         """Paths of the parts, the warehouse, the snapshots and the reports."""
         return Home.from_environment()
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["RunHome", None, None]:
+        """For as long as a run lasts, it is seen by `make run`, and waits for it before it begins."""
+        if context.run is None:
+            yield self
+            return
+        with among_others(self.home, context.run):
+            yield self
 
 
 def job_environment() -> dict[str, str]:

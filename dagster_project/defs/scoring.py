@@ -3,10 +3,11 @@
 import dagster as dg
 
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import told
-from dagster_project.gpu_work import DOCUMENT_SCORES, DOCUMENTS, job_command, model_of, run_job, study_files
+from dagster_project.failures import JOB_RETRIES, told
+from dagster_project.gpu_work import DOCUMENT_SCORES, DOCUMENTS, study_files
+from dagster_project.job_runs import job_command, model_of, nothing_to_do, run_job, with_costs
 from dagster_project.partitions import BASE_MODELS
-from models_train.run_ids import SCORING_VERSION
+from models_train.run_ids import SCORING_VERSION, scoring_run_id
 
 VERSION = f"scoring-{SCORING_VERSION}"
 
@@ -19,6 +20,7 @@ VERSION = f"scoring-{SCORING_VERSION}"
     owners=["team:scoring"],
     kinds={"torch", "parquet"},
     pool="gpu",
+    retry_policy=JOB_RETRIES,
     code_version=VERSION,
     description="Log-probabilities of the sampled documents under each base model, shard by shard (definitions, 7).",
 )
@@ -26,9 +28,10 @@ def document_scores(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.score_documents` for the partition; finished shards are not done again."""
-    with told():
+    with told(context):
         path, study, model = model_of(study_files(), context.partition_key)
     if study.scoring is None:
-        text = f"{path.name} scores no documents; add a group `scoring` to it"
-        raise dg.Failure(description=text, allow_retries=False)
-    return run_job(context, pipes, job_command("score_documents", path, run_home.home, model)).get_materialize_result()
+        return nothing_to_do(f"{path.name} scores no documents; add a group `scoring` to it")
+    done = run_job(context, pipes, job_command("score_documents", path, run_home.home, model))
+    run_id = scoring_run_id(study.by_id[model], study.scoring, path.parent)
+    return with_costs(done.get_materialize_result(), run_home.home, study, run_id)

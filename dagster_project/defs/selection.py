@@ -6,9 +6,10 @@ import sys
 import dagster as dg
 
 from dagster_project import versions
+from dagster_project.automation import INPUTS_CHANGED
 from dagster_project.defs.resources import RunHome
 from dagster_project.environment import STUDIES
-from dagster_project.failures import told
+from dagster_project.failures import WAREHOUSE_RETRIES, told
 from models_train.config import load_study
 from warehouse import connection
 from warehouse.performance_inputs import write_inputs
@@ -26,10 +27,12 @@ PARTS = dg.AssetKey(["parts", "performance"])
         ["marts", "dim_benchmarks"],
         ["raw", "size_groups"],
     ],
+    automation_condition=INPUTS_CHANGED,
     group_name="selection",
     owners=["team:selection"],
     kinds={"duckdb", "parquet"},
     pool="warehouse",
+    retry_policy=WAREHOUSE_RETRIES,
     code_version=versions.of_files("warehouse/performance_inputs.py", "dagster_project/defs/selection.py"),
     description="What the performance model reads, per study, as Parquet: features, results, models, size groups.",
 )
@@ -44,6 +47,7 @@ def performance_inputs(run_home: RunHome) -> dg.MaterializeResult:
 @dg.asset(
     key=PARTS,
     deps=[INPUTS],
+    automation_condition=INPUTS_CHANGED,
     group_name="selection",
     owners=["team:selection"],
     kinds={"scikitlearn", "parquet"},

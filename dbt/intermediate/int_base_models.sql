@@ -58,8 +58,9 @@ described as (
         models.is_compared,
         models.is_candidate,
         figures.release_month,
-        figures.downloads,
+        models.licence,
         figures.likes,
+        coalesce(models.downloads, figures.downloads) as downloads,
         coalesce(models.publisher, figures.publisher) as publisher,
         coalesce(models.params_b, figures.params_b) as params_b,
         coalesce(models.tokens_t, figures.tokens_t) as tokens_t
@@ -91,7 +92,8 @@ select
     described.is_candidate,
     described.release_month,
     described.downloads,
-    described.likes
+    described.likes,
+    described.licence
 from described
 left join roots
     on

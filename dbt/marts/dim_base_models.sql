@@ -17,5 +17,6 @@ select
     is_candidate,
     release_month,
     downloads::bigint as downloads,
-    likes::bigint as likes
+    likes::bigint as likes,
+    licence
 from {{ ref('int_base_models') }}

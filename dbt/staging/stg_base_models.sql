@@ -13,6 +13,8 @@ select
     tokens_t,
     stage,
     parent_model_id,
+    licence,
+    downloads,
     is_compared,
     is_candidate
 from source

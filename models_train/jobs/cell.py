@@ -58,7 +58,7 @@ class Cell:
 
 def cell_of(path: Path, model_id: str, objective: Objective, home: Path) -> Cell:
     """The cell of a study file. Raises StudyError, LocationError; CellError where the study does not have it."""
-    study = load_study(path)
+    study = load_study(path, home)
     if study.training is None:
         raise CellError(f"{path}: the study {study.study_id} trains no reward models; add a group `training` to it")
     if objective not in study.training.objectives:

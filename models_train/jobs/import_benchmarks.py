@@ -35,7 +35,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
 
     Reading takes seconds, so it is done each time; equal files yield an equal part under the same name.
     """
-    study = load_study(path)
+    study = load_study(path, home)
     if study.benchmarks is None or not study.benchmarks.imports:
         raise BenchmarkError(
             f"{path}: the study {study.study_id} imports no results; list files under benchmarks.imports"

@@ -14,6 +14,11 @@ FAILURE = "failure"
 """Key of the message that says why a job under Dagster stopped."""
 
 
+MAY_PASS = "may_pass"
+"""Key that says whether the same job may succeed at another time."""
+_PASSING_CLASSES = ("OutOfMemoryError", "LocalEntryNotFoundError")
+_PASSING_LIBRARIES = ("httpx", "httpcore", "requests", "urllib3")
+
 ASSET_KEY = "asset_key"
 """Name of the extra in which Dagster says what a job makes."""
 
@@ -57,7 +62,7 @@ class _Pipes:
 
     def fail(self, message: str) -> None:
         # Dagster shows an exit status where a process fails; the words have to travel as a message.
-        self._context.report_custom_message({FAILURE: message})
+        self._context.report_custom_message({FAILURE: message, MAY_PASS: may_pass(sys.exc_info()[1])})
         sys.exit(0)
 
 
@@ -70,6 +75,33 @@ class _Silent:
 
     def fail(self, message: str) -> None:
         sys.exit(1)
+
+
+def may_pass(error: BaseException | None) -> bool:
+    """True where an error, or one that led to it, is of a kind that passes by itself.
+
+    Such are networks and hubs out of reach (but not by choice: HF_HUB_OFFLINE), hubs that are overloaded (status 429 or
+    from 500 on), and memory of a GPU that another program has.
+    """
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__
+    if any(type(one).__name__ == "OfflineModeIsEnabled" for one in chain):
+        return False
+    return any(_passes(one) for one in chain)
+
+
+def _passes(error: BaseException) -> bool:
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(status, int):
+        return status == 429 or status >= 500
+    kind = type(error)
+    return (
+        isinstance(error, ConnectionError | TimeoutError)
+        or kind.__name__ in _PASSING_CLASSES
+        or kind.__module__.split(".")[0] in _PASSING_LIBRARIES
+    )
 
 
 def is_first_process() -> bool:

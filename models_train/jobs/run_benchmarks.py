@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, Any]:
     """Run what is not there yet; returns figures: `rows`, and the value of every benchmark. Raises EXPECTED."""
-    study = load_study(path)
+    study = load_study(path, home)
     if study.benchmarks is None or not study.benchmarks.to_run:
         raise BenchmarkError(f"{path}: the study {study.study_id} runs no benchmarks; list tasks under `benchmarks`")
     model = model_of(study, path, model_id)

@@ -39,7 +39,7 @@ def sample(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
 
     Raises StudyError, LocationError, DataError or PartError.
     """
-    study = load_study(path)
+    study = load_study(path, home)
     if study.scoring is None:
         raise DataError(f"{path}: the study {study.study_id} scores no documents; add a group `scoring` to it")
     corpus = study.scoring.corpus

@@ -77,7 +77,7 @@ class Job:
 
     def __init__(self, path: Path, model_id: str, home: Path, report: Reporter) -> None:
         self._report, self._parts, self._path = report, home / "parts", path
-        self._study = load_study(path)
+        self._study = load_study(path, home)
         self._model = _model(self._study, path, model_id)
         if self._study.scoring is None:
             raise DataError(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
@@ -96,6 +98,35 @@ def test_a_run_leaves_rows_charts_and_checks_in_dagster(home: Path) -> None:
     assert report is not None and report.asset_materialization is not None
     preview = report.asset_materialization.metadata["preview"].value
     assert preview.startswith("![") and "data:image/png;base64," in preview
+
+
+def test_a_night_with_nothing_to_do_looks_at_the_snapshot_alone(definitions: dg.Definitions, home: Path) -> None:
+    from dagster_project.defs.sensors import nightly
+
+    night = datetime(2026, 1, 2, 3, tzinfo=UTC)
+    with dg.DagsterInstance.from_config(str(home / "dagster")) as instance:
+        context = dg.build_schedule_context(
+            instance, repository_def=definitions.get_repository_def(), scheduled_execution_time=night
+        )
+        began = time.monotonic()
+        asked = nightly(context)
+        assert time.monotonic() - began < 5
+    assert isinstance(asked, dg.RunRequest) and asked.run_key == "night of 2026-01-02"
+    assert asked.asset_selection == [dg.AssetKey(["published", "snapshot"])]
+
+
+def test_all_from_the_raw_tables_on_follows_its_inputs_by_a_named_condition(definitions: dg.Definitions) -> None:
+    by_group: dict[str, set[str | None]] = {}
+    for spec in definitions.resolve_all_asset_specs():
+        name = spec.automation_condition.get_label() if spec.automation_condition else None
+        by_group.setdefault(spec.key.path[0], set()).add(name)
+    assert by_group.pop("raw") == {"parts came, and no more are on their way"}
+    parts = by_group.pop("parts")
+    assert parts == {None, "an input was made again"}, "but for the performance model, the sensor asks for them"
+    assert set(map(frozenset, by_group.values())) == {frozenset({"an input was made again"})}
+    sensors = {sensor.name: sensor.default_status.value for sensor in definitions.sensors or ()}
+    running = ("default_automation_condition_sensor", "failed_runs", "new_models", "stale_snapshot")
+    assert sensors == dict.fromkeys(running, "RUNNING")
 
 
 PARSED = {

@@ -6,8 +6,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dagster_project.gpu_work import run_job
 from dagster_project.job_processes import LOADED, JobProcesses, is_forked
+from dagster_project.job_runs import run_job
 
 SCORE = [sys.executable, "-m", "models_train.jobs.score_documents"]
 

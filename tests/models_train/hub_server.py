@@ -1,4 +1,5 @@
-"""A small hub of data sets on 127.0.0.1: the routes that huggingface_hub asks to list and fetch files."""
+"""A small hub on 127.0.0.1: the routes that huggingface_hub asks to list and fetch files of data sets, and to learn of
+models and collections."""
 
 from __future__ import annotations
 
@@ -8,17 +9,22 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from urllib.parse import unquote, urlsplit
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 class Hub:
-    """data_sets: repository -> file name -> content. `asked` lists the paths that were asked for."""
+    """data_sets: repository -> file name -> content. models: what the hub says of each. collections: names of models by
+    slug. `asked` lists the paths that were asked for. While `broken`, every answer is an error of the server."""
 
     def __init__(self, endpoint: str, data_sets: Mapping[str, Mapping[str, bytes]]) -> None:
         self.endpoint = endpoint
         self.data_sets = data_sets
+        self.models: list[dict[str, Any]] = []
+        self.collections: dict[str, list[str]] = {}
+        self.broken = False
         self.asked: list[str] = []
 
     def fetched(self) -> list[str]:
@@ -60,6 +66,12 @@ class _Handler(BaseHTTPRequestHandler):
         path = unquote(urlsplit(self.path).path)
         self.hub.asked.append(f"{method} {path}")
         steps = path.strip("/").split("/")
+        if self.hub.broken:
+            self._send(503, {})
+            return
+        if steps[:2] in (["api", "models"], ["api", "collections"]):
+            self._send_models(steps[1:], parse_qs(urlsplit(self.path).query))
+            return
         is_api = steps[0] == "api"
         repository, rest = "/".join(steps[1 + is_api : 3 + is_api]), steps[3 + is_api :]
         files = self.hub.data_sets.get(repository)
@@ -71,6 +83,30 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(files, rest)
         else:
             self._send_file(files.get("/".join(rest[2:])), method)
+
+    def _send_models(self, steps: list[str], query: Mapping[str, list[str]]) -> None:
+        """The models of an author, one page of two after the other; one model; or a collection."""
+        models, name = self.hub.models, "/".join(steps[1:])
+        answer: object = None
+        headers = {}
+        if steps[0] == "collections" and name in self.hub.collections:
+            listed = [{"_id": one, "id": one, "type": "model", "position": 0} for one in self.hub.collections[name]]
+            facts = ("title", "owner", "position", "private", "theme", "upvotes")
+            answer = {"slug": name, "items": listed, "lastUpdated": "2026-01-01T00:00:00.000Z", **dict.fromkeys(facts)}
+        elif steps[0] == "models" and name:
+            answer = next((model for model in models if model["id"] == name), None)
+        elif steps[0] == "models":
+            author, start = query["author"][0], int(query.get("cursor", ["0"])[0])
+            own = [model for model in models if model["id"].split("/")[0] == author]
+            answer = own[start : start + 2]
+            if start + 2 < len(own):
+                more = f"{self.hub.endpoint}/api/models?author={author}&cursor={start + 2}"
+                headers["Link"] = f'<{more}>; rel="next"'
+        if answer is None:
+            self._send(404, {"X-Error-Code": "RepoNotFound", "X-Error-Message": "not found"})
+            return
+        body = json.dumps(answer).encode()
+        self._send(200, headers | {"Content-Type": "application/json", "Content-Length": str(len(body))}, body)
 
     def _send_json(self, files: Mapping[str, bytes], rest: list[str]) -> None:
         if rest[:1] == ["tree"]:

@@ -23,6 +23,7 @@ ALLOWED = {
     "dagster_project": (
         "warehouse",
         "models_train.config",
+        "models_train.hub_settings",
         "models_train.lab_settings",
         "models_train.locations",
         "models_train.parts",

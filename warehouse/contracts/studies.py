@@ -51,6 +51,8 @@ BASE_MODELS = table(
         "Model of the study that this one was trained from; or null.",
         nullable=True,
     ),
+    text("licence", "Licence, as the hub names it that found the model; null where not known.", nullable=True),
+    integer("downloads", "Downloads in 30 days when the hub was last asked; null where not known.", nullable=True),
     flag("is_compared", "True where the model is one of those the study ranks."),
     flag("is_candidate", "True where no reward model was trained on it and a prediction is wanted."),
 )
