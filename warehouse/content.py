@@ -11,6 +11,9 @@ from warehouse.connection import Connection, identifier
 SNAPSHOT_TABLE = "snapshot"
 """Table of a published snapshot that says which snapshot it is; no part of the content."""
 
+STAMP = "snapshot_id"
+"""Column that every table of a published snapshot ends with: the snapshot's id in every row; no part of the content."""
+
 _FLOATS = ("DOUBLE", "FLOAT")
 
 
@@ -34,13 +37,13 @@ class TableFacts:
 
 
 def tables(connection: Connection, schema: str = "marts", database: str | None = None) -> list[TableFacts]:
-    """The tables of a schema by name, without the table `snapshot` of a published file."""
+    """The tables of a schema by name, without the table `snapshot` and the column `snapshot_id` of a published file."""
     place = [database or _current(connection), schema]
     columns: dict[str, list[Column]] = {}
     for table, *facts in connection.execute(
         "select table_name, column_name, data_type, is_nullable, comment from duckdb_columns() "
-        "where database_name = ? and schema_name = ? order by table_name, column_index",
-        place,
+        "where database_name = ? and schema_name = ? and column_name <> ? order by table_name, column_index",
+        [*place, STAMP],
     ).fetchall():
         columns.setdefault(table, []).append(Column(*facts))
     listed = connection.execute(
