@@ -19,6 +19,7 @@ from filelock import FileLock
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(REPOSITORY / "tests"))  # helpers beside this file: test folders are no packages
 RUN_LIMIT_S = 600
 # Files of many real runs come first, so that at the end no worker is left alone with one.
 LONGEST_FILES = ("test_recovery.py", "test_candidates.py", "test_runs.py")
