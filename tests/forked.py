@@ -48,7 +48,8 @@ class Launcher:
     """Calls `module.function(arguments)` in forked children, one at a time. paths: put before sys.path there."""
 
     def __init__(self, module: str, function: str = "main", paths: Sequence[str] = ()) -> None:
-        self._command = [sys.executable, "-c", LAUNCHER, module, function, json.dumps(list(paths))]
+        # -W: a killed child leaves semaphores behind, and Python's tracker of them says so each time.
+        self._command = [sys.executable, "-W", "ignore", "-c", LAUNCHER, module, function, json.dumps(list(paths))]
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
