@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import shutil
 import signal
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,11 +25,10 @@ SCHEMAS = ("raw", "seeds", "staging", "intermediate", "marts")
 
 @dataclass
 class Outcome:
-    """Kills of one step. at: how far into the step each came, as a share of its undisturbed time."""
+    """Kills of one step, and what was wrong after them."""
 
     step: str
     n_kills: int = 0
-    at: list[float] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -48,64 +48,81 @@ class Kills:
         for step in STEPS:
             shutil.copytree(self.home.root, self.kept / step, symlinks=True)
             self.seconds[step] = self._call(step)["seconds"]
-        self.wanted = _contents(self.home)
+        self.wanted = contents(self.home)
         return self
 
     def __exit__(self, *arguments: object) -> None:
         self.launcher.__exit__(*arguments)
 
-    def of(self, step: str, n_kills: int, source: random.Random, in_a_row: int = 1) -> Outcome:
-        """Kill a step n times, with a refresh after every `in_a_row` kills.
-
-        A step that ended before its kill came is not counted, and the next kill is one of the step done again.
-        """
+    def of(self, step: str, n_kills: int, source: random.Random) -> Outcome:
+        """Kill a step n times, each time followed by a refresh; a step that ended before its kill is not counted."""
         outcome = Outcome(step)
         while outcome.n_kills < n_kills:
-            # Always the same path: dbt parses the whole project anew where it has moved.
-            shutil.rmtree(self.home.root)
-            shutil.copytree(self.kept / step, self.home.root, symlinks=True)
-            before, after = _snapshot_id(self.home), self.wanted["snapshot"]
-            done, problems = 0, []
-            while done < min(in_a_row, n_kills - outcome.n_kills):
-                seconds = source.uniform(0, self.seconds[step])
-                if self._call(step, seconds=seconds)["status"] == signal.SIGKILL:
-                    done += 1
-                    outcome.at.append(seconds / self.seconds[step])
-                problems += _left_as_it_lies(self.home, before, after)
-            outcome.n_kills += done
-            moments = [f"{share:.0%}" for share in outcome.at[-done:]]
-            outcome.problems += [f"killed at {moments}: {one}" for one in (*problems, *self._after_refresh())]
+            self._put_back(step)
+            if self._kill(step, source, outcome):
+                self._compare(outcome, STEPS)
         return outcome
 
-    def _after_refresh(self) -> list[str]:
-        acknowledged = _acknowledged(self.home)
-        for step in STEPS:
+    def in_one_refresh(self, n_kills: int, source: random.Random) -> list[Outcome]:
+        """A refresh whose steps are each killed n times before they may end; the outcome of each step."""
+        self._put_back(next(iter(STEPS)))
+        outcomes = [Outcome(step) for step in STEPS]
+        for outcome in outcomes:
+            while outcome.n_kills < n_kills:
+                self._kill(outcome.step, source, outcome)
+            self._call(outcome.step)
+        self._compare(outcomes[-1], ())
+        return outcomes
+
+    def _put_back(self, step: str) -> None:
+        """The home as it was before the step. Always the same path: dbt parses the project anew where it has moved."""
+        shutil.rmtree(self.home.root)
+        shutil.copytree(self.kept / step, self.home.root, symlinks=True)
+        self.before = snapshot_id(self.home)
+
+    def _kill(self, step: str, source: random.Random, outcome: Outcome) -> bool:
+        """Start the step, kill it, look at what lies there; returns whether the kill came in time."""
+        seconds = source.uniform(0, self.seconds[step])
+        if self._call(step, seconds)["status"] != signal.SIGKILL:
+            return False
+        outcome.n_kills += 1
+        found = left_as_it_lies(self.home, self.before, self.wanted["snapshot"])
+        outcome.problems += [f"killed after {seconds:.3f} s: {problem}" for problem in found]
+        return True
+
+    def _compare(self, outcome: Outcome, steps: Iterable[str]) -> None:
+        """Refresh, and compare with the undisturbed home."""
+        acknowledged = acknowledged_parts(self.home)
+        for step in steps:
             self._call(step)
-        found = _contents(self.home)
-        problems = [f"{name} differs after the refresh" for name in self.wanted if found.get(name) != self.wanted[name]]
-        problems += [f"{name} is new after the refresh" for name in found.keys() - self.wanted.keys()]
-        return problems + _lost(self.home, acknowledged) + _doubled(self.home)
+        found = contents(self.home)
+        outcome.problems += [
+            f"kill {outcome.n_kills}: {name} differs after the refresh"
+            for name in {*self.wanted, *found}
+            if found.get(name) != self.wanted.get(name)
+        ]
+        outcome.problems += lost(self.home, acknowledged) + doubled(self.home)
 
     def _call(self, step: str, seconds: float | None = None) -> dict[str, float]:
         return self.launcher.call([str(self.home.root), step], seconds)
 
 
-def _contents(home: Home) -> dict[str, str]:
+def contents(home: Home) -> dict[str, str]:
     """A hash of every table of the warehouse and of the published snapshot, and the snapshot's id."""
     with read(home.warehouse) as connection:
         found = table_ids(connection, SCHEMAS)
     with read(home.current) as connection:
         found |= {f"published {name}": value for name, value in table_ids(connection, ["marts"]).items()}
-    return found | {"snapshot": _snapshot_id(home)}
+    return found | {"snapshot": snapshot_id(home)}
 
 
-def _snapshot_id(home: Home) -> str:
+def snapshot_id(home: Home) -> str:
     with duckdb.connect(str(home.current), read_only=True) as connection:
         ((found,),) = connection.execute("select snapshot_id from snapshot").fetchall()
     return str(found)
 
 
-def _left_as_it_lies(home: Home, before: str, after: str) -> list[str]:
+def left_as_it_lies(home: Home, before: str, after: str) -> list[str]:
     """The pointer opens on one whole snapshot, the one before or the new one, and every acknowledged part is whole."""
     problems = []
     with duckdb.connect(str(home.current), read_only=True) as connection:
@@ -117,7 +134,7 @@ def _left_as_it_lies(home: Home, before: str, after: str) -> list[str]:
         }
     if len(stamps) != 1 or stamps - {before, after}:
         problems.append(f"the pointer shows {stamps}, not {before} or {after}")
-    for path in _acknowledged(home):
+    for path in acknowledged_parts(home):
         try:
             read_part(home.parts / path)
         except Exception as error:
@@ -125,11 +142,11 @@ def _left_as_it_lies(home: Home, before: str, after: str) -> list[str]:
     return problems
 
 
-def _acknowledged(home: Home) -> list[str]:
+def acknowledged_parts(home: Home) -> list[str]:
     return sorted(set((home.root / ACKNOWLEDGED).read_text().splitlines()))
 
 
-def _lost(home: Home, acknowledged: list[str]) -> list[str]:
+def lost(home: Home, acknowledged: list[str]) -> list[str]:
     """Acknowledged parts that are neither landed nor followed by a landed one of their partition."""
     with read(home.warehouse) as connection:
         landed = {file for (file,) in connection.execute("select file from audit.landed_parts").fetchall()}
@@ -140,7 +157,7 @@ def _lost(home: Home, acknowledged: list[str]) -> list[str]:
     ]
 
 
-def _doubled(home: Home) -> list[str]:
+def doubled(home: Home) -> list[str]:
     """Raw tables with a key that stands twice."""
     problems = []
     with read(home.warehouse) as connection:
