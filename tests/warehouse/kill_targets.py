@@ -11,16 +11,16 @@ from pathlib import Path
 
 from dbt.cli.main import dbtRunner
 
+from dagster_project.environment import DBT_PROJECT, SEEDS, STUDIES
 from dagster_project.study_parts import write_study_parts
 from models_train.config import load_study
 from models_train.parts import write_part
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts import TABLES
-from warehouse.home import REPOSITORY, Home
+from warehouse.home import Home
 from warehouse.publish import publish
 
-STUDIES, SEEDS, PROJECT = (REPOSITORY / name for name in ("dagster_project/studies", "dbt/seeds", "dbt"))
 MODELS = ("stg_run_costs", "fct_run_costs", "dim_base_models")
 """What dbt builds again; a whole build of the project would take most of a kill's time to get to anything."""
 ACKNOWLEDGED = "acknowledged"
@@ -57,7 +57,7 @@ def build(home: Home, models: Sequence[str] = MODELS) -> None:
     os.environ.update(
         REWARDBASE_HOME=str(home.root), DBT_TARGET_PATH=str(home.dbt_target), DBT_LOG_PATH=str(home.dbt_logs)
     )
-    folders = ["--project-dir", str(PROJECT), "--profiles-dir", str(PROJECT)]
+    folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
     chosen = ["--select", *models, "--indirect-selection", "cautious"]
     done = dbtRunner().invoke(["--quiet", "build", *folders, *chosen])
     assert done.success, done.exception or [result.message for result in done.result]
