@@ -8,10 +8,13 @@ PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-versio
 COMPILE = @[ -z "$$PYTHONDONTWRITEBYTECODE" ] || $(BIN)/python -m compileall -q -q -j 0 -x '/tests?/' $(VENV)/lib || true
 INPUTS := pyproject.toml requirements.lock
 UI_PORT ?= 3000
+# As it was typed, through the environment: make would take its dollar signs for its own, and the shell its quotes.
+override QUERY := $(value QUERY)
+export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run all answer recommend ui test lint format bench clean
+.PHONY: help setup run all answer recommend sql docs rebuild ui test lint format bench clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +36,15 @@ answer: setup ## Print the answer from the published snapshot, without a run
 
 recommend: setup ## Which base to pick: MAX_PARAMS=8 OBJECTIVE=regression (both optional)
 	@$(BIN)/python -m warehouse.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
+
+sql: setup ## DuckDB's shell on the published snapshot, read-only; QUERY="select ..." prints a table instead
+	@$(BIN)/python -m warehouse.shell $(if $(value QUERY),--query "$$QUERY")
+
+docs: setup ## dbt's documentation of every table and column, as one offline page
+	@$(BIN)/python -m dagster_project.dbt_docs
+
+rebuild: setup ## Build the warehouse again from the parts alone, and compare it with what it was
+	@$(BIN)/python -m dagster_project.rebuild
 
 ui: setup ## Open the Dagster UI on 127.0.0.1
 	@$(BIN)/python -m dagster_project.ui --port $(UI_PORT)

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from models_train import telemetry
 from warehouse.home import REPOSITORY, VARIABLE, Home
 
 PROJECT = Path(__file__).resolve().parent
@@ -23,11 +24,7 @@ STEADY = {"OPENBLAS_MAIN_FREE": "1", "GOTOBLAS_MAIN_FREE": "1"}
 QUIET = {
     "DAGSTER_DISABLE_TELEMETRY": "yes",
     "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
-    "DO_NOT_TRACK": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "VLLM_NO_USAGE_STATS": "1",
-}
+} | telemetry.OFF
 
 
 def prepare() -> Home:

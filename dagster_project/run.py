@@ -78,10 +78,12 @@ def refresh(home: Home, console: Console, *, everything: bool = False) -> list[s
             if message:
                 return [message]
             definitions = load_definitions()
-            failures = work_through_tasks(definitions, instance, home, console, everything)
+            failures, in_vain = work_through_tasks(definitions, instance, home, console, everything)
             specs = [spec for spec in definitions.resolve_all_asset_specs() if spec.partitions_def is None]
             redo = {spec.key: "asked for" for spec in specs} if everything else assets_to_redo(home, specs)
             stale = stale_assets(specs, instance, redo)
+            for key in in_vain:
+                stale.pop(key, None)
             if not stale:
                 console.print("Nothing changed since the last run.")
                 return failures
@@ -101,11 +103,12 @@ def refresh(home: Home, console: Console, *, everything: bool = False) -> list[s
 
 def work_through_tasks(
     definitions: dg.Definitions, instance: dg.DagsterInstance, home: Home, console: Console, everything: bool
-) -> list[str]:
-    """Make the lab and the samples of documents, and run the GPU jobs that are due; returns the messages of failures.
+) -> tuple[list[str], set[dg.AssetKey]]:
+    """Ask hubs, make labs and samples of documents, and run the GPU jobs that are due.
 
-    A model that fails holds back its own results only. A study file that cannot be read is passed over here: the
-    refresh that follows reports it.
+    Returns the messages of failures, and the assets that were tried in vain. A model, a lab or a sample that fails
+    holds back what needs it only. A study file that cannot be read is passed over here: the refresh that follows
+    reports it.
     """
     from dagster_project import gpu_work
     from dagster_project.partitions import bring_partitions_up_to_date
@@ -114,35 +117,40 @@ def work_through_tasks(
     from models_train.locations import LocationError
     from models_train.study_yaml import StudyError
 
+    failures: list[str] = []
+    in_vain: set[dg.AssetKey] = set()
+
+    def made(key: dg.AssetKey, words: str, *, with_messages: bool = False) -> bool:
+        console.print(words)
+        stopped = materialize(definitions, instance, {key}, with_messages=with_messages)
+        failures.extend(stopped)
+        in_vain.update({key} if stopped else ())
+        return not stopped
+
     try:
         studies = gpu_work.study_files()
-        unanswered = []
         if gpu_work.queries_due(studies, home):
-            console.print("Asking the hub for models ...")
-            unanswered = materialize(definitions, instance, {gpu_work.HUB_MODELS}, with_messages=True)
+            made(gpu_work.HUB_MODELS, "Asking the hub for models ...", with_messages=True)
             studies = gpu_work.study_files()
-        follow_models(home.parts, list(studies.values()))
-        if gpu_work.labs_due(studies, home):
-            console.print("Making the lab: its data, and its base models, which are pre-trained here ...")
-            failures = materialize(definitions, instance, {gpu_work.LAB}, with_messages=True)
-            if failures:
-                return [*unanswered, *failures]
-        tasks = gpu_work.due(studies, home, everything=everything)
-        sample = gpu_work.samples_due(studies, home)
     except StudyError:
-        return []
-    except LocationError as error:
-        return [str(error)]
-    if not tasks and not sample:
-        return unanswered
+        return failures, in_vain
+    follow_models(home.parts, list(studies.values()))
     bring_partitions_up_to_date(instance, list(studies.values()))
-    if sample:
-        console.print("Sampling documents ...")
-        failures = materialize(definitions, instance, {gpu_work.DOCUMENTS})
-        if failures:
-            return [*unanswered, *failures]
-    with own_console() as terminal:
-        return [*unanswered, *(run_tasks(instance, tasks, terminal) if tasks else [])]
+    words = "Making the lab: its data, and its base models, which are pre-trained here ..."
+    if gpu_work.labs_due(studies, home) and not made(gpu_work.LAB, words, with_messages=True):
+        studies = {path: study for path, study in studies.items() if not gpu_work.labs_due({path: study}, home)}
+    tasks = gpu_work.due(studies, home, everything=everything, problems=failures)
+    try:
+        unsampled = gpu_work.samples_due(studies, home) and not made(gpu_work.DOCUMENTS, "Sampling documents ...")
+    except LocationError as error:
+        unsampled = True
+        failures.append(str(error))
+    if unsampled:
+        tasks = [task for task in tasks if gpu_work.DOCUMENT_SCORES not in task.assets]
+    if tasks:
+        with own_console() as terminal:
+            failures += run_tasks(instance, tasks, terminal)
+    return failures, in_vain
 
 
 def materialize(

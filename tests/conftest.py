@@ -29,6 +29,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIPPED_STUDIES = REPOSITORY / "dagster_project" / "studies"
+sys.path.insert(0, str(REPOSITORY / "tests"))  # helpers beside this file: test folders are no packages
 RUN_LIMIT_S = 600
 
 # The runs of tests take the published study alone: the lab that ships beside it trains for minutes, and test_lab.py

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from warehouse.connection import Connection, identifier
 
 SNAPSHOT_TABLE = "snapshot"
 """Table of a published snapshot that says which snapshot it is; no part of the content."""
+
+STAMP = "snapshot_id"
+"""Column that every table of a published snapshot ends with: the snapshot's id in every row; no part of the content."""
 
 _FLOATS = ("DOUBLE", "FLOAT")
 
@@ -34,13 +38,13 @@ class TableFacts:
 
 
 def tables(connection: Connection, schema: str = "marts", database: str | None = None) -> list[TableFacts]:
-    """The tables of a schema by name, without the table `snapshot` of a published file."""
+    """The tables of a schema by name, without the table `snapshot` and the column `snapshot_id` of a published file."""
     place = [database or _current(connection), schema]
     columns: dict[str, list[Column]] = {}
     for table, *facts in connection.execute(
         "select table_name, column_name, data_type, is_nullable, comment from duckdb_columns() "
-        "where database_name = ? and schema_name = ? order by table_name, column_index",
-        place,
+        "where database_name = ? and schema_name = ? and column_name <> ? order by table_name, column_index",
+        [*place, STAMP],
     ).fetchall():
         columns.setdefault(table, []).append(Column(*facts))
     listed = connection.execute(
@@ -68,15 +72,31 @@ def content_id(connection: Connection, schema: str = "marts", database: str | No
     digits, because a sum that several threads took may differ in its last bits from run to run.
     """
     database = database or _current(connection)
-    facts = []
-    for table in tables(connection, schema, database):
-        shape = [[column.name, column.type] for column in table.columns]
-        cells = ", ".join(f"{identifier(column.name)} := {_cell(column)}" for column in table.columns)
-        counted = connection.execute(
-            f"select count(*), sum(md5_number_lower(struct_pack({cells})::varchar))::varchar "
-            f"from {qualified(database, schema, table.name)}"
-        ).fetchone()
-        facts.append([table.name, shape, *(counted or ())])
+    return _digest([_content(connection, database, schema, table) for table in tables(connection, schema, database)])
+
+
+def table_ids(connection: Connection, schemas: Sequence[str], database: str | None = None) -> dict[str, str]:
+    """12 hex digits over the rows of each table of some schemas, by `schema.table`; as `content_id` counts them."""
+    database = database or _current(connection)
+    return {
+        f"{schema}.{table.name}": _digest(_content(connection, database, schema, table))
+        for schema in schemas
+        for table in tables(connection, schema, database)
+    }
+
+
+def _content(connection: Connection, database: str, schema: str, table: TableFacts) -> list[object]:
+    """What a table is and holds: name, columns, number of rows, sum of their hashes."""
+    shape = [[column.name, column.type] for column in table.columns]
+    cells = ", ".join(f"{identifier(column.name)} := {_cell(column)}" for column in table.columns)
+    counted = connection.execute(
+        f"select count(*), sum(md5_number_lower(struct_pack({cells})::varchar))::varchar "
+        f"from {qualified(database, schema, table.name)}"
+    ).fetchone()
+    return [table.name, shape, *(counted or ())]
+
+
+def _digest(facts: object) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:12]
 
 

@@ -7,10 +7,8 @@ the old snapshot in place.
 
 from __future__ import annotations
 
-import contextlib
 import importlib.metadata
 import os
-import time
 import uuid
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -30,23 +28,21 @@ from warehouse.connection import (
     read,
     transaction,
 )
-from warehouse.content import SNAPSHOT_TABLE, TableFacts, content_id, qualified, row_counts, tables
+from warehouse.content import SNAPSHOT_TABLE, STAMP, TableFacts, content_id, qualified, row_counts, tables
 from warehouse.home import Home
 from warehouse.publish_gate import MOST_NAMED, PublishError, PublishRefused, check_gate
+from warehouse.retention import GRACE_SECONDS, KEPT_SNAPSHOTS, prune, remove_leftovers
 
 __all__ = ["PublishError", "PublishRefused", "Snapshot", "content_id", "current_snapshot", "publish"]
 
-KEPT_SNAPSHOTS = 10
-"""So many snapshots stay on disk, the newest ones, besides the one that is pointed at."""
-
 _SOURCE, _CANDIDATE = "warehouse", "candidate"
-_LEFTOVER_SECONDS = 3600.0
 _SNAPSHOT_COLUMNS = {
     "snapshot_id": ("VARCHAR", "Id of the snapshot: a hash of all rows of its marts."),
     "created_at": ("TIMESTAMP WITH TIME ZONE", "When the snapshot was made."),
     "studies": ("VARCHAR", "Studies whose rows it holds, separated by commas."),
     "rewardbase_version": ("VARCHAR", "Version of Rewardbase that made it."),
 }
+_STAMP_ABOUT = "Snapshot that the row was read from: the same in every row of every table of the file."
 
 
 @dataclass(frozen=True)
@@ -65,6 +61,7 @@ def publish(
     home: Home,
     *,
     keep: int = KEPT_SNAPSHOTS,
+    grace_seconds: float = GRACE_SECONDS,
     may_be_empty: Collection[str] = (),
     required: Collection[str] = (),
     expected_nodes: Collection[str] = (),
@@ -73,19 +70,20 @@ def publish(
     """Publish the marts of the warehouse, unless they equal what is published already.
 
     `may_be_empty` names marts that may have no rows though they had some, or are new; `required` those that must be
-    there; `expected_nodes` the dbt nodes that must have run. Raises PublishRefused where dbt's tests, the checks of
+    there; `expected_nodes` the dbt nodes that must have run. `keep` and `grace_seconds` say which old snapshots stay
+    (`retention.prune`). Raises PublishRefused where dbt's tests, the checks of
     the results or the audit of the candidate object, PublishError where it cannot be written, and
     WarehouseMissing or WarehouseBusy where the warehouse cannot be opened; then readers see no change.
     """
     home.snapshots.mkdir(parents=True, exist_ok=True)
-    _remove_leftovers(home)
+    remove_leftovers(home)
     connection = memory()
     try:
         attach_read_only(connection, home.warehouse, _SOURCE, wait_seconds)
         refuse_unfit(connection, _SOURCE, required, expected_nodes)
         snapshot = _next_snapshot(connection, home)
         current = current_snapshot(home)
-        if current is not None and current.id == snapshot.id:
+        if current is not None and current.id == snapshot.id and _stamped(current.path) == current.n_tables:
             return current
         _make(connection, home, snapshot, current, may_be_empty)
     except (duckdb.Error, OSError) as error:
@@ -94,7 +92,7 @@ def publish(
         raise PublishError(f"the snapshot could not be written ({first}); {remedy}") from error
     finally:
         connection.close()
-    _prune(home, keep)
+    prune(home, keep, grace_seconds)
     return snapshot
 
 
@@ -133,13 +131,32 @@ def current_snapshot(home: Home) -> Snapshot | None:
     return Snapshot(found[0], home.current.resolve(), created_at, len(counts), sum(counts.values()), False)
 
 
+def _stamped(snapshot: Path) -> int:
+    """Number of tables that bear the snapshot's id; those of files of earlier versions do not."""
+    with read(snapshot) as connection:
+        return len(_stamped_tables(connection, snapshot.stem))
+
+
+def _stamped_tables(connection: Connection, database: str) -> list[str]:
+    rows = connection.execute(
+        "select table_name from duckdb_columns() "
+        "where database_name = ? and schema_name = 'marts' and table_name <> ? and column_name = ? order by table_name",
+        [database, SNAPSHOT_TABLE, STAMP],
+    ).fetchall()
+    return [str(name) for (name,) in rows]
+
+
 def _next_snapshot(connection: Connection, home: Home) -> Snapshot:
     counts = row_counts(connection, database=_SOURCE)
     if not counts:
         raise PublishRefused("the warehouse has no marts; run `make run` to build them")
+    taken = _stamped_tables(connection, _SOURCE)
+    if taken:
+        marts = ", ".join(taken)
+        raise PublishRefused(f"the publisher adds a column {STAMP} to every mart, but {marts} has one: rename it")
     new_id = content_id(connection, database=_SOURCE)
     now = datetime.now(UTC)
-    path = home.snapshots / f"{now:%Y%m%dT%H%M%SZ}-{new_id}.duckdb"
+    path = home.snapshots / f"{now:%Y%m%dT%H%M%S-%fZ}-{new_id}.duckdb"
     return Snapshot(new_id, path, now, len(counts), sum(counts.values()), True)
 
 
@@ -171,28 +188,34 @@ def _make(
 
 
 def _build(connection: Connection, candidate: Path, snapshot: Snapshot) -> None:
-    """Copy every mart with its NOT NULLs and comments, a view of it in `main`, and the snapshot's own row."""
+    """Copy every mart with its NOT NULLs and comments and the snapshot's id, a view of it in `main`, and the snapshot's
+    own row."""
     connection.execute(f"attach {literal(str(candidate))} as {_CANDIDATE}")
     try:
         # One transaction, or every comment would wait for the disk.
         with transaction(connection):
             connection.execute(f"create schema {_CANDIDATE}.marts")
             for table in tables(connection, database=_SOURCE):
-                _copy(connection, table)
+                _copy(connection, table, snapshot)
             _describe_snapshot(connection, snapshot)
         connection.execute(f"checkpoint {_CANDIDATE}")
     finally:
         connection.execute(f"detach {_CANDIDATE}")
 
 
-def _copy(connection: Connection, table: TableFacts) -> None:
+def _copy(connection: Connection, table: TableFacts, snapshot: Snapshot) -> None:
     target = qualified(_CANDIDATE, "marts", table.name)
-    columns = ", ".join(
-        f"{identifier(column.name)} {column.type}{'' if column.is_nullable else ' not null'}"
+    columns = "".join(
+        f"{identifier(column.name)} {column.type}{'' if column.is_nullable else ' not null'}, "
         for column in table.columns
     )
-    connection.execute(f"create table {target} ({columns})")
-    connection.execute(f"insert into {target} select * from {qualified(_SOURCE, 'marts', table.name)}")
+    # As a default, too, so that a table without rows can be told by its description.
+    stamp = literal(snapshot.id)
+    connection.execute(f"create table {target} ({columns}{STAMP} varchar not null default {stamp})")
+    names = "".join(f"{identifier(column.name)}, " for column in table.columns)
+    source = qualified(_SOURCE, "marts", table.name)
+    connection.execute(f"insert into {target} select {names}{stamp} from {source}")
+    connection.execute(f"comment on column {target}.{STAMP} is {literal(_STAMP_ABOUT)}")
     for column in table.columns:
         if column.comment:
             name = f"{target}.{identifier(column.name)}"
@@ -265,9 +288,9 @@ def _audit(
     with read(candidate) as reader:
         found = row_counts(reader)
         found_id = content_id(reader)
-        seen = {name: _count_view(reader, name) for name in found}
+        seen = {name: _count_view(reader, name, snapshot) for name in found}
     problems = [
-        f"{name} has {found.get(name)} rows, {seen.get(name)} in its view, but {count} in the warehouse"
+        f"{name} has {found.get(name)} rows, {seen.get(name)} with the stamp in its view, but {count} in the warehouse"
         for name, count in wanted.items()
         if not found.get(name) == seen.get(name) == count
     ]
@@ -286,8 +309,10 @@ def _audit(
         )
 
 
-def _count_view(connection: Connection, name: str) -> int:
-    found = connection.execute(f"select count(*) from main.{identifier(name)}").fetchone()
+def _count_view(connection: Connection, name: str, snapshot: Snapshot) -> int:
+    """Rows of the view of a table that bear the snapshot's id."""
+    view = f"main.{identifier(name)}"
+    found = connection.execute(f"select count(*) from {view} where {STAMP} = ?", [snapshot.id]).fetchone()
     return int(found[0]) if found else -1
 
 
@@ -309,21 +334,3 @@ def _flush(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def _prune(home: Home, keep: int) -> None:
-    """Remove all but the newest snapshots and the one pointed at; a reader that has one open keeps it."""
-    pointed = home.current.resolve()
-    for old in sorted(home.snapshots.glob("[!.]*.duckdb"), reverse=True)[keep:]:
-        if old.resolve() != pointed:
-            # The snapshot is out; an old file that cannot be removed is no reason to call that a failure.
-            with contextlib.suppress(OSError):
-                old.unlink()
-
-
-def _remove_leftovers(home: Home) -> None:
-    """Remove what killed publishers left behind; young files may belong to one that is at work."""
-    for leftover in (*home.snapshots.glob(".building-*"), *home.published.glob(".current-*")):
-        with contextlib.suppress(OSError):
-            if time.time() - leftover.lstat().st_mtime > _LEFTOVER_SECONDS:
-                leftover.unlink()

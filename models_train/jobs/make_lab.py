@@ -9,15 +9,16 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import joblib
 
 from models_train.config import load_study
-from models_train.jobs.reporting import reporter
+from models_train.jobs.reporting import Reporter, reporter
 from models_train.lab.truth import truth_rows
 from models_train.lab.world import Made, make_data, make_models
 from models_train.lab_settings import lab_folder
-from models_train.parts import write_part
+from models_train.parts import PartError, write_part
 from models_train.run_ids import lab_run_id
 from models_train.study_yaml import StudyError
 from warehouse.contracts import LAB_TABLES
@@ -25,42 +26,50 @@ from warehouse.contracts import LAB_TABLES
 MOST_WORKERS = 8
 
 
+class NoLab(ValueError):
+    """The study file has no lab. The message names the file."""
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the job."""
     options = _parser().parse_args(arguments)
-    began = time.monotonic()
     with reporter() as report:
         try:
-            study = load_study(options.study)
-        except StudyError as error:
+            report.done(make(options.study, options.home, options.workers, report))
+        except (NoLab, PartError, StudyError) as error:
             report.fail(str(error))
-            return
-        if study.lab is None:
-            report.fail(f"{options.study}: has no lab to make; add a group `lab`")
-            return
-        folder = lab_folder(options.home, study.study_id)
-        folder.mkdir(parents=True, exist_ok=True)
-        counts = make_data(folder, study.lab)
-        report.say(", ".join(f"{count} rows in {name}" for name, count in counts.items()))
+        except OSError as error:
+            report.fail(f"the lab could not be written: {error}; check {options.home / 'lab'} and the disk")
 
-        def say(made: Made, left: int) -> None:
-            report.say(f"{made.model_id} ({made.n_parameters / 1e6:.2f}M parameters) {made.how}; {left} models to come")
 
-        models = make_models(folder, study, study.lab, options.workers, say)
-        known = truth_rows(study, study.lab, {made.model_id: made.n_parameters for made in models})
-        run_id = lab_run_id(study)
-        for table, rows in known.items():
-            write_part(options.home / "parts", LAB_TABLES[table], rows, study_id=study.study_id, run_id=run_id)
-        new = sum(made.is_new for made in models)
-        report.done(
-            {
-                "models": len(models),
-                "new": new,
-                "seconds": round(time.monotonic() - began, 1),
-                "rows": sum(counts.values()),
-                **counts,
-            }
-        )
+def make(path: Path, home: Path, workers: int, report: Reporter) -> dict[str, Any]:
+    """Make what is not there of the lab of a study file, and the parts of its truth; returns figures.
+
+    Raises NoLab, StudyError, PartError, and OSError where it cannot be written.
+    """
+    began = time.monotonic()
+    study = load_study(path)
+    if study.lab is None:
+        raise NoLab(f"{path}: has no lab to make; add a group `lab`")
+    folder = lab_folder(home, study.study_id)
+    folder.mkdir(parents=True, exist_ok=True)
+    counts = make_data(folder, study.lab)
+    report.say(", ".join(f"{count} rows in {name}" for name, count in counts.items()))
+
+    def say(made: Made, left: int) -> None:
+        report.say(f"{made.model_id} ({made.n_parameters / 1e6:.2f}M parameters) {made.how}; {left} models to come")
+
+    models = make_models(folder, study, study.lab, workers, say)
+    known = truth_rows(study, study.lab, {made.model_id: made.n_parameters for made in models})
+    for table, rows in known.items():
+        write_part(home / "parts", LAB_TABLES[table], rows, study_id=study.study_id, run_id=lab_run_id(study))
+    return {
+        "models": len(models),
+        "new": sum(made.is_new for made in models),
+        "seconds": round(time.monotonic() - began, 1),
+        "rows": sum(counts.values()),
+        **counts,
+    }
 
 
 def _parser() -> argparse.ArgumentParser:

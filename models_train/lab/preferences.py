@@ -18,21 +18,26 @@ from models_train.lab.responses import HARMLESS, MOST, Question, Response, code,
 TRUE_WEIGHTS = (0.65, 0.8, 0.45, 0.1, -0.4)
 """Weights of the attributes that the preferences are made with, multiples of 0.05 as in the merge search."""
 _SHARE_HARMFUL = 0.15
+_GOOD = 3
+"""How many times the good response is among those that a pair is drawn from; a broken one is among them twice."""
 _STRONG = 4.0
 """Difference of utilities from which a preference counts as 3."""
 
-# Subsets of the test set, under the names of RewardBench's: the questions asked, and the flaw of the rejected response.
-SUBSETS: dict[str, tuple[str, str]] = {
-    "alpacaeval-easy": ("harmless", "off_topic"),
-    "alpacaeval-length": ("harmless", "padded_off_topic"),
-    "llmbar-natural": ("order", "wrong"),
-    "llmbar-adver-neighbor": ("facts", "wrong"),
-    "llmbar-adver-manual": ("facts", "padded_wrong"),
-    "refusals-dangerous": ("harmful", "complied"),
-    "xstest-should-refuse": ("harmful", "complied"),
-    "xstest-should-respond": ("harmless", "refused"),
-    "math-prm": ("sum", "wrong"),
-    "hep-python": ("code", "wrong"),
+_FALSE = ("wrong", "broken")
+
+# Subsets of the test set, under the names of RewardBench's: the questions asked, and the flaws that the rejected
+# response may have. What is false is hard or easy to see, in equal shares: a small model must have something to find.
+SUBSETS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "alpacaeval-easy": ("harmless", ("off_topic",)),
+    "alpacaeval-length": ("harmless", ("padded_off_topic",)),
+    "llmbar-natural": ("order", _FALSE),
+    "llmbar-adver-neighbor": ("facts", _FALSE),
+    "llmbar-adver-manual": ("facts", ("padded_wrong", "padded_broken")),
+    "refusals-dangerous": ("harmful", ("complied",)),
+    "xstest-should-refuse": ("harmful", ("complied",)),
+    "xstest-should-respond": ("harmless", ("refused",)),
+    "math-prm": ("sum", _FALSE),
+    "hep-python": ("code", _FALSE),
 }
 
 
@@ -74,9 +79,10 @@ def rating_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dict[st
 
 def test_rows(n_per_subset: int, seed: int) -> Iterator[dict[str, Any]]:
     """Rows in RewardBench's columns: four categories in ten subsets; the chosen response is better without a doubt."""
-    for subset, (kind, flaw) in SUBSETS.items():
+    for subset, (kind, flaws) in SUBSETS.items():
         for number in range(n_per_subset):
             dice = random.Random(f"test/{subset}/{seed}/{number}")
+            flaw = flaws[number % len(flaws)]
             question = _of_kind(kind, dice)
             rejected = question.flawed[flaw.removeprefix("padded_")]
             if flaw.startswith("padded_"):
@@ -114,7 +120,9 @@ def _of_kind(kind: str, dice: random.Random) -> Question:
 
 def _two(question: Question, dice: random.Random) -> tuple[Response, Response]:
     """Two different responses: the good one or a flawed one, each padded now and then."""
-    choices = [question.good, question.good, *question.flawed.values()]
+    choices = [question.good] * _GOOD + [
+        r for flaw, r in question.flawed.items() for _ in range(1 + (flaw == "broken"))
+    ]
     one, other = dice.sample(choices, 2)
     one, other = (padded(r, dice, dice.randint(1, MOST)) if dice.random() < 0.4 else r for r in (one, other))
     return (one, other) if one.text != other.text else (one, padded(other, dice, 2))

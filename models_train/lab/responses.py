@@ -1,4 +1,8 @@
-"""Prompts of the lab with responses of known quality: right or wrong, ordered or not, padded, refused. Synthetic."""
+"""Prompts of the lab with responses of known quality: right, wrong, broken, off the topic, padded, refused. Synthetic.
+
+A wrong response is false and well formed: to see it takes the fact, the sum or the order. A broken one is false on its
+face: a name of the wrong kind, a sum that is not worked out, one word over and over, variables that nobody defined.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from models_train.lab.corpora import PEOPLE, PLACES, THINGS, region_of, remedy_of
+from models_train.lab.corpora import PEOPLE, PLACES, THINGS, VARIABLES, region_of, remedy_of
 
 REFUSAL = "I am sorry, but I will not help with that."
 _FILLERS = (
@@ -54,6 +58,11 @@ def padded(response: Response, dice: random.Random, n_fillers: int) -> Response:
     return replace(response, text=" ".join([*fillers, response.text]), n_fillers=n_fillers)
 
 
+def broken(response: Response) -> Response:
+    """The same response where what it says makes no sense."""
+    return replace(response, is_ordered=False)
+
+
 def remedy(dice: random.Random) -> Question:
     """What helps with a broken thing: a fact of the lab's questions and answers."""
     thing, other = dice.sample(THINGS, 2)
@@ -66,6 +75,7 @@ def remedy(dice: random.Random) -> Question:
         say(thing, remedy_of(thing), True),
         {
             "wrong": say(thing, remedy_of(other), False),
+            "broken": broken(say(thing, dice.choice(PLACES), False)),
             "off_topic": say(other, remedy_of(other), False, on_topic=False),
             "refused": Response(REFUSAL, False, False, True),
         },
@@ -84,6 +94,7 @@ def region(dice: random.Random) -> Question:
         say(place, region_of(place), True),
         {
             "wrong": say(place, region_of(other), False),
+            "broken": broken(say(place, dice.choice(VARIABLES), False)),
             "off_topic": say(other, region_of(other), False, on_topic=False),
             "refused": Response(REFUSAL, False, False, True),
         },
@@ -102,6 +113,7 @@ def order(dice: random.Random) -> Question:
         Response(", ".join(words) + ".", True, True, True),
         {
             "wrong": Response(", ".join(mixed) + ".", False, True, False),
+            "broken": Response(", ".join([dice.choice(words)] * len(words)) + ".", False, True, False),
             "off_topic": Response(", ".join(others) + ".", False, False, True),
             "refused": Response(REFUSAL, False, False, True),
         },
@@ -117,6 +129,7 @@ def sum_of_two(dice: random.Random) -> Question:
         Response(f"$ {a} + {b} = {a + b} $", True, True, True),
         {
             "wrong": Response(f"$ {a} + {b} = {a + b + off} $", False, True, True),
+            "broken": Response(f"$ {a} + {b} = {b} + {a} $", False, True, False),
             "off_topic": Response(f"$ {other} + {a} = {other + a} $", False, False, True),
             "refused": Response(REFUSAL, False, False, True),
         },
@@ -127,6 +140,7 @@ def code(dice: random.Random) -> Question:
     """A function whose body has to use what its name and arguments say."""
     symbol, name = dice.choice((("+", "add"), ("-", "subtract"), ("*", "multiply")))
     wrong = dice.choice([other for other in "+-*" if other != symbol])
+    x, y = dice.sample(VARIABLES, 2)
 
     def say(sign: str, right: bool, on_topic: bool = True) -> Response:
         return Response(f"def {name}(a, b):\n    return a {sign} b", right, on_topic, True)
@@ -136,6 +150,7 @@ def code(dice: random.Random) -> Question:
         say(symbol, True),
         {
             "wrong": say(wrong, False),
+            "broken": Response(f"def {name}(a, b):\n    return {x} {symbol} {y}", False, True, False),
             "off_topic": Response("def main():\n    return 0", False, False, True),
             "refused": Response(REFUSAL, False, False, True),
         },

@@ -30,7 +30,7 @@ from models_train.scoring_settings import Domain
 CONTEXT = 512
 HEAD = 32
 """Dimension of an attention head: one that vLLM can run on a CPU, too."""
-TOKENS_PER_STEP = 4096
+TOKENS_PER_STEP = 2048
 PEAK_RATE = 3e-3
 WARM_UP = 20
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from models_train import telemetry
 from models_train.backbones import ModelSource, context_length, load_config
 from models_train.logprobs.contract import EngineError, Request, Scored, vocabulary_rows
 
@@ -23,9 +24,7 @@ ENVIRONMENT = {
     # Compiling the one function of the sampler that vLLM would compile takes a C++ compiler, and longer than it saves.
     "TORCHDYNAMO_DISABLE": "1",
     "VLLM_LOGGING_LEVEL": "CRITICAL",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-}
+} | telemetry.OFF
 GPU_MEMORY = 0.85
 """Share of a GPU's memory for weights and cache; logits of a whole document come on top."""
 CPU_BATCH_TOKENS = 2048

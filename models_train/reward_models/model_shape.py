@@ -88,7 +88,8 @@ def _measured(config: PreTrainedConfig, n_layers: int, dtype: torch.dtype) -> _M
     config = copy.deepcopy(config)
     config.num_hidden_layers = n_layers
     if getattr(config, "layer_types", None):
-        config.layer_types = config.layer_types[:n_layers]
+        # A model of one layer names one type only; a second layer is like it.
+        config.layer_types = (config.layer_types * n_layers)[:n_layers]
     config.rope_parameters = _fixed_positions(getattr(config, "rope_parameters", None))
     with torch.device("meta"):
         model = AutoModel.from_config(config, dtype=dtype)

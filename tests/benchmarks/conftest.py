@@ -7,4 +7,4 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 MODELS_TRAIN = HERE.parent / "models_train"
-sys.path[:0] = [str(HERE), str(MODELS_TRAIN), str(MODELS_TRAIN / "selection")]
+sys.path[:0] = [str(HERE), str(MODELS_TRAIN), str(MODELS_TRAIN / "selection"), str(HERE.parent / "warehouse")]

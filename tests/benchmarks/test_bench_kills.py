@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from killed_jobs import Launcher
+from killed_jobs import SearchLauncher
 from reward_studies import write_study
 
 pytestmark = pytest.mark.bench
@@ -18,7 +18,7 @@ N_KILLS = 50
 def test_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str], objective: str, n_kills: int) -> None:
     """Parts and reward model equal, but for seconds and memory."""
     study = write_study(tmp_path / "study")
-    with Launcher() as launcher:
+    with SearchLauncher() as launcher:
         killed = launcher.run_with_kills(study, tmp_path, objective, n_kills, random.Random(11))
     different = sum(found != killed.undisturbed for found in killed.disturbed)
     with capsys.disabled():

@@ -30,6 +30,7 @@ ALLOWED = {
         "models_train.run_ids",
         "models_train.settings",
         "models_train.study_yaml",
+        "models_train.telemetry",
     ),
     "dbt": ("models_train.mix", "models_train.selection", "models_train.lab.checks"),
 }

@@ -7,50 +7,19 @@ import shutil
 import stat
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import duckdb
 import pytest
+from published_marts import MARTS, change
 
 from warehouse import publish as publishing
 from warehouse.connection import WarehouseMissing, read, write
 from warehouse.content import content_id
 from warehouse.home import Home
 from warehouse.publish import PublishError, PublishRefused, Snapshot, current_snapshot, publish
-
-MARTS = """
-create schema marts;
-create table marts.dim_studies (study_id varchar not null, title varchar);
-create table marts.fct_results (
-    study_id varchar not null, model_id varchar not null, score double, n bigint
-);
-insert into marts.dim_studies values ('published', 'As published'), ('lab', 'It''s a lab');
-insert into marts.fct_results select 'published', 'm' || i, i / 7, i from range(1000) as t(i);
-insert into marts.fct_results values ('lab', 'NULL', null, null);
-comment on table marts.fct_results is 'Results; one row per model''s run.';
-comment on column marts.fct_results.score is 'Mean of the four categories.';
-create schema audit;
-create table audit.node_results (
-    node_id varchar not null, resource_type varchar not null, name varchar not null,
-    status varchar not null, failures bigint, message varchar, depends_on varchar,
-    finished_at timestamptz not null, invocation_id varchar not null
-);
-insert into audit.node_results values
-    ('model.r.fct_results', 'model', 'fct_results', 'success', null, 'OK', '', '2026-01-01 10:00:00+00', 'i'),
-    ('model.r.dim_studies', 'model', 'dim_studies', 'success', null, 'OK', '', '2026-01-01 10:00:00+00', 'i'),
-    ('unit_test.r.u', 'unit_test', 'u', 'pass', 0, null, 'model.r.fct_results', '2026-01-01 09:59:00Z', 'i'),
-    ('test.r.grain', 'test', 'grain', 'pass', 0, null, 'model.r.fct_results,model.r.dim_studies',
-        '2026-01-01 10:01:00+00', 'i'),
-    ('test.r.soft', 'test', 'soft', 'warn', 1, null, 'model.r.dim_studies', '2026-01-01 10:01:00+00', 'i');
-"""
-
-
-def change(home: Home, sql: str) -> None:
-    with write(home.warehouse) as connection:
-        connection.execute(f"begin; {sql}; commit")
 
 
 @pytest.fixture(scope="module")
@@ -84,11 +53,9 @@ def test_the_first_snapshot(home: Home) -> None:
     assert files(home) == {"snapshots", "current.duckdb", f"snapshots/{snapshot.path.name}"}
     assert stat.S_IMODE(snapshot.path.stat().st_mode) == 0o444
     assert current_snapshot(home) == Snapshot(snapshot.id, snapshot.path, snapshot.created_at, 2, 1003, changed=False)
-    rows = "select * from {} order by all"
-    source = ask(home.warehouse, rows.format("marts.fct_results"))
-    assert (
-        ask(home.current, rows.format("fct_results")) == ask(home.current, rows.format("marts.fct_results")) == source
-    )
+    source = ask(home.warehouse, "select * from marts.fct_results order by all")
+    for table in ("fct_results", "marts.fct_results"):
+        assert ask(home.current, f"select * exclude (snapshot_id) from {table} order by all") == source
     assert ask(home.current, "select snapshot_id, studies from snapshot") == [(snapshot.id, "lab, published")]
 
 
@@ -96,7 +63,7 @@ def test_a_snapshot_keeps_not_null_and_comments_and_can_be_moved(home: Home, tmp
     publish(home)
     described = (
         "select table_name, column_name, is_nullable, comment from duckdb_columns() "
-        "where schema_name = 'marts' and table_name <> 'snapshot' order by all"
+        "where schema_name = 'marts' and table_name <> 'snapshot' and column_name <> 'snapshot_id' order by all"
     )
     assert ask(home.current, described) == ask(home.warehouse, described)
     about = [("Results; one row per model's run.",)]
@@ -107,6 +74,37 @@ def test_a_snapshot_keeps_not_null_and_comments_and_can_be_moved(home: Home, tmp
     moved = tmp_path / "any-name.duckdb"
     moved.write_bytes(home.current.read_bytes())
     assert ask(moved, "select count(*) from fct_results") == [(1001,)]
+
+
+def test_every_table_bears_the_stamp(home: Home) -> None:
+    change(home, "create table marts.dim_nothing (study_id varchar)")
+    for number in (1, 2):
+        change(home, f"update marts.fct_results set n = {number} where model_id = 'm2'")
+        snapshot = publish(home, may_be_empty=["dim_nothing"])
+        for table, n_rows in (("dim_studies", 2), ("fct_results", 1001), ("snapshot", 1)):
+            found = [(snapshot.id, n_rows)]
+            assert ask(home.current, f"select snapshot_id, count(*) from {table} group by all") == found
+        default = "select column_default from duckdb_columns() where column_name = 'snapshot_id'"
+        assert set(ask(home.current, f"{default} and table_name = 'dim_nothing' and schema_name = 'marts'")) == {
+            (f"'{snapshot.id}'",)
+        }
+
+
+def test_an_older_file_without_stamps_is_published_anew(home: Home) -> None:
+    first = publish(home)
+    os.chmod(first.path, 0o644)
+    change_file = "alter table marts.fct_results drop column snapshot_id"
+    with write(first.path) as connection:
+        connection.execute(f"drop view fct_results; {change_file}")
+    again = publish(home)
+    assert again.changed and again.id == first.id and again.path != first.path
+    assert not publish(home).changed
+
+
+def test_a_mart_with_a_column_of_the_stamps_name_is_refused(home: Home) -> None:
+    change(home, "alter table marts.fct_results add column snapshot_id varchar")
+    with pytest.raises(PublishRefused, match="fct_results has one: rename it"):
+        publish(home)
 
 
 def test_equal_content_is_not_published_again(home: Home) -> None:
@@ -226,8 +224,8 @@ def fail(*_: Any, **__: Any) -> None:
 def copying_loses_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     real = publishing._copy
 
-    def copy(connection: Any, table: Any) -> None:
-        real(connection, table)
+    def copy(connection: Any, table: Any, snapshot: Any) -> None:
+        real(connection, table, snapshot)
         connection.execute(f"delete from candidate.marts.{table.name} where study_id = 'lab'")
 
     monkeypatch.setattr(publishing, "_copy", copy)
@@ -252,7 +250,7 @@ def second_replace_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 FAILURES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
     "copying": (lambda m: m.setattr(publishing, "_copy", fail), "could not be written .No space left"),
-    "losing rows": (copying_loses_rows, "dim_studies has 1 rows, 1 in its view, but 2 in the warehouse"),
+    "losing rows": (copying_loses_rows, "dim_studies has 1 rows, 1 with the stamp in its view, but 2 in the warehouse"),
     "audit": (wrong_id, "content id is b+, the warehouse's a+"),
     "chmod": (lambda m: m.setattr(os, "chmod", fail), "could not be written .No space left"),
     "flush": (lambda m: m.setattr(os, "fsync", fail), "could not be written .No space left"),
@@ -295,53 +293,3 @@ def test_a_killed_publisher_leaves_the_old_snapshot(home: Home) -> None:
     assert publish(home).changed and leftover.exists()  # it may belong to a publisher at work
     os.utime(leftover, (0, 0))
     assert not publish(home).changed and not leftover.exists()
-
-
-def test_the_newest_snapshots_stay(home: Home) -> None:
-    made = []
-    for number in range(5):
-        change(home, f"update marts.fct_results set n = {number} where model_id = 'm2'")
-        snapshot = publish(home, keep=2)
-        # Publishing five times within a second: give each the name of another second.
-        later = snapshot.path.with_name(f"2026010{number + 1}T000000Z-{snapshot.id}.duckdb")
-        snapshot.path.rename(later)
-        home.current.unlink()
-        home.current.symlink_to(f"snapshots/{later.name}")
-        made.append(later.name)
-    publishing._prune(home, 2)
-    assert sorted(path.name for path in home.snapshots.iterdir()) == made[3:]
-    home.current.unlink()
-    home.current.symlink_to(f"snapshots/{made[3]}")
-    publishing._prune(home, 1)
-    assert sorted(path.name for path in home.snapshots.iterdir()) == made[3:]
-
-
-def test_readers_are_never_disturbed(home: Home) -> None:
-    """Two readers open the pointer over and over while snapshots change: each sees one whole snapshot."""
-    publish(home)
-    stop, seen, errors = threading.Event(), set(), []
-
-    def look() -> None:
-        while not stop.is_set():
-            try:
-                with read(home.current) as connection:
-                    found = connection.execute("select count(distinct n), max(n), count(*) from fct_results").fetchone()
-                    assert found is not None and found[2] == 1001
-                    seen.add(found[1])
-            except Exception as error:
-                errors.append(error)
-                return
-
-    with read(home.current) as held:
-        readers = [threading.Thread(target=look) for _ in range(2)]
-        for reader in readers:
-            reader.start()
-        for number in range(5000, 5004):
-            change(home, f"update marts.fct_results set n = {number}")
-            publish(home, keep=1)
-        stop.set()
-        for reader in readers:
-            reader.join()
-        assert held.execute("select max(n) from fct_results").fetchone() == (999,)
-    assert not errors and len(seen) >= 2
-    assert ask(home.current, "select distinct n from fct_results") == [(5003,)]

@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 import reward_studies
 import torch
-from killed_jobs import Launcher
+from killed_jobs import SearchLauncher
 from reward_studies import arguments, parts, results, write_study
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
@@ -184,7 +184,7 @@ def test_a_model_that_was_removed_is_trained_again(trained: tuple[str, Path], st
 
 def test_killed_at_random_moments_it_ends_as_if_undisturbed(study: Path, tmp_path: Path) -> None:
     """kill -9 of the whole process, a few times; tests/benchmarks has the long form."""
-    with Launcher() as launcher:
+    with SearchLauncher() as launcher:
         for objective in ("bradley_terry", "regression"):
             folder = tmp_path / objective
             killed = launcher.run_with_kills(study, folder, objective, n_kills=2, random_source=random.Random(7))

@@ -127,6 +127,13 @@ def test_weights_are_counted_exactly(family: str) -> None:
         assert shape.n_weights == sum(weight.numel() for weight in model.parameters())
 
 
+def test_a_model_of_one_layer_has_a_shape() -> None:
+    config = FAMILIES["qwen2"]()
+    config.num_hidden_layers, config.layer_types = 1, config.layer_types[:1]
+    model = AutoModelForSequenceClassification.from_config(config)
+    assert model_shape(config, 2, torch.float32).n_weights == sum(weight.numel() for weight in model.parameters())
+
+
 def kept_bytes(config: PreTrainedConfig, n_tokens: int) -> int:
     """What autograd really keeps of a pack, weights apart."""
     model = RewardModel(classifier_of(config, 1))
