@@ -65,7 +65,7 @@ def test_the_published_study_is_materialized_by_clicking(page: Page, address: st
     page.goto(f"{address}/asset-groups")
     for group in ("studies", "raw", "marts", "reports", "publish"):
         expect(page.get_by_text(group, exact=True).first).to_be_visible()
-    page.get_by_text("publish", exact=True).nth(1).wait_for()  # in the list and in the graph
+    page.locator("svg foreignObject").filter(has_text="publish").first.wait_for()
     picture(page, "1_asset_graph")
 
     before = set(runs(ui, address))
