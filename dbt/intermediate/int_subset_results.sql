@@ -30,6 +30,18 @@ counted as (
     group by study_id, objective, model_id, subset
 ),
 
+-- A synthetic study has a test set of its own: whole is what has all that any of its reward models was asked.
+own_sizes as (
+    select
+        counted.study_id,
+        counted.subset,
+        max(counted.n_pairs)::integer as n_examples
+    from counted
+    inner join {{ ref('stg_studies') }} as studies on counted.study_id = studies.study_id
+    where studies.synthetic
+    group by counted.study_id, counted.subset
+),
+
 -- Every reward model has a row for every subset, also where the test set has no pairs of it.
 expected as (
     select
@@ -60,7 +72,10 @@ joined as (
         subsets.category,
         listed.subset,
         subsets.weight,
-        coalesce(subsets.n_examples, 0) as n_examples,
+        case
+            when studies.synthetic then coalesce(own_sizes.n_examples, 0)
+            else coalesce(subsets.n_examples, 0)
+        end as n_examples,
         coalesce(counted.n_pairs, 0) as n_pairs,
         coalesce(counted.n_pairs - counted.n_errors, 0) as n_scored,
         coalesce(counted.n_won, 0) as n_won,
@@ -68,6 +83,8 @@ joined as (
         coalesce(counted.n_errors, 0) as n_errors
     from listed
     left join subsets on listed.subset = subsets.subset
+    left join {{ ref('stg_studies') }} as studies on listed.study_id = studies.study_id
+    left join own_sizes on listed.study_id = own_sizes.study_id and listed.subset = own_sizes.subset
     left join counted
         on
             listed.study_id = counted.study_id
