@@ -1,8 +1,8 @@
 """The report: marts into one offline page, and each chart as SVG and PNG."""
 
 import base64
+import re
 from datetime import UTC, datetime
-from pathlib import Path
 
 import dagster as dg
 
@@ -51,7 +51,8 @@ def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> d
         "charts": dg.MetadataValue.int(len(report.charts)),
     }
     for name, picture in list(report.charts.items())[:1]:
-        metadata["preview"] = dg.MetadataValue.md(f"![{name}]({_data_url(picture)})")
+        drawing = picture.with_suffix(".svg").read_text(encoding="utf-8")
+        metadata["preview"] = dg.MetadataValue.md(f"![{name}]({_data_url(drawing)})")
     context.log.info(f"{report.path}: {report.n_sections} sections, {len(report.charts)} charts")
     return dg.MaterializeResult(metadata=metadata)
 
@@ -64,5 +65,7 @@ def _build(warehouse: connection.Connection, home: Home, expected_nodes: set[str
     return build_report(warehouse, home.reports, snapshot_id, datetime.now(UTC)), snapshot_id
 
 
-def _data_url(picture: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+def _data_url(drawing: str) -> str:
+    """The drawing, as wide as the place that it is shown in: without a width of its own."""
+    scaled = re.sub(r' width="[\d.]+" height="[\d.]+" (?=viewBox)', " ", drawing, count=1)
+    return "data:image/svg+xml;base64," + base64.b64encode(scaled.encode()).decode()
