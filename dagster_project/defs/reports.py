@@ -1,8 +1,9 @@
 """The report: marts into one offline page, and each chart as SVG and PNG."""
 
 import base64
-import re
+import struct
 from datetime import UTC, datetime
+from pathlib import Path
 
 import dagster as dg
 
@@ -51,8 +52,7 @@ def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> d
         "charts": dg.MetadataValue.int(len(report.charts)),
     }
     for name, picture in list(report.charts.items())[:1]:
-        drawing = picture.with_suffix(".svg").read_text(encoding="utf-8")
-        metadata["preview"] = dg.MetadataValue.md(f"![{name}]({_data_url(drawing)})")
+        metadata["preview"] = dg.MetadataValue.md(f"![{name}]({_data_url(picture)})")
     context.log.info(f"{report.path}: {report.n_sections} sections, {len(report.charts)} charts")
     return dg.MaterializeResult(metadata=metadata)
 
@@ -65,7 +65,14 @@ def _build(warehouse: connection.Connection, home: Home, expected_nodes: set[str
     return build_report(warehouse, home.reports, snapshot_id, datetime.now(UTC)), snapshot_id
 
 
-def _data_url(drawing: str) -> str:
-    """The drawing, as wide as the place that it is shown in: without a width of its own."""
-    scaled = re.sub(r' width="[\d.]+" height="[\d.]+" (?=viewBox)', " ", drawing, count=1)
-    return "data:image/svg+xml;base64," + base64.b64encode(scaled.encode()).decode()
+def _data_url(picture: Path) -> str:
+    """The PNG in a drawing without a width of its own, which is shown as wide as its place allows."""
+    content = picture.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])  # of the header that begins every PNG
+    image = f'<image width="{width}" height="{height}" href="data:image/png;base64,{_base64(content)}"/>'
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">{image}</svg>'
+    return f"data:image/svg+xml;base64,{_base64(drawing.encode())}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
