@@ -1,6 +1,7 @@
 """What follows from what without anybody asking, on a small graph with the conditions of the real one."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 import dagster as dg
 import pytest
@@ -56,9 +57,11 @@ class Days:
         self.instance = instance
         self.cursor = None
 
-    def tick(self) -> set[str]:
-        """What is asked for now."""
-        found = dg.evaluate_automation_conditions(defs=DEFINITIONS, instance=self.instance, cursor=self.cursor)
+    def tick(self, at: datetime | None = None) -> set[str]:
+        """What is asked for now, or at another time."""
+        found = dg.evaluate_automation_conditions(
+            defs=DEFINITIONS, instance=self.instance, cursor=self.cursor, evaluation_time=at
+        )
         self.cursor = found.cursor
         graph = DEFINITIONS.resolve_asset_graph()
         asked = (key for key in graph.get_all_asset_keys() if found.get_num_requested(key))
@@ -138,3 +141,16 @@ def test_nothing_is_landed_while_models_are_at_work_or_a_snapshot_is_made(days: 
     assert days.tick() == set()
     days.instance.report_run_failed(publishing, "ended")
     assert days.tick() == EVERYTHING
+
+
+def test_what_is_there_is_landed_once_an_hour_however_long_models_are_at_work(days: Days) -> None:
+    hour = datetime.now().astimezone().replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    days.tick()
+    days.make("parts/studies")
+    days.make(*days.tick())
+    assert days.tick() == set()
+    days.make("parts/document_scores", partition="s/a")
+    days.plan("parts/document_scores", partition="s/b")
+    assert days.tick(hour - timedelta(minutes=1)) == set()
+    assert days.tick(hour + timedelta(minutes=1)) == {"raw/scores", "marts/other", "published/snapshot"}
+    assert days.tick(hour + timedelta(minutes=2)) == set()
