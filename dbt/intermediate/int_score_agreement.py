@@ -2,6 +2,7 @@
 
 from models_train.mix import tables
 from models_train.mix.documents import AlignedScores
+from models_train.mix.rows import labelled, one_table
 
 
 def model(dbt, session):
@@ -24,5 +25,5 @@ def model(dbt, session):
             aligned = AlignedScores()
             for scoring in scorings:
                 aligned.add(session.execute(query, [study, *scoring]).to_arrow_table())
-            found.append(tables.labelled(tables.agreement_rows(aligned), study_id=study, score_kind=kind))
-    return tables.one_table(found, tables.AGREEMENT_SCHEMA, "study_id", "score_kind")
+            found.append(labelled(tables.agreement_rows(aligned), study_id=study, score_kind=kind))
+    return one_table(found, tables.AGREEMENT_SCHEMA, "study_id", "score_kind")

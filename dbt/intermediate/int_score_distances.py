@@ -2,6 +2,7 @@
 
 from models_train.mix import tables
 from models_train.mix.ahead import one_ahead
+from models_train.mix.rows import labelled, one_table
 
 
 def model(dbt, session):
@@ -16,11 +17,11 @@ def model(dbt, session):
     bins = f"select * exclude (study_id, score_kind) from ({histograms}) where study_id = ? and score_kind = ?"
     read = one_ahead(lambda *group: [session.execute(query, group).to_arrow_table() for query in (bins, mine)], groups)
     found = [
-        tables.labelled(
+        labelled(
             tables.distance_rows(*tables_read, resamples, permutations, f"{study}/{kind}"),
             study_id=study,
             score_kind=kind,
         )
         for (study, kind), tables_read in zip(groups, read, strict=True)
     ]
-    return tables.one_table(found, tables.DISTANCE_SCHEMA, "study_id", "score_kind")
+    return one_table(found, tables.DISTANCE_SCHEMA, "study_id", "score_kind")

@@ -1,6 +1,7 @@
 """Histograms of the scores on bins common to all models of a study: edges are pooled quantiles, or equally wide."""
 
 from models_train.mix.ahead import one_ahead
+from models_train.mix.rows import labelled, one_table
 
 
 def model(dbt, session):
@@ -16,7 +17,7 @@ def model(dbt, session):
     if groups:
         tables.load_loops()
     found = [
-        tables.labelled(tables.histogram_rows(scores, n_bins), study_id=study, score_kind=kind)
+        labelled(tables.histogram_rows(scores, n_bins), study_id=study, score_kind=kind)
         for (study, kind), scores in zip(groups, read, strict=True)
     ]
-    return tables.one_table(found, tables.HISTOGRAM_SCHEMA, "study_id", "score_kind")
+    return one_table(found, tables.HISTOGRAM_SCHEMA, "study_id", "score_kind")

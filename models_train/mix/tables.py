@@ -17,6 +17,7 @@ from threadpoolctl import threadpool_limits
 from models_train.mix import distances, histograms
 from models_train.mix.agreement import Scores, spearman, wasserstein_1
 from models_train.mix.documents import AlignedScores, side_by_side
+from models_train.mix.rows import one_table
 from models_train.mix.samples import ALL, Samples, read_samples
 
 HISTOGRAM_SCHEMA = pa.schema(
@@ -100,18 +101,6 @@ def agreement_rows(scores: AlignedScores) -> pa.Table:
         parts.clear()  # at the paper's size each copy of the scores is a third of a gigabyte
         tables.append(_agreements(ALL, *whole))
     return one_table(tables, AGREEMENT_SCHEMA)
-
-
-def labelled(rows: pa.Table, **values: str) -> pa.Table:
-    """The rows, with columns of one text each before their own."""
-    columns = [pa.array([value] * rows.num_rows, pa.string()) for value in values.values()]
-    return pa.table([*columns, *rows.columns], names=[*values, *rows.column_names])
-
-
-def one_table(tables: Sequence[pa.Table], schema: pa.Schema, *labels: str) -> pa.Table:
-    """The tables below one another; of none, an empty one with the labels' columns and those of the schema."""
-    whole = pa.schema([*((label, pa.string()) for label in labels), *schema])
-    return pa.concat_tables([whole.empty_table(), *tables])
 
 
 def load_loops() -> None:

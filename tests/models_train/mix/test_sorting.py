@@ -40,6 +40,7 @@ def test_documents_are_sorted_by_each_kind_and_keep_their_blocks() -> None:
     assert read(found, "a") == {"Book": ([-2.5, -2.0, -1.5], [200, 9, 7]), "Github": ([3.0], [1])}
     assert read(found, "b") == {"Book": ([-0.25, 0.5], [9, 7])}
     assert sort_documents(documents({}, ("a",))).num_rows == 0
+    assert sort_documents(documents({"Book": [(7, float("nan"))]}, ("a",))).num_rows == 0
 
 
 def test_every_float_finds_its_place() -> None:

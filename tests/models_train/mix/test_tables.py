@@ -10,6 +10,7 @@ import pytest
 
 from models_train.mix import tables
 from models_train.mix.ahead import one_ahead
+from models_train.mix.rows import labelled, one_table
 from models_train.mix.sorting import sort_documents
 
 
@@ -22,7 +23,7 @@ def samples() -> pa.Table:
         domains = rng.choice(["Book", "Github"] if model != "a" else ["Book"], n)
         columns = {"domain": domains.tolist(), "block": pa.array(rng.integers(0, 256, n), pa.uint8())}
         scores = pa.array(rng.normal(place / 5, 1, n), pa.float32())
-        found.append(tables.labelled(sort_documents(pa.table(columns | {"a": scores})), model_id=model))
+        found.append(labelled(sort_documents(pa.table(columns | {"a": scores})), model_id=model))
     return pa.concat_tables(found)
 
 
@@ -59,7 +60,7 @@ def test_nothing_gives_empty_tables(samples: pa.Table) -> None:
     assert histograms.schema == tables.HISTOGRAM_SCHEMA and histograms.num_rows == 0
     distances = tables.distance_rows(histograms, none, 30, 5, "seed")
     assert distances.schema == tables.DISTANCE_SCHEMA and distances.num_rows == 0
-    whole = tables.one_table([], tables.DISTANCE_SCHEMA, "study_id")
+    whole = one_table([], tables.DISTANCE_SCHEMA, "study_id")
     assert whole.column_names == ["study_id", *tables.DISTANCE_SCHEMA.names]
 
 
