@@ -1,7 +1,6 @@
 """Jensen-Shannon distance, null floor and interval of every pair of models with scores of their own."""
 
 from models_train.mix import tables
-from models_train.mix.ahead import one_ahead
 from models_train.mix.rows import labelled, one_table
 
 
@@ -15,13 +14,14 @@ def model(dbt, session):
     groups = [(study, kind) for study, kind in groups if kind in kinds]
     mine = f"select model_id, domain, scores, blocks from ({samples}) where study_id = ? and score_kind = ?"
     bins = f"select * exclude (study_id, score_kind) from ({histograms}) where study_id = ? and score_kind = ?"
-    read = one_ahead(lambda *group: [session.execute(query, group).to_arrow_table() for query in (bins, mine)], groups)
-    found = [
-        labelled(
-            tables.distance_rows(*tables_read, resamples, permutations, f"{study}/{kind}"),
-            study_id=study,
-            score_kind=kind,
+    found = []
+    for group in groups:
+        rows = tables.distance_rows(
+            session.execute(bins, group).to_arrow_table(),
+            lambda group=group: session.execute(mine, group).to_arrow_table(),
+            resamples,
+            permutations,
+            "/".join(group),
         )
-        for (study, kind), tables_read in zip(groups, read, strict=True)
-    ]
+        found.append(labelled(rows, study_id=group[0], score_kind=group[1]))
     return one_table(found, tables.DISTANCE_SCHEMA, "study_id", "score_kind")

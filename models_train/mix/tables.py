@@ -6,8 +6,9 @@ Everything here works on one study and one kind of score; the caller adds both c
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
@@ -73,18 +74,28 @@ def histogram_rows(samples: pa.Table, n_bins: int) -> pa.Table:
     return one_table(_parallel(_histograms, tasks), HISTOGRAM_SCHEMA)
 
 
-def distance_rows(histogram: pa.Table, samples: pa.Table, n_resamples: int, n_permutations: int, seed: str) -> pa.Table:
+def distance_rows(
+    histogram: pa.Table, read: Callable[[], pa.Table], n_resamples: int, n_permutations: int, seed: str
+) -> pa.Table:
     """Distance, floor and interval of every pair of models, per domain and binning; `DISTANCE_SCHEMA`.
 
-    histogram: rows of `histogram_rows`; samples: those that it was made of. seed: what the rows belong
-    to, in words. The rows do not depend on the number of threads.
+    histogram: rows of `histogram_rows`; read: gives the samples that they were made of, while the floors, which need
+    none, are computed. seed: what the rows belong to, in words. The rows do not depend on the number of threads.
     """
-    found, weights = read_samples(samples), distances.block_weights(n_resamples)
-    tasks = [
-        (group, found.of(domain), weights, n_permutations, f"{seed}/{domain}/{binning}")
-        for (domain, binning), group in _groups(histogram).items()
-    ]
-    return one_table(_parallel(_distances, tasks), DISTANCE_SCHEMA)
+    weights = distances.block_weights(n_resamples)
+    groups = {key: _Group(rows) for key, rows in _groups(histogram).items()}
+    with _pool() as pool:
+        floors = [
+            pool.submit(distances.null_floors, group.counts, n_permutations, f"{seed}/{domain}/{binning}")
+            for (domain, binning), group in groups.items()
+        ]
+        samples = read_samples(read())
+        found = [pool.submit(_intervals, group, samples.of(key[0]), weights) for key, group in groups.items()]
+        rows = [
+            _distances(*key, group, floor.result(), *ends.result())
+            for (key, group), floor, ends in zip(groups.items(), floors, found, strict=True)
+        ]
+    return one_table(rows, DISTANCE_SCHEMA)
 
 
 def agreement_rows(scores: AlignedScores) -> pa.Table:
@@ -126,22 +137,41 @@ def _histograms(samples: Samples, domain: str, binning: histograms.Binning, n_bi
     return _table(columns, HISTOGRAM_SCHEMA)
 
 
-def _distances(histogram: pa.Table, samples: Samples, weights: np.ndarray, n_permutations: int, seed: str) -> pa.Table:
-    ordered = histogram.sort_by([("model_id", "ascending"), ("bin", "ascending")])
-    models = sorted(set(samples.models))
-    counts = ordered["n"].to_numpy().reshape(len(models), -1)
-    n_bins, sizes = counts.shape[1], counts.sum(axis=1)
-    bin_edges = np.append(ordered["bin_low"].to_numpy()[:n_bins], ordered["bin_high"].to_numpy()[n_bins - 1])
-    blocks = histograms.block_counts(samples, bin_edges.astype(np.float32), models)
-    observed = distances.distances(counts)
-    low, high = distances.intervals(observed, distances.resampled_divergences(blocks, weights))
-    floors = distances.null_floors(counts, n_permutations, seed)
-    a, b = np.triu_indices(len(models), 1)
+class _Group:
+    """The histograms of one domain and binning: models by name, their counts (models, bins), the edges (bins + 1,)."""
+
+    def __init__(self, histogram: pa.Table) -> None:
+        ordered = histogram.sort_by([("model_id", "ascending"), ("bin", "ascending")])
+        self.models = sorted(set(ordered["model_id"].to_pylist()))
+        self.counts = ordered["n"].to_numpy().reshape(len(self.models), -1)
+        n_bins = self.counts.shape[1]
+        low, high = (ordered[name].to_numpy()[:n_bins] for name in ("bin_low", "bin_high"))
+        self.edges = np.append(low, high[-1]).astype(np.float32)
+
+
+def _intervals(group: _Group, samples: Samples, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distances of the pairs and the ends of their intervals, each (pairs,)."""
+    blocks = histograms.block_counts(samples, group.edges, group.models)
+    observed = distances.distances(group.counts)
+    return observed, *distances.intervals(observed, distances.resampled_divergences(blocks, weights))
+
+
+def _distances(
+    domain: str,
+    binning: str,
+    group: _Group,
+    floors: np.ndarray,
+    observed: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> pa.Table:
+    a, b = np.triu_indices(len(group.models), 1)
+    sizes = group.counts.sum(axis=1)
     columns = [
-        *(np.repeat([ordered[name][0].as_py()], a.size) for name in ("domain", "binning")),
-        *(np.array(models)[side] for side in (a, b)),
+        *(np.repeat([name], a.size) for name in (domain, binning)),
+        *(np.array(group.models)[side] for side in (a, b)),
         *(observed, floors, low, high, sizes[a], sizes[b]),
-        np.count_nonzero(counts[a] + counts[b], axis=1),
+        np.count_nonzero(group.counts[a] + group.counts[b], axis=1),
         np.minimum(sizes[a], sizes[b]) < distances.MIN_DOCUMENTS,
     ]
     return _table(columns, DISTANCE_SCHEMA)
@@ -183,6 +213,13 @@ def _table(columns: Iterable[Sequence | np.ndarray], schema: pa.Schema) -> pa.Ta
 
 
 def _parallel(function: Callable[..., T], calls: Sequence[tuple]) -> list[T]:
-    """Threads: NumPy and the compiled loops let go of Python's lock. The answers come in the order of the calls."""
-    with threadpool_limits(1), ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_JOBS)) as pool:
+    """What the function gives for each call, in the order of the calls."""
+    with _pool() as pool:
         return list(pool.map(lambda call: function(*call), calls))
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads: NumPy and the compiled loops let go of Python's lock. NumPy itself uses one in each."""
+    with threadpool_limits(1), ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_JOBS)) as pool:
+        yield pool
