@@ -45,12 +45,15 @@ def null_floors(counts: np.ndarray, n_permutations: int, seed: str) -> np.ndarra
 
     A document comes to the first side with odds n_a : n_b, so the counts of a side are binomial draws bin by bin and
     no document has to be moved. Against a permutation, which keeps the sides' sizes to the document, this changes the
-    mean by a share of 1 / (n_a + n_b), and it is ten times faster. Draws that leave a side empty say nothing and are
-    passed over; NaN where all do. counts: (models, bins); seed: any text, equal texts give equal floors.
+    mean by a share of 1 / (n_a + n_b), and it is ten times faster. Pairs of equal sizes share the draws of a model's
+    own documents: every floor has the law that it would have alone, and those of one model go together. Draws that
+    leave a side empty say nothing and are passed over; NaN where all do.
+
+    counts: (models, bins); seed: any text, equal texts give equal floors.
     """
     found = np.empty(len(pairs(len(counts))))
     entropy = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8])
-    streams = np.random.SeedSequence(entropy).generate_state(max(found.size, 1), np.uint64)
+    streams = np.random.SeedSequence(entropy).generate_state(found.size + len(counts), np.uint64)
     chance_distances(counts.astype(np.int64), streams, n_permutations, found)
     return found
 

@@ -75,33 +75,50 @@ def pairwise_divergences(shares: np.ndarray, found: np.ndarray) -> None:
 def chance_distances(counts: np.ndarray, streams: np.ndarray, n_draws: int, found: np.ndarray) -> None:
     """Mean distance of every pair when chance puts each of their documents on a side, into found (pairs,).
 
-    counts: (models, bins) int64; streams: (pairs,) uint64, where the random numbers of a pair begin. NaN where every
-    draw leaves a side empty.
+    counts: (models, bins) int64; streams: (pairs + models,) uint64, where the random numbers of each begin. NaN where
+    every draw leaves a side empty.
+
+    Where both sides are equally large each document comes to the first one with odds 1/2, whatever the pair: a model's
+    own documents are then drawn once, and the pooled count is the sum of the two models' draws.
     """
     n_models, n_bins = counts.shape
-    drawn = np.empty((n_bins, n_draws), np.int64)
-    left, right = np.empty(n_bins), np.empty(n_bins)
-    stream = np.empty(1, np.uint64)
+    sizes, tossed = counts.sum(axis=1), np.empty((n_models, n_draws, n_bins), np.int64)
+    for model in range(n_models):
+        _draw(streams[found.size + model], counts[model], 0.5, tossed[model])
+    drawn = np.empty((n_draws, n_bins), np.int64)
     pair = 0
     for a in range(n_models):
         for b in range(a + 1, n_models):
             pooled = counts[a] + counts[b]
-            size = pooled.sum()
-            odds = counts[a].sum() / size
-            stream[0] = streams[pair]
-            for bin_ in range(n_bins):
-                fill_binomial(stream, pooled[bin_], odds, drawn[bin_])
-            total, known = 0.0, 0
-            for draw in range(n_draws):
-                n_left = 0
-                for bin_ in range(n_bins):
-                    n_left += drawn[bin_, draw]
-                if 0 < n_left < size:
-                    for bin_ in range(n_bins):
-                        left[bin_] = drawn[bin_, draw] / n_left
-                        right[bin_] = (pooled[bin_] - drawn[bin_, draw]) / (size - n_left)
-                    divergence = mixture_entropy(left, right) - (entropy(left) + entropy(right)) * 0.5
-                    total += np.sqrt(max(divergence, 0.0))
-                    known += 1
-            found[pair] = total / known if known else np.nan
+            if sizes[a] == sizes[b]:
+                drawn[:] = tossed[a] + tossed[b]
+            else:
+                _draw(streams[pair], pooled, sizes[a] / (sizes[a] + sizes[b]), drawn)
+            found[pair] = _mean_distance(pooled, drawn)
             pair += 1
+
+
+@numba.njit(**COMPILED)
+def _draw(start: int, counts: np.ndarray, odds: float, drawn: np.ndarray) -> None:
+    """Documents that come to the first side, bin by bin, into drawn (draws, bins)."""
+    stream, one_bin = np.array([start], np.uint64), np.empty(len(drawn), np.int64)
+    for bin_ in range(counts.size):
+        fill_binomial(stream, counts[bin_], odds, one_bin)
+        drawn[:, bin_] = one_bin
+
+
+@numba.njit(**COMPILED)
+def _mean_distance(pooled: np.ndarray, drawn: np.ndarray) -> float:
+    """Between the drawn documents and the rest, over the draws that leave some of both."""
+    total, known, size = 0.0, 0, pooled.sum()
+    left, right = np.empty(pooled.size), np.empty(pooled.size)
+    for draw in range(len(drawn)):
+        n_left = drawn[draw].sum()
+        if 0 < n_left < size:
+            for bin_ in range(pooled.size):
+                left[bin_] = drawn[draw, bin_] / n_left
+                right[bin_] = (pooled[bin_] - drawn[draw, bin_]) / (size - n_left)
+            divergence = mixture_entropy(left, right) - (entropy(left) + entropy(right)) * 0.5
+            total += np.sqrt(max(divergence, 0.0))
+            known += 1
+    return total / known if known else np.nan

@@ -51,12 +51,13 @@ def test_distances_are_scipys() -> None:
 
 
 def test_the_floor_is_that_of_permuted_documents() -> None:
-    """The same as shuffling the documents themselves, as far as so few shuffles tell; unequal sides included."""
+    """The same as shuffling the documents themselves, as far as so few shuffles tell; equal sides and unequal ones."""
     rng = np.random.default_rng(1)
     sides = ((900, rng.dirichlet(np.ones(BINS))), (300, np.ones(BINS) / BINS), (500, rng.dirichlet(np.ones(BINS))))
+    sides += ((300, rng.dirichlet(np.ones(BINS))), (900, rng.dirichlet(np.ones(BINS))))
     counts = np.array([rng.multinomial(n, shares) for n, shares in sides])
     found = null_floors(counts, 400, "seed")
-    for (a, b), floor in zip(pairs(3), found, strict=True):
+    for (a, b), floor in zip(pairs(5), found, strict=True):
         pool, n_a, shuffled = np.repeat(np.arange(BINS), counts[a] + counts[b]), counts[a].sum(), []
         for _ in range(400):
             rng.shuffle(pool)
@@ -75,8 +76,8 @@ def test_the_floor_of_large_samples_follows_chi_square() -> None:
 
 def test_a_floor_of_single_documents_is_a_number() -> None:
     """Draws that leave a side empty say nothing and are passed over."""
-    counts = np.eye(2, 3, dtype=int)
-    assert 0 <= null_floors(counts, 50, "seed")[0] <= 1
+    for counts in (np.eye(2, 3, dtype=int), np.array([[1, 0, 0], [0, 1, 1]])):
+        assert 0 <= null_floors(counts, 50, "seed")[0] <= 1
 
 
 def test_a_resample_is_what_drawing_its_blocks_gives() -> None:
