@@ -116,7 +116,12 @@ def _parents(node: Mapping[str, Any]) -> list[str]:
 
 
 def forget_old_invocations(home: Home, keep: int = KEPT_INVOCATIONS) -> None:
-    """Remove all but the newest folders of compiled SQL and logs: dagster-dbt makes one per invocation."""
+    """Remove all but the newest folders of compiled SQL and logs: dagster-dbt makes one per invocation.
+
+    dbt also writes its graph as a pickle, which nothing reads; none is left lying about.
+    """
+    for pickled in home.dbt_target.rglob("*.gpickle"):
+        pickled.unlink(missing_ok=True)
     folders = [path for path in home.dbt_target.glob(f"{OP_NAME}*-*") if path.is_dir()]
     for folder in sorted(folders, key=lambda path: path.stat().st_mtime)[:-keep]:
         shutil.rmtree(folder, ignore_errors=True)

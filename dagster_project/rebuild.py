@@ -10,10 +10,12 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import duckdb
 from rich.console import Console
 
 from dagster_project import environment, manifest
@@ -21,7 +23,7 @@ from dagster_project.environment import DBT_PROJECT
 from dagster_project.marts import MARTS, MAY_BE_EMPTY
 from dagster_project.session import AlreadyRunning, alone
 from warehouse import landing
-from warehouse.connection import WarehouseBusy, WarehouseError, WarehouseMissing, read, write
+from warehouse.connection import Connection, WarehouseBusy, WarehouseError, read, write
 from warehouse.content import content_id, table_ids
 from warehouse.home import REPOSITORY, VARIABLE, Home
 from warehouse.marts import MartError
@@ -62,9 +64,10 @@ def main() -> int:
             message = manifest.bring_up_to_date(home)
             if message:
                 raise RebuildError(message)
-            before = content_before(home)
-            console.print("Landing the parts, then dbt with all of its tests ...")
-            after = rebuild(home)
+            with held(home.warehouse) as connection:
+                before = content_before(connection)
+                console.print("Landing the parts, then dbt with all of its tests ...")
+                after = rebuild(home)
             for line in comparison(before, after):
                 console.print(line, markup=False, soft_wrap=True)
             if before:
@@ -80,18 +83,31 @@ def main() -> int:
     return 0
 
 
-def content_before(home: Home) -> Ids:
-    """Hashes of the present warehouse, all of whose content is in its one file afterwards; nothing where there is none
-    that can be opened. Raises WarehouseBusy where another process holds it."""
-    try:
-        if home.warehouse.exists():
-            with write(home.warehouse) as connection:
+@contextmanager
+def held(warehouse: Path) -> Iterator[Connection | None]:
+    """The present warehouse, kept from every other program meanwhile: what one wrote into it would be lost.
+
+    All of its content is in its one file then. None where there is no warehouse, or none that can be opened. Raises
+    WarehouseBusy where another process holds it.
+    """
+    with ExitStack() as stack:
+        connection = None
+        if warehouse.exists():
+            try:
+                connection = stack.enter_context(write(warehouse))
                 connection.execute("force checkpoint")
-        with read(home.warehouse) as connection:
-            return table_ids(connection, SCHEMAS)
-    except WarehouseBusy:
-        raise
-    except (WarehouseMissing, WarehouseError):
+            except WarehouseBusy:
+                raise
+            except WarehouseError:
+                pass  # a damaged one is what rebuilding is for
+        yield connection
+
+
+def content_before(connection: Connection | None) -> Ids:
+    """Hash of every table; none where there is no warehouse, or where one of its tables cannot be read."""
+    try:
+        return table_ids(connection, SCHEMAS) if connection else {}
+    except duckdb.Error:
         return {}
 
 

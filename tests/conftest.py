@@ -24,12 +24,17 @@ import duckdb
 import pytest
 from filelock import FileLock
 
+sys.path.insert(0, str(Path(__file__).resolve().parent))  # helpers beside this file: test folders are no packages
+
+from bad_names import rename_models
+from listening import listening
+from secrets_left import SECRETS
+
 # No test asks the real hub: set before anything imports the hub's client, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIPPED_STUDIES = REPOSITORY / "dagster_project" / "studies"
-sys.path.insert(0, str(REPOSITORY / "tests"))  # helpers beside this file: test folders are no packages
 RUN_LIMIT_S = 600
 
 # The runs of tests take the published study alone: the lab that ships beside it trains for minutes, and test_lab.py
@@ -63,6 +68,7 @@ def run_rewardbase(home: Path, *arguments: str, project: Path = REPOSITORY) -> s
         "REWARDBASE_STUDIES": str(studies),
         "PYTHONPATH": str(project),
         "COLUMNS": "160",
+        **SECRETS,
     }
     return subprocess.run(
         [sys.executable, "-m", "dagster_project.run", *arguments],
@@ -91,7 +97,7 @@ def ui_at_work(home: Path, project: Path, **settings: str) -> Iterator[tuple[str
         process = subprocess.Popen(
             [sys.executable, "-m", "dagster_project.ui", "--port", str(port)],
             cwd=project,
-            env=os.environ | places | settings,
+            env=os.environ | places | SECRETS | settings,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -101,6 +107,7 @@ def ui_at_work(home: Path, project: Path, **settings: str) -> Iterator[tuple[str
             wait_for(
                 lambda: ask(address, "{ instance { daemonHealth { allDaemonStatuses { healthy required } } } }"), 90
             )
+            assert {found.rpartition(":")[0] for found in listening(process.pid)} == {"127.0.0.1"}
             yield address, said
             process.terminate()
             assert process.wait(30) is not None
@@ -222,11 +229,13 @@ def run() -> object:
 
 @pytest.fixture(scope="session")
 def small_run(made_once: Callable[..., Path]) -> Path:
-    """Folder with `project`, the project with a small study, and `home`, its finished run. To be copied."""
+    """Folder with `project`, the project with a small study of badly named models, and `home`, its finished run. To be
+    copied."""
 
     def make(folder: Path) -> None:
         project = copy_project(folder / "project")
         keep_models(project, SMALL_STUDY)
+        rename_models(project)
         run_and_keep(folder / "home", folder / "outcome.json", project)
 
     return made_once("small", make)

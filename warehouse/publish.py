@@ -7,11 +7,9 @@ the old snapshot in place.
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import uuid
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -23,38 +21,16 @@ from warehouse.connection import (
     WarehouseError,
     attach_read_only,
     identifier,
-    literal,
     memory,
     read,
-    transaction,
 )
-from warehouse.content import SNAPSHOT_TABLE, STAMP, TableFacts, content_id, qualified, row_counts, tables
+from warehouse.content import SNAPSHOT_TABLE, STAMP, content_id, row_counts, tables
 from warehouse.home import Home
+from warehouse.publish_file import SOURCE, Snapshot, build
 from warehouse.publish_gate import MOST_NAMED, PublishError, PublishRefused, check_gate
 from warehouse.retention import GRACE_SECONDS, KEPT_SNAPSHOTS, prune, remove_leftovers
 
 __all__ = ["PublishError", "PublishRefused", "Snapshot", "content_id", "current_snapshot", "publish"]
-
-_SOURCE, _CANDIDATE = "warehouse", "candidate"
-_SNAPSHOT_COLUMNS = {
-    "snapshot_id": ("VARCHAR", "Id of the snapshot: a hash of all rows of its marts."),
-    "created_at": ("TIMESTAMP WITH TIME ZONE", "When the snapshot was made."),
-    "studies": ("VARCHAR", "Studies whose rows it holds, separated by commas."),
-    "rewardbase_version": ("VARCHAR", "Version of Rewardbase that made it."),
-}
-_STAMP_ABOUT = "Snapshot that the row was read from: the same in every row of every table of the file."
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    """A published snapshot. `changed`: publishing made it, found something new. Counts are of the marts."""
-
-    id: str
-    path: Path
-    created_at: datetime
-    n_tables: int
-    n_rows: int
-    changed: bool
 
 
 def publish(
@@ -79,8 +55,8 @@ def publish(
     remove_leftovers(home)
     connection = memory()
     try:
-        attach_read_only(connection, home.warehouse, _SOURCE, wait_seconds)
-        refuse_unfit(connection, _SOURCE, required, expected_nodes)
+        attach_read_only(connection, home.warehouse, SOURCE, wait_seconds)
+        refuse_unfit(connection, SOURCE, required, expected_nodes)
         snapshot = _next_snapshot(connection, home)
         current = current_snapshot(home)
         if current is not None and current.id == snapshot.id and _stamped(current.path) == current.n_tables:
@@ -147,14 +123,14 @@ def _stamped_tables(connection: Connection, database: str) -> list[str]:
 
 
 def _next_snapshot(connection: Connection, home: Home) -> Snapshot:
-    counts = row_counts(connection, database=_SOURCE)
+    counts = row_counts(connection, database=SOURCE)
     if not counts:
         raise PublishRefused("the warehouse has no marts; run `make run` to build them")
-    taken = _stamped_tables(connection, _SOURCE)
+    taken = _stamped_tables(connection, SOURCE)
     if taken:
         marts = ", ".join(taken)
         raise PublishRefused(f"the publisher adds a column {STAMP} to every mart, but {marts} has one: rename it")
-    new_id = content_id(connection, database=_SOURCE)
+    new_id = content_id(connection, database=SOURCE)
     now = datetime.now(UTC)
     path = home.snapshots / f"{now:%Y%m%dT%H%M%S-%fZ}-{new_id}.duckdb"
     return Snapshot(new_id, path, now, len(counts), sum(counts.values()), True)
@@ -170,7 +146,7 @@ def _make(
     """Build, audit, name and point; on any failure what was written is removed and the pointer stays."""
     candidate = home.snapshots / f".building-{uuid.uuid4().hex}.duckdb"
     try:
-        _build(connection, candidate, snapshot)
+        build(connection, candidate, snapshot)
         _audit(connection, candidate, snapshot, current, may_be_empty)
         os.chmod(candidate, 0o444)
         _flush(candidate)
@@ -187,91 +163,6 @@ def _make(
             file.unlink(missing_ok=True)
 
 
-def _build(connection: Connection, candidate: Path, snapshot: Snapshot) -> None:
-    """Copy every mart with its NOT NULLs and comments and the snapshot's id, a view of it in `main`, and the snapshot's
-    own row."""
-    connection.execute(f"attach {literal(str(candidate))} as {_CANDIDATE}")
-    try:
-        # One transaction, or every comment would wait for the disk.
-        with transaction(connection):
-            connection.execute(f"create schema {_CANDIDATE}.marts")
-            for table in tables(connection, database=_SOURCE):
-                _copy(connection, table, snapshot)
-            _describe_snapshot(connection, snapshot)
-        connection.execute(f"checkpoint {_CANDIDATE}")
-    finally:
-        connection.execute(f"detach {_CANDIDATE}")
-
-
-def _copy(connection: Connection, table: TableFacts, snapshot: Snapshot) -> None:
-    target = qualified(_CANDIDATE, "marts", table.name)
-    columns = "".join(
-        f"{identifier(column.name)} {column.type}{'' if column.is_nullable else ' not null'}, "
-        for column in table.columns
-    )
-    # As a default, too, so that a table without rows can be told by its description.
-    stamp = literal(snapshot.id)
-    connection.execute(f"create table {target} ({columns}{STAMP} varchar not null default {stamp})")
-    names = "".join(f"{identifier(column.name)}, " for column in table.columns)
-    source = qualified(_SOURCE, "marts", table.name)
-    connection.execute(f"insert into {target} select {names}{stamp} from {source}")
-    connection.execute(f"comment on column {target}.{STAMP} is {literal(_STAMP_ABOUT)}")
-    for column in table.columns:
-        if column.comment:
-            name = f"{target}.{identifier(column.name)}"
-            connection.execute(f"comment on column {name} is {literal(column.comment)}")
-    if table.comment:
-        connection.execute(f"comment on table {target} is {literal(table.comment)}")
-    _add_view(connection, table.name, table.comment)
-
-
-def _add_view(connection: Connection, name: str, comment: str | None) -> None:
-    # The view names no database: a reader may open the file under any name.
-    view = qualified(_CANDIDATE, "main", name)
-    connection.execute(f"use {_CANDIDATE}.main")
-    try:
-        connection.execute(f"create view main.{identifier(name)} as select * from marts.{identifier(name)}")
-    finally:
-        connection.execute("use memory.main")
-    if comment:
-        connection.execute(f"comment on view {view} is {literal(comment)}")
-
-
-def _describe_snapshot(connection: Connection, snapshot: Snapshot) -> None:
-    target = qualified(_CANDIDATE, "marts", SNAPSHOT_TABLE)
-    columns = ", ".join(f"{name} {kind} not null" for name, (kind, _) in _SNAPSHOT_COLUMNS.items())
-    connection.execute(f"create table {target} ({columns})")
-    connection.execute(
-        f"insert into {target} values (?, ?, ?, ?)",
-        [snapshot.id, snapshot.created_at, ", ".join(_studies(connection)), _version()],
-    )
-    for name, (_, comment) in _SNAPSHOT_COLUMNS.items():
-        connection.execute(f"comment on column {target}.{name} is {literal(comment)}")
-    about = "One row: which snapshot this file is, when it was made, by which version, of which studies."
-    connection.execute(f"comment on table {target} is {literal(about)}")
-    _add_view(connection, SNAPSHOT_TABLE, about)
-
-
-def _studies(connection: Connection) -> list[str]:
-    selects = [
-        f"select study_id from {qualified(_SOURCE, 'marts', table.name)}"
-        for table in tables(connection, database=_SOURCE)
-        if any(column.name == "study_id" for column in table.columns)
-    ]
-    if not selects:
-        return []
-    union = " union all ".join(selects)
-    rows = connection.execute(f"select distinct study_id from ({union}) order by 1").fetchall()
-    return [str(study_id) for (study_id,) in rows if study_id is not None]
-
-
-def _version() -> str:
-    try:
-        return importlib.metadata.version("rewardbase")
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
-
-
 def _audit(
     connection: Connection,
     candidate: Path,
@@ -280,7 +171,7 @@ def _audit(
     may_be_empty: Collection[str],
 ) -> None:
     """Open the candidate as a reader will; compare it with the warehouse and the present snapshot."""
-    wanted = row_counts(connection, database=_SOURCE)
+    wanted = row_counts(connection, database=SOURCE)
     before: Mapping[str, int] = {}
     if current is not None:
         with read(current.path) as reader:

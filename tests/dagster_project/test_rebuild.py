@@ -17,7 +17,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def call(module: str, project: Path, home: Path) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"REWARDBASE_HOME": str(home), "PYTHONPATH": str(project), "COLUMNS": "160"}
+    studies = project / "dagster_project" / "studies"
+    environment = os.environ | {
+        "REWARDBASE_HOME": str(home),
+        "REWARDBASE_STUDIES": str(studies),
+        "PYTHONPATH": str(project),
+        "COLUMNS": "160",
+    }
     return subprocess.run(
         [sys.executable, "-m", f"dagster_project.{module}"],
         cwd=project,

@@ -16,6 +16,7 @@ import pytest
 from published_marts import MARTS, change
 
 from warehouse import publish as publishing
+from warehouse import publish_file
 from warehouse.connection import WarehouseMissing, read, write
 from warehouse.content import content_id
 from warehouse.home import Home
@@ -222,13 +223,13 @@ def fail(*_: Any, **__: Any) -> None:
 
 
 def copying_loses_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = publishing._copy
+    real = publish_file._copy
 
     def copy(connection: Any, table: Any, snapshot: Any) -> None:
         real(connection, table, snapshot)
         connection.execute(f"delete from candidate.marts.{table.name} where study_id = 'lab'")
 
-    monkeypatch.setattr(publishing, "_copy", copy)
+    monkeypatch.setattr(publish_file, "_copy", copy)
 
 
 def wrong_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +250,7 @@ def second_replace_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FAILURES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
-    "copying": (lambda m: m.setattr(publishing, "_copy", fail), "could not be written .No space left"),
+    "copying": (lambda m: m.setattr(publish_file, "_copy", fail), "could not be written .No space left"),
     "losing rows": (copying_loses_rows, "dim_studies has 1 rows, 1 with the stamp in its view, but 2 in the warehouse"),
     "audit": (wrong_id, "content id is b+, the warehouse's a+"),
     "chmod": (lambda m: m.setattr(os, "chmod", fail), "could not be written .No space left"),

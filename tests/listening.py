@@ -1,0 +1,16 @@
+"""Where a program and all that it started listen on the network."""
+
+from __future__ import annotations
+
+import psutil
+
+
+def listening(pid: int) -> set[str]:
+    """Addresses `host:port` of every listening TCP socket of a process and its descendants."""
+    root = psutil.Process(pid)
+    found = set()
+    for process in (root, *root.children(recursive=True)):
+        for connection in process.net_connections(kind="tcp"):
+            if connection.status == psutil.CONN_LISTEN:
+                found.add(f"{connection.laddr.ip}:{connection.laddr.port}")
+    return found
