@@ -1,6 +1,7 @@
 """The report: marts into one offline page, and each chart as SVG and PNG."""
 
 import base64
+import struct
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,4 +66,13 @@ def _build(warehouse: connection.Connection, home: Home, expected_nodes: set[str
 
 
 def _data_url(picture: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+    """The PNG in a drawing without a width of its own, which is shown as wide as its place allows."""
+    content = picture.read_bytes()
+    width, height = struct.unpack(">II", content[16:24])  # of the header that begins every PNG
+    image = f'<image width="{width}" height="{height}" href="data:image/png;base64,{_base64(content)}"/>'
+    drawing = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}">{image}</svg>'
+    return f"data:image/svg+xml;base64,{_base64(drawing.encode())}"
+
+
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()

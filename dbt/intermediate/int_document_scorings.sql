@@ -1,19 +1,4 @@
--- Counted by run first: a run of a study is one part, of one model, corpus and engine, and one short key is quick to
--- group tens of millions of rows by.
-with by_run as (
-    select
-        study_id,
-        run_id,
-        any_value(model_id) as model_id,
-        any_value(corpus) as corpus,
-        any_value(engine) as engine,
-        count(*) as n_documents,
-        count(*) filter (where status = 'ok') as n_ok
-    from {{ ref('stg_document_scores') }}
-    group by study_id, run_id
-),
-
-scorings as (
+with scorings as (
     select
         study_id,
         model_id,
@@ -25,7 +10,7 @@ scorings as (
             '/', study_id, model_id, corpus, engine,
             string_agg(concat_ws(':', run_id, n_documents, n_ok), ',' order by run_id)
         )) as content
-    from by_run
+    from {{ ref('int_scored_runs') }}
     group by study_id, model_id, corpus, engine
 ),
 

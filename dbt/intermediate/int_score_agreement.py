@@ -1,9 +1,8 @@
 """Wasserstein-1 and paired Spearman of every pair of models with scores of their own."""
 
-import polars as pl
-
+from models_train.mix import tables
 from models_train.mix.documents import AlignedScores
-from models_train.mix.tables import AGREEMENT_SCHEMA, agreement_rows
+from models_train.mix.rows import labelled, one_table
 
 
 def model(dbt, session):
@@ -12,7 +11,7 @@ def model(dbt, session):
     donors = dbt.ref("int_score_donors").sql_query()
     scores = dbt.ref("stg_document_scores").sql_query()
     wanted = f"select distinct donor_model_id, corpus, engine from ({donors}) where study_id = ? order by all"
-    found = [pl.DataFrame(schema={"study_id": pl.String, "score_kind": pl.String} | AGREEMENT_SCHEMA)]
+    found = []
     for (study,) in session.execute(f"select distinct study_id from ({donors}) order by all").fetchall():
         scorings = session.execute(wanted, [study]).fetchall()
         for kind in kinds:
@@ -26,6 +25,5 @@ def model(dbt, session):
             aligned = AlignedScores()
             for scoring in scorings:
                 aligned.add(session.execute(query, [study, *scoring]).to_arrow_table())
-            rows = agreement_rows(aligned)
-            found.append(rows.select(pl.lit(study).alias("study_id"), pl.lit(kind).alias("score_kind"), pl.all()))
-    return pl.concat(found).to_arrow()
+            found.append(labelled(tables.agreement_rows(aligned), study_id=study, score_kind=kind))
+    return one_table(found, tables.AGREEMENT_SCHEMA, "study_id", "score_kind")

@@ -1,8 +1,7 @@
 """Jensen-Shannon distance, null floor and interval of every pair of models with scores of their own."""
 
-import polars as pl
-
-from models_train.mix.tables import DISTANCE_SCHEMA, distance_rows
+from models_train.mix import tables
+from models_train.mix.rows import labelled, one_table
 
 
 def model(dbt, session):
@@ -12,13 +11,17 @@ def model(dbt, session):
     samples = dbt.ref("int_sorted_scores").sql_query()
     histograms = dbt.ref("int_score_histograms").sql_query()
     groups = session.execute(f"select distinct study_id, score_kind from ({histograms}) order by all").fetchall()
+    groups = [(study, kind) for study, kind in groups if kind in kinds]
     mine = f"select model_id, domain, scores, blocks from ({samples}) where study_id = ? and score_kind = ?"
     bins = f"select * exclude (study_id, score_kind) from ({histograms}) where study_id = ? and score_kind = ?"
-    found = [pl.DataFrame(schema={"study_id": pl.String, "score_kind": pl.String} | DISTANCE_SCHEMA)]
-    for study, kind in groups:
-        if kind not in kinds:
-            continue
-        histogram, sorted_scores = (session.execute(query, [study, kind]).to_arrow_table() for query in (bins, mine))
-        rows = distance_rows(pl.from_arrow(histogram), sorted_scores, resamples, permutations, f"{study}/{kind}")
-        found.append(rows.select(pl.lit(study).alias("study_id"), pl.lit(kind).alias("score_kind"), pl.all()))
-    return pl.concat(found).to_arrow()
+    found = []
+    for group in groups:
+        rows = tables.distance_rows(
+            session.execute(bins, group).to_arrow_table(),
+            lambda group=group: session.execute(mine, group).to_arrow_table(),
+            resamples,
+            permutations,
+            "/".join(group),
+        )
+        found.append(labelled(rows, study_id=group[0], score_kind=group[1]))
+    return one_table(found, tables.DISTANCE_SCHEMA, "study_id", "score_kind")

@@ -2,9 +2,9 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-import pyarrow as pa
-
-from models_train.mix.samples import LAYOUT, N_BLOCKS, SORTED_SCHEMA, sort_documents
+from models_train.mix.rows import labelled, one_table
+from models_train.mix.samples import LAYOUT, N_BLOCKS, SORTED_SCHEMA
+from models_train.mix.sorting import sort_documents
 
 
 def model(dbt, session):
@@ -15,23 +15,19 @@ def model(dbt, session):
     wanted = f"select distinct study_id, donor_model_id, corpus, engine, content from ({donors})"
     if dbt.is_incremental:
         wanted += f" where content || '/{LAYOUT}' not in (select made_of from {dbt.this})"
-    mine = f"from ({scores}) where study_id = ? and model_id = ? and corpus = ? and engine = ? and status = 'ok'"
-    counts = f"select {', '.join(f'count({kind})' for kind in kinds)} {mine}"
-    own = ("study_id", "model_id", "made_of")
-    found = [pa.schema([*((name, pa.string()) for name in own), *SORTED_SCHEMA]).empty_table()]
+    query = f"""
+        select domain, (hash(document_id) % {N_BLOCKS})::utinyint as block,
+            {", ".join(f"{kind}::float as {kind}" for kind in kinds)}
+        from ({scores})
+        where study_id = ? and model_id = ? and corpus = ? and engine = ? and status = 'ok'
+    """
     with ThreadPoolExecutor() as pool:  # one scoring is sorted while the next is read
         waiting = []
         for *scoring, content in session.execute(wanted + " order by all").fetchall():
-            present = [kind for kind, n in zip(kinds, session.execute(counts, scoring).fetchone(), strict=True) if n]
-            fields = [
-                f"block := (hash(document_id) % {N_BLOCKS})::utinyint",
-                *(f"{kind} := {kind}::float" for kind in present),
-            ]
-            query = f"select domain, list(struct_pack({', '.join(fields)})) as documents {mine} group by domain"
             documents = session.execute(query, scoring).to_arrow_table()
-            waiting.append((scoring[:2], content, pool.submit(sort_documents, documents, present)))
-        for (study, model_id), content, rows in waiting:
-            values = (study, model_id, f"{content}/{LAYOUT}")
-            columns = [pa.array([value] * rows.result().num_rows, pa.string()) for value in values]
-            found.append(pa.table([*columns, *rows.result().columns], schema=found[0].schema))
-    return pa.concat_tables(found)
+            waiting.append((scoring, content, pool.submit(sort_documents, documents)))
+        found = [
+            labelled(rows.result(), study_id=scoring[0], model_id=scoring[1], made_of=f"{content}/{LAYOUT}")
+            for scoring, content, rows in waiting
+        ]
+    return one_table(found, SORTED_SCHEMA, "study_id", "model_id", "made_of")

@@ -10,24 +10,29 @@ import hashlib
 from itertools import combinations
 
 import numpy as np
-from scipy.spatial.distance import jensenshannon
 
+from models_train.mix.entropies import chance_distances, pairwise_divergences
 from models_train.mix.samples import N_BLOCKS
 
 MIN_DOCUMENTS = 10_000
 """With fewer documents on a side a distance is flagged."""
 CONFIDENCE = 0.95
-_SMALLEST = np.finfo(np.float64).tiny
 
 
 def distances(counts: np.ndarray) -> np.ndarray:
     """Square root of the Jensen-Shannon divergence, base 2, of every pair, in the order of `pairs`.
 
-    counts: (models, bins); each model needs a document. Returns (pairs,), each 0 to 1.
+    counts: (models, bins); each model needs a document. Returns (pairs,), each 0 to 1. Term by term what SciPy's
+    `jensenshannon` computes, which takes longer to import than this to run.
     """
-    rows = [jensenshannon(counts[a][None, :], counts[a + 1 :], base=2, axis=1) for a in range(len(counts) - 1)]
-    # Rounding may leave a negative divergence of 1e-17 for equal histograms, whose root is not a number.
-    return np.nan_to_num(np.concatenate(rows)) if rows else np.empty(0)
+    shares, found = _shares(counts), [np.empty(0)]
+    for number, one in enumerate(shares[:-1]):
+        others = shares[number + 1 :]
+        middle = (one + others) / 2
+        divergence = (_relative_entropy(one, middle) + _relative_entropy(others, middle)) / (2 * np.log(2))
+        # Rounding may leave a negative divergence of 1e-17 for equal histograms, whose root is not a number.
+        found.append(np.sqrt(np.maximum(divergence, 0)))
+    return np.concatenate(found)
 
 
 def pairs(n_models: int) -> list[tuple[int, int]]:
@@ -40,18 +45,17 @@ def null_floors(counts: np.ndarray, n_permutations: int, seed: str) -> np.ndarra
 
     A document comes to the first side with odds n_a : n_b, so the counts of a side are binomial draws bin by bin and
     no document has to be moved. Against a permutation, which keeps the sides' sizes to the document, this changes the
-    mean by a share of 1 / (n_a + n_b), and it is ten times faster. counts: (models, bins); seed: any text, equal texts
-    give equal floors.
+    mean by a share of 1 / (n_a + n_b), and it is ten times faster. Pairs of equal sizes share the draws of a model's
+    own documents: every floor has the law that it would have alone, and those of one model go together. Draws that
+    leave a side empty say nothing and are passed over; NaN where all do.
+
+    counts: (models, bins); seed: any text, equal texts give equal floors.
     """
-    generator = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
-    sizes, floors = counts.sum(axis=1), []
-    for a in range(len(counts) - 1):
-        pooled, odds = counts[a] + counts[a + 1 :], sizes[a] / (sizes[a] + sizes[a + 1 :])
-        drawn = generator.binomial(pooled, odds[:, None], size=(n_permutations, *pooled.shape))
-        sides = [_shares(drawn), _shares(pooled - drawn)]
-        divergence = entropy((sides[0] + sides[1]) / 2) - (entropy(sides[0]) + entropy(sides[1])) / 2
-        floors.append(np.nanmean(np.sqrt(np.maximum(divergence, 0)), axis=0))
-    return np.concatenate(floors) if floors else np.empty(0)
+    found = np.empty(len(pairs(len(counts))))
+    entropy = int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8])
+    streams = np.random.SeedSequence(entropy).generate_state(found.size + len(counts), np.uint64)
+    chance_distances(counts.astype(np.int64), streams, n_permutations, found)
+    return found
 
 
 def block_weights(n_resamples: int, seed: int = 0) -> np.ndarray:
@@ -63,15 +67,14 @@ def block_weights(n_resamples: int, seed: int = 0) -> np.ndarray:
 def resampled_divergences(counts: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Divergence of every pair in every resample, (pairs, resamples); NaN where a side draws no document.
 
-    counts: (models, N_BLOCKS, bins). A resample draws the same blocks for all models: paired where these share their
+    counts: (models, bins, N_BLOCKS). A resample draws the same blocks for all models: paired where these share their
     documents. Blocks are random groups, so this is the bootstrap over documents, with N_BLOCKS - 1 degrees of freedom.
     """
-    drawn = np.einsum("rg,mgb->mrb", weights, counts.astype(np.float64), optimize=True)
-    shares = _shares(drawn)
-    own = entropy(shares)
-    # Pair by pair: what is worked on stays in the cache.
-    rows = [entropy((shares[a] + shares[b]) / 2) - (own[a] + own[b]) / 2 for a, b in pairs(len(counts))]
-    return np.stack(rows) if rows else np.empty((0, len(weights)))
+    n_models, n_bins, _ = counts.shape
+    drawn = weights @ counts.reshape(n_models * n_bins, N_BLOCKS).astype(np.float64, copy=False).T
+    found = np.empty((len(pairs(n_models)), len(weights)))
+    pairwise_divergences(_shares(drawn.reshape(len(weights), n_models, n_bins)), found)
+    return found
 
 
 def intervals(observed: np.ndarray, resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -79,23 +82,31 @@ def intervals(observed: np.ndarray, resampled: np.ndarray) -> tuple[np.ndarray, 
 
     The basic bootstrap on the divergence, where the bias of the plug-in simply adds: a resample is as much above the
     sample as the sample is above the truth. So the interval may end below the plug-in distance where that is close to
-    its floor. observed: distances (pairs,); resampled: divergences (pairs, resamples).
+    its floor. observed: distances (pairs,); resampled: divergences (pairs, resamples), NaN passed over.
     """
-    if not observed.size:
-        return observed, observed
     tail = (1 - CONFIDENCE) / 2
-    quantile = np.nanquantile if np.isnan(resampled).any() else np.quantile
-    low, high = quantile(resampled, [tail, 1 - tail], axis=1)
+    ordered = np.sort(resampled, axis=1)  # NaN last
+    known = np.count_nonzero(~np.isnan(ordered), axis=1)
+    low, high = (_quantile(ordered, known, share) for share in (tail, 1 - tail))
     unbiased = np.clip(2 * observed**2 - np.stack([high, low]), 0, 1)
     return np.sqrt(unbiased[0]), np.sqrt(unbiased[1])
+
+
+def _quantile(ordered: np.ndarray, known: np.ndarray, share: float) -> np.ndarray:
+    """Linear quantile of the first `known` numbers of each row, as NumPy's; NaN for none. Many times as fast here."""
+    rows, places = np.arange(len(ordered)), share * np.maximum(known - 1, 0)
+    below = places.astype(np.int64)
+    above = np.minimum(below + 1, np.maximum(known - 1, 0))
+    return ordered[rows, below] + (places - below) * (ordered[rows, above] - ordered[rows, below])
+
+
+def _relative_entropy(shares: np.ndarray, middle: np.ndarray) -> np.ndarray:
+    """Sum of p ln(p / m) over the last axis; empty bins add nothing."""
+    ratio = np.divide(shares, middle, out=np.ones_like(middle), where=shares > 0)
+    return (shares * np.log(ratio)).sum(axis=-1)
 
 
 def _shares(counts: np.ndarray) -> np.ndarray:
     """Counts as shares of their sum over the last axis; NaN where that is 0."""
     with np.errstate(invalid="ignore"):
         return counts / counts.sum(axis=-1, keepdims=True)
-
-
-def entropy(shares: np.ndarray) -> np.ndarray:
-    """Shannon entropy over the last axis, base 2; empty bins add nothing."""
-    return -np.einsum("...b,...b->...", shares, np.log2(np.maximum(shares, _SMALLEST)))

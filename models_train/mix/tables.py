@@ -5,171 +5,221 @@ Everything here works on one study and one kind of score; the caller adds both c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
-import polars as pl
 import pyarrow as pa
-from joblib import Parallel, cpu_count, delayed
 from threadpoolctl import threadpool_limits
 
 from models_train.mix import distances, histograms
 from models_train.mix.agreement import Scores, spearman, wasserstein_1
 from models_train.mix.documents import AlignedScores, side_by_side
-from models_train.mix.samples import ALL, Sample, read_samples
+from models_train.mix.rows import one_table
+from models_train.mix.samples import ALL, Samples, read_samples
 
-HISTOGRAM_SCHEMA = {
-    "model_id": pl.String,
-    "domain": pl.String,
-    "binning": pl.String,
-    "bin": pl.Int32,
-    "bin_low": pl.Float64,
-    "bin_high": pl.Float64,
-    "n": pl.Int64,
-}
-DISTANCE_SCHEMA = {
-    "domain": pl.String,
-    "binning": pl.String,
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "distance": pl.Float64,
-    "null_floor": pl.Float64,
-    "distance_low": pl.Float64,
-    "distance_high": pl.Float64,
-    "n_a": pl.Int64,
-    "n_b": pl.Int64,
-    "n_bins": pl.Int32,
-    "is_flagged": pl.Boolean,
-}
-AGREEMENT_SCHEMA = {
-    "domain": pl.String,
-    "model_a": pl.String,
-    "model_b": pl.String,
-    "wasserstein_1": pl.Float64,
-    "spearman": pl.Float64,
-    "n_shared": pl.Int64,
-}
+HISTOGRAM_SCHEMA = pa.schema(
+    [
+        ("model_id", pa.string()),
+        ("domain", pa.string()),
+        ("binning", pa.string()),
+        ("bin", pa.int32()),
+        ("bin_low", pa.float64()),
+        ("bin_high", pa.float64()),
+        ("n", pa.int64()),
+    ]
+)
+DISTANCE_SCHEMA = pa.schema(
+    [
+        ("domain", pa.string()),
+        ("binning", pa.string()),
+        ("model_a", pa.string()),
+        ("model_b", pa.string()),
+        ("distance", pa.float64()),
+        ("null_floor", pa.float64()),
+        ("distance_low", pa.float64()),
+        ("distance_high", pa.float64()),
+        ("n_a", pa.int64()),
+        ("n_b", pa.int64()),
+        ("n_bins", pa.int32()),
+        ("is_flagged", pa.bool_()),
+    ]
+)
+AGREEMENT_SCHEMA = pa.schema(
+    [
+        ("domain", pa.string()),
+        ("model_a", pa.string()),
+        ("model_b", pa.string()),
+        ("wasserstein_1", pa.float64()),
+        ("spearman", pa.float64()),
+        ("n_shared", pa.int64()),
+    ]
+)
 MOST_JOBS = 8
+T = TypeVar("T")
 
 
-def histogram_rows(samples: pa.Table, n_bins: int) -> pl.DataFrame:
+def histogram_rows(samples: pa.Table, n_bins: int) -> pa.Table:
     """Histograms of every model, domain and binning on edges common to all models; `HISTOGRAM_SCHEMA`.
 
-    samples: as `samples.sort_documents` makes them. The domain `all` has edges of its own.
+    samples: as `sorting.sort_documents` makes them. The domain `all` has edges of its own.
     """
     found = read_samples(samples)
-    tasks = [(domain, binning) for domain in _domains(found) for binning in histograms.BINNINGS]
-    frames = _parallel(delayed(_histograms)(_of(found, domain), domain, binning, n_bins) for domain, binning in tasks)
-    return pl.concat(frames) if frames else pl.DataFrame(schema=HISTOGRAM_SCHEMA)
+    tasks = [
+        (found.of(domain), domain, binning, n_bins) for domain in _domains(found) for binning in histograms.BINNINGS
+    ]
+    return one_table(_parallel(_histograms, tasks), HISTOGRAM_SCHEMA)
 
 
 def distance_rows(
-    histogram: pl.DataFrame, samples: pa.Table, n_resamples: int, n_permutations: int, seed: str
-) -> pl.DataFrame:
+    histogram: pa.Table, read: Callable[[], pa.Table], n_resamples: int, n_permutations: int, seed: str
+) -> pa.Table:
     """Distance, floor and interval of every pair of models, per domain and binning; `DISTANCE_SCHEMA`.
 
-    histogram: rows of `histogram_rows`; samples: those that it was made of. seed: what the rows belong to, in words.
+    histogram: rows of `histogram_rows`; read: gives the samples that they were made of, while the floors, which need
+    none, are computed. seed: what the rows belong to, in words. The rows do not depend on the number of threads.
     """
-    found = read_samples(samples)
     weights = distances.block_weights(n_resamples)
-    groups = histogram.partition_by("domain", "binning", as_dict=True, maintain_order=True)
-    frames = _parallel(
-        delayed(_distances)(group, _of(found, str(domain)), weights, n_permutations, f"{seed}/{domain}/{binning}")
-        for (domain, binning), group in groups.items()
-    )
-    return pl.concat(frames) if frames else pl.DataFrame(schema=DISTANCE_SCHEMA)
+    groups = {key: _Group(rows) for key, rows in _groups(histogram).items()}
+    with _pool() as pool:
+        floors = [
+            pool.submit(distances.null_floors, group.counts, n_permutations, f"{seed}/{domain}/{binning}")
+            for (domain, binning), group in groups.items()
+        ]
+        samples = read_samples(read())
+        found = [pool.submit(_intervals, group, samples.of(key[0]), weights) for key, group in groups.items()]
+        rows = [
+            _distances(*key, group, floor.result(), *ends.result())
+            for (key, group), floor, ends in zip(groups.items(), floors, found, strict=True)
+        ]
+    return one_table(rows, DISTANCE_SCHEMA)
 
 
-def agreement_rows(scores: AlignedScores) -> pl.DataFrame:
+def agreement_rows(scores: AlignedScores) -> pa.Table:
     """Wasserstein-1 and Spearman of every pair of models, per domain and for all documents; `AGREEMENT_SCHEMA`.
 
     A model without documents of a domain is left out there. The scores are used up.
     """
-    frames, parts = [], []
+    tables, parts = [], []
     for domain in scores.domains:
         parts.append(scores.take(domain))
-        frames.append(_agreements(domain, *parts[-1]))
+        tables.append(_agreements(domain, *parts[-1]))
     if parts:
         whole = side_by_side(parts)
         parts.clear()  # at the paper's size each copy of the scores is a third of a gigabyte
-        frames.append(_agreements(ALL, *whole))
-    return pl.concat(frames) if frames else pl.DataFrame(schema=AGREEMENT_SCHEMA)
+        tables.append(_agreements(ALL, *whole))
+    return one_table(tables, AGREEMENT_SCHEMA)
 
 
-def _histograms(samples: Sequence[Sample], domain: str, binning: histograms.Binning, n_bins: int) -> pl.DataFrame:
-    edges = histograms.edges([sample.scores for sample in samples], n_bins, binning)
-    counted: dict[str, np.ndarray] = {}
-    for sample in samples:
-        counted[sample.model_id] = counted.get(sample.model_id, 0) + histograms.counts(sample.scores, edges)
-    n_models = len(counted)
-    return pl.DataFrame(
-        {
-            "model_id": np.repeat(list(counted), n_bins),
-            "domain": [domain] * n_models * n_bins,
-            "binning": [binning] * n_models * n_bins,
-            "bin": np.tile(np.arange(1, n_bins + 1), n_models),
-            "bin_low": np.tile(edges[:-1].astype(np.float64), n_models),
-            "bin_high": np.tile(edges[1:].astype(np.float64), n_models),
-            "n": np.concatenate(list(counted.values())),
-        },
-        schema=HISTOGRAM_SCHEMA,
-    )
+def load_loops() -> None:
+    """Load the compiled loops, which takes half a second the first time in a process and nothing from then on."""
+    one = Samples([""], [""], np.zeros(1, np.float32), np.zeros(1, np.uint8), np.array([[0, 1]]))
+    histograms.edges(one, 1, "quantile")
+
+
+def _histograms(samples: Samples, domain: str, binning: histograms.Binning, n_bins: int) -> pa.Table:
+    edges = histograms.edges(samples, n_bins, binning)
+    models = sorted(set(samples.models))
+    found = np.zeros((len(models), n_bins), np.int64)
+    np.add.at(found, [models.index(model) for model in samples.models], histograms.counts(samples, edges))
+    columns = [
+        np.repeat(models, n_bins),
+        np.repeat([domain], found.size),
+        np.repeat([binning], found.size),
+        np.tile(np.arange(1, n_bins + 1), len(models)),
+        np.tile(edges[:-1], len(models)),
+        np.tile(edges[1:], len(models)),
+        found.ravel(),
+    ]
+    return _table(columns, HISTOGRAM_SCHEMA)
+
+
+class _Group:
+    """The histograms of one domain and binning: models by name, their counts (models, bins), the edges (bins + 1,)."""
+
+    def __init__(self, histogram: pa.Table) -> None:
+        ordered = histogram.sort_by([("model_id", "ascending"), ("bin", "ascending")])
+        self.models = sorted(set(ordered["model_id"].to_pylist()))
+        self.counts = ordered["n"].to_numpy().reshape(len(self.models), -1)
+        n_bins = self.counts.shape[1]
+        low, high = (ordered[name].to_numpy()[:n_bins] for name in ("bin_low", "bin_high"))
+        self.edges = np.append(low, high[-1]).astype(np.float32)
+
+
+def _intervals(group: _Group, samples: Samples, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Distances of the pairs and the ends of their intervals, each (pairs,)."""
+    blocks = histograms.block_counts(samples, group.edges, group.models)
+    observed = distances.distances(group.counts)
+    return observed, *distances.intervals(observed, distances.resampled_divergences(blocks, weights))
 
 
 def _distances(
-    histogram: pl.DataFrame, samples: Sequence[Sample], weights: np.ndarray, n_permutations: int, seed: str
-) -> pl.DataFrame:
-    ordered = histogram.sort("model_id", "bin")
-    models = ordered["model_id"].unique(maintain_order=True).to_list()
-    counts = ordered["n"].to_numpy().reshape(len(models), -1)
-    one = ordered.head(counts.shape[1])
-    edges = np.append(one["bin_low"].to_numpy(), one["bin_high"][-1]).astype(np.float32)
-    observed = distances.distances(counts)
-    low, high = distances.intervals(observed, distances.resampled_divergences(_blocks(samples, models, edges), weights))
-    floors = distances.null_floors(counts, n_permutations, seed)
-    rows = []
-    for number, (a, b) in enumerate(distances.pairs(len(models))):
-        n_a, n_b = int(counts[a].sum()), int(counts[b].sum())
-        n_bins = int(np.count_nonzero(counts[a] + counts[b]))
-        flagged = min(n_a, n_b) < distances.MIN_DOCUMENTS
-        figures = (float(values[number]) for values in (observed, floors, low, high))
-        rows.append((one["domain"][0], one["binning"][0], models[a], models[b], *figures, n_a, n_b, n_bins, flagged))
-    return pl.DataFrame(rows, schema=DISTANCE_SCHEMA, orient="row")
+    domain: str,
+    binning: str,
+    group: _Group,
+    floors: np.ndarray,
+    observed: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+) -> pa.Table:
+    a, b = np.triu_indices(len(group.models), 1)
+    sizes = group.counts.sum(axis=1)
+    columns = [
+        *(np.repeat([name], a.size) for name in (domain, binning)),
+        *(np.array(group.models)[side] for side in (a, b)),
+        *(observed, floors, low, high, sizes[a], sizes[b]),
+        np.count_nonzero(group.counts[a] + group.counts[b], axis=1),
+        np.minimum(sizes[a], sizes[b]) < distances.MIN_DOCUMENTS,
+    ]
+    return _table(columns, DISTANCE_SCHEMA)
 
 
-def _blocks(samples: Sequence[Sample], models: Sequence[str], edges: np.ndarray) -> np.ndarray:
-    """(models, N_BLOCKS, bins) documents per model, block and bin."""
-    parts = {model: [sample for sample in samples if sample.model_id == model] for model in models}
-    return np.stack(
-        [
-            sum(histograms.block_counts(sample.scores, sample.blocks, edges) for sample in parts[model])
-            for model in models
-        ]
-    )
-
-
-def _agreements(domain: str, models: Sequence[str], matrix: np.ndarray) -> pl.DataFrame:
+def _agreements(domain: str, models: Sequence[str], matrix: np.ndarray) -> pa.Table:
     scores = [Scores(row) for row in matrix]
-    _parallel(delayed(getattr)(one, "ranks") for one in scores)  # sorted now, each in a thread of its own, and kept
-    pairs = distances.pairs(len(models))
-    found = _parallel(delayed(_agreement)(scores[a], scores[b]) for a, b in pairs)
-    rows = [(domain, models[a], models[b], *figures) for (a, b), figures in zip(pairs, found, strict=True)]
-    return pl.DataFrame(rows, schema=AGREEMENT_SCHEMA, orient="row")
+    _parallel(getattr, [(one, "ranks") for one in scores])  # sorted now, each in a thread of its own, and kept
+    a, b = np.triu_indices(len(models), 1)
+    found = _parallel(_agreement, [(scores[one], scores[other]) for one, other in zip(a, b, strict=True)])
+    figures = zip(*found, strict=True) if found else [()] * 3
+    return _table(
+        [np.repeat([domain], a.size), *(np.array(models)[side] for side in (a, b)), *figures], AGREEMENT_SCHEMA
+    )
 
 
 def _agreement(a: Scores, b: Scores) -> tuple[float, float | None, int]:
     return wasserstein_1(a, b), *spearman(a, b)
 
 
-def _domains(samples: Sequence[Sample]) -> list[str]:
-    return [*sorted({sample.domain for sample in samples}), ALL] if samples else []
+def _domains(samples: Samples) -> list[str]:
+    return [ALL, *sorted(set(samples.domains))] if samples.domains else []
 
 
-def _of(samples: Sequence[Sample], domain: str) -> list[Sample]:
-    return [sample for sample in samples if domain in (ALL, sample.domain)]
+def _groups(histogram: pa.Table) -> dict[tuple[str, str], pa.Table]:
+    """Rows by domain and binning."""
+    domains, binnings = (histogram[name].combine_chunks().dictionary_encode() for name in ("domain", "binning"))
+    names = [
+        (domain, binning) for domain in domains.dictionary.to_pylist() for binning in binnings.dictionary.to_pylist()
+    ]
+    codes = domains.indices.to_numpy() * np.int64(len(binnings.dictionary)) + binnings.indices.to_numpy()
+    return {names[code]: histogram.take(np.flatnonzero(codes == code)) for code in np.unique(codes)}
 
 
-def _parallel(calls: Iterable[object]) -> list:
-    """Threads, for NumPy lets go of Python's lock; the order of the answer does not depend on their number."""
-    with threadpool_limits(1):
-        return list(Parallel(n_jobs=min(cpu_count(), MOST_JOBS), prefer="threads")(calls))
+def _table(columns: Iterable[Sequence | np.ndarray], schema: pa.Schema) -> pa.Table:
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+    )
+
+
+def _parallel(function: Callable[..., T], calls: Sequence[tuple]) -> list[T]:
+    """What the function gives for each call, in the order of the calls."""
+    with _pool() as pool:
+        return list(pool.map(lambda call: function(*call), calls))
+
+
+@contextmanager
+def _pool() -> Iterator[ThreadPoolExecutor]:
+    """Threads: NumPy and the compiled loops let go of Python's lock. NumPy itself uses one in each."""
+    with threadpool_limits(1), ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_JOBS)) as pool:
+        yield pool

@@ -97,7 +97,7 @@ def test_a_run_leaves_rows_charts_and_checks_in_dagster(home: Path) -> None:
     assert results.asset_materialization.metadata["dagster/row_count"].value == 80
     assert report is not None and report.asset_materialization is not None
     preview = report.asset_materialization.metadata["preview"].value
-    assert preview.startswith("![") and "data:image/png;base64," in preview
+    assert preview.startswith("![") and "data:image/svg+xml;base64," in preview
 
 
 def test_a_night_with_nothing_to_do_looks_at_the_snapshot_alone(definitions: dg.Definitions, home: Path) -> None:

@@ -290,7 +290,8 @@ def test_a_new_scoring_is_read_and_an_old_one_is_not_read_again(home: Home, run_
     with duckdb.connect(str(home.warehouse)) as connection:
         kept = connection.execute("select * from raw.document_scores where model_id in ('ant-3b', 'cat-5b')").pl()
         connection.execute("delete from raw.document_scores where model_id = 'ant-3b'")
-        renamed = kept.with_columns(pl.lit("cat-5b").alias("model_id"))
+        runs = pl.col("run_id").str.replace("ant-3b", "cat-5b")  # as its own job would have named them
+        renamed = kept.with_columns(pl.lit("cat-5b").alias("model_id"), runs)
         connection.register("renamed", renamed)
         connection.execute("insert into raw.document_scores by name select * from renamed")
         # Had this scoring been read again, its mean would show it.
@@ -303,6 +304,15 @@ def test_a_new_scoring_is_read_and_an_old_one_is_not_read_again(home: Home, run_
             connection.execute("select distinct model_id, donor_model_id from marts.fct_presence_by_domain").fetchall()
         )
         again = connection.execute("select * from marts.fct_presence_by_domain order by all").fetchall()
+        counted = connection.execute(
+            "select * exclude (code, built_by) from intermediate.int_scored_runs order by all"
+        ).fetchall()
+        present = connection.execute(
+            "select study_id, run_id, model_id, corpus, engine, count(*), count(*) filter (where status = 'ok') "
+            "from raw.document_scores group by all order by all"
+        ).fetchall()
+        builds = connection.execute("select count(distinct built_by) from intermediate.int_scored_runs").fetchone()
+    assert counted == present and builds == (1,)
     assert set(after) == {"ant-7b", "bee-8b", "cat-4b", "cat-5b"}
     assert {name: after[name] for name in ("ant-7b", "bee-8b", "cat-4b")} == {
         name: before[name] for name in ("ant-7b", "bee-8b", "cat-4b")

@@ -70,8 +70,9 @@ def test_documents_meet_by_key_in_every_domain_and_over_all() -> None:
                 aligned.add(listed(model, domain, names[order], own[model][domain][order]))
                 own[model][domain][np.setdiff1d(np.arange(names.size), order)] = np.nan
     own["c"]["Github"][:] = np.nan
-    rows = agreement_rows(aligned)
-    assert dict(rows.schema) == AGREEMENT_SCHEMA
+    table = agreement_rows(aligned)
+    assert table.schema == AGREEMENT_SCHEMA
+    rows = pl.from_arrow(table)
     assert rows.group_by("domain").len().sort("domain").rows() == [("Book", 3), ("Github", 1), ("all", 3)]
     for domain, a, b, wasserstein, rank_correlation, n_shared in rows.iter_rows():
         wanted = list(keys) if domain == "all" else [domain]
@@ -89,4 +90,4 @@ def test_a_document_scored_twice_is_refused() -> None:
 
 
 def test_nothing_scored_gives_no_rows() -> None:
-    assert agreement_rows(AlignedScores()).equals(pl.DataFrame(schema=AGREEMENT_SCHEMA))
+    assert agreement_rows(AlignedScores()).equals(AGREEMENT_SCHEMA.empty_table())

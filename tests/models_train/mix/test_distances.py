@@ -16,7 +16,7 @@ from models_train.mix.distances import (
     resampled_divergences,
 )
 from models_train.mix.histograms import block_counts
-from models_train.mix.samples import N_BLOCKS
+from models_train.mix.samples import N_BLOCKS, Samples
 
 BINS = 20
 EDGES = norm.ppf(np.linspace(0, 1, BINS + 1)[1:-1]).astype(np.float32)
@@ -24,7 +24,7 @@ BORDERS = np.concatenate([[-9], EDGES, [9]]).astype(np.float32)
 
 
 def drawn(rng: np.random.Generator, n: int, shift: float, same_documents: bool) -> np.ndarray:
-    """Block counts (2, N_BLOCKS, BINS) of two models whose scores correlate at 0.9, the second shifted."""
+    """Block counts (2, BINS, N_BLOCKS) of two models whose scores correlate at 0.9, the second shifted."""
     easy = rng.normal(size=n)
     scores = [np.sqrt(0.9) * easy + np.sqrt(0.1) * rng.normal(size=n) for _ in range(2)]
     blocks = [rng.integers(0, N_BLOCKS, n).astype(np.uint8)] * 2
@@ -33,7 +33,8 @@ def drawn(rng: np.random.Generator, n: int, shift: float, same_documents: bool) 
     found = []
     for values, own in zip((scores[0], scores[1] + shift), blocks, strict=True):
         order = np.argsort(values)
-        found.append(block_counts(values[order].astype(np.float32), own[order], BORDERS))
+        sample = Samples(["m"], ["d"], values[order].astype(np.float32), own[order], np.array([[0, n]]))
+        found.append(block_counts(sample, BORDERS, ["m"])[0])
     return np.array(found)
 
 
@@ -50,12 +51,13 @@ def test_distances_are_scipys() -> None:
 
 
 def test_the_floor_is_that_of_permuted_documents() -> None:
-    """The same as shuffling the documents themselves, as far as so few shuffles tell; unequal sides included."""
+    """The same as shuffling the documents themselves, as far as so few shuffles tell; equal sides and unequal ones."""
     rng = np.random.default_rng(1)
     sides = ((900, rng.dirichlet(np.ones(BINS))), (300, np.ones(BINS) / BINS), (500, rng.dirichlet(np.ones(BINS))))
+    sides += ((300, rng.dirichlet(np.ones(BINS))), (900, rng.dirichlet(np.ones(BINS))))
     counts = np.array([rng.multinomial(n, shares) for n, shares in sides])
     found = null_floors(counts, 400, "seed")
-    for (a, b), floor in zip(pairs(3), found, strict=True):
+    for (a, b), floor in zip(pairs(5), found, strict=True):
         pool, n_a, shuffled = np.repeat(np.arange(BINS), counts[a] + counts[b]), counts[a].sum(), []
         for _ in range(400):
             rng.shuffle(pool)
@@ -74,8 +76,8 @@ def test_the_floor_of_large_samples_follows_chi_square() -> None:
 
 def test_a_floor_of_single_documents_is_a_number() -> None:
     """Draws that leave a side empty say nothing and are passed over."""
-    counts = np.eye(2, 3, dtype=int)
-    assert 0 <= null_floors(counts, 50, "seed")[0] <= 1
+    for counts in (np.eye(2, 3, dtype=int), np.array([[1, 0, 0], [0, 1, 1]])):
+        assert 0 <= null_floors(counts, 50, "seed")[0] <= 1
 
 
 def test_a_resample_is_what_drawing_its_blocks_gives() -> None:
@@ -84,7 +86,7 @@ def test_a_resample_is_what_drawing_its_blocks_gives() -> None:
     assert weights.sum(axis=1).tolist() == [N_BLOCKS] * 5
     found = resampled_divergences(counts, weights)
     for number, weight in enumerate(weights):
-        p, q = (np.repeat(side, weight.astype(int), axis=0).sum(axis=0) for side in counts)
+        p, q = (np.repeat(side, weight.astype(int), axis=1).sum(axis=1) for side in counts)
         assert found[0, number] == pytest.approx(jensenshannon(p, q, base=2) ** 2, abs=1e-12)
 
 
@@ -99,7 +101,7 @@ def test_intervals_hold_the_true_distance(shift: float) -> None:
     for _ in range(repetitions):
         counts = drawn(rng, n, shift, same_documents=True)
         resampled = resampled_divergences(counts, weights)
-        low, high = intervals(distances(counts.sum(axis=1)), resampled)
+        low, high = intervals(distances(counts.sum(axis=2)), resampled)
         held += low[0] <= truth <= high[0]
         percentiles += np.quantile(resampled, 0.025) <= truth**2 <= np.quantile(resampled, 0.975)
     assert held >= 89, "95 % less three standard errors"
@@ -111,16 +113,39 @@ def test_shared_documents_are_drawn_for_both_sides() -> None:
     widths = []
     for same in (True, False):
         counts = drawn(np.random.default_rng(4), 20_000, 0.5, same)
-        low, high = intervals(distances(counts.sum(axis=1)), resampled_divergences(counts, block_weights(200)))
+        low, high = intervals(distances(counts.sum(axis=2)), resampled_divergences(counts, block_weights(200)))
         widths.append(float(high[0] - low[0]))
     assert widths[0] < 0.6 * widths[1]
 
 
 def test_a_handful_of_documents_has_an_interval_all_the_same() -> None:
     """Resamples that draw no document of a side say nothing and are passed over."""
-    counts = np.zeros((2, N_BLOCKS, BINS), dtype=int)
-    counts[0, 5, 3] = counts[1, 9, 4] = 1
+    counts = np.zeros((2, BINS, N_BLOCKS), dtype=int)
+    counts[0, 3, 5] = counts[1, 4, 9] = 1
     resampled = resampled_divergences(counts, block_weights(200))
     assert np.isnan(resampled).any()
-    low, high = intervals(distances(counts.sum(axis=1)), resampled)
+    low, high = intervals(distances(counts.sum(axis=2)), resampled)
     assert (low[0], high[0]) == pytest.approx((1, 1))
+
+
+@pytest.mark.parametrize("n_resamples", [1, 2, 200])
+def test_ends_of_an_interval_are_numpys_quantiles(n_resamples: int) -> None:
+    """Also where some resamples, or all, say nothing."""
+    rng = np.random.default_rng(5)
+    resampled = rng.gamma(2, 1e-3, (6, n_resamples))
+    resampled[1, rng.random(n_resamples) < 0.3] = np.nan
+    observed = np.sqrt(rng.gamma(9, 1e-3, 6))
+    resampled[2, 1:], resampled[3] = np.nan, np.nan
+    low, high = intervals(observed, resampled)
+    for number, (one, draws) in enumerate(zip(observed, resampled, strict=True)):
+        known = draws[~np.isnan(draws)]
+        expected = np.quantile(known, [0.975, 0.025]) if known.size else np.full(2, np.nan)
+        ends = np.sqrt(np.clip(2 * one**2 - expected, 0, 1))
+        np.testing.assert_allclose([low[number], high[number]], ends, rtol=1e-12)
+
+
+def test_distances_close_to_zero_are_scipys() -> None:
+    """Two samples of one distribution, where sums of logarithms cancel."""
+    counts = np.random.default_rng(6).poisson(20_000, (5, 100))
+    expected = [jensenshannon(counts[a], counts[b], base=2) for a, b in pairs(5)]
+    np.testing.assert_allclose(distances(counts), expected, rtol=0, atol=1e-14)

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import numpy as np
-import pyarrow as pa
 import pytest
 
 from models_train.mix.histograms import BINNINGS, block_counts, counts, edges, pooled_order_statistics
-from models_train.mix.samples import N_BLOCKS, numbers, ordinals, read_samples, sort_documents
+from models_train.mix.samples import N_BLOCKS, Samples, numbers, ordinals
+
+
+def side_by_side(parts: list[np.ndarray]) -> Samples:
+    """One model per part, behind documents of nobody, so that a sample does not begin at 0."""
+    ends = 7 + np.cumsum([part.size for part in parts])
+    spans = np.column_stack([ends - [part.size for part in parts], ends])
+    scores = np.concatenate([np.full(7, -9e9, np.float32), *parts])
+    names = [f"model {place}" for place in range(len(parts))]
+    return Samples(names, ["Book"] * len(parts), scores, np.zeros(scores.size, np.uint8), spans)
 
 
 def pools() -> dict[str, list[np.ndarray]]:
@@ -32,19 +40,18 @@ def test_edges_are_numpys_quantiles_of_the_pool(name: str) -> None:
         "equal_width": np.linspace(pool.min(), pool.max(), 101),
     }
     for binning in BINNINGS:
-        found = edges(samples, 100, binning)
+        found = edges(side_by_side(samples), 100, binning)
         np.testing.assert_allclose(found, expected[binning], rtol=1e-6, atol=1e-7)
         assert (np.diff(found) >= 0).all()
-        for sample in samples:
-            whole = np.histogram(sample.astype(np.float64), found.astype(np.float64))[0]
-            np.testing.assert_array_equal(counts(sample, found), whole)
+        whole = [np.histogram(sample.astype(np.float64), found.astype(np.float64))[0] for sample in samples]
+        np.testing.assert_array_equal(counts(side_by_side(samples), found), whole)
 
 
 @pytest.mark.parametrize("name", ["spread", "ties", "far apart"])
 def test_order_statistics_are_those_of_the_sorted_pool(name: str) -> None:
     samples = pools()[name]
     pool = np.sort(np.concatenate(samples))
-    np.testing.assert_array_equal(pooled_order_statistics(samples, np.arange(pool.size)), pool)
+    np.testing.assert_array_equal(pooled_order_statistics(side_by_side(samples), np.arange(pool.size)), pool)
 
 
 def test_ordinals_keep_the_order_and_come_back() -> None:
@@ -54,52 +61,27 @@ def test_ordinals_keep_the_order_and_come_back() -> None:
 
 
 def test_quantile_bins_hold_equal_shares_of_the_pool() -> None:
-    samples = pools()["spread"]
-    whole = sum(counts(sample, edges(samples, 100, "quantile")) for sample in samples)
-    assert whole.sum() == sum(map(len, samples))
+    parts = pools()["spread"]
+    samples = side_by_side(parts)
+    whole = counts(samples, edges(samples, 100, "quantile")).sum(axis=0)
+    assert whole.sum() == sum(map(len, parts))
     assert whole.min() >= whole.sum() / 100 - 2
 
 
-def test_block_counts_are_a_two_way_table() -> None:
+def test_block_counts_are_two_way_tables_by_model() -> None:
+    """The two samples of a are counted together."""
     rng = np.random.default_rng(1)
-    scores, blocks = np.sort(rng.normal(size=2000).astype(np.float32)), rng.integers(0, N_BLOCKS, 2000).astype(np.uint8)
-    found = edges([scores], 10, "equal_width")
-    table = block_counts(scores, blocks, found)
-    expected = np.histogram2d(blocks, scores, [np.arange(N_BLOCKS + 1), found.astype(np.float64)])[0]
-    np.testing.assert_array_equal(table, expected)
-
-
-def test_documents_are_sorted_by_each_kind_and_keep_their_blocks() -> None:
-    """A document without a score of a kind is left out of that kind alone; a kind without scores has no row."""
-    rows = {
-        "Book": [(7, -1.5, 0.5), (200, -2.5, None), (9, -2.0, -0.25)],
-        "Github": [(1, 3.0, None)],
-        "ArXiv": [],
-    }
-    documents = pa.table(
-        {
-            "domain": list(rows),
-            "documents": pa.array(
-                [[dict(zip(("block", "a", "b"), row, strict=True)) for row in found] for found in rows.values()],
-                pa.list_(pa.struct([("block", pa.uint8()), ("a", pa.float32()), ("b", pa.float32())])),
-            ),
-        }
-    )
-    found = sort_documents(documents, ["a", "b"])
-    read = read_samples(found.append_column("model_id", pa.array(["m"] * found.num_rows)))
-    table = {
-        (sample.domain, kind): (sample.scores.tolist(), sample.blocks.tolist())
-        for kind in ("a", "b")
-        for sample in read_samples(
-            found.filter(pa.compute.equal(found["score_kind"], kind)).append_column(
-                "model_id", pa.array(["m"] * found["score_kind"].to_pylist().count(kind))
-            )
-        )
-    }
-    assert len(read) == 3
-    assert table == {
-        ("Book", "a"): ([-2.5, -2.0, -1.5], [200, 9, 7]),
-        ("Book", "b"): ([-0.25, 0.5], [9, 7]),
-        ("Github", "a"): ([3.0], [1]),
-    }
-    assert sort_documents(documents.slice(0, 0), ["a"]).num_rows == 0
+    sizes, owners = (2000, 500, 0, 900), ["a", "b", "b", "a"]
+    parts = [np.sort(rng.normal(size=size).astype(np.float32)) for size in sizes]
+    flat = side_by_side(parts)
+    blocks = rng.integers(0, N_BLOCKS, flat.scores.size).astype(np.uint8)
+    samples = Samples(owners, ["x", "x", "y", "y"], flat.scores, blocks, flat.spans)
+    borders = edges(samples, 10, "equal_width")
+    table = block_counts(samples, borders, ["a", "b"])
+    for model, found in zip("ab", table, strict=True):
+        mine = np.concatenate([np.arange(*span) for span, own in zip(flat.spans, owners, strict=True) if own == model])
+        expected = np.histogram2d(
+            flat.scores[mine], blocks[mine], [borders.astype(np.float64), np.arange(N_BLOCKS + 1)]
+        )[0]
+        np.testing.assert_array_equal(found, expected)
+    assert table.sum() == sum(sizes)
