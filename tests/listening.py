@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import psutil
 
 
@@ -10,7 +12,8 @@ def listening(pid: int) -> set[str]:
     root = psutil.Process(pid)
     found = set()
     for process in (root, *root.children(recursive=True)):
-        for connection in process.net_connections(kind="tcp"):
-            if connection.status == psutil.CONN_LISTEN:
-                found.add(f"{connection.laddr.ip}:{connection.laddr.port}")
+        with suppress(psutil.NoSuchProcess):  # one that has ended listens no more
+            for connection in process.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.add(f"{connection.laddr.ip}:{connection.laddr.port}")
     return found

@@ -15,6 +15,8 @@ import duckdb
 import pytest
 import torch
 import yaml
+from bad_names import EMOJI, PAGE, SQL
+from secrets_left import MARK, files_with_secrets
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from models_train.lab.tasks import write_tasks
@@ -26,6 +28,8 @@ N_PAIRS = 80
 EPOCHS = 4
 RECIPE = {"global_batch": 16, "warmup_steps": 2, "checkpoint_every": 5, "max_tokens": 384}
 PER_SUBSET = 20
+RANDOM = f"../random {SQL} {PAGE} [/] [{EMOJI}]|%..."
+"""The second model's name: bad ones together, the terminal's markup, and what Dagster keeps for itself in keys."""
 MODEL = {"params_b": 0.00026, "stage": "base"}
 
 
@@ -80,10 +84,10 @@ def own(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run: Run) -> 
         "title": "Two tiny models",
         "synthetic": False,
         "source": "trained here",
-        "size_groups": [{"name": "all", "params_b_from": 0, "default": "random"}],
+        "size_groups": [{"name": "all", "params_b_from": 0, "default": RANDOM}],
         "models": [
             MODEL | {"model_id": "stories", "hub_id": str(STORIES), "publisher": "karpathy", "family": "tinyllamas"},
-            MODEL | {"model_id": "random", "hub_id": str(folder / "random"), "publisher": "nobody", "family": "none"},
+            MODEL | {"model_id": RANDOM, "hub_id": str(folder / "random"), "publisher": "nobody", "family": "none"},
         ],
         "training": {
             "preferences": {"path": str(folder / "preferences.jsonl")},
@@ -126,8 +130,22 @@ def marts(own: tuple[Path, Path, str]) -> duckdb.DuckDBPyConnection:
 def test_each_piece_of_work_is_announced(own: tuple[Path, Path, str]) -> None:
     _, _, said = own
     assert "Task 1 of 8: mine: reward model of stories, bradley_terry" in said
-    assert "Task 6 of 8: mine: documents under random" in said
-    assert "Task 8 of 8: mine: benchmarks of random" in said
+    assert f"Task 6 of 8: mine: documents under {RANDOM}" in said
+    assert f"Task 8 of 8: mine: benchmarks of {RANDOM}" in said
+
+
+def test_no_secret_of_the_environment_is_left_anywhere(own: tuple[Path, Path, str]) -> None:
+    """Logs, metadata, parts, checkpoints, cards, snapshot and report of jobs that ran with a token of the hub."""
+    _, home, said = own
+    assert files_with_secrets(home) == []
+    assert MARK not in said
+
+
+def test_a_bad_name_becomes_no_path(own: tuple[Path, Path, str]) -> None:
+    """Files are named by hashes: nothing in or beside the home bears the model's name."""
+    _, home, _ = own
+    assert [path for path in home.rglob("*") if "alert(1)" in path.name or "drop table" in path.name] == []
+    assert sorted(path.name for path in home.parent.iterdir() if "random" in path.name) == ["random"]
 
 
 def test_missing_categories_are_missing_and_not_zero(marts: duckdb.DuckDBPyConnection) -> None:
@@ -136,7 +154,7 @@ def test_missing_categories_are_missing_and_not_zero(marts: duckdb.DuckDBPyConne
         "from fct_reward_model_results where study_id = 'mine'"
     ).fetchall()
     assert {row[:2] for row in rows} == {
-        (model, objective) for model in ("stories", "random") for objective in ("bradley_terry", "regression")
+        (model, objective) for model in ("stories", RANDOM) for objective in ("bradley_terry", "regression")
     }
     for row in rows:
         assert row[2:5] == (None, None, None), "Chat and Safety are not in the test set, so there is no score"
@@ -170,7 +188,7 @@ def test_the_marts_count_what_the_rewards_say(own: tuple[Path, Path, str], marts
 
 def test_both_objectives_learn(marts: duckdb.DuckDBPyConnection) -> None:
     """The mean loss of the last epoch is below that of the first: both saw the same examples."""
-    for model in ("stories", "random"):
+    for model in ("stories", RANDOM):
         for objective, epochs in (("bradley_terry", EPOCHS), ("regression", 2)):
             rows = marts.execute(
                 "select loss from fct_learning_curves where study_id = 'mine' and model_id = ? and objective = ? "
@@ -208,7 +226,7 @@ def test_benchmarks_that_were_run_and_imported_are_features(marts: duckdb.DuckDB
         "select model_id, feature, value from fct_regression_features "
         "where study_id = 'mine' and feature_kind = 'benchmark' order by feature, model_id"
     ).fetchall()
-    assert [row[:2] for row in found] == [("random", "order"), ("stories", "order"), ("stories", "winogrande")]
+    assert [row[:2] for row in found] == [(RANDOM, "order"), ("stories", "order"), ("stories", "winogrande")]
     assert all(0 <= row[2] <= 100 and (row[2] / 5).is_integer() for row in found[:2]), "shares of 20 questions"
     assert found[2][2] == 50
     listed = marts.execute(
@@ -273,4 +291,4 @@ def test_a_model_that_fails_holds_back_itself_only(own: tuple[Path, Path, str], 
     with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as marts:
         models = marts.execute("select model_id from dim_base_models where study_id = 'mine'").fetchall()
         results = marts.execute("select count(*) from fct_reward_model_results where study_id = 'mine'").fetchone()
-    assert {row[0] for row in models} == {"stories", "random", "broken"} and results == (4,)
+    assert {row[0] for row in models} == {"stories", RANDOM, "broken"} and results == (4,)

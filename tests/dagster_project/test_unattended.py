@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
+from secrets_left import files_with_secrets
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONGEST_S = 300
@@ -109,6 +110,12 @@ def test_a_dropped_model_is_recommended_in_the_snapshot_and_in_its_report(
     page = (home / "reports" / "base_model_choice.html").read_text()
     assert snapshot in page and "newcomer" in page and "Dropped while nobody looked" in page
     assert ("published",) in studies, "what was there is still there"
+
+
+def test_no_secret_of_the_environment_is_left_anywhere(dropped: tuple[Path, str, float]) -> None:
+    """What webserver, daemon and jobs logged and recorded, with a token and a password in their environment."""
+    home, _, _ = dropped
+    assert files_with_secrets(home) == []
 
 
 LAUNCH = """mutation($backfill: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $backfill) {

@@ -41,8 +41,10 @@ def test_the_errors_of_the_performance_model_are_those_of_the_mart(published: du
 def test_targets_and_files_that_the_readme_names_exist() -> None:
     targets = set(re.findall(r"^([a-z][a-z-]*):.*## ", (REPOSITORY / "Makefile").read_text(), flags=re.MULTILINE))
     assert set(re.findall(r"`make ([a-z]+)`", README)) <= targets
-    for path in re.findall(r"\]\((?!http)([^)]+)\)", README):
+    for path in re.findall(r"\]\((?!http|#)([^)]+)\)", README):
         assert (REPOSITORY / path).exists(), path
+    headings = {heading.lower().replace(" ", "-") for heading in re.findall(r"^#+ (.+)$", README, flags=re.MULTILINE)}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= {re.sub(r"[^\w-]", "", heading) for heading in headings}
     for path in ("dagster_project/studies/published.yaml", "dbt/seeds/table_3_models.csv"):
         assert path in README
         assert (REPOSITORY / path).exists()
