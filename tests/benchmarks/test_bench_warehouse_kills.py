@@ -1,4 +1,4 @@
-"""`kill -9` at 200 random moments of landing, dbt and publishing: one refresh later all is as if nothing had been."""
+"""`kill -9` at 200 random moments of landing, dbt, publishing and the sensor: one refresh later nothing is amiss."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from kill_targets import STEPS
 from kills import Kills
+from sensor_daemon import killed_evaluations
+
+from warehouse.home import Home
 
 pytestmark = pytest.mark.bench
 
@@ -17,8 +20,8 @@ SEED = os.environ.get("REWARDBASE_BENCH_SEED", "0")
 
 
 def test_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Shared evenly among the steps."""
-    share, more = divmod(N_KILLS, len(STEPS))
+    """Shared evenly among the steps and the sensor's evaluation."""
+    share, more = divmod(N_KILLS - N_KILLS // 4, len(STEPS))
     shares = {step: share + (place < more) for place, step in enumerate(STEPS)}
     with Kills(tmp_path / "kills") as kills, capsys.disabled():
         outcomes = [kills.of(step, n, random.Random(f"{SEED} {step}")) for step, n in shares.items()]
@@ -26,5 +29,7 @@ def test_kills(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         for one in outcomes:
             took = kills.seconds[one.step]
             print(f"{one.step}: {one.n_kills} kills in a step of {took:.2f} s, {len(one.problems)} problems")
-    assert sum(one.n_kills for one in outcomes) == N_KILLS
+        of_sensor = killed_evaluations(Home(tmp_path / "home").ensure(), tmp_path / "sensor", N_KILLS // 4, SEED)
+        print(f"sensor: {of_sensor} kills, 0 problems")
+    assert sum(one.n_kills for one in outcomes) + of_sensor == N_KILLS
     assert [problem for one in outcomes for problem in one.problems] == []

@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
+from sensor_daemon import killed_evaluations, start, take, write_study
 
 from dagster_project import gpu_work
 from dagster_project.defs import base_models
@@ -22,7 +23,6 @@ from dagster_project.session import TAG, AlreadyRunning, alone, among_others, en
 from models_train.hub_settings import HubQuery, keep_found
 from warehouse.home import Home
 
-MODEL = {"publisher": "us", "family": "one", "tokens_t": 1.0, "stage": "base", "params_b": 1.0}
 STUDIES_ASSET = {base_models.KEY}
 
 
@@ -42,29 +42,8 @@ def folder(tmp_path: Path) -> Path:
     """A folder of study files with one study of one model."""
     studies = tmp_path / "studies"
     studies.mkdir()
-    for name in ("preferences", "test"):
-        (studies / f"{name}.jsonl").write_text(json.dumps({"file": name}))
     write_study(studies, "first", "small")
     return studies
-
-
-def write_study(folder: Path, study_id: str, *names: str) -> Path:
-    for name in names:
-        (folder / name).mkdir(exist_ok=True)
-        (folder / name / "config.json").write_text(json.dumps({"name": name}))
-    data = {"preferences": {"path": "preferences.jsonl"}, "test_set": {"path": "test.jsonl"}}
-    study = {
-        "study_id": study_id,
-        "title": "Tiny",
-        "synthetic": True,
-        "source": "made here",
-        "size_groups": [{"name": "all", "params_b_from": 0, "default": names[0]}],
-        "models": [MODEL | {"model_id": name, "hub_id": f"./{name}"} for name in names],
-        "training": data | {"objectives": ["bradley_terry"]},
-    }
-    path = folder / f"{study_id}.yaml"
-    path.write_text(yaml.safe_dump(study))
-    return path
 
 
 def trainings(found: Found) -> list[str]:
@@ -73,26 +52,6 @@ def trainings(found: Found) -> list[str]:
 
 def assets(found: Found) -> set[dg.AssetKey]:
     return {key for run in found.runs for key in run.asset_selection or ()}
-
-
-def take(instance: dg.DagsterInstance, found: Found) -> None:
-    """What the daemon does with partitions after a look."""
-    instance.add_dynamic_partitions("base_models", found.added)
-    for key in found.retired:
-        instance.delete_dynamic_partition("base_models", key)
-
-
-def start(instance: dg.DagsterInstance, run: dg.RunRequest) -> dg.DagsterRun:
-    """What the daemon does with a request: a run with its tags."""
-    partition = {"dagster/partition": str(run.partition_key)} if run.partition_key else {}
-    return instance.add_run(
-        dg.DagsterRun(
-            job_name=str(run.job_name),
-            tags={**run.tags, **partition},
-            status=dg.DagsterRunStatus.STARTED,
-            asset_selection=frozenset(run.asset_selection or ()),
-        )
-    )
 
 
 def fail(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
@@ -126,6 +85,11 @@ def test_a_crash_between_the_steps_doubles_nothing(
     assert second.added == (first.added if crash == "before partitions" else [])
     take(instance, second)
     assert sorted(instance.get_dynamic_partitions("base_models")) == ["first/small", "second/a", "second/b"]
+
+
+def test_an_evaluation_killed_at_any_moment_doubles_nothing(home: Home, tmp_path: Path) -> None:
+    """The short form of `make bench`'s kills: SIGKILL while the sensor looks and the daemon follows it up."""
+    assert killed_evaluations(home, tmp_path / "kills", n_kills=3, seed="0") == 3
 
 
 def test_a_model_that_goes_is_retired_and_one_that_comes_back_is_new(
