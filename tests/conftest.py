@@ -44,7 +44,7 @@ shutil.copy(SHIPPED_STUDIES / "published.yaml", STUDIES)
 os.environ["REWARDBASE_STUDIES"] = str(STUDIES)
 atexit.register(shutil.rmtree, STUDIES, ignore_errors=True)
 # Files of many real runs come first, so that at the end no worker is left alone with one.
-LONGEST_FILES = ("test_recovery.py", "test_candidates.py", "test_runs.py")
+LONGEST_FILES = ("test_recovery.py", "test_candidates.py", "test_runs.py", "test_unattended.py")
 
 # The small study: the defaults of the three size groups and a better model for each, so that every table of the
 # published study has rows but those of the performance model, which needs eight models and abstains.
