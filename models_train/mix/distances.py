@@ -30,8 +30,8 @@ def distances(counts: np.ndarray) -> np.ndarray:
         others = shares[number + 1 :]
         middle = (one + others) / 2
         divergence = (_relative_entropy(one, middle) + _relative_entropy(others, middle)) / (2 * np.log(2))
-        # Rounding may leave a negative divergence of 1e-17 for equal histograms, whose root is not a number.
-        found.append(np.sqrt(np.maximum(divergence, 0)))
+        # Rounding may leave -1e-17 for equal histograms, whose root is not a number, or more than 1 for disjoint ones.
+        found.append(np.sqrt(np.clip(divergence, 0, 1)))
     return np.concatenate(found)
 
 

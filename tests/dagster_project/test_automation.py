@@ -1,6 +1,7 @@
 """What follows from what without anybody asking, on a small graph with the conditions of the real one."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 import dagster as dg
@@ -59,9 +60,15 @@ class Days:
 
     def tick(self, at: datetime | None = None) -> set[str]:
         """What is asked for now, or at another time."""
-        found = dg.evaluate_automation_conditions(
-            defs=DEFINITIONS, instance=self.instance, cursor=self.cursor, evaluation_time=at
-        )
+        # In a thread of its own: it runs an event loop, and a browser's may be running in this one.
+        with ThreadPoolExecutor(1) as thread:
+            found = thread.submit(
+                dg.evaluate_automation_conditions,
+                defs=DEFINITIONS,
+                instance=self.instance,
+                cursor=self.cursor,
+                evaluation_time=at,
+            ).result()
         self.cursor = found.cursor
         graph = DEFINITIONS.resolve_asset_graph()
         asked = (key for key in graph.get_all_asset_keys() if found.get_num_requested(key))

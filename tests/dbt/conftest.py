@@ -108,6 +108,8 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
             "parent_model_id": None,
             "is_compared": True,
             "is_candidate": False,
+            "licence": None,
+            "downloads": None,
         }
         for name, params_b in MODELS.items()
     ]

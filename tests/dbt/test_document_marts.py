@@ -51,7 +51,7 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
         {
             "model_id": name, "hub_id": f"a/{name}", "revision": None, "publisher": family, "family": family,
             "params_b": params_b, "tokens_t": tokens_t, "stage": "base", "parent_model_id": None,
-            "is_compared": name != "bee-1b", "is_candidate": name == "bee-1b",
+            "is_compared": name != "bee-1b", "is_candidate": name == "bee-1b", "licence": None, "downloads": None,
         }
         for name, (family, params_b, tokens_t) in MODELS.items()
     ]  # fmt: skip

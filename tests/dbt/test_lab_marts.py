@@ -49,6 +49,7 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
             "family": "seven" if name == "small" else name, "params_b": size / 1000, "tokens_t": 1e-6,
             "stage": "sft" if name == "one-sft" else "base",
             "parent_model_id": "one" if name == "one-sft" else None, "is_compared": True, "is_candidate": False,
+            "licence": None, "downloads": None,
         }
         for name, size in sizes.items()
     ]  # fmt: skip

@@ -20,7 +20,7 @@ def base_models(parents: dict[str, str | None]) -> dict[str, str | None]:
             """
             create table stg_base_models (study_id text, model_id text, hub_id text, revision text, publisher text,
                 family text, params_b double, tokens_t double, stage text, parent_model_id text, is_compared bool,
-                is_candidate bool);
+                is_candidate bool, licence text, downloads bigint);
             create table stg_published_models (study_id text, model_id text, publisher text, params_b double,
                 tokens_t double, release_month text, downloads bigint, likes bigint);
             create table stg_size_groups (study_id text, size_group text, size_group_position int,

@@ -149,3 +149,13 @@ def test_distances_close_to_zero_are_scipys() -> None:
     counts = np.random.default_rng(6).poisson(20_000, (5, 100))
     expected = [jensenshannon(counts[a], counts[b], base=2) for a, b in pairs(5)]
     np.testing.assert_allclose(distances(counts), expected, rtol=0, atol=1e-14)
+
+
+def test_a_distance_is_never_above_one() -> None:
+    """Few documents in many bins: every split is disjoint, and rounding must not carry the mean past 1."""
+    rng = np.random.default_rng(0)
+    for number in range(200):
+        counts = np.array([np.bincount(rng.integers(0, 1000, 7), minlength=1000) for _ in range(3)])
+        floors = null_floors(counts, 20, f"{number}")
+        assert ((floors >= 0) & (floors <= 1)).all()
+        assert (distances(counts) <= 1).all()
