@@ -15,6 +15,9 @@ SNAPSHOT_TABLE = "snapshot"
 STAMP = "snapshot_id"
 """Column that every table of a published snapshot ends with: the snapshot's id in every row; no part of the content."""
 
+BUILT_BY = "built_by"
+"""Column of tables that dbt fills bit by bit: the invocation that wrote a row; no part of the content."""
+
 _FLOATS = ("DOUBLE", "FLOAT")
 
 
@@ -43,8 +46,8 @@ def tables(connection: Connection, schema: str = "marts", database: str | None =
     columns: dict[str, list[Column]] = {}
     for table, *facts in connection.execute(
         "select table_name, column_name, data_type, is_nullable, comment from duckdb_columns() "
-        "where database_name = ? and schema_name = ? and column_name <> ? order by table_name, column_index",
-        [*place, STAMP],
+        "where database_name = ? and schema_name = ? and column_name not in (?, ?) order by table_name, column_index",
+        [*place, STAMP, BUILT_BY],
     ).fetchall():
         columns.setdefault(table, []).append(Column(*facts))
     listed = connection.execute(
