@@ -56,8 +56,12 @@ class WarehouseDbt(DbtProjectComponent):
         # A seed is loaded only after it was checked, and its provenance landed.
         deps = [*spec.deps, CHECKED] if folder == "seeds" else spec.deps
         return spec.replace_attributes(
-            deps=deps, group_name=folder, owners=["team:warehouse"], code_version=code_version(manifest, node)
-        ).replace_attributes(automation_condition=INPUTS_CHANGED)
+            deps=deps,
+            group_name=folder,
+            owners=["team:warehouse"],
+            code_version=code_version(manifest, node),
+            automation_condition=INPUTS_CHANGED,
+        )
 
     def execute(self, context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
         """Run dbt; each asset carries its number of rows. A failure names the nodes that failed and what they say.

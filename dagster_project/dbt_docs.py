@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 from dagster_project import environment
-from dagster_project.environment import DBT_PROJECT
+from dagster_project.dbt_program import run_dbt
 from warehouse.home import VARIABLE, Home
 
 # The page is dbt's, its code not ours: whatever is in it, it may not talk to anybody.
@@ -46,17 +45,8 @@ def write_page(home: Home) -> Path:
     with tempfile.TemporaryDirectory(prefix=".docs-", dir=home.root) as folder:
         made = Path(folder)
         places = {VARIABLE: folder, "DBT_TARGET_PATH": str(made / "target"), "DBT_LOG_PATH": str(made / "logs")}
-        projects = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
-        options = ["--static", "--empty-catalog", *projects]
-        done = subprocess.run(
-            [sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", "docs", "generate", *options],
-            env=os.environ | places,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode != 0:
-            said = (done.stdout + done.stderr).strip() or f"exit status {done.returncode}"
+        said = run_dbt("docs", "generate", "--static", "--empty-catalog", places=places)
+        if said is not None:
             raise DocsError(f"dbt cannot read the project in dbt/; mend what it names and run again.\n{said}")
         text = (made / "target" / "static_index.html").read_text(encoding="utf-8")
         policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 from dagster_project import versions
+from dagster_project.dbt_program import run_dbt
 from dagster_project.environment import DBT_PROJECT
 from warehouse.home import Home
 
@@ -49,15 +48,8 @@ def bring_up_to_date(home: Home) -> str | None:
     if path(home).exists() and stamp.exists() and stamp.read_text() == wanted:
         return None
     stamp.unlink(missing_ok=True)
-    folders = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
-    done = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", "parse", *folders],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip() or f"exit status {done.returncode}"
+    said = run_dbt("parse")
+    if said is not None:
         return f"dbt cannot read the project in dbt/; mend what it names and run again.\n{said}"
     stamp.write_text(wanted)
     return None

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -19,13 +18,13 @@ import duckdb
 from rich.console import Console
 
 from dagster_project import environment, manifest
-from dagster_project.environment import DBT_PROJECT
+from dagster_project.dbt_program import run_dbt
 from dagster_project.marts import MARTS, MAY_BE_EMPTY
 from dagster_project.session import AlreadyRunning, alone
 from warehouse import landing
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, read, write
 from warehouse.content import content_id, table_ids
-from warehouse.home import REPOSITORY, VARIABLE, Home
+from warehouse.home import VARIABLE, Home
 from warehouse.marts import MartError
 from warehouse.publish import publish, refuse_unfit
 from warehouse.publish_gate import PublishError
@@ -164,17 +163,8 @@ def show(home: Home) -> bool:
 
 def _build(scratch: Home) -> None:
     places = {VARIABLE: str(scratch.root), "DBT_TARGET_PATH": str(scratch.dbt_target)}
-    projects = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
-    done = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", "build", *projects],
-        cwd=REPOSITORY,
-        env=os.environ | places | {"DBT_LOG_PATH": str(scratch.dbt_logs)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode != 0:
-        said = (done.stdout + done.stderr).strip() or f"exit status {done.returncode}"
+    said = run_dbt("build", places=places | {"DBT_LOG_PATH": str(scratch.dbt_logs)})
+    if said is not None:
         raise RebuildError(f"dbt could not build the warehouse; mend what it names and run again.\n{said}")
 
 
