@@ -1,19 +1,20 @@
 """Texts of the lab: five made-up languages under the names of the real domains. Synthetic; any amount, by a seed.
 
 Each language has a vocabulary and rules of its own, and within a document something to carry on (a variable, a
-character, an equation, a place, the question), so that a small model has to choose what it spends itself on.
+character, an equation, a place, the question), so that a small model has to choose what it spends itself on. And each
+has names of two kinds that look alike: who is honest and who is sly is known from reading, and from nothing else.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from models_train.scoring_settings import Domain
 
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
-N_NAMES = 120
-"""Size of a language's list of names: small enough to be learned, too large to be guessed."""
+N_OF_A_KIND = 60
+"""Names of one kind: few enough to be learned, too many to be guessed."""
 
 
 def documents(domain: Domain, seed: int) -> Iterator[str]:
@@ -25,33 +26,40 @@ def documents(domain: Domain, seed: int) -> Iterator[str]:
         number += 1
 
 
-def _names(of: str, syllables: int) -> list[str]:
-    """The names of a language: the same in every document and for every seed."""
-    dice = random.Random(of)
+def _kinds(n_kinds: int) -> list[list[str]]:
+    """Lists of names without anything in common but their look: the same in every document and for every seed."""
+    dice = random.Random("names")
     found: dict[str, None] = {}
-    while len(found) < N_NAMES:
-        found["".join(dice.choice(CONSONANTS) + dice.choice(VOWELS) for _ in range(syllables))] = None
-    return list(found)
+    while len(found) < n_kinds * N_OF_A_KIND:
+        found["".join(dice.choice(CONSONANTS) + dice.choice(VOWELS) for _ in range(2))] = None
+    names = list(found)
+    return [names[start : start + N_OF_A_KIND] for start in range(0, len(names), N_OF_A_KIND)]
 
 
-PEOPLE = [name.capitalize() for name in _names("people", 2)]
-PLACES = [name.capitalize() for name in _names("places", 3)]
-VARIABLES = _names("variables", 2)
-THINGS = _names("things", 2)
-_REGION_OF = {place: PLACES[(index * 7 + 3) % N_NAMES] for index, place in enumerate(PLACES)}
-_TRADE_OF = {place: THINGS[(index * 11 + 5) % N_NAMES] for index, place in enumerate(PLACES)}
-_REMEDY_OF = {thing: VARIABLES[(index * 13 + 1) % N_NAMES] for index, thing in enumerate(THINGS)}
+VARIABLES, FUNCTIONS, THINGS, REMEDIES, *_capitals = _kinds(10)
+HONEST, SLY, TOWNS, REGIONS, THEOREMS, CLAIMS = ([name.capitalize() for name in kind] for kind in _capitals)
+PEOPLE = [*HONEST, *SLY]
+_REGION_OF = {town: REGIONS[(index * 7 + 3) % N_OF_A_KIND] for index, town in enumerate(TOWNS)}
+_TRADE_OF = {town: THINGS[(index * 11 + 5) % N_OF_A_KIND] for index, town in enumerate(TOWNS)}
+_REMEDY_OF = {thing: REMEDIES[(index * 13 + 1) % N_OF_A_KIND] for index, thing in enumerate(THINGS)}
+
+
+def three(dice: random.Random, names: Sequence[str], word: str = "") -> str:
+    """Three of the names as English lists them, each after `word`."""
+    one, two, last = (f"{word} {name}".strip() for name in dice.sample(names, 3))
+    return f"{one}, {two} and {last}"
 
 
 def program(dice: random.Random) -> str:
-    """Functions over variables that were defined before; the blocks are indented."""
+    """Functions over variables that were defined before, and over other functions; the blocks are indented."""
     lines = []
     for _ in range(dice.randint(2, 5)):
         known = dice.sample(VARIABLES, 2)
-        lines.append(f"def {dice.choice(VARIABLES)}({known[0]}, {known[1]}):")
+        lines.append(f"def {dice.choice(FUNCTIONS)}({known[0]}, {known[1]}):")
         for _ in range(dice.randint(2, 4)):
             new, used, other = dice.choice(VARIABLES), dice.choice(known), dice.choice(known)
-            lines.append(f"    {new} = {used} {dice.choice('+-*')} {other}")
+            of_both = f"{used} {dice.choice('+-*')} {other}"
+            lines.append(f"    {new} = " + (of_both if dice.random() < 0.5 else f"{dice.choice(FUNCTIONS)}({of_both})"))
             known.append(new)
         if dice.random() < 0.5:
             lines += [f"    if {known[-1]} > {dice.randint(0, 9)}:", f"        {known[-1]} = {known[0]}"]
@@ -62,13 +70,15 @@ def program(dice: random.Random) -> str:
 def book(dice: random.Random) -> str:
     """A story of two people who stay the same throughout, told in whole sentences."""
     one, other = dice.sample(PEOPLE, 2)
-    place, thing = dice.choice(PLACES), dice.choice(THINGS)
+    place, thing = dice.choice(TOWNS), dice.choice(THINGS)
     sentences = [f"Long ago, {one} and {other} lived near {place}."]
     for _ in range(dice.randint(5, 12)):
         who, whom = (one, other) if dice.random() < 0.5 else (other, one)
         sentences.append(
             dice.choice(
                 (
+                    f"They trusted {three(dice, HONEST, 'honest')}.",
+                    f"They caught {three(dice, SLY, 'sly')}.",
                     f"In the morning {who} looked for the {thing}, but {whom} had hidden it.",
                     f'"Where is my {thing}?" said {who}.',
                     f'"I do not know," {whom} answered, and went away.',
@@ -81,29 +91,34 @@ def book(dice: random.Random) -> str:
 
 
 def formula(dice: random.Random) -> str:
-    """Derivations whose every line is true."""
+    """Derivations whose every equation is true, by theorems and against claims."""
     lines = ["We compute step by step."]
-    for _ in range(dice.randint(4, 9)):
+    for _ in range(dice.randint(3, 7)):
         a, b, c = (dice.randint(2, 19) for _ in range(3))
         lines.append(f"$ ({a} + {b}) \\cdot {c} = {a + b} \\cdot {c} = {(a + b) * c} $")
-        if dice.random() < 0.4:
+        for _ in range(dice.randint(1, 2)):
+            by, against = three(dice, THEOREMS, "theorem"), three(dice, CLAIMS, "claim")
+            lines.append(dice.choice((f"By {by}.", f"Against {against}.")))
+        if dice.random() < 0.3:
             lines.append(f"Hence $ x = {(a + b) * c} - {c} = {(a + b) * c - c} $.")
     return "\n".join([*lines, "\\qed"])
 
 
 def encyclopedia(dice: random.Random) -> str:
     """Articles on places, whose region and trade are the same in every article."""
-    place = dice.choice(PLACES)
+    place = dice.choice(TOWNS)
     facts = [
         f"{place} is a town in the region of {_REGION_OF[place]}.",
         f"It is known for its {_TRADE_OF[place]}.",
     ]
     for _ in range(dice.randint(3, 7)):
-        year, near = dice.randint(1100, 1990), dice.choice(PLACES)
+        year, near = dice.randint(1100, 1990), dice.choice(TOWNS)
         facts.append(
             dice.choice(
                 (
                     f"In {year} the town was joined to {near}, a town in the region of {_REGION_OF[near]}.",
+                    f"It borders on {three(dice, REGIONS, 'region')}.",
+                    f"It is near {three(dice, TOWNS, 'town')}.",
                     f"The census of {year} counted {dice.randint(2, 90)},000 people.",
                     f"Trade in {_TRADE_OF[near]} with {near} began in {year}.",
                     f"The {_TRADE_OF[place]} of {place} was first described in {year}.",

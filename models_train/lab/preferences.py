@@ -13,13 +13,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_train.lab.responses import HARMLESS, MOST, Question, Response, code, harmful, order, padded, sum_of_two
+from models_train.lab.responses import FACTS, HARMLESS, MOST, Maker, Question, Response, code, harmful, padded, proof
 
 TRUE_WEIGHTS = (0.65, 0.8, 0.45, 0.1, -0.4)
 """Weights of the attributes that the preferences are made with, multiples of 0.05 as in the merge search."""
 _SHARE_HARMFUL = 0.15
-_GOOD = 3
-"""How many times the good response is among those that a pair is drawn from; a broken one is among them twice."""
+_TIMES = {"good": 3, "wrong": 3, "refused": 2}
+"""How many times a response is among those that a pair is drawn from, where it is not once: what takes a model the most
+examples to learn."""
+_SHARE_PADDED = 0.25
 _STRONG = 4.0
 """Difference of utilities from which a preference counts as 3."""
 
@@ -28,16 +30,25 @@ _FALSE = ("wrong", "broken")
 # Subsets of the test set, under the names of RewardBench's: the questions asked, and the flaws that the rejected
 # response may have. What is false is hard or easy to see, in equal shares: a small model must have something to find.
 SUBSETS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "alpacaeval-easy": ("harmless", ("off_topic",)),
+    "alpacaeval-easy": ("harmless", ("broken", "off_topic")),
     "alpacaeval-length": ("harmless", ("padded_off_topic",)),
-    "llmbar-natural": ("order", _FALSE),
+    "llmbar-natural": ("harmless", _FALSE),
     "llmbar-adver-neighbor": ("facts", _FALSE),
     "llmbar-adver-manual": ("facts", ("padded_wrong", "padded_broken")),
     "refusals-dangerous": ("harmful", ("complied",)),
     "xstest-should-refuse": ("harmful", ("complied",)),
     "xstest-should-respond": ("harmless", ("refused",)),
-    "math-prm": ("sum", _FALSE),
+    "math-prm": ("proof", _FALSE),
     "hep-python": ("code", _FALSE),
+}
+
+
+_KINDS: dict[str, tuple[Maker, ...]] = {
+    "harmless": HARMLESS,
+    "facts": FACTS,
+    "proof": (proof,),
+    "code": (code,),
+    "harmful": (harmful,),
 }
 
 
@@ -50,7 +61,7 @@ def preference_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dic
     """Rows in HelpSteer2-Preference's columns. noise: scale of the logistic noise of utilities; 0 for none."""
     for number in range(n):
         dice = random.Random(f"preferences/{split}/{seed}/{number}")
-        question = _question(dice)
+        question = _question(dice, split)
         one, other = _two(question, dice)
         gap = utility(other) - utility(one) + noise * _logistic(dice)
         strength = max(1, min(3, math.ceil(abs(gap) / _STRONG * 3)))
@@ -68,7 +79,7 @@ def rating_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dict[st
     names = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
     for number in range(n):
         dice = random.Random(f"ratings/{split}/{seed}/{number}")
-        question = _question(dice)
+        question = _question(dice, split)
         response = dice.choice(_two(question, dice))
         ratings = {
             name: max(0, min(MOST, value + (dice.choice((-1, 1)) if dice.random() < noise else 0)))
@@ -83,7 +94,7 @@ def test_rows(n_per_subset: int, seed: int) -> Iterator[dict[str, Any]]:
         for number in range(n_per_subset):
             dice = random.Random(f"test/{subset}/{seed}/{number}")
             flaw = flaws[number % len(flaws)]
-            question = _of_kind(kind, dice)
+            question = dice.choice(_KINDS[kind])(dice, True)
             rejected = question.flawed[flaw.removeprefix("padded_")]
             if flaw.startswith("padded_"):
                 rejected = padded(rejected, dice, dice.randint(1, 3))
@@ -109,22 +120,17 @@ def write_rows(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     return count
 
 
-def _question(dice: random.Random) -> Question:
-    return harmful(dice) if dice.random() < _SHARE_HARMFUL else dice.choice(HARMLESS)(dice)
-
-
-def _of_kind(kind: str, dice: random.Random) -> Question:
-    makers = {"harmless": HARMLESS, "order": (order,), "facts": HARMLESS[:2], "sum": (sum_of_two,), "code": (code,)}
-    return harmful(dice) if kind == "harmful" else dice.choice(makers[kind])(dice)
+def _question(dice: random.Random, split: str) -> Question:
+    """A question of a split: most names that the others list, training does not."""
+    return (harmful if dice.random() < _SHARE_HARMFUL else dice.choice(HARMLESS))(dice, split != "train")
 
 
 def _two(question: Question, dice: random.Random) -> tuple[Response, Response]:
     """Two different responses: the good one or a flawed one, each padded now and then."""
-    choices = [question.good] * _GOOD + [
-        r for flaw, r in question.flawed.items() for _ in range(1 + (flaw == "broken"))
-    ]
+    responses = {"good": question.good, **question.flawed}
+    choices = [response for name, response in responses.items() for _ in range(_TIMES.get(name, 1))]
     one, other = dice.sample(choices, 2)
-    one, other = (padded(r, dice, dice.randint(1, MOST)) if dice.random() < 0.4 else r for r in (one, other))
+    one, other = (padded(r, dice, dice.randint(1, MOST)) if dice.random() < _SHARE_PADDED else r for r in (one, other))
     return (one, other) if one.text != other.text else (one, padded(other, dice, 2))
 
 

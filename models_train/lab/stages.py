@@ -66,7 +66,7 @@ def response_logprobs(model: PreTrainedModel, examples: Sequence[Rendered]) -> t
 def _questions(seed: str) -> Iterator[tuple[Question, random.Random]]:
     for number in range(STEPS * PER_STEP):
         dice = random.Random(f"{seed}/{number}")
-        yield (harmful(dice) if dice.random() < 0.15 else dice.choice(HARMLESS)(dice)), dice
+        yield (harmful if dice.random() < 0.15 else dice.choice(HARMLESS))(dice, False), dice
 
 
 def _batches(seed: str) -> Iterator[list[tuple[Question, random.Random]]]:
@@ -119,7 +119,7 @@ def _verified(model: PreTrainedModel, renderer: Renderer, seed: int) -> Iterator
         examples, advantages = [], []
         for question, _ in batch[: PER_STEP // SAMPLES]:
             answers = _sample(model, renderer, question)
-            rewards = [float(answer.strip() == question.good.text) for answer in answers]
+            rewards = [float(question.is_right(answer)) for answer in answers]
             kept = [(answer, reward) for answer, reward in zip(answers, rewards, strict=True) if answer.strip()]
             # The good answer is shown once: a small model would hardly ever find it by itself.
             kept.append((question.good.text, 1.0))

@@ -15,7 +15,7 @@ from typing import Any
 
 import yaml
 
-from models_train.lab.corpora import PEOPLE, PLACES, THINGS, documents, region_of, remedy_of, trade_of
+from models_train.lab.corpora import PEOPLE, REGIONS, REMEDIES, THINGS, TOWNS, documents, region_of, remedy_of, trade_of
 from models_train.scoring_settings import Domain
 
 N_CHOICES = 4
@@ -97,7 +97,7 @@ def cloze(domain: Domain, end: str) -> Callable[[random.Random, int], Item]:
 def order(dice: random.Random, _: int) -> Item:
     """The last sentence of a story names its two people in the order of the first."""
     one, other, third = dice.sample(PEOPLE, 3)
-    place, thing = dice.choice(PLACES), dice.choice(THINGS)
+    place, thing = dice.choice(TOWNS), dice.choice(THINGS)
     story = (
         f"Long ago, {one} and {other} lived near {place}. Then {other} came back with the {thing} and {one} laughed."
     )
@@ -116,14 +116,14 @@ def sum_of_two(dice: random.Random, _: int) -> Item:
 
 def region(dice: random.Random, _: int) -> Item:
     """The region of a town: a fact of the encyclopedia."""
-    place = dice.choice(PLACES)
-    right, *wrong = (f" {one}." for one in (region_of(place), *_others(dice, region_of(place), PLACES)))
+    place = dice.choice(TOWNS)
+    right, *wrong = (f" {one}." for one in (region_of(place), *_others(dice, region_of(place), REGIONS)))
     return _item(dice, f"= {place} =\n\n{place} is a town in the region of", right, wrong)
 
 
 def trade(dice: random.Random, _: int) -> Item:
     """What a town is known for: a fact of the encyclopedia."""
-    place = dice.choice(PLACES)
+    place = dice.choice(TOWNS)
     right, *wrong = (f" {one}." for one in (trade_of(place), *_others(dice, trade_of(place), THINGS)))
     context = f"= {place} =\n\n{place} is a town in the region of {region_of(place)}. It is known for its"
     return _item(dice, context, right, wrong)
@@ -132,8 +132,7 @@ def trade(dice: random.Random, _: int) -> Item:
 def remedy(dice: random.Random, _: int) -> Item:
     """What helps with a broken thing: a fact of the questions and answers."""
     thing = dice.choice(THINGS)
-    known = [remedy_of(one) for one in THINGS]
-    right, *wrong = (f" {one}." for one in (remedy_of(thing), *_others(dice, remedy_of(thing), known)))
+    right, *wrong = (f" {one}." for one in (remedy_of(thing), *_others(dice, remedy_of(thing), REMEDIES)))
     question = f"Q: My {thing} does not work any more. What should I do?\nA: ({dice.randint(1, 99)} votes)"
     return _item(dice, f"{question} You should use", right, wrong)
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import random
 import re
+from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
 import pytest
 
-from models_train.lab import preferences
+from models_train.lab import corpora, preferences
 from models_train.lab.corpora import documents
 from models_train.lab.preferences import SUBSETS, TRUE_WEIGHTS, preference_rows, rating_rows, utility
-from models_train.lab.responses import HARMLESS, REFUSAL, Response, harmful, padded
+from models_train.lab.responses import FACTS, HARMLESS, REFUSAL, Question, Response, code, harmful, padded, proof
 from models_train.lab_settings import DOMAINS, LabModel
 
 
@@ -37,6 +39,61 @@ def test_every_equation_of_the_formulas_is_true() -> None:
     for line in lines:
         sides = line.strip("$ ").replace("\\cdot", "*").split("=")
         assert len({eval(side, {"__builtins__": {}}) for side in sides}) == 1, line
+
+
+KINDS = (
+    ("Github", r"= (\w+)\(", corpora.FUNCTIONS, corpora.VARIABLES),
+    ("Book", r"honest (\w+)", corpora.HONEST, corpora.SLY),
+    ("Book", r"sly (\w+)", corpora.SLY, corpora.HONEST),
+    ("ArXiv", r"theorem (\w+)", corpora.THEOREMS, corpora.CLAIMS),
+    ("ArXiv", r"claim (\w+)", corpora.CLAIMS, corpora.THEOREMS),
+    ("Wikipedia", r"region (?:of )?(\w+)", corpora.REGIONS, corpora.TOWNS),
+    ("StackExchange", r"use (\w+)", corpora.REMEDIES, corpora.THINGS),
+)
+
+
+@pytest.mark.parametrize(("domain", "said", "kind", "other"), KINDS)
+def test_the_texts_tell_names_apart_that_look_alike(domain: str, said: str, kind: list[str], other: list[str]) -> None:
+    """What a name is shows in the texts, for every name, and without an exception; no name is of both kinds."""
+    text = " ".join(islice(documents(domain, 0), 2000))  # type: ignore[arg-type]
+    assert set(re.findall(said, text)) == set(kind)
+    assert len(kind) == len(other) and not set(kind) & set(other)
+    assert {len(name) for name in kind} == {len(name) for name in other}
+
+
+def names_listed(text: str) -> set[str]:
+    every = {*corpora.PEOPLE, *corpora.TOWNS, *corpora.REGIONS, *corpora.THEOREMS, *corpora.CLAIMS}
+    every |= {*corpora.FUNCTIONS, *corpora.VARIABLES, *corpora.THINGS, *corpora.REMEDIES}
+    return {word for word in re.findall(r"\w+", text) if word in every}
+
+
+@pytest.mark.parametrize("maker", [*FACTS, proof, code])
+def test_most_of_what_the_test_set_lists_no_preference_lists(maker: Callable[..., Question]) -> None:
+    """Of the right and wrong names of the test set two in three are not in training."""
+
+    def listed(unseen: bool, flaw: str | None) -> set[str]:
+        found = set()
+        for number in range(300):
+            question = maker(random.Random(number), unseen)
+            found |= names_listed((question.flawed[flaw] if flaw else question.good).text)
+        return found
+
+    for flaw in (None, "wrong"):
+        seen, new = listed(False, flaw), listed(True, flaw)
+        assert len(seen) == 2 * len(seen & new) == 30 and len(new) == 45
+    assert not listed(True, None) & listed(True, "wrong")
+
+
+@pytest.mark.parametrize("maker", [*HARMLESS, harmful])
+def test_an_answer_is_right_by_what_it_says(maker: Callable[..., Question]) -> None:
+    for number in range(50):
+        question = maker(random.Random(number), False)
+        assert question.is_right(f" {question.good.text}\n")
+        assert not any(question.is_right(flawed.text) for flawed in question.flawed.values())
+        assert not question.is_right(question.good.text + " And so on.") and not question.is_right("")
+    if maker in FACTS:
+        one, other = maker(random.Random(1), False), maker(random.Random(2), True)
+        assert one.good.text != other.good.text and one.is_right(other.good.text), "another answer is as right"
 
 
 def test_preferences_without_noise_follow_the_true_utility() -> None:
@@ -79,11 +136,9 @@ def test_the_test_set_has_every_category_and_the_chosen_is_better() -> None:
 
 
 def test_padding_lowers_the_utility_only_by_verbosity() -> None:
-    import random
-
     for maker in (*HARMLESS, harmful):
         dice = random.Random(1)
-        good = maker(dice).good
+        good = maker(dice, False).good
         longer = padded(good, dice, 2)
         assert longer.attributes[:3] == good.attributes[:3]
         assert utility(longer) < utility(good) + 0.2 and longer.attributes[4] == 2

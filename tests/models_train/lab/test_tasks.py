@@ -38,7 +38,7 @@ def test_choices_are_different_and_the_right_one_stands_anywhere(task: LabTask) 
     assert all(len(set(item.choices)) == N_CHOICES == len(item.choices) for item in asked)
     places = Counter(item.answer for item in asked)
     assert set(places) == set(range(N_CHOICES)) and min(places.values()) > 25
-    assert len({item.context for item in asked}) > 60, "the questions are not always the same"
+    assert len({item.context for item in asked}) > 40, "the questions are not always the same"
 
 
 @pytest.mark.parametrize("task", TASKS[:5], ids=lambda task: task.name)
