@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from warehouse.reports import build_report
+from warehouse.reports.page import build_report
 
 BUILDER = Path(__file__).parents[1] / "warehouse" / "reports" / "conftest.py"
 

@@ -16,14 +16,11 @@ import jinja2
 
 from warehouse import marts
 from warehouse.reports import export, sections, theme, words
+from warehouse.reports.errors import ReportError
 from warehouse.reports.pieces import Figure, StudyPage, Table
 
 PAGE_NAME = "base_model_choice.html"
 CHARTS_FOLDER = "charts"
-
-
-class ReportError(Exception):
-    """The report cannot be made from what was given."""
 
 
 @dataclass(frozen=True)

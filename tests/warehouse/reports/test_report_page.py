@@ -16,7 +16,9 @@ import altair as alt
 import duckdb
 import pytest
 
-from warehouse.reports import Report, ReportError, build_report, export, page
+from warehouse.reports import export, page
+from warehouse.reports.errors import ReportError
+from warehouse.reports.page import Report, build_report
 
 CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
 SECTIONS = (

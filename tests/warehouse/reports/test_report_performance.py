@@ -14,7 +14,8 @@ import pytest
 
 from models_train.selection import verdict as science
 from warehouse import marts, performance_marts
-from warehouse.reports import build_report, performance, prediction, verdict
+from warehouse.reports import performance, prediction, verdict
+from warehouse.reports.page import build_report
 
 STUDY = "published"
 CREATED = datetime(2025, 5, 16, tzinfo=UTC)
