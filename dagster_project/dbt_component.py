@@ -44,6 +44,7 @@ class WarehouseDbt(DbtProjectComponent):
         message = manifest.bring_up_to_date(Home.from_environment())
         if message:
             raise dg.DagsterInvalidDefinitionError(message)
+        self.code_versions: dict[str, str] = {}
         return self.build_defs_from_state(context, state_path=None)
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
@@ -55,11 +56,14 @@ class WarehouseDbt(DbtProjectComponent):
             return spec
         # A seed is loaded only after it was checked, and its provenance landed.
         deps = [*spec.deps, CHECKED] if folder == "seeds" else spec.deps
+        # dagster-dbt asks for the asset of a node again for each of its tests.
+        if unique_id not in self.code_versions:
+            self.code_versions[unique_id] = code_version(manifest, node)
         return spec.replace_attributes(
             deps=deps,
             group_name=folder,
             owners=["team:warehouse"],
-            code_version=code_version(manifest, node),
+            code_version=self.code_versions[unique_id],
             automation_condition=INPUTS_CHANGED,
         )
 
@@ -78,6 +82,8 @@ class WarehouseDbt(DbtProjectComponent):
         select = ["--select", " ".join(tests)] if tests else []
         # Otherwise dagster-dbt runs `dbt --version` for it: two seconds, and a question to the network each time.
         vars(dbt)["_cli_version"] = Version(importlib.metadata.version("dbt-core"))
+        # And it would load dbt and its macros into this process, to ask for columns, which nothing here does.
+        vars(dbt)["_initialize_dbt_core_adapter"] = lambda arguments: None
         invocation = dbt.cli([*self.get_cli_args(context), *select], context=context)
         events, failure = [], None
         try:

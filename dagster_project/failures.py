@@ -13,7 +13,7 @@ from warehouse.connection import WarehouseBusy, WarehouseError
 from warehouse.landing import LandingError
 from warehouse.marts import MartError
 from warehouse.publish_gate import PublishError
-from warehouse.reports.page import ReportError
+from warehouse.reports.errors import ReportError
 from warehouse.seeds import SeedError
 
 EXPECTED = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -21,7 +21,7 @@ from warehouse.home import Home
 from warehouse.landing import unlanded
 from warehouse.part_files import LandingError, newest_parts
 from warehouse.publish import current_snapshot, refuse_unfit
-from warehouse.publish_gate import PublishRefused
+from warehouse.publish_gate import PublishRefused, nodes_in_the_way
 from warehouse.reports.page import CHARTS_FOLDER, PAGE_NAME
 from warehouse.tidy import SCHEMAS, relations
 
@@ -30,8 +30,8 @@ def assets_to_redo(home: Home, specs: Sequence[dg.AssetSpec]) -> dict[dg.AssetKe
     """Assets that must run again although their records look right, each with the reason.
 
     Everything, if the warehouse is gone or no database any more (then it is set aside first); the producers of parts
-    that are gone or unreadable; tables that are gone; dbt's assets, if a test failed or did not run; report and
-    snapshot, if their files are gone. Raises WarehouseBusy if another program keeps the warehouse from being read.
+    that are gone or unreadable; tables that are gone; what dbt failed to build, or to test; report and snapshot, if
+    their files are gone. Raises WarehouseBusy if another program keeps the warehouse from being read.
     """
     try:
         with read(home.warehouse) as connection:
@@ -82,12 +82,18 @@ def _in_warehouse(
     parsed: dict[str, Any] = manifest.load(home)
     present = relations(connection)
     wanted = {f"raw/{name}" for name in TABLES} | manifest.relations(parsed)
-    dbt = [spec.key for spec in specs if spec.key.path[0] in SCHEMAS]
-    database = connection.execute("select current_database()").fetchone()
+    dbt = {spec.key for spec in specs if spec.key.path[0] in SCHEMAS}
+    found = connection.execute("select current_database()").fetchone()
+    database, nodes = found[0] if found else "", manifest.node_ids(parsed)
     try:
-        refuse_unfit(connection, database[0] if database else "", MARTS, manifest.node_ids(parsed))
+        refuse_unfit(connection, database, MARTS, nodes)
     except PublishRefused:
-        yield from ((key, "a test of the last run failed or did not run") for key in dbt)
+        in_the_way = nodes_in_the_way(connection, database, nodes)
+        # What no node can be blamed for may come from any.
+        again = {key for key in _built_for(parsed, in_the_way) if key in dbt} if in_the_way else dbt
+        yield from ((key, "a test of the last run failed or did not run") for key in again)
+        if in_the_way - nodes:
+            yield reports.KEY, "results of tests that are gone are still there"
     for name, table in TABLES.items():
         if f"raw/{name}" in present and _has_news(connection, table, home):
             yield dg.AssetKey(["raw", name]), "its rows are not those of the newest parts"
@@ -95,6 +101,24 @@ def _in_warehouse(
         name = spec.key.to_user_string()
         if name in wanted and name not in present:
             yield spec.key, "its table is not there"
+
+
+def _built_for(parsed: Mapping[str, Any], node_ids: Collection[str]) -> set[dg.AssetKey]:
+    """Assets to build so that the dbt nodes named get new results: themselves, or what they test.
+
+    A test of a source runs with the models that read that source.
+    """
+    nodes: dict[str, Any] = {
+        key: node for key, node in parsed["nodes"].items() if node["resource_type"] in manifest.BUILDABLE
+    }
+    again = set(node_ids) & nodes.keys()
+    for key in set(node_ids) - nodes.keys():
+        test = parsed["nodes"].get(key) or parsed["unit_tests"].get(key) or {}
+        looked_at = set(test.get("depends_on", {}).get("nodes", []))
+        again |= looked_at & nodes.keys()
+        sources = looked_at & parsed["sources"].keys()
+        again |= {name for name, node in nodes.items() if sources & set(node.get("depends_on", {}).get("nodes", []))}
+    return {dg.AssetKey([nodes[key]["schema"], nodes[key]["alias"]]) for key in again}
 
 
 def _has_news(connection: Connection, table: Table, home: Home) -> bool:

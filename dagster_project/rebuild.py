@@ -28,7 +28,8 @@ from warehouse.home import VARIABLE, Home
 from warehouse.marts import MartError
 from warehouse.publish import publish, refuse_unfit
 from warehouse.publish_gate import PublishError
-from warehouse.reports.page import ReportError, build_report
+from warehouse.reports.errors import ReportError
+from warehouse.reports.page import build_report
 
 SCHEMAS = ("raw", "seeds", "staging", "intermediate", "marts")
 """Schemas whose tables count: what parts and seeds hold and what follows from them. `audit` is about runs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -22,29 +20,29 @@ from typing import Any
 
 import duckdb
 import pytest
+import yaml
 from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # helpers beside this file: test folders are no packages
 
 from bad_names import rename_models
 from listening import listening
-from secrets_left import SECRETS
+from programs import REPOSITORY, environment, run_rewardbase
 
 # No test asks the real hub: set before anything imports the hub's client, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-SHIPPED_STUDIES = REPOSITORY / "dagster_project" / "studies"
-RUN_LIMIT_S = 600
-
-# The runs of tests take the published study alone: the lab that ships beside it trains for minutes, and test_lab.py
-# runs a small one. Set before anything reads where the study files are.
-STUDIES = Path(tempfile.mkdtemp(prefix="rewardbase-studies-"))
-shutil.copy(SHIPPED_STUDIES / "published.yaml", STUDIES)
-os.environ["REWARDBASE_STUDIES"] = str(STUDIES)
-atexit.register(shutil.rmtree, STUDIES, ignore_errors=True)
-# Files of many real runs come first, so that at the end no worker is left alone with one.
-LONGEST_FILES = ("test_recovery.py", "test_candidates.py", "test_runs.py", "test_unattended.py")
+# Files of many real runs come first, so that at the end no worker is left alone with one. The first two need different
+# runs that others share, so that neither worker waits for the other's.
+LONGEST_FILES = (
+    "test_own_study.py",
+    "test_candidates.py",
+    "test_recovery.py",
+    "test_unattended.py",
+    "test_ui.py",
+    "test_runs.py",
+    "test_types.py",
+)
 
 # The small study: the defaults of the three size groups and a better model for each, so that every table of the
 # published study has rows but those of the performance model, which needs eight models and abstains.
@@ -60,27 +58,6 @@ SMALL_STUDY = (
 )
 
 
-def run_rewardbase(home: Path, *arguments: str, project: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    """`make run` without the set-up: the command that a person's `make run` starts, in a home of its own."""
-    studies = STUDIES if project == REPOSITORY else project / "dagster_project" / "studies"
-    environment = os.environ | {
-        "REWARDBASE_HOME": str(home),
-        "REWARDBASE_STUDIES": str(studies),
-        "PYTHONPATH": str(project),
-        "COLUMNS": "160",
-        **SECRETS,
-    }
-    return subprocess.run(
-        [sys.executable, "-m", "dagster_project.run", *arguments],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=RUN_LIMIT_S,
-        check=False,
-    )
-
-
 @contextmanager
 def ui_at_work(home: Path, project: Path, **settings: str) -> Iterator[tuple[str, Path]]:
     """The program of `make ui`, when its pages and its daemon answer: its address, and the file of what it printed.
@@ -90,14 +67,12 @@ def ui_at_work(home: Path, project: Path, **settings: str) -> Iterator[tuple[str
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    studies = STUDIES if project == REPOSITORY else project / "dagster_project" / "studies"
-    places = {"REWARDBASE_HOME": str(home), "REWARDBASE_STUDIES": str(studies), "PYTHONPATH": str(project)}
     said = home / "ui.log"
     with said.open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "dagster_project.ui", "--port", str(port)],
             cwd=project,
-            env=os.environ | places | SECRETS | settings,
+            env=environment(home, project) | settings,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -239,6 +214,23 @@ def small_run(made_once: Callable[..., Path]) -> Path:
         run_and_keep(folder / "home", folder / "outcome.json", project)
 
     return made_once("small", make)
+
+
+@pytest.fixture(scope="session")
+def trained(small_run: Path, made_once: Callable[..., Path]) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Folder with `project`, a study of tiny models and a small lab beside the small published study, and `home`, its
+    finished run; and the outcome of that run."""
+    from trained_studies import own_study, small_lab  # with torch, which few tests need
+
+    def make(folder: Path) -> None:
+        shutil.copytree(small_run, folder, symlinks=True, dirs_exist_ok=True)
+        studies = folder / "project" / "dagster_project" / "studies"
+        for name, study in (("mine", own_study(folder)), ("small", small_lab())):
+            (studies / f"{name}.yaml").write_text(yaml.safe_dump(study))
+        run_and_keep(folder / "home", folder / "outcome.json", folder / "project")
+
+    folder = made_once("trained", make)
+    return folder, subprocess.CompletedProcess(*json.loads((folder / "outcome.json").read_text()))
 
 
 @pytest.fixture(scope="module")

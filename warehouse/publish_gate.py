@@ -27,17 +27,10 @@ def check_gate(connection: Connection, database: str, expected: Collection[str] 
     does a data test older than the latest successful build of something it tests. (Unit tests run before
     their model is built, so their age says nothing.)
     """
-    results = f"{identifier(database)}.audit.node_results"
-    present = connection.execute(
-        "select count(*) from duckdb_tables() "
-        "where database_name = ? and schema_name = 'audit' and table_name = 'node_results'",
-        [database],
-    ).fetchone()
-    if not present or not present[0]:
+    if not _is_recorded(connection, database):
         raise PublishRefused("the warehouse has no record of dbt's tests (audit.node_results); run `make run`")
-    problems = _unsound(connection, results) + _out_of_date(connection, results)
-    ran = {node for (node,) in connection.execute(f"select node_id from {results}").fetchall()}
-    problems += [f"{node} never ran" for node in sorted(set(expected) - ran)]
+    results = _results(database)
+    problems = [problem for _, problem in _problems(connection, results, expected)]
     tested = connection.execute(
         f"select count(*) from {results} where resource_type = 'test' and status in ('pass', 'warn')"
     ).fetchone()
@@ -54,38 +47,65 @@ def check_gate(connection: Connection, database: str, expected: Collection[str] 
         )
 
 
-def _unsound(connection: Connection, results: str) -> list[str]:
+def nodes_in_the_way(connection: Connection, database: str, expected: Collection[str] = ()) -> set[str]:
+    """Ids of the nodes for which check_gate refuses; none where it does not, or where nothing is on record."""
+    if not _is_recorded(connection, database):
+        return set()
+    return {node for node, _ in _problems(connection, _results(database), expected)}
+
+
+def _results(database: str) -> str:
+    return f"{identifier(database)}.audit.node_results"
+
+
+def _is_recorded(connection: Connection, database: str) -> bool:
+    present = connection.execute(
+        "select count(*) from duckdb_tables() "
+        "where database_name = ? and schema_name = 'audit' and table_name = 'node_results'",
+        [database],
+    ).fetchone()
+    return bool(present and present[0])
+
+
+def _problems(connection: Connection, results: str, expected: Collection[str]) -> list[tuple[str, str]]:
+    """Node ids, each with what is wrong with it in words."""
+    ran = {node for (node,) in connection.execute(f"select node_id from {results}").fetchall()}
+    never = [(node, f"{node} never ran") for node in sorted(set(expected) - ran)]
+    return _unsound(connection, results) + _out_of_date(connection, results) + never
+
+
+def _unsound(connection: Connection, results: str) -> list[tuple[str, str]]:
     marks = ", ".join("?" for _ in _GOOD)
     found = connection.execute(
-        f"select resource_type, name, status, failures, message from {results} "
+        f"select node_id, resource_type, name, status, failures, message from {results} "
         f"where lower(status) not in ({marks}) order by status = 'skipped', resource_type, name",
         list(_GOOD),
     ).fetchall()
     problems = []
-    for kind, name, status, failures, message in found:
+    for node, kind, name, status, failures, message in found:
         rows = f", {failures} rows" if failures else ""
         because = f": {' '.join(message.split())[:200]}" if message else ""
-        problems.append(f"{kind} {name} ended with '{status}'{rows}{because}")
+        problems.append((node, f"{kind} {name} ended with '{status}'{rows}{because}"))
     return problems
 
 
-def _out_of_date(connection: Connection, results: str) -> list[str]:
+def _out_of_date(connection: Connection, results: str) -> list[tuple[str, str]]:
     found = connection.execute(
         f"""
         with tested as (
-            select name, finished_at, unnest(string_split(depends_on, ',')) as node_id
+            select node_id as test_id, name, finished_at, unnest(string_split(depends_on, ',')) as node_id
             from {results}
             where resource_type = 'test'
         )
 
-        select tested.name, string_agg(built.name, ', ' order by built.name)
+        select tested.test_id, tested.name, string_agg(built.name, ', ' order by built.name)
         from tested
         inner join {results} as built on trim(tested.node_id) = built.node_id
         where built.resource_type <> 'test'
             and lower(built.status) = 'success'
             and built.finished_at > tested.finished_at
-        group by tested.name
+        group by tested.test_id, tested.name
         order by tested.name
         """
     ).fetchall()
-    return [f"test {name} has not run since {built} was built; run `dbt build`" for name, built in found]
+    return [(test, f"test {name} has not run since {built} was built; run `dbt build`") for test, name, built in found]

@@ -4,6 +4,7 @@ import base64
 import struct
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import dagster as dg
 
@@ -16,8 +17,10 @@ from warehouse import connection
 from warehouse.content import content_id
 from warehouse.home import Home
 from warehouse.publish import refuse_unfit
-from warehouse.reports.page import Report, build_report
 from warehouse.tidy import tidy
+
+if TYPE_CHECKING:
+    from warehouse.reports.page import Report
 
 KEY = dg.AssetKey(["reports", "base_model_choice"])
 VERSION = f"{versions.of_files('warehouse/*marts.py', 'warehouse/reports/**/*')}-{versions.of_names(MARTS)}"
@@ -57,8 +60,10 @@ def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> d
     return dg.MaterializeResult(metadata=metadata)
 
 
-def _build(warehouse: connection.Connection, home: Home, expected_nodes: set[str]) -> tuple[Report, str]:
+def _build(warehouse: connection.Connection, home: Home, expected_nodes: set[str]) -> "tuple[Report, str]":
     """The report, but only of what may be published: it must not show what a snapshot would be refused for."""
+    from warehouse.reports.page import build_report  # with the drawing library, which no other step needs
+
     database = warehouse.execute("select current_database()").fetchone()
     refuse_unfit(warehouse, database[0] if database else "", MARTS, expected_nodes)
     snapshot_id = content_id(warehouse)

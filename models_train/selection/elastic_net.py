@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from scipy.linalg import cho_factor, cho_solve, eigh, lstsq
+from scipy.linalg import eigh, lstsq
+from scipy.linalg.lapack import dpotrf, dpotrs
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import enet_path
 
@@ -206,8 +207,7 @@ def _newton(
             break
         hessian = rows.T @ rows / smooth
         hessian.flat[:: n_models + 1] += n_models
-        factor = cho_factor(hessian, overwrite_a=True, check_finite=False)
-        step = -cho_solve(factor, gradient, check_finite=False)
+        step = -_solve_positive(hessian, gradient)
         moved = terms @ step
         value = n_models / 2 * dual @ dual - target @ dual + shrunk[active] @ shrunk[active] / (2 * smooth)
         slope, length, improved = gradient @ step, 1.0, False
@@ -223,6 +223,20 @@ def _newton(
             break
         dual, correlation, shrunk = trial, trial_correlation, trial_shrunk
     return shrunk / smooth, dual
+
+
+def _solve_positive(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve a small system with a positive definite matrix, which is overwritten. Raises LinAlgError.
+
+    What scipy.linalg.cho_factor and cho_solve call, without their checks, which take longer than the work.
+    """
+    factor, failed = dpotrf(matrix, lower=False, overwrite_a=True, clean=False)
+    if failed:
+        raise np.linalg.LinAlgError(f"{abs(failed)}-th leading minor of the matrix is not positive definite")
+    solution, failed = dpotrs(factor, right, lower=False)
+    if failed:
+        raise np.linalg.LinAlgError(f"argument {abs(failed)} of the solver is not valid")
+    return solution
 
 
 def _least_squares_on_active(

@@ -6,6 +6,8 @@ reach a model that predicts it.
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 from sklearn.impute import KNNImputer
 from sklearn.pipeline import Pipeline, make_pipeline
@@ -53,8 +55,7 @@ class Prepared:
 
     def term_names(self, degree: int) -> tuple[str, ...]:
         """Names of the terms: `a`, `a^2`, `a x b`."""
-        raw = self._expansion(degree).get_feature_names_out([f"<{i}>" for i in range(len(self.names))])
-        return tuple(_readable(name, self.names) for name in raw)
+        return _term_names(self.names, degree)
 
     def _terms(self, degree: int) -> tuple[np.ndarray, np.ndarray]:
         if degree not in self._scaled:
@@ -65,6 +66,15 @@ class Prepared:
 
     def _expansion(self, degree: int) -> PolynomialFeatures:
         return PolynomialFeatures(degree=degree, include_bias=False).fit(self._all[:1])
+
+
+@cache
+def _term_names(names: tuple[str, ...], degree: int) -> tuple[str, ...]:
+    """Made once for all training sets: a bootstrap has a thousand of them with the same features."""
+    expansion = PolynomialFeatures(degree=degree, include_bias=False).fit(np.zeros((1, len(names))))
+    return tuple(
+        _readable(name, names) for name in expansion.get_feature_names_out([f"<{i}>" for i in range(len(names))])
+    )
 
 
 def _readable(name: str, names: tuple[str, ...]) -> str:

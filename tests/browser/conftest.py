@@ -13,7 +13,7 @@ import duckdb
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from warehouse.reports import build_report
+from warehouse.reports.page import compose
 
 BUILDER = Path(__file__).parents[1] / "warehouse" / "reports" / "conftest.py"
 
@@ -47,5 +47,7 @@ def page_url(tmp_path_factory: pytest.TempPathFactory) -> str:
     ]
     path = builder.write_marts(folder / "browser.duckdb", studies)
     with duckdb.connect(str(path), read_only=True) as connection:
-        report = build_report(connection, folder / "reports", "snapshot", datetime(2025, 5, 16, tzinfo=UTC))
-    return report.path.as_uri()
+        text = compose(connection, "snapshot", datetime(2025, 5, 16, tzinfo=UTC)).text
+    page = folder / "report.html"
+    page.write_text(text, encoding="utf-8")
+    return page.as_uri()

@@ -2,124 +2,27 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
+import re
 import shutil
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import duckdb
 import pytest
-import torch
 import yaml
-from bad_names import EMOJI, PAGE, SQL
 from secrets_left import MARK, files_with_secrets
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
-from models_train.lab.tasks import write_tasks
+from trained_studies import EPOCHS, MODEL, PER_SUBSET, RANDOM, write_results
 
 Run = Callable[..., CompletedProcess[str]]
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-STORIES = SHARED / "models" / "stories260K"
-N_PAIRS = 80
-EPOCHS = 4
-RECIPE = {"global_batch": 16, "warmup_steps": 2, "checkpoint_every": 5, "max_tokens": 384}
-PER_SUBSET = 20
-RANDOM = f"../random {SQL} {PAGE} [/] [{EMOJI}]|%..."
-"""The second model's name: bad ones together, the terminal's markup, and what Dagster keeps for itself in keys."""
-MODEL = {"params_b": 0.00026, "stage": "base"}
-
-
-def write_preferences(folder: Path) -> None:
-    """The shortest real pairs, and a small file in HelpSteer2's columns made of them: the better one rates higher."""
-    with gzip.open(SHARED / "data" / "preferences" / "alpaca_eval.jsonl.gz", "rt") as file:
-        lines = sorted(file, key=len)[:N_PAIRS]
-    (folder / "preferences.jsonl").write_text("".join(lines))
-    with (folder / "ratings.jsonl").open("w") as out:
-        for row in map(json.loads, lines):
-            first_wins = row["preference_strength"] < 0
-            for response, won in ((row["response_1"], first_wins), (row["response_2"], not first_wins)):
-                value = 4 if won else 1
-                rated = {"helpfulness": value, "correctness": value, "coherence": 3, "complexity": 1}
-                rated["verbosity"] = min(4, len(response) // 400)
-                out.write(json.dumps({"prompt": row["prompt"], "response": response, **rated}) + "\n")
-
-
-def write_test_set(path: Path) -> None:
-    """The first PER_SUBSET real pairs of each subset of Reasoning and Chat Hard."""
-    seen: Counter[str] = Counter()
-    with gzip.open(SHARED / "data" / "rewardbench" / "filtered_part.jsonl.gz", "rt") as file, path.open("w") as out:
-        for line in file:
-            subset = json.loads(line)["subset"]
-            seen[subset] += 1
-            if seen[subset] <= PER_SUBSET:
-                out.write(line)
-
-
-def write_results(path: Path, accuracy: float) -> None:
-    """A result file as `lm_eval --output_path` writes it, of the model `stories`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    metrics = {"alias": "winogrande", "acc,none": accuracy, "acc_stderr,none": 0.014}
-    found = {"results": {"winogrande": metrics}, "n-shot": {"winogrande": 5}, "model_name": str(STORIES)}
-    path.write_text(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def own(small_run: Path, tmp_path_factory: pytest.TempPathFactory, run: Run) -> tuple[Path, Path, str]:
-    """Project, home and output of a run with a study of its own beside the small published one."""
-    folder = tmp_path_factory.mktemp("own")
-    shutil.copytree(small_run, folder, symlinks=True, dirs_exist_ok=True)
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(STORIES)).save_pretrained(folder / "random")
-    AutoTokenizer.from_pretrained(STORIES).save_pretrained(folder / "random")
-    write_preferences(folder)
-    write_test_set(folder / "test.jsonl")
-    write_tasks(folder / "tasks", seed=0, n_items=20)
-    write_results(folder / "results" / "stories" / "results_2026-11-20T10-00-00.000001.json", 0.5)
-    study = {
-        "study_id": "mine",
-        "title": "Two tiny models",
-        "synthetic": False,
-        "source": "trained here",
-        "size_groups": [{"name": "all", "params_b_from": 0, "default": RANDOM}],
-        "models": [
-            MODEL | {"model_id": "stories", "hub_id": str(STORIES), "publisher": "karpathy", "family": "tinyllamas"},
-            MODEL | {"model_id": RANDOM, "hub_id": str(folder / "random"), "publisher": "nobody", "family": "none"},
-        ],
-        "training": {
-            "preferences": {"path": str(folder / "preferences.jsonl")},
-            "ratings": {"path": str(folder / "ratings.jsonl")},
-            "test_set": {"path": str(folder / "test.jsonl")},
-            "bradley_terry": RECIPE | {"learning_rates": [1e-3, 3e-3], "epochs": EPOCHS},
-            "regression": RECIPE | {"learning_rates": [1e-3], "epochs": 2},
-            "precision": "float32",
-        },
-        "scoring": {
-            "corpus": {
-                "name": "slimpajama_like",
-                "source": {"path": str(SHARED / "data" / "documents" / "slimpajama_like.jsonl.gz")},
-                "documents_per_domain": 40,
-            },
-            "precision": "float32",
-            "documents_per_shard": 100,
-        },
-        "benchmarks": {
-            "precision": "float32",
-            "tasks": [
-                {"name": "order", "task": "lab_order", "folder": str(folder / "tasks"), "topic": "Reasoning"},
-                {"name": "winogrande", "topic": "General", "few_shot": 5, "run": False},
-            ],
-            "imports": [{"path": str(folder / "results"), "format": "lm_eval"}],
-        },
-    }
-    project, home = folder / "project", folder / "home"
-    (project / "dagster_project" / "studies" / "mine.yaml").write_text(yaml.safe_dump(study))
-    done = run(home, project=project)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return project, home, done.stdout
+def own(trained: tuple[Path, CompletedProcess[str]]) -> tuple[Path, Path, str]:
+    """Project, home and output of a run with two studies that train, this one and a small lab."""
+    folder, done = trained
+    return folder / "project", folder / "home", done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -129,9 +32,9 @@ def marts(own: tuple[Path, Path, str]) -> duckdb.DuckDBPyConnection:
 
 def test_each_piece_of_work_is_announced(own: tuple[Path, Path, str]) -> None:
     _, _, said = own
-    assert "Task 1 of 8: mine: reward model of stories, bradley_terry" in said
-    assert f"Task 6 of 8: mine: documents under {RANDOM}" in said
-    assert f"Task 8 of 8: mine: benchmarks of {RANDOM}" in said
+    assert "Task 1 of 16: mine: reward model of stories, bradley_terry" in said
+    assert f"Task 9 of 16: mine: documents under {RANDOM}" in said
+    assert f"Task 13 of 16: mine: benchmarks of {RANDOM}" in said
 
 
 def test_no_secret_of_the_environment_is_left_anywhere(own: tuple[Path, Path, str]) -> None:
@@ -158,10 +61,10 @@ def test_missing_categories_are_missing_and_not_zero(marts: duckdb.DuckDBPyConne
     }
     for row in rows:
         assert row[2:5] == (None, None, None), "Chat and Safety are not in the test set, so there is no score"
-        assert 20 < row[5] < 80 and 20 < row[6] < 80
+        assert 0 < row[5] < 100 and 0 < row[6] < 100
         assert row[7] == "incomplete" and "chat" in row[8]
         # Over-long completions are errors, not lost pairs.
-        assert 60 < row[9] <= 12 * PER_SUBSET
+        assert 30 < row[9] <= 12 * PER_SUBSET
 
 
 def test_the_marts_count_what_the_rewards_say(own: tuple[Path, Path, str], marts: duckdb.DuckDBPyConnection) -> None:
@@ -181,7 +84,7 @@ def test_the_marts_count_what_the_rewards_say(own: tuple[Path, Path, str], marts
         for key, reward in rewards.items():
             if key[:2] == (model, objective) and key[4] == "chosen" and (*key[:4], "rejected") in rewards:
                 won.setdefault(key[2], []).append(reward > rewards[(*key[:4], "rejected")])
-        assert len(won) == 5 and sum(map(len, won.values())) > 50
+        assert len(won) == 5 and sum(map(len, won.values())) > 25
         accuracy = sum(weights[name] * sum(found) / len(found) for name, found in won.items())
         assert math.isclose(printed, 100 * accuracy / sum(weights[name] for name in won), abs_tol=1e-6)
 
@@ -236,7 +139,9 @@ def test_benchmarks_that_were_run_and_imported_are_features(marts: duckdb.DuckDB
 
 
 def test_costs_are_landed_and_the_published_study_is_what_it_was(marts: duckdb.DuckDBPyConnection) -> None:
-    jobs = marts.execute("select job, count(*) from fct_run_costs group by job order by job").fetchall()
+    jobs = marts.execute(
+        "select job, count(*) from fct_run_costs where study_id = 'mine' group by job order by job"
+    ).fetchall()
     assert jobs == [
         ("run_benchmarks", 2),
         ("score_completions", 4),
@@ -252,9 +157,12 @@ def test_costs_are_landed_and_the_published_study_is_what_it_was(marts: duckdb.D
 
 def test_a_second_run_has_nothing_to_do(own: tuple[Path, Path, str], run: Run) -> None:
     project, home, _ = own
+    weights = home / "lab" / "small" / "models" / "coder" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
     assert "Nothing changed since the last run." in done.stdout and "Task 1" not in done.stdout
+    assert "Making the lab" not in done.stdout and weights.stat().st_mtime_ns == before
 
 
 def test_a_result_file_that_changed_is_imported_again(own: tuple[Path, Path, str], run: Run) -> None:
@@ -288,6 +196,8 @@ def test_a_model_that_fails_holds_back_itself_only(own: tuple[Path, Path, str], 
     assert "reward model of broken, bradley_terry" in done.stderr and "no weights" in done.stderr
     assert "Traceback" not in done.stderr
     assert "Everything else was refreshed and published" in done.stderr
+    tasks = re.findall(r"Task \d+ of (\d+): mine: .*(?:of|under) (\w+)", done.stdout)
+    assert tasks == [("4", "broken")] * 4, "what was trained, scored and run is not done again"
     with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as marts:
         models = marts.execute("select model_id from dim_base_models where study_id = 'mine'").fetchall()
         results = marts.execute("select count(*) from fct_reward_model_results where study_id = 'mine'").fetchone()

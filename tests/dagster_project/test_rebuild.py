@@ -5,34 +5,15 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+from programs import run_program
 
 from dagster_project.rebuild import comparison
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def call(module: str, project: Path, home: Path) -> subprocess.CompletedProcess[str]:
-    studies = project / "dagster_project" / "studies"
-    environment = os.environ | {
-        "REWARDBASE_HOME": str(home),
-        "REWARDBASE_STUDIES": str(studies),
-        "PYTHONPATH": str(project),
-        "COLUMNS": "160",
-    }
-    return subprocess.run(
-        [sys.executable, "-m", f"dagster_project.{module}"],
-        cwd=project,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 def rows(database: Path, table: str) -> list[tuple[object, ...]]:
@@ -46,7 +27,7 @@ def test_a_part_that_cannot_be_read_leaves_the_old_warehouse(project_copy: tuple
     whole, before = part.read_bytes(), rows(home / "warehouse.duckdb", "marts.dim_base_models")
     part.write_bytes(b"no part")
     try:
-        done = call("rebuild", project, home)
+        done = run_program("rebuild", home, project=project)
     finally:
         part.write_bytes(whole)
     assert done.returncode == 1 and str(part) in done.stderr and "Traceback" not in done.stderr
@@ -62,7 +43,7 @@ def test_the_parts_give_back_what_was_lost_from_the_warehouse(project_copy: tupl
     with duckdb.connect(str(home / "warehouse.duckdb")) as connection:
         connection.execute("delete from raw.base_models where model_id like 'gemma%'")
         connection.execute("update marts.fct_reward_model_results set score = 100")
-    done = call("rebuild", project, home)
+    done = run_program("rebuild", home, project=project)
     assert done.returncode == 0, done.stderr
     found = re.findall(r"^(\w+\.\w+) +([0-9a-f]{12}) (same|was [0-9a-f]{12})$", done.stdout, flags=re.MULTILINE)
     differ = {name for name, _, word in found if word != "same"}
@@ -87,8 +68,7 @@ def test_what_is_said_of_equal_and_of_no_content() -> None:
 
 
 def test_docs_are_one_page_that_talks_to_nobody(tmp_path: Path) -> None:
-    repository = Path(__file__).resolve().parents[2]
-    done = call("dbt_docs", repository, tmp_path / "home")
+    done = run_program("dbt_docs", tmp_path / "home")
     assert done.returncode == 0, done.stderr
     page = tmp_path / "home" / "docs" / "index.html"
     assert str(page) in done.stdout

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-import duckdb
 import pytest
+from snapshots import published_state
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def published_state(home: Path) -> tuple[str, int, str]:
-    """Where the pointer points, when its file was written, and the snapshot's id."""
-    pointer = home / "published" / "current.duckdb"
-    with duckdb.connect(str(pointer), read_only=True) as connection:
-        snapshot = connection.execute("select snapshot_id from marts.snapshot").fetchone()
-    assert snapshot is not None
-    return os.readlink(pointer), pointer.stat().st_mtime_ns, snapshot[0]
 
 
 def test_a_first_run_shows_progress_the_answer_and_where_things_are(
@@ -68,26 +58,22 @@ def test_a_second_run_does_nothing(project_copy: tuple[Path, Path], run: Run) ->
     assert published_state(home) == before
 
 
-def test_a_run_after_an_edit_does_what_depends_on_it(project_copy: tuple[Path, Path], run: Run) -> None:
-    project, home = project_copy
-    model = project / "dbt" / "marts" / "fct_size_group_gains.sql"
-    original = model.read_text()
-    try:
-        model.write_text(original.replace("order by score desc", "order by gain_points desc"))
-        done = run(home, project=project)
-        assert done.returncode == 0, done.stderr
-        made = {line.split("] ")[1].split(" (")[0] for line in done.stdout.splitlines() if line.startswith("  [")}
-        assert made == {"marts/fct_size_group_gains", "reports/base_model_choice", "published/snapshot"}
-    finally:
-        model.write_text(original)
-
-
 def test_a_lost_report_is_made_again(project_copy: tuple[Path, Path], run: Run) -> None:
     project, home = project_copy
     (home / "reports" / "base_model_choice.html").unlink()
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
     assert (home / "reports" / "base_model_choice.html").exists()
+
+
+def test_a_run_after_an_edit_does_what_depends_on_it(project_copy: tuple[Path, Path], run: Run) -> None:
+    project, home = project_copy
+    model = project / "dbt" / "marts" / "fct_size_group_gains.sql"
+    model.write_text(model.read_text().replace("order by score desc", "order by gain_points desc"))
+    done = run(home, project=project)
+    assert done.returncode == 0, done.stderr
+    made = {line.split("] ")[1].split(" (")[0] for line in done.stdout.splitlines() if line.startswith("  [")}
+    assert made == {"marts/fct_size_group_gains", "reports/base_model_choice", "published/snapshot"}
 
 
 def replace(path: str, old: str, new: str) -> Callable[[Path], None]:
@@ -109,70 +95,53 @@ def repeat_last_row(path: str) -> Callable[[Path], None]:
 
 
 BAD_INPUT = {
-    "unknown model": (
-        replace("dbt/seeds/table_4_regression.csv", "gemma-2-9b-it,", "gemma-2-9b-itt,"),
-        ["table_4_regression.csv:2:", "'gemma-2-9b-itt'", "did you mean", "gemma-2-9b-it", "published.yaml"],
-    ),
-    "duplicate benchmark value": (
-        repeat_last_row("dbt/seeds/benchmark_results.csv"),
-        ["benchmark_results.csv:{next_row}:", "(model, benchmark, source)", "row {last_row}"],
-    ),
-    "score of 140": (
-        replace("dbt/seeds/table_5_bradley_terry.csv", "72.3", "140"),
-        ["table_5_bradley_terry.csv:2:", "140", "0", "100"],
+    "unknown model, duplicate benchmark value, score of 140": (
+        [
+            replace("dbt/seeds/table_4_regression.csv", "gemma-2-9b-it,", "gemma-2-9b-itt,"),
+            repeat_last_row("dbt/seeds/benchmark_results.csv"),
+            replace("dbt/seeds/table_5_bradley_terry.csv", "72.3", "140"),
+        ],
+        [
+            ["table_4_regression.csv:2:", "'gemma-2-9b-itt'", "did you mean", "gemma-2-9b-it", "published.yaml"],
+            ["benchmark_results.csv:{next_row}:", "(model, benchmark, source)", "row {last_row}"],
+            ["table_5_bradley_terry.csv:2:", "140", "0", "100"],
+        ],
     ),
     "misspelt key": (
-        replace("dagster_project/studies/published.yaml", "    hub_id:", "    hubid:"),
-        ["published.yaml", "hubid", "did you mean", "hub_id"],
+        [replace("dagster_project/studies/published.yaml", "    hub_id:", "    hubid:")],
+        [["published.yaml", "hubid", "did you mean", "hub_id"]],
     ),
     "default that is not a model": (
-        replace("dagster_project/studies/published.yaml", "default: Llama-3.2-1B-Instruct", "default: Llama-3.2-1B"),
-        ["published.yaml", "Llama-3.2-1B", "default"],
+        [replace("dagster_project/studies/published.yaml", "default: Llama-3.2-1B-Instruct", "default: Llama-3.2-1B")],
+        [["published.yaml", "Llama-3.2-1B", "default"]],
     ),
 }
 
 
 @pytest.mark.parametrize("case", BAD_INPUT)
-def test_bad_input_stops_the_run_with_one_message(case: str, project_copy: tuple[Path, Path], run: Run) -> None:
+def test_bad_input_stops_the_run_with_one_message_for_each_fault(
+    case: str, project_copy: tuple[Path, Path], run: Run
+) -> None:
     project, home = project_copy
-    spoil, expected = BAD_INPUT[case]
+    faults, expected = BAD_INPUT[case]
     kept = {path: (project / path).read_bytes() for path in _inputs(project)}
     before = published_state(home)
     last_row = len(kept[Path("dbt/seeds/benchmark_results.csv")].splitlines())
     try:
-        spoil(project)
+        for spoil in faults:
+            spoil(project)
         done = run(home, project=project)
     finally:
         for path, content in kept.items():
             (project / path).write_bytes(content)
     assert done.returncode == 1
     for words in expected:
-        assert words.format(last_row=last_row, next_row=last_row + 1) in done.stderr, done.stderr
+        wanted = [word.format(last_row=last_row, next_row=last_row + 1) for word in words]
+        assert any(all(word in line for word in wanted) for line in done.stderr.splitlines()), (wanted, done.stderr)
     assert "Traceback" not in done.stdout + done.stderr
-    assert len(done.stderr.splitlines()) <= 4, done.stderr
+    assert len(done.stderr.splitlines()) <= 3 + len(faults), done.stderr
     assert published_state(home) == before
     assert (home / "reports" / "base_model_choice.html").exists()
-
-
-def test_a_failing_dbt_test_names_itself_and_leaves_the_snapshot(project_copy: tuple[Path, Path], run: Run) -> None:
-    project, home = project_copy
-    before = published_state(home)
-    test = project / "dbt" / "data_tests" / "no_seed_is_called_table.sql"
-    query = "select seed from {{ ref('dim_sources') }} where seed like 'table%'\n"
-    try:
-        test.write_text(query)
-        done = run(home, project=project)
-        assert done.returncode == 1
-        assert "no_seed_is_called_table: Got 5 results" in done.stderr
-        assert "Traceback" not in done.stdout + done.stderr
-        again = run(home, project=project)
-        assert again.returncode == 1, "a test that still fails must not be passed over"
-        assert published_state(home) == before
-    finally:
-        test.unlink()
-    mended = run(home, project=project)
-    assert mended.returncode == 0, mended.stderr
-    assert published_state(home) == before, "the same content is not published twice"
 
 
 def test_sql_that_cannot_be_parsed_is_named(project_copy: tuple[Path, Path], run: Run) -> None:

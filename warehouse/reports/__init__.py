@@ -1,5 +1,4 @@
-"""Reports: one offline HTML page and its pictures, made from the marts alone."""
+"""Reports: one offline HTML page and its pictures, made from the marts alone (`page.build_report`).
 
-from warehouse.reports.page import Report, ReportError, build_report
-
-__all__ = ["Report", "ReportError", "build_report"]
+Nothing is imported here: whoever needs the words of a report alone is spared the drawing library.
+"""

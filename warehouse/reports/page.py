@@ -16,14 +16,11 @@ import jinja2
 
 from warehouse import marts
 from warehouse.reports import export, sections, theme, words
+from warehouse.reports.errors import ReportError
 from warehouse.reports.pieces import Figure, StudyPage, Table
 
 PAGE_NAME = "base_model_choice.html"
 CHARTS_FOLDER = "charts"
-
-
-class ReportError(Exception):
-    """The report cannot be made from what was given."""
 
 
 @dataclass(frozen=True)
@@ -46,20 +43,34 @@ def build_report(
     Raises ReportError if there is no study or created_at has no time zone, warehouse.marts.MartError if a
     mart is missing.
     """
+    composed = compose(connection, snapshot_id, created_at)
+    charts = {
+        figure.name: export.write_pictures(figure, composed.specs[figure.name], output_dir / CHARTS_FOLDER)[1]
+        for figure in _figures(composed.pages)
+    }
+    path = output_dir / PAGE_NAME
+    export.write_atomically(path, composed.text.encode())
+    return Report(path=path, charts=charts, n_sections=sum(len(page.sections) for page in composed.pages))
+
+
+@dataclass(frozen=True)
+class Composed:
+    """A report before anything is written: its studies, each figure's specifications by name, the page as text."""
+
+    pages: list[StudyPage]
+    specs: dict[str, list[dict[str, Any]]]
+    text: str
+
+
+def compose(connection: duckdb.DuckDBPyConnection, snapshot_id: str, created_at: datetime) -> Composed:
+    """The report of the marts of connection, without its pictures. Arguments and errors as of build_report."""
     if created_at.tzinfo is None:
         raise ReportError(
             f"created_at {created_at.isoformat()} has no time zone: give one, for example datetime.now(UTC)"
         )
     pages = _study_pages(connection)
-    figures = _figures(pages)
-    specs = {figure.name: export.panel_specs(figure) for figure in figures}
-    charts = {
-        figure.name: export.write_pictures(figure, specs[figure.name], output_dir / CHARTS_FOLDER)[1]
-        for figure in figures
-    }
-    path = output_dir / PAGE_NAME
-    export.write_atomically(path, render_page(pages, specs, snapshot_id, created_at).encode())
-    return Report(path=path, charts=charts, n_sections=sum(len(page.sections) for page in pages))
+    specs = {figure.name: export.panel_specs(figure) for figure in _figures(pages)}
+    return Composed(pages, specs, render_page(pages, specs, snapshot_id, created_at))
 
 
 def render_page(

@@ -15,6 +15,7 @@ import pytest
 from models_train.jobs.fit_performance_model import MOST_JOBS, default_jobs
 
 JOB = "models_train.jobs.fit_performance_model"
+PUBLISHERS = ("Alibaba", "Google", "Meta", "Mistral AI", "THI")
 
 
 def run_job(inputs: Path, parts: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,11 +39,13 @@ def contents(parts: Path) -> dict[str, pl.DataFrame]:
 
 
 def make_small(study: Path) -> None:
-    """Keep five features and one objective: enough for the job, and quick."""
-    small = pl.col("feature").is_in(["mmlu", "leaderboard_ifeval", "params_b", "log10_params", "tokens_t"])
-    for name, kept in (("features", small), ("results", pl.col("objective") == "regression")):
+    """Keep five publishers, five features and one objective: enough for the job, and quick."""
+    models = pl.read_parquet(study / "models.parquet").filter(pl.col("publisher").is_in(PUBLISHERS))
+    models.write_parquet(study / "models.parquet")
+    few = pl.col("feature").is_in(["mmlu", "leaderboard_ifeval", "params_b", "log10_params", "tokens_t"])
+    for name, kept in (("features", few), ("results", pl.col("objective") == "regression")):
         path = study / f"{name}.parquet"
-        pl.read_parquet(path).filter(kept).write_parquet(path)
+        pl.read_parquet(path).filter(kept, pl.col("model_id").is_in(models["model_id"].to_list())).write_parquet(path)
 
 
 def add_candidate(study: Path, name: str, *, like: str, with_features: bool = True) -> None:

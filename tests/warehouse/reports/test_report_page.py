@@ -16,7 +16,9 @@ import altair as alt
 import duckdb
 import pytest
 
-from warehouse.reports import Report, ReportError, build_report, export, page
+from warehouse.reports import export, page
+from warehouse.reports.errors import ReportError
+from warehouse.reports.page import Report, build_report, compose
 
 CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
 SECTIONS = (
@@ -180,10 +182,10 @@ def test_one_empty_mart_leaves_the_other_sections_whole(tmp_path: Path, builder)
     path = builder.write_marts(tmp_path / "part.duckdb", [builder.small_study()])
     with duckdb.connect(str(path)) as connection:
         connection.execute("delete from marts.fct_benchmark_coverage")
-        report = build_report(connection, tmp_path / "reports", "part", CREATED)
-    assert not [name for name in report.charts if name.startswith("published_coverage")]
-    assert [name for name in report.charts if name.startswith("published_predicted_coverage")]
-    assert [name for name in report.charts if "correlations" in name]
+        specs = compose(connection, "part", CREATED).specs
+    assert not [name for name in specs if name.startswith("published_coverage")]
+    assert [name for name in specs if name.startswith("published_predicted_coverage")]
+    assert [name for name in specs if "correlations" in name]
 
 
 def test_words_come_from_the_data(text: str):
@@ -202,8 +204,7 @@ def test_the_papers_critical_r_is_set_right_for_the_papers_forty_models(builder,
     forty = builder.Study("published", "Forty", kept, results, values, study.defaults, source="arXiv 2505.10775")
     path = builder.write_marts(tmp_path / "forty.duckdb", [forty])
     with duckdb.connect(str(path), read_only=True) as connection:
-        report = build_report(connection, tmp_path / "reports", "forty", CREATED)
-    plain = report.path.read_text(encoding="utf-8")
+        plain = compose(connection, "forty", CREATED).text
     assert "At n = 40 the critical |r| is 0.312" in plain
     assert "the paper prints 0.316, which is the value for n = 39" in plain
 
@@ -215,9 +216,9 @@ def test_two_studies_stand_apart_and_a_synthetic_one_says_so_in_each_section(bui
     ]
     path = builder.write_marts(tmp_path / "two.duckdb", studies)
     with duckdb.connect(str(path), read_only=True) as connection:
-        report = build_report(connection, tmp_path / "reports", "two", CREATED)
-    text = report.path.read_text(encoding="utf-8")
-    assert report.n_sections == 2 * len(SECTIONS)
+        composed = compose(connection, "two", CREATED)
+    text = composed.text
+    assert [len(page.sections) for page in composed.pages] == 2 * [len(SECTIONS)]
     assert text.count('<p class="notice">Synthetic') == len(SECTIONS)
     real, lab = (
         text.index('<section class="study" id="published"'),
@@ -244,9 +245,8 @@ def test_provenance_stands_at_the_foot(text: str):
         assert part in foot
 
 
-def test_equal_marts_give_an_equal_page(ordinary: duckdb.DuckDBPyConnection, tmp_path: Path, text: str):
-    again = build_report(ordinary, tmp_path, "20250516T123000Z-abc", CREATED)
-    assert again.path.read_text(encoding="utf-8") == text
+def test_equal_marts_give_an_equal_page(ordinary: duckdb.DuckDBPyConnection, text: str):
+    assert compose(ordinary, "20250516T123000Z-abc", CREATED).text == text
 
 
 def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

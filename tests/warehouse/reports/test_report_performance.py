@@ -14,7 +14,8 @@ import pytest
 
 from models_train.selection import verdict as science
 from warehouse import marts, performance_marts
-from warehouse.reports import build_report, performance, prediction, verdict
+from warehouse.reports import performance, prediction, verdict
+from warehouse.reports.page import compose
 
 STUDY = "published"
 CREATED = datetime(2025, 5, 16, tzinfo=UTC)
@@ -37,8 +38,8 @@ def plain(text: str) -> str:
     return re.sub(r"\s+", " ", html.unescape(re.sub(r"<[^>]+>", " ", body)).replace("\u00a0", " "))
 
 
-def written(connection: duckdb.DuckDBPyConnection, folder: Path) -> str:
-    return plain(build_report(connection, folder, "test", CREATED).path.read_text(encoding="utf-8"))
+def written(connection: duckdb.DuckDBPyConnection) -> str:
+    return plain(compose(connection, "test", CREATED).text)
 
 
 @pytest.fixture
@@ -132,22 +133,22 @@ def test_the_verdict_needs_a_size_baseline_and_something_to_hold_against_it():
     assert no_selection.level == "none" and "points with mean, no feature and" in no_selection.detail
 
 
-def test_the_sentence_turns_with_the_predictions(changeable: duckdb.DuckDBPyConnection, tmp_path: Path):
+def test_the_sentence_turns_with_the_predictions(changeable: duckdb.DuckDBPyConnection):
     changeable.execute("update marts.fct_performance_predictions set predicted = observed + 9 where fold is not null")
-    text = written(changeable, tmp_path / "none")
+    text = written(changeable)
     assert text.count("Nothing beats size alone out of fold.") == 2
     changeable.execute(
         "update marts.fct_performance_predictions set predicted = observed + 1 where predictor = 'selected'"
     )
-    text = written(changeable, tmp_path / "beaten")
+    text = written(changeable)
     assert text.count("Nested selection beats size alone out of fold.") == 2
     assert "Nothing beats" not in text
     assert "1.0 points with nested selection and 9.0 with size alone" in text
 
 
-def test_in_sample_and_out_of_fold_errors_stand_side_by_side(ordinary: duckdb.DuckDBPyConnection, tmp_path: Path):
+def test_in_sample_and_out_of_fold_errors_stand_side_by_side(ordinary: duckdb.DuckDBPyConnection):
     scores = performance_marts.scores(ordinary, STUDY).filter(objective="regression")
-    text = written(ordinary, tmp_path)
+    text = written(ordinary)
     for predictor, protocol, words in (
         ("elastic_net", "paper_in_sample", "elastic net in-sample"),
         ("elastic_net", "paper_10_fold", "elastic net ten folds"),
@@ -163,8 +164,8 @@ def test_in_sample_and_out_of_fold_errors_stand_side_by_side(ordinary: duckdb.Du
     assert "Elastic net, in-sample" in text
 
 
-def test_abstentions_and_left_out_features_are_said_in_words(ordinary: duckdb.DuckDBPyConnection, tmp_path: Path):
-    text = written(ordinary, tmp_path)
+def test_abstentions_and_left_out_features_are_said_in_words(ordinary: duckdb.DuckDBPyConnection):
+    text = written(ordinary)
     assert "No performance model for Safety under Bradley-Terry: too little data for model-2B-0." in text
     assert "1 feature is left out of the model, for the reasons in the table below: rare_benchmark." in text
     assert "Too few models have a value, below the stated share of 75%." in text
@@ -173,15 +174,13 @@ def test_abstentions_and_left_out_features_are_said_in_words(ordinary: duckdb.Du
     assert re.search(r"15 of 2\d terms are shown; the database holds the other \d+\.", text)
 
 
-def test_a_feature_left_out_for_one_objective_names_it(changeable: duckdb.DuckDBPyConnection, tmp_path: Path):
+def test_a_feature_left_out_for_one_objective_names_it(changeable: duckdb.DuckDBPyConnection):
     changeable.execute("delete from marts.fct_performance_excluded_features where objective = 'regression'")
-    assert "rare_benchmark (Bradley-Terry only)" in written(changeable, tmp_path)
+    assert "rare_benchmark (Bradley-Terry only)" in written(changeable)
 
 
 @pytest.mark.parametrize("way", ["missing", "empty", "abstained"])
-def test_without_a_performance_model_the_sections_say_so_and_why(
-    changeable: duckdb.DuckDBPyConnection, tmp_path: Path, way: str
-):
+def test_without_a_performance_model_the_sections_say_so_and_why(changeable: duckdb.DuckDBPyConnection, way: str):
     for name in MARTS:
         changeable.execute(f"drop table marts.{name}" if way == "missing" else f"delete from marts.{name}")
     if way == "abstained":
@@ -194,14 +193,14 @@ def test_without_a_performance_model_the_sections_say_so_and_why(
         "empty": "the marts hold no errors of prediction for it, and no reason is recorded",
         "abstained": "5 models, 8 needed",
     }[way]
-    report = build_report(changeable, tmp_path / "reports", "test", CREATED)
-    text = plain(report.path.read_text(encoding="utf-8"))
+    composed = compose(changeable, "test", CREATED)
+    text = plain(composed.text)
     assert text.count(f"There is no performance model for this study: {why}.") == 3
     assert "There are no recommendations for this study" in text
     assert "There are no capability components for this study" in text
-    assert report.n_sections == 13
-    assert not [name for name in report.charts if "predict" in name or "coefficients" in name or "component" in name]
-    assert [name for name in report.charts if "correlations" in name]
+    assert [len(page.sections) for page in composed.pages] == [13]
+    assert not [name for name in composed.specs if "predict" in name or "coefficients" in name or "component" in name]
+    assert [name for name in composed.specs if "correlations" in name]
 
 
 @pytest.mark.parametrize("name", MARTS)
@@ -252,12 +251,12 @@ def test_equal_settings_are_said_to_be_equal(changeable: duckdb.DuckDBPyConnecti
     )
 
 
-def test_components_state_their_cumulative_share_and_their_basis(ordinary: duckdb.DuckDBPyConnection, tmp_path: Path):
+def test_components_state_their_cumulative_share_and_their_basis(ordinary: duckdb.DuckDBPyConnection):
     frame = performance_marts.components(ordinary, STUDY)
     shares = frame.unique("component", keep="first", maintain_order=True)
     assert shares["cumulative_ratio"].to_list() == pytest.approx(shares["explained_variance_ratio"].cum_sum().to_list())
     assert shares["cumulative_ratio"][-1] == pytest.approx(1)
-    text = written(ordinary, tmp_path)
+    text = written(ordinary)
     assert "18 models and 4 benchmarks; complete cases; no cell was imputed." in text
     # The paper's share is the paper's study's business.
     assert "96.8" not in text
