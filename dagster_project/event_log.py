@@ -31,6 +31,7 @@ class OpenEventLog(SqliteEventLogStorage):
 
     def __init__(self, base_dir: str, inst_data: ConfigurableClassData | None = None) -> None:
         self._open: OrderedDict[str, Engine] = OrderedDict()
+        self._inherited: list[OrderedDict[str, Engine]] = []
         self._opened_by = os.getpid()
         super().__init__(base_dir, inst_data)
 
@@ -57,8 +58,10 @@ class OpenEventLog(SqliteEventLogStorage):
                 yield connection
 
     def _engine(self, shard: str) -> Engine:
-        """The engine of a file, with at most one connection, which stays open. The caller holds the lock."""
-        if self._opened_by != os.getpid():  # SQLite forbids to use a connection across a fork
+        """The engine of a file, which keeps one connection open. The caller holds the lock."""
+        if self._opened_by != os.getpid():
+            # SQLite forbids to use a connection across a fork, and to close it there: it is kept and left alone.
+            self._inherited.append(self._open)
             self._open, self._opened_by = OrderedDict(), os.getpid()
         if shard not in self._open:
             self._open[shard] = create_engine(
@@ -85,5 +88,5 @@ class OpenEventLog(SqliteEventLogStorage):
 
     def dispose(self) -> None:
         """Close the files."""
-        self._close()
         super().dispose()
+        self._close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -22,7 +22,7 @@ from warehouse.landing import unlanded
 from warehouse.part_files import LandingError, newest_parts
 from warehouse.publish import current_snapshot, refuse_unfit
 from warehouse.publish_gate import PublishRefused, nodes_in_the_way
-from warehouse.reports.page import CHARTS_FOLDER, PAGE_NAME
+from warehouse.reports.places import CHARTS_FOLDER, PAGE_NAME
 from warehouse.tidy import SCHEMAS, relations
 
 
@@ -89,8 +89,9 @@ def _in_warehouse(
         refuse_unfit(connection, database, MARTS, nodes)
     except PublishRefused:
         in_the_way = nodes_in_the_way(connection, database, nodes)
-        # What no node can be blamed for may come from any.
-        again = {key for key in _built_for(parsed, in_the_way) if key in dbt} if in_the_way else dbt
+        found_for = [_built_for(parsed, node) for node in in_the_way & nodes]
+        # What no asset can be blamed for may come from any.
+        again = set().union(*found_for) & dbt if in_the_way and all(found_for) else dbt
         yield from ((key, "a test of the last run failed or did not run") for key in again)
         if in_the_way - nodes:
             yield reports.KEY, "results of tests that are gone are still there"
@@ -103,20 +104,20 @@ def _in_warehouse(
             yield spec.key, "its table is not there"
 
 
-def _built_for(parsed: Mapping[str, Any], node_ids: Collection[str]) -> set[dg.AssetKey]:
-    """Assets to build so that the dbt nodes named get new results: themselves, or what they test.
+def _built_for(parsed: Mapping[str, Any], node_id: str) -> set[dg.AssetKey]:
+    """Assets to build so that a dbt node gets a new result: itself, or what it tests; none if it looks at nothing.
 
     A test of a source runs with the models that read that source.
     """
     nodes: dict[str, Any] = {
         key: node for key, node in parsed["nodes"].items() if node["resource_type"] in manifest.BUILDABLE
     }
-    again = set(node_ids) & nodes.keys()
-    for key in set(node_ids) - nodes.keys():
-        test = parsed["nodes"].get(key) or parsed["unit_tests"].get(key) or {}
+    again = {node_id} & nodes.keys()
+    if not again:
+        test = parsed["nodes"].get(node_id) or parsed["unit_tests"].get(node_id) or {}
         looked_at = set(test.get("depends_on", {}).get("nodes", []))
-        again |= looked_at & nodes.keys()
         sources = looked_at & parsed["sources"].keys()
+        again = looked_at & nodes.keys()
         again |= {name for name, node in nodes.items() if sources & set(node.get("depends_on", {}).get("nodes", []))}
     return {dg.AssetKey([nodes[key]["schema"], nodes[key]["alias"]]) for key in again}
 

@@ -43,7 +43,7 @@ def check_gate(connection: Connection, database: str, expected: Collection[str] 
         lines = "\n".join(f"- {problem}" for problem in shown)
         raise PublishRefused(
             f"nothing is published, the old snapshot stays:\n{lines}\n"
-            "Mend the data or the model and run `make run` again."
+            "Mend the data or the model and run `make run` again; `make all` builds what it is made from again, too."
         )
 
 

@@ -2,7 +2,7 @@
 
 A wrong response names what looks like an answer and is none: a sly person to be trusted, a claim for a theorem. To see
 it takes what the texts of pre-training tell of the names: two thirds of those that test and validation list (`unseen`)
-are in no answer to the same question in the preferences and ratings. A broken response is false on its face: numbers
+stand in no right or wrong answer to the same question in training. A broken response is false on its face: numbers
 for names, a sum that is not worked out, one word over and over.
 """
 
@@ -76,7 +76,7 @@ class Question:
 def padded(response: Response, dice: random.Random, n_fillers: int) -> Response:
     """The same response behind sentences that say nothing."""
     fillers = [dice.choice(_FILLERS) for _ in range(n_fillers)]
-    return replace(response, text=" ".join([*fillers, response.text]), n_fillers=n_fillers)
+    return replace(response, text=" ".join([*fillers, response.text]), n_fillers=response.n_fillers + n_fillers)
 
 
 def _listing(

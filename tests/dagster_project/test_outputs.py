@@ -10,7 +10,8 @@ import dagster as dg
 import duckdb
 import pytest
 
-from dagster_project.outputs import assets_to_redo
+from dagster_project import manifest
+from dagster_project.outputs import _built_for, assets_to_redo
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts.studies import STUDIES
@@ -84,6 +85,51 @@ def test_what_is_lost_is_made_again(case: str, copy: Home) -> None:
     assert {key.to_user_string() for key in redo} == expected
     beside = ("failed or did not run", "not those of the newest parts")
     assert all(any(said in reason for said in (words, *beside)) for reason in redo.values()), redo
+
+
+TABLES_BY_ID = {
+    "model.p.stg_a": {"resource_type": "model", "depends_on": {"nodes": ["source.p.raw.a"]}, "name": "stg_a"},
+    "seed.p.s": {"resource_type": "seed", "depends_on": {"nodes": []}, "name": "s"},
+    "model.p.m": {"resource_type": "model", "depends_on": {"nodes": ["model.p.stg_a", "seed.p.s"]}, "name": "m"},
+}
+PARSED = {
+    "nodes": {key: node | {"schema": "x", "alias": node["name"]} for key, node in TABLES_BY_ID.items()}
+    | {
+        "test.p.both": {"resource_type": "test", "depends_on": {"nodes": ["model.p.m", "seed.p.s"]}},
+        "test.p.source": {"resource_type": "test", "depends_on": {"nodes": ["source.p.raw.a"]}},
+        "test.p.unread": {"resource_type": "test", "depends_on": {"nodes": ["source.p.raw.b"]}},
+        "test.p.alone": {"resource_type": "test", "depends_on": {"nodes": []}},
+    },
+    "unit_tests": {"unit_test.p.m.u": {"depends_on": {"nodes": ["model.p.m"]}}},
+    "sources": {"source.p.raw.a": {}, "source.p.raw.b": {}},
+}
+
+
+@pytest.mark.parametrize(
+    ("node", "built"),
+    [
+        ("model.p.m", {"m"}),
+        ("seed.p.s", {"s"}),
+        ("test.p.both", {"m", "s"}),
+        ("test.p.source", {"stg_a"}),
+        ("unit_test.p.m.u", {"m"}),
+        ("test.p.unread", set()),
+        ("test.p.alone", set()),
+        ("test.p.gone", set()),
+    ],
+)
+def test_a_node_gets_a_new_result_with_what_it_looks_at(node: str, built: set[str]) -> None:
+    """By hand, on a small manifest. Where nothing is found, all of dbt's assets are built."""
+    assert _built_for(PARSED, node) == {dg.AssetKey(["x", name]) for name in built}
+
+
+def test_what_no_asset_can_be_blamed_for_may_come_from_any(copy: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that looks at nothing, new and therefore without a result."""
+    real = manifest.load(copy)
+    new = {"test.p.alone": PARSED["nodes"]["test.p.alone"] | {"config": {"enabled": True}}}
+    monkeypatch.setattr(manifest, "load", lambda home: real | {"nodes": real["nodes"] | new})
+    redo = {key.to_user_string() for key in assets_to_redo(copy, SPECS)}
+    assert redo == {"marts/dim_studies", "marts/fct_size_group_gains"}
 
 
 def test_a_study_without_a_file_is_set_aside_and_goes_from_the_tables(tmp_path: Path) -> None:

@@ -18,9 +18,7 @@ from warehouse import marts
 from warehouse.reports import export, sections, theme, words
 from warehouse.reports.errors import ReportError
 from warehouse.reports.pieces import Figure, StudyPage, Table
-
-PAGE_NAME = "base_model_choice.html"
-CHARTS_FOLDER = "charts"
+from warehouse.reports.places import CHARTS_FOLDER, PAGE_NAME
 
 
 @dataclass(frozen=True)
