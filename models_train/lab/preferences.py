@@ -61,7 +61,7 @@ def preference_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dic
     """Rows in HelpSteer2-Preference's columns. noise: scale of the logistic noise of utilities; 0 for none."""
     for number in range(n):
         dice = random.Random(f"preferences/{split}/{seed}/{number}")
-        question = _question(dice, split)
+        question = question_of(dice, split)
         one, other = _two(question, dice)
         gap = utility(other) - utility(one) + noise * _logistic(dice)
         strength = max(1, min(3, math.ceil(abs(gap) / _STRONG * 3)))
@@ -79,7 +79,7 @@ def rating_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dict[st
     names = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
     for number in range(n):
         dice = random.Random(f"ratings/{split}/{seed}/{number}")
-        question = _question(dice, split)
+        question = question_of(dice, split)
         response = dice.choice(_two(question, dice))
         ratings = {
             name: max(0, min(MOST, value + (dice.choice((-1, 1)) if dice.random() < noise else 0)))
@@ -120,7 +120,7 @@ def write_rows(path: Path, rows: Iterator[dict[str, Any]]) -> int:
     return count
 
 
-def _question(dice: random.Random, split: str) -> Question:
+def question_of(dice: random.Random, split: str) -> Question:
     """A question of a split: most names that the others list, training does not."""
     return (harmful if dice.random() < _SHARE_HARMFUL else dice.choice(HARMLESS))(dice, split != "train")
 

@@ -15,8 +15,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models_train.data.chat import Rendered, Renderer
 from models_train.data.records import Turn
-from models_train.lab.preferences import utility
-from models_train.lab.responses import HARMLESS, Question, Response, harmful, padded
+from models_train.lab.preferences import question_of, utility
+from models_train.lab.responses import Question, Response, padded
 from models_train.packed_attention import packed_inputs
 from models_train.packing import pack
 
@@ -66,7 +66,7 @@ def response_logprobs(model: PreTrainedModel, examples: Sequence[Rendered]) -> t
 def _questions(seed: str) -> Iterator[tuple[Question, random.Random]]:
     for number in range(STEPS * PER_STEP):
         dice = random.Random(f"{seed}/{number}")
-        yield (harmful if dice.random() < 0.15 else dice.choice(HARMLESS))(dice, False), dice
+        yield question_of(dice, "train"), dice
 
 
 def _batches(seed: str) -> Iterator[list[tuple[Question, random.Random]]]:
