@@ -26,28 +26,28 @@ help: ## List the targets
 setup: $(VENV)/.installed ## Create .venv and install from the lock
 
 run: setup ## Materialize what changed, through Dagster, and print the answer
-	@$(BIN)/python -m dagster_project.run
+	@$(BIN)/python -m dagster_project.cli.run
 
 all: setup ## Materialize everything again, changed or not
-	@$(BIN)/python -m dagster_project.run --all
+	@$(BIN)/python -m dagster_project.cli.run --all
 
 answer: setup ## Print the answer from the published snapshot, without a run
-	@$(BIN)/python -m dagster_project.run --answer
+	@$(BIN)/python -m dagster_project.cli.run --answer
 
 recommend: setup ## Which base to pick: MAX_PARAMS=8 OBJECTIVE=regression (both optional)
-	@$(BIN)/python -m warehouse.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
+	@$(BIN)/python -m warehouse.cli.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
 
 sql: setup ## DuckDB's shell on the published snapshot, read-only; QUERY="select ..." prints a table instead
-	@$(BIN)/python -m warehouse.shell $(if $(value QUERY),--query "$$QUERY")
+	@$(BIN)/python -m warehouse.cli.shell $(if $(value QUERY),--query "$$QUERY")
 
 docs: setup ## dbt's documentation of every table and column, as one offline page
-	@$(BIN)/python -m dagster_project.dbt_docs
+	@$(BIN)/python -m dagster_project.cli.docs
 
 rebuild: setup ## Build the warehouse again from the parts alone, and compare it with what it was
-	@$(BIN)/python -m dagster_project.rebuild
+	@$(BIN)/python -m dagster_project.cli.rebuild
 
 ui: setup ## Open the Dagster UI on 127.0.0.1
-	@$(BIN)/python -m dagster_project.ui --port $(UI_PORT)
+	@$(BIN)/python -m dagster_project.cli.ui --port $(UI_PORT)
 
 # The types are checked by one of the tests, beside the others: without a cache that takes more than a minute.
 test: $(VENV)/.installed-dev style ## Every check and every test, with their own set-up

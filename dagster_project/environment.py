@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from models_train import telemetry
-from warehouse.home import REPOSITORY, VARIABLE, Home
+from warehouse.paths import REPOSITORY, VARIABLE, Home
 
 PROJECT = Path(__file__).resolve().parent
 STUDIES_VARIABLE = "REWARDBASE_STUDIES"

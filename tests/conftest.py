@@ -25,9 +25,9 @@ from filelock import FileLock
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # helpers beside this file: test folders are no packages
 
-from bad_names import rename_models
-from listening import listening
-from programs import REPOSITORY, environment, run_rewardbase
+from tests.support.bad_names import rename_models
+from tests.support.listening import listening
+from tests.support.programs import REPOSITORY, environment, run_rewardbase
 
 # No test asks the real hub: set before anything imports the hub's client, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -70,7 +70,7 @@ def ui_at_work(home: Path, project: Path, **settings: str) -> Iterator[tuple[str
     said = home / "ui.log"
     with said.open("w") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "dagster_project.ui", "--port", str(port)],
+            [sys.executable, "-m", "dagster_project.cli.ui", "--port", str(port)],
             cwd=project,
             env=environment(home, project) | settings,
             stdout=log,
@@ -220,7 +220,7 @@ def small_run(made_once: Callable[..., Path]) -> Path:
 def trained(small_run: Path, made_once: Callable[..., Path]) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Folder with `project`, a study of tiny models and a small lab beside the small published study, and `home`, its
     finished run; and the outcome of that run."""
-    from trained_studies import own_study, small_lab  # with torch, which few tests need
+    from tests.support.trained_studies import own_study, small_lab  # with torch, which few tests need
 
     def make(folder: Path) -> None:
         shutil.copytree(small_run, folder, symlinks=True, dirs_exist_ok=True)

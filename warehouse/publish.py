@@ -15,7 +15,7 @@ from pathlib import Path
 
 import duckdb
 
-from warehouse import audit
+from warehouse import checks
 from warehouse.connection import (
     Connection,
     WarehouseError,
@@ -24,8 +24,8 @@ from warehouse.connection import (
     memory,
     read,
 )
-from warehouse.content import SNAPSHOT_TABLE, STAMP, content_id, row_counts, tables
-from warehouse.home import Home
+from warehouse.content_id import SNAPSHOT_TABLE, STAMP, content_id, row_counts, tables
+from warehouse.paths import Home
 from warehouse.publish_file import SOURCE, Snapshot, build
 from warehouse.publish_gate import MOST_NAMED, PublishError, PublishRefused, check_gate
 from warehouse.retention import GRACE_SECONDS, KEPT_SNAPSHOTS, prune, remove_leftovers
@@ -80,9 +80,9 @@ def refuse_unfit(
     check_gate(connection, database, expected_nodes)
     present = {table.name for table in tables(connection, database=database)}
     problems = [f"the mart {name} is not there" for name in sorted(set(required) - present)]
-    if not problems and {audit.RESULTS, audit.MODELS} <= present:
-        problems += audit.incomplete_result_tables(connection, database)
-        problems += audit.scores_off_the_mean(connection, database)
+    if not problems and {checks.RESULTS, checks.MODELS} <= present:
+        problems += checks.incomplete_result_tables(connection, database)
+        problems += checks.scores_off_the_mean(connection, database)
     if problems:
         lines = "\n".join(f"- {problem}" for problem in problems[:MOST_NAMED])
         raise PublishRefused(

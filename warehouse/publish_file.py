@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from warehouse.connection import Connection, identifier, literal, transaction
-from warehouse.content import SNAPSHOT_TABLE, STAMP, TableFacts, qualified, tables
+from warehouse.content_id import SNAPSHOT_TABLE, STAMP, TableFacts, qualified, tables
 
 SOURCE = "warehouse"
 """Name that the warehouse is attached under."""

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from warehouse.home import Home
+from warehouse.paths import Home
 
 KEPT_SNAPSHOTS = 10
 """So many snapshots stay on disk, the newest ones, besides the one that is pointed at."""

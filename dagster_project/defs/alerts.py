@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from dagster_project import alerts
-from dagster_project.automation import SNAPSHOT
+from dagster_project.lib import alerts
+from dagster_project.lib.automation import SNAPSHOT
 from dagster_project.defs.publish import FRESHNESS
 
 RUNNING = dg.DefaultSensorStatus.RUNNING

@@ -2,24 +2,24 @@
 
 import dagster as dg
 
-from dagster_project import versions
+from dagster_project.lib import versions
 from dagster_project.defs.resources import RunHome
 from dagster_project.environment import SEEDS, STUDIES
-from dagster_project.failures import told
-from dagster_project.gpu_work import study_files
-from dagster_project.partitions import bring_partitions_up_to_date
-from dagster_project.study_parts import follow_models, write_study_parts
-from warehouse.home import Home
+from dagster_project.lib.failures import told
+from dagster_project.lib.due import study_files
+from dagster_project.lib.partitions import bring_partitions_up_to_date
+from dagster_project.lib.study_plan import follow_models, write_study_parts
+from warehouse.paths import Home
 from warehouse.part_files import retire_parts
 
 KEY = dg.AssetKey(["parts", "studies"])
 CODE = (
     "dbt/seeds/*.csv",
-    "dagster_project/study_parts.py",
+    "dagster_project/lib/study_plan.py",
     "models_train/*settings.py",
-    "models_train/config.py",
+    "models_train/study/study.py",
     "models_train/parts.py",
-    "models_train/hub_settings.py",
+    "models_train/study/hub.py",
     "models_train/study_*.py",
     "warehouse/contracts/*.py",
     "warehouse/seed*.py",

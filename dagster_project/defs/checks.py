@@ -6,8 +6,9 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import told
-from warehouse import audit, connection
+from dagster_project.lib.failures import told
+from warehouse import connection
+from warehouse import checks
 
 RESULTS = dg.AssetKey(["marts", "fct_reward_model_results"])
 PRESENCE = dg.AssetKey(["marts", "fct_presence_by_domain"])
@@ -36,9 +37,9 @@ BASE_MODELS = dg.AssetKey(["marts", "dim_base_models"])
 def result_tables_are_whole(run_home: RunHome) -> Iterator[dg.AssetCheckResult]:
     """Ask the warehouse, read-only."""
     with told(), connection.read(run_home.home.warehouse) as warehouse:
-        incomplete = audit.incomplete_result_tables(warehouse)
-        off = audit.scores_off_the_mean(warehouse)
-        counts = audit.result_counts(warehouse)
+        incomplete = checks.incomplete_result_tables(warehouse)
+        off = checks.scores_off_the_mean(warehouse)
+        counts = checks.result_counts(warehouse)
     yield _result("every_compared_model_has_a_result", incomplete, {"results": counts})
     yield _result("score_is_the_mean_of_the_categories", off, {})
 
@@ -52,7 +53,7 @@ def result_tables_are_whole(run_home: RunHome) -> Iterator[dg.AssetCheckResult]:
 def every_document_was_scored(run_home: RunHome) -> dg.AssetCheckResult:
     """Ask the warehouse, read-only; only warn, because each such document is a row with its reason."""
     with told(), connection.read(run_home.home.warehouse) as warehouse:
-        shares = audit.unscored_documents(warehouse)
+        shares = checks.unscored_documents(warehouse)
     return dg.AssetCheckResult(
         passed=not shares,
         severity=dg.AssetCheckSeverity.WARN,

@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from dagster_project import versions
+from dagster_project.lib import versions
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import HUB_RETRIES, told
-from dagster_project.gpu_work import HUB_MODELS, study_files
-from dagster_project.job_runs import run_for_studies
+from dagster_project.lib.failures import HUB_RETRIES, told
+from dagster_project.lib.due import HUB_MODELS, study_files
+from dagster_project.lib.job_runs import run_for_studies
 
 
 @dg.asset(

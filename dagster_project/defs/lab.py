@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import dagster as dg
 
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import told
-from dagster_project.gpu_work import DOCUMENTS, LAB, study_files
-from dagster_project.job_runs import run_for_studies
-from models_train.lab_settings import LAB_VERSION
-from models_train.run_ids import SCORING_VERSION
+from dagster_project.lib.failures import told
+from dagster_project.lib.due import DOCUMENTS, LAB, study_files
+from dagster_project.lib.job_runs import run_for_studies
+from models_train.study.lab import LAB_VERSION
+from models_train.study.fingerprints import SCORING_VERSION
 
 
 # One op for both, and not after parts/studies, though it reads the same files: Dagster would cut dbt's run in two.

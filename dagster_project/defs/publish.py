@@ -4,16 +4,17 @@ from datetime import timedelta
 
 import dagster as dg
 
-from dagster_project import manifest, versions
-from dagster_project.automation import INPUTS_CHANGED, SNAPSHOT
+from dagster_project.lib import manifest
+from dagster_project.lib import versions
+from dagster_project.lib.automation import INPUTS_CHANGED, SNAPSHOT
 from dagster_project.defs import reports
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import WAREHOUSE_RETRIES, told
-from dagster_project.marts import MARTS, MAY_BE_EMPTY
+from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
+from dagster_project.lib.marts import MARTS, MAY_BE_EMPTY
 from warehouse.publish import publish
 
 KEY = SNAPSHOT
-FILES = ("warehouse/publish*.py", "warehouse/content.py", "warehouse/audit.py", "warehouse/tidy.py")
+FILES = ("warehouse/publish*.py", "warehouse/content_id.py", "warehouse/checks.py", "warehouse/tidy.py")
 VERSION = f"{versions.of_files(*FILES)}-{versions.of_names(MARTS)}"
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
 """The nightly refresh always comes to the snapshot: one that nobody looked at for longer is stale."""

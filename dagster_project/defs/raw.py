@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from dagster_project import versions
-from dagster_project.automation import PARTS_CAME
+from dagster_project.lib import versions
+from dagster_project.lib.automation import PARTS_CAME
 from dagster_project.defs import base_models, selection
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import WAREHOUSE_RETRIES, told
-from dagster_project.gpu_work import (
+from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
+from dagster_project.lib.due import (
     BENCHMARK_IMPORTS,
     BENCHMARKS,
     COMPLETION_REWARDS,

@@ -2,11 +2,11 @@
 
 import dagster as dg
 
-from dagster_project.gpu_work import BENCHMARKS as BENCHMARK_PARTS
-from dagster_project.gpu_work import COMPLETION_REWARDS
-from dagster_project.gpu_work import DOCUMENT_SCORES as DOCUMENT_SCORE_PARTS
-from dagster_project.gpu_work import REWARD_MODELS as REWARD_MODEL_PARTS
-from dagster_project.job_runs import longest_hours
+from dagster_project.lib.due import BENCHMARKS as BENCHMARK_PARTS
+from dagster_project.lib.due import COMPLETION_REWARDS
+from dagster_project.lib.due import DOCUMENT_SCORES as DOCUMENT_SCORE_PARTS
+from dagster_project.lib.due import REWARD_MODELS as REWARD_MODEL_PARTS
+from dagster_project.lib.job_runs import longest_hours
 
 # Seconds after which Dagster ends a run. Jobs end before, by a limit of their own; a run of training has two of them.
 REFRESH_TAGS = {"dagster/max_runtime": str(6 * 3600)}

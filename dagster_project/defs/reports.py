@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project import manifest, versions
-from dagster_project.automation import INPUTS_CHANGED
+from dagster_project.lib import manifest
+from dagster_project.lib import versions
+from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import WAREHOUSE_RETRIES, told
-from dagster_project.marts import MARTS
+from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
+from dagster_project.lib.marts import MARTS
 from warehouse import connection
-from warehouse.content import content_id
-from warehouse.home import Home
+from warehouse.content_id import content_id
+from warehouse.paths import Home
 from warehouse.publish import refuse_unfit
 from warehouse.tidy import tidy
 

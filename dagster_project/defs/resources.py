@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import dagster as dg
 
-from dagster_project.job_processes import JobProcesses
-from dagster_project.session import among_others
-from dagster_project.task_runs import n_workers
-from warehouse.home import Home
+from dagster_project.lib.job_processes import JobProcesses
+from dagster_project.lib.locks import among_others
+from dagster_project.lib.task_runs import n_workers
+from warehouse.paths import Home
 
 
 class RunHome(dg.ConfigurableResource):

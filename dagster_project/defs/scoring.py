@@ -3,11 +3,11 @@
 import dagster as dg
 
 from dagster_project.defs.resources import RunHome
-from dagster_project.failures import JOB_RETRIES, told
-from dagster_project.gpu_work import DOCUMENT_SCORES, DOCUMENTS, study_files
-from dagster_project.job_runs import job_command, model_of, nothing_to_do, run_job, with_costs
-from dagster_project.partitions import BASE_MODELS
-from models_train.run_ids import SCORING_VERSION, scoring_run_id
+from dagster_project.lib.failures import JOB_RETRIES, told
+from dagster_project.lib.due import DOCUMENT_SCORES, DOCUMENTS, study_files
+from dagster_project.lib.job_runs import job_command, model_of, nothing_to_do, run_job, with_costs
+from dagster_project.lib.partitions import BASE_MODELS
+from models_train.study.fingerprints import SCORING_VERSION, scoring_run_id
 
 VERSION = f"scoring-{SCORING_VERSION}"
 

@@ -5,12 +5,12 @@ import sys
 
 import dagster as dg
 
-from dagster_project import versions
-from dagster_project.automation import INPUTS_CHANGED
+from dagster_project.lib import versions
+from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.defs.resources import RunHome
 from dagster_project.environment import STUDIES
-from dagster_project.failures import WAREHOUSE_RETRIES, told
-from models_train.config import load_study
+from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
+from models_train.study.study import load_study
 from warehouse import connection
 from warehouse.performance_inputs import write_inputs
 

@@ -4,16 +4,16 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from dagster_project.automation import LOOK_SECONDS, SNAPSHOT
+from dagster_project.lib.automation import LOOK_SECONDS, SNAPSHOT
 from dagster_project.defs.refresh import REFRESH_TAGS, refresh, run_benchmarks, score_documents, train_reward_models
 from dagster_project.environment import STUDIES
-from dagster_project.outputs import assets_to_redo
-from dagster_project.partitions import BASE_MODELS
-from dagster_project.requests import is_being_written, look
-from dagster_project.session import make_run_is_at_work
-from dagster_project.staleness import stale_assets
+from dagster_project.lib.missing_outputs import assets_to_redo
+from dagster_project.lib.partitions import BASE_MODELS
+from dagster_project.lib.run_requests import is_being_written, look
+from dagster_project.lib.locks import make_run_is_at_work
+from dagster_project.lib.stale import stale_assets
 from warehouse.connection import WarehouseBusy
-from warehouse.home import Home
+from warehouse.paths import Home
 
 RUNNING_SENSOR = dg.DefaultSensorStatus.RUNNING
 MAKE_RUN = "`make run` is at work in this home; the sensor looks again when it has ended"

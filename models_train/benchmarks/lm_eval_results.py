@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from models_train.benchmark_settings import Benchmark
+from models_train.study.benchmarks import Benchmark
 from models_train.benchmarks.results import HIGHEST, BenchmarkError, Result, group, percent
 
 _NAMES = ("peft", "delta", "pretrained", "model", "path", "engine")

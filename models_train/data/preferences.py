@@ -10,7 +10,7 @@ from models_train.data.records import Loaded, Preference, Split, prompt_id
 from models_train.data.rows import Row
 from models_train.data.sources import below, read_rows
 from models_train.data.splits import assign, loaded
-from models_train.training_settings import DataSource
+from models_train.study.training import DataSource
 
 COLUMNS = {
     "prompt": Column(marked_prompt),

@@ -9,7 +9,7 @@ from models_train.data.columns import Column, Wrong, filled_text, plain_or_turns
 from models_train.data.problems import DataError, Problems
 from models_train.data.records import TestPair
 from models_train.data.sources import below, read_rows
-from models_train.training_settings import DataSource
+from models_train.study.training import DataSource
 
 
 def item_id(value: Any) -> str:

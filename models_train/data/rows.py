@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from models_train.data.columns import Columns, Wrong, shown
 from models_train.data.problems import Problems
-from models_train.study_checks import near
+from models_train.study.checks import near
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 """Ends of names of data files."""

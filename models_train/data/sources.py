@@ -12,8 +12,8 @@ from huggingface_hub.errors import HfHubHTTPError
 from models_train.data.columns import Columns
 from models_train.data.problems import DataError
 from models_train.data.rows import SUFFIXES, Row, checked_rows
-from models_train.locations import LocationError, resolve
-from models_train.training_settings import DataSource
+from models_train.study.locations import LocationError, resolve
+from models_train.study.training import DataSource
 
 Choose = Callable[[list[str]], list[str]]
 """Of the names of all data files of a data set, those that are wanted."""

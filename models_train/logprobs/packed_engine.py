@@ -11,13 +11,13 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from models_train.backbones import ModelSource, context_length, load_model
-from models_train.costs import default_device
-from models_train.logprobs.contract import EngineError, Request, Scored, vocabulary_rows
+from models_train.modeling.base_models import ModelSource, context_length, load_model
+from models_train.metering import default_device
+from models_train.logprobs.engine import EngineError, Request, Scored, vocabulary_rows
 from models_train.logprobs.head import Head, Statistics, head_of
-from models_train.packed_attention import packed_inputs, use_packed_attention
-from models_train.packing import Pack, bins
-from models_train.reward_models.rope import same_frequencies
+from models_train.modeling.packed_attention import packed_inputs, use_packed_attention
+from models_train.modeling.packing import Pack, bins
+from models_train.modeling.rope import same_frequencies
 
 MOST_CPU_TOKENS = 1024
 """Tokens of a pack on a CPU, where more leave its caches; longer documents have a pack of their own anyway."""

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from models_train.data.records import Document
-from models_train.logprobs.contract import OK, Engine, Progress, Request, TokenScores, failed, score
-from models_train.logprobs.presence import Presence, presence
+from models_train.logprobs.engine import OK, Engine, Progress, Request, TokenScores, failed, score
+from models_train.logprobs.score_scaling import Presence, presence
 from models_train.logprobs.tokenization import DocumentTokenizer, Tokenized
 
 NO_SCORES: dict[str, float | None] = {field.name: None for field in fields(Presence)}

@@ -21,7 +21,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from models_train.costs import Costs
+from models_train.metering import Costs
 from models_train.data.problems import DataError
 from models_train.data.records import Document
 from models_train.data.sample_files import FILE, read_sample

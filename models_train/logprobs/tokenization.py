@@ -14,8 +14,8 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
-from models_train.logprobs.contract import EMPTY, OK
-from models_train.logprobs.presence import covered_bytes
+from models_train.logprobs.engine import EMPTY, OK
+from models_train.logprobs.score_scaling import covered_bytes
 
 BOS, NONE = "bos", "none"
 """BOS policies: one BOS before every document, where the tokenizer has one; else the first token is not scored."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models_train.packing import Pack, bins, pack
+from models_train.modeling.packing import Pack, bins, pack
 from models_train.reward_models.objectives import Example
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from transformers import PreTrainedConfig
 
-from models_train.settings import Objective
+from models_train.study.settings import Objective
 
 if TYPE_CHECKING:
-    from models_train.reward_models.portable import Portable
+    from models_train.reward_models.export import Portable
 
 
 @dataclass(frozen=True)

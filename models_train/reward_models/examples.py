@@ -14,8 +14,8 @@ from models_train.data.problems import DataError
 from models_train.data.ratings import load_ratings
 from models_train.data.records import Preference, Rating
 from models_train.reward_models.objectives import Example, TokenPair, TokenRating
-from models_train.settings import Objective
-from models_train.training_settings import Training
+from models_train.study.settings import Objective
+from models_train.study.training import Training
 
 Record = TypeVar("Record", Preference, Rating)
 Tokens = TypeVar("Tokens", TokenPair, TokenRating)

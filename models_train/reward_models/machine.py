@@ -9,7 +9,7 @@ from typing import Literal
 
 import torch
 
-from models_train.reward_models.sharding import Processes
+from models_train.reward_models.distributed import Processes
 
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 

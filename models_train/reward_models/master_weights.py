@@ -15,7 +15,7 @@ import torch
 from torch import nn
 from torch.distributed.tensor import DTensor
 
-from models_train.reward_models.sharding import local
+from models_train.reward_models.distributed import local
 
 _NOT_ZERO = 1e-6
 """As in torch.nn.utils.clip_grad_norm_."""

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import torch
 import torch.nn.functional as F
 
-from models_train.settings import Objective
+from models_train.study.settings import Objective
 
 N_ATTRIBUTES = 5
 

@@ -14,9 +14,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from models_train.backbones import BackboneError
+from models_train.modeling.base_models import BackboneError
 from models_train.reward_models.card import Card, card_text
-from models_train.reward_models.portable import portable_tokenizer
+from models_train.reward_models.export import portable_tokenizer
 
 WEIGHTS = "model.safetensors"
 

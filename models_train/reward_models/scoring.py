@@ -11,7 +11,7 @@ import torch
 
 from models_train.data.chat import Rendered, Renderer, RenderError
 from models_train.data.records import TestPair
-from models_train.packing import bins, pack
+from models_train.modeling.packing import bins, pack
 from models_train.reward_models.model import MERGED, RewardModel
 
 BENCHMARK = "rewardbench"

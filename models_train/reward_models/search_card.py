@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from models_train.reward_models.card import Card
-from models_train.reward_models.search_rows import SearchRecord, run_name
+from models_train.reward_models.search_records import SearchRecord, run_name
 from models_train.reward_models.search_setup import SearchSetup
-from models_train.training_settings import DataSource
+from models_train.study.training import DataSource
 
 
 def search_card(record: SearchRecord, setup: SearchSetup, evaluation: Mapping[str, Any]) -> Card:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from models_train.backbones import (
+from models_train.modeling.base_models import (
     BackboneError,
     ModelSource,
     context_length,
@@ -18,20 +18,20 @@ from models_train.backbones import (
     load_tokenizer,
     model_source,
 )
-from models_train.config import StudyModel
+from models_train.study.study import StudyModel
 from models_train.data.chat import Renderer
 from models_train.reward_models.examples import SearchData, load_search_data
 from models_train.reward_models.machine import machine_of
-from models_train.reward_models.memory_plan import MemoryPlan, plan_memory
+from models_train.reward_models.memory import MemoryPlan, plan_memory
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.model_shape import model_shape
 from models_train.reward_models.objectives import n_outputs
-from models_train.reward_models.search_rows import run_name
-from models_train.reward_models.sharding import Processes
+from models_train.reward_models.search_records import run_name
+from models_train.reward_models.distributed import Processes
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Validation
-from models_train.settings import Objective
-from models_train.training_settings import Recipe, Training
+from models_train.study.settings import Objective
+from models_train.study.training import Recipe, Training
 
 OnStep = Callable[[str, Mapping[str, Any]], None]
 """Called with a run's name and the row of a step."""

@@ -12,14 +12,14 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models_train.backbones import BackboneError
+from models_train.modeling.base_models import BackboneError
 from models_train.reward_models.adamw_8bit import AdamW8bit
 from models_train.reward_models.master_weights import MasterWeights
-from models_train.reward_models.memory_plan import MemoryPlan
+from models_train.reward_models.memory import MemoryPlan
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.sharding import Processes, local, shard, share_like, whole
+from models_train.reward_models.distributed import Processes, local, shard, share_like, whole
 from models_train.reward_models.tensor_files import Source
-from models_train.training_settings import Recipe
+from models_train.study.training import Recipe
 
 MASTER = "master"
 """Kind of the float32 weights in a state file; others are the optimizer's. A tensor is named `<kind>:<weight>`."""

@@ -6,7 +6,7 @@ import duckdb
 
 from warehouse import landing
 from warehouse.connection import write
-from warehouse.home import Home
+from warehouse.paths import Home
 
 DOMAINS = ("ArXiv", "Book", "Github", "StackExchange", "Wikipedia")
 STUDY = {

@@ -20,11 +20,11 @@ from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "models_train"), str(HERE.parents[1])]
 
-from gpu_time import peak_flops, seconds_of  # noqa: E402
-from plain_scores import double, plain_scores, random_documents, requests  # noqa: E402
+from tests.benchmarks.gpu_time import peak_flops, seconds_of  # noqa: E402
+from tests.support.plain_scores import double, plain_scores, random_documents, requests  # noqa: E402
 
-from models_train.backbones import ModelSource  # noqa: E402
-from models_train.logprobs.contract import Engine, Request, score  # noqa: E402
+from models_train.modeling.base_models import ModelSource  # noqa: E402
+from models_train.logprobs.engine import Engine, Request, score  # noqa: E402
 from models_train.logprobs.packed_engine import PackedEngine, packed_engine  # noqa: E402
 from models_train.logprobs.vllm_engine import load_vllm_engine  # noqa: E402
 

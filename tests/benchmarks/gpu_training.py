@@ -22,18 +22,18 @@ from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTra
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "models_train"), str(HERE.parents[1])]
 
-from gpu_time import peak_flops, seconds_of  # noqa: E402
-from helpsteer_lengths import pairs_of_lengths  # noqa: E402
+from tests.benchmarks.gpu_time import peak_flops, seconds_of  # noqa: E402
+from tests.benchmarks.helpsteer_lengths import pairs_of_lengths  # noqa: E402
 
 from models_train.reward_models.batches import n_tokens  # noqa: E402
 from models_train.reward_models.gradients import add_gradient  # noqa: E402
-from models_train.reward_models.memory_plan import plan_memory  # noqa: E402
+from models_train.reward_models.memory import plan_memory  # noqa: E402
 from models_train.reward_models.model import RewardModel  # noqa: E402
 from models_train.reward_models.model_shape import model_shape  # noqa: E402
 from models_train.reward_models.objectives import TokenPair  # noqa: E402
-from models_train.reward_models.sharding import current_processes  # noqa: E402
+from models_train.reward_models.distributed import current_processes  # noqa: E402
 from models_train.reward_models.training_state import TrainingState  # noqa: E402
-from models_train.training_settings import Recipe  # noqa: E402
+from models_train.study.training import Recipe  # noqa: E402
 
 RECIPE = Recipe(learning_rates=(1e-6,))
 VOCABULARY = 128256
@@ -122,7 +122,7 @@ def padded(layers: int, examples: Sequence[TokenPair]) -> tuple[str, float]:
     """Name and real tokens per second of the peer: weights and AdamW in bfloat16, gradient checkpointing."""
     model = classifier(SHAPE, layers, torch.bfloat16)
     if find_spec("trl"):
-        from trl_runs import trl_trainer
+        from tests.support.trl_runs import trl_trainer
 
         with tempfile.TemporaryDirectory() as folder:
             device = {"bf16": True, "use_cpu": False, "gradient_checkpointing": True}

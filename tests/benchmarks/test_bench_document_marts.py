@@ -18,11 +18,11 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from document_warehouse import DOMAINS, add_model, make
+from tests.benchmarks.document_warehouse import DOMAINS, add_model, make
 from scipy.spatial.distance import jensenshannon
 
 from warehouse.connection import write
-from warehouse.home import Home
+from warehouse.paths import Home
 
 pytestmark = pytest.mark.bench
 

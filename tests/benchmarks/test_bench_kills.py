@@ -6,8 +6,8 @@ import random
 from pathlib import Path
 
 import pytest
-from killed_jobs import SearchLauncher
-from reward_studies import write_study
+from tests.support.killed_jobs import SearchLauncher
+from tests.support.reward_studies import write_study
 
 pytestmark = pytest.mark.bench
 

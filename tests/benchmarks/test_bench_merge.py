@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from models_train.reward_models.attribute_merge import best_merge, optimal_vectors
+from models_train.reward_models.merge_vector import best_merge, optimal_vectors
 
 pytestmark = pytest.mark.bench
 

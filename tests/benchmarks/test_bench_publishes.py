@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
-from publishes import publish_many, warehouse_with_numbers
-from readers import readers, summary
+from tests.support.publishes import publish_many, warehouse_with_numbers
+from tests.support.readers import readers, summary
 
 pytestmark = pytest.mark.bench
 

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-import published_frames
+from tests.support import published_frames
 import pytest
-import simulated_frames
+from tests.support import simulated_frames
 from joblib import Parallel, delayed
 from pytest_benchmark.fixture import BenchmarkFixture
 from sklearn.base import BaseEstimator, clone
@@ -18,7 +18,7 @@ from sklearn.linear_model import ElasticNet, Ridge
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-from study_designs import make_design
+from tests.support.study_designs import make_design
 from threadpoolctl import threadpool_limits
 
 from models_train.selection.design import Design

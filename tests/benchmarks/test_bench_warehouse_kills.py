@@ -7,11 +7,11 @@ import random
 from pathlib import Path
 
 import pytest
-from kill_targets import STEPS
-from kills import Kills
-from sensor_daemon import killed_evaluations
+from tests.support.kill_targets import STEPS
+from tests.support.kills import Kills
+from tests.support.sensor_daemon import killed_evaluations
 
-from warehouse.home import Home
+from warehouse.paths import Home
 
 pytestmark = pytest.mark.bench
 

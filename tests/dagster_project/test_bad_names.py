@@ -8,8 +8,8 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from bad_names import PAGE, RENAMED
-from secrets_left import files_with_secrets
+from tests.support.bad_names import PAGE, RENAMED
+from tests.support.secrets_left import files_with_secrets
 
 
 @pytest.fixture(scope="module")

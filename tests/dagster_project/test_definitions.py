@@ -22,7 +22,7 @@ def definitions(home: Path) -> Iterator[dg.Definitions]:
             patch.setenv(name, os.environ.get(name, ""))
         patch.setenv("REWARDBASE_HOME", str(home))
         from dagster_project.environment import prepare
-        from dagster_project.run import load_definitions
+        from dagster_project.cli.run import load_definitions
 
         prepare()
         yield load_definitions()
@@ -158,7 +158,7 @@ PARSED = {
 )
 def test_which_tests_run_with_a_model(built: set[str], existing: set[str], expected: list[str]) -> None:
     """A test of two models runs when either is built, as soon as both exist; a source's with what reads it."""
-    from dagster_project.dbt_component import tests_of
+    from dagster_project.lib.dbt_component import tests_of
 
     assert tests_of(PARSED, built, existing) == expected
 

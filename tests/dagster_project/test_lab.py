@@ -11,7 +11,7 @@ from subprocess import CompletedProcess
 
 import duckdb
 import pytest
-from trained_studies import MIXES
+from tests.support.trained_studies import MIXES
 
 
 @pytest.fixture(scope="module")

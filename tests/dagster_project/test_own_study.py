@@ -12,8 +12,8 @@ from subprocess import CompletedProcess
 import duckdb
 import pytest
 import yaml
-from secrets_left import MARK, files_with_secrets
-from trained_studies import EPOCHS, MODEL, PER_SUBSET, RANDOM, write_results
+from tests.support.secrets_left import MARK, files_with_secrets
+from tests.support.trained_studies import EPOCHS, MODEL, PER_SUBSET, RANDOM, write_results
 
 Run = Callable[..., CompletedProcess[str]]
 

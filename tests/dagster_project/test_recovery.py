@@ -11,13 +11,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import duckdb
-from programs import started
-from snapshots import published_state
+from tests.support.programs import started
+from tests.support.snapshots import published_state
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Copy = tuple[Path, Path]
 
-GAINS = "dbt/marts/fct_size_group_gains.sql"
+GAINS = "dbt/models/marts/fct_size_group_gains.sql"
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
-from secrets_left import files_with_secrets
+from tests.support.secrets_left import files_with_secrets
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONGEST_S = 300

@@ -16,12 +16,12 @@ from scipy import stats
 from scipy.spatial.distance import jensenshannon
 
 from dagster_project.environment import SEEDS, STUDIES
-from dagster_project.study_parts import write_study_parts
+from dagster_project.lib.study_plan import write_study_parts
 from models_train.parts import write_part
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts import TABLES
-from warehouse.home import Home
+from warehouse.paths import Home
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOMAINS = ("ArXiv", "Book", "Github")

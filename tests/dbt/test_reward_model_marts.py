@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from warehouse import audit
-from warehouse.home import Home
+from warehouse import checks
+from warehouse.paths import Home
 
 SEEDS = Path(__file__).resolve().parents[2] / "dbt" / "seeds"
 MODELS = ("alpha", "beta", "gamma", "delta", "echo")
@@ -136,8 +136,8 @@ def test_only_models_judged_on_the_same_pairs_are_compared(warehouse: duckdb.Duc
 def test_models_that_are_not_trained_yet_block_nothing_but_a_published_row_that_is_missing_does(
     partly_trained: Home, warehouse: duckdb.DuckDBPyConnection
 ) -> None:
-    assert audit.incomplete_result_tables(warehouse) == []
-    assert audit.scores_off_the_mean(warehouse) == []
+    assert checks.incomplete_result_tables(warehouse) == []
+    assert checks.scores_off_the_mean(warehouse) == []
     with duckdb.connect() as memory:
         memory.execute(f"attach '{partly_trained.warehouse}' as w (read_only); create schema marts")
         for mart in ("fct_reward_model_results", "dim_base_models"):
@@ -146,7 +146,7 @@ def test_models_that_are_not_trained_yet_block_nothing_but_a_published_row_that_
             "delete from marts.fct_reward_model_results "
             "where study_id = 'published' and model_id = 'gemma-2-2b-it' and objective = 'regression'"
         )
-        (problem,) = audit.incomplete_result_tables(memory)
+        (problem,) = checks.incomplete_result_tables(memory)
         assert "published, regression: 39 of 40" in problem and "gemma-2-2b-it" in problem
         memory.execute(
             "insert into marts.fct_reward_model_results from w.marts.fct_reward_model_results "
@@ -156,7 +156,7 @@ def test_models_that_are_not_trained_yet_block_nothing_but_a_published_row_that_
             "insert into marts.fct_reward_model_results from w.marts.fct_reward_model_results "
             "where study_id = 'yours' and model_id = 'beta'"
         )
-        (problem,) = audit.incomplete_result_tables(memory)
+        (problem,) = checks.incomplete_result_tables(memory)
         assert "yours, bradley_terry" in problem and problem.endswith("not so: beta")
 
 

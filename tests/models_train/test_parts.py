@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models_train.config import load_study
+from models_train.study.study import load_study
 from models_train.parts import PartError, content_hash, write_part
 from warehouse.contracts import (
     DOCUMENT_TABLES,

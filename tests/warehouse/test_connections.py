@@ -21,7 +21,7 @@ from warehouse.connection import (
     read,
     write,
 )
-from warehouse.home import REPOSITORY, Home
+from warehouse.paths import REPOSITORY, Home
 
 HOLD = """
 import sys, time, duckdb

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import duckdb
 import pytest
-from kill_targets import STEPS
-from kills import Kills, acknowledged_parts, contents, doubled, left_as_it_lies, lost, snapshot_id
+from tests.support.kill_targets import STEPS
+from tests.support.kills import Kills, acknowledged_parts, contents, doubled, left_as_it_lies, lost, snapshot_id
 
 from warehouse.connection import write
 

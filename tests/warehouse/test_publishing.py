@@ -13,13 +13,13 @@ from typing import Any
 
 import duckdb
 import pytest
-from published_marts import MARTS, change
+from tests.support.published_marts import MARTS, change
 
 from warehouse import publish as publishing
 from warehouse import publish_file
 from warehouse.connection import WarehouseMissing, read, write
-from warehouse.content import content_id
-from warehouse.home import Home
+from warehouse.content_id import content_id
+from warehouse.paths import Home
 from warehouse.publish import PublishError, PublishRefused, Snapshot, current_snapshot, publish
 
 
@@ -282,7 +282,7 @@ def test_a_killed_publisher_leaves_the_old_snapshot(home: Home) -> None:
     script = (
         "import os, signal, sys, pathlib\n"
         "from warehouse import publish\n"
-        "from warehouse.home import Home\n"
+        "from warehouse.paths import Home\n"
         "publish.os.chmod = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
         "publish.publish(Home(pathlib.Path(sys.argv[1])))\n"
     )

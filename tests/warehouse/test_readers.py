@@ -10,12 +10,12 @@ from pathlib import Path
 
 import duckdb
 import pytest
-from published_marts import MARTS, change
-from publishes import publish_many, warehouse_with_numbers
-from readers import Reading, look, readers
+from tests.support.published_marts import MARTS, change
+from tests.support.publishes import publish_many, warehouse_with_numbers
+from tests.support.readers import Reading, look, readers
 
 from warehouse.connection import read
-from warehouse.home import Home
+from warehouse.paths import Home
 from warehouse.publish import publish
 from warehouse.retention import is_open, prune
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from models_train.config import load_study
+from models_train.study.study import load_study
 from warehouse.seed_rules import SEEDS
 from warehouse.seeds import SeedError, SeedFacts, check_seeds
 

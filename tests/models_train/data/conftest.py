@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from hub_server import Hub, served
+from tests.support.hub_server import Hub, served
 from huggingface_hub import constants
 
 DataSets = Mapping[str, Mapping[str, bytes]]

@@ -7,15 +7,15 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from chat_tokenizers import BARE, FAMILIES, GEMMA, LLAMA, MISTRAL, NO_END, ONE_TOKEN, PHI, QWEN, Family, chat_tokenizer
-from data_files import DATA, MODELS
+from tests.support.chat_tokenizers import BARE, FAMILIES, GEMMA, LLAMA, MISTRAL, NO_END, ONE_TOKEN, PHI, QWEN, Family, chat_tokenizer
+from tests.support.data_files import DATA, MODELS
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils
 
 from models_train.data.chat import DEFAULT_TEMPLATE, Renderer, RenderError, TooLong
 from models_train.data.records import Prompt, Turn
 from models_train.data.rewardbench import load_test_pairs
-from models_train.training_settings import DataSource
+from models_train.study.training import DataSource
 
 ONE_TURN = (Turn("user", "Hello, how are you?"),)
 CONVERSATION = (*ONE_TURN, Turn("assistant", "Fine.\n\nAnd you? "), Turn("user", " é\u2028 <b>hi</b>\n"))

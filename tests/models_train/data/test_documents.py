@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_files import DATA, content, document, write
+from tests.support.data_files import DATA, content, document, write
 
 from models_train.data import candidates, documents, sample_files
 from models_train.data.documents import sample_documents, set_domain
@@ -20,8 +20,8 @@ from models_train.data.problems import DataError
 from models_train.data.records import Document
 from models_train.data.sample_files import document_rows, n_documents, read_sample, sample_counts
 from models_train.parts import check_rows
-from models_train.scoring_settings import Corpus
-from models_train.training_settings import DataSource
+from models_train.study.scoring import Corpus
+from models_train.study.training import DataSource
 from warehouse.contracts import DOCUMENT_TABLES
 
 REAL = DATA / "documents" / "slimpajama_like.jsonl.gz"

@@ -7,14 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_files import DATA, benchmark_item, preference, rating, write
+from tests.support.data_files import DATA, benchmark_item, preference, rating, write
 
 from models_train.data.preferences import load_preferences
 from models_train.data.problems import DataError
 from models_train.data.ratings import load_ratings
 from models_train.data.records import Loaded, Preference, Rating, TestPair, Turn, prompt_id
 from models_train.data.rewardbench import load_test_pairs
-from models_train.training_settings import DataSource
+from models_train.study.training import DataSource
 
 
 def preferences(tmp_path: Path, rows: list[dict[str, Any]], name: str = "pairs.jsonl") -> Loaded[Preference]:

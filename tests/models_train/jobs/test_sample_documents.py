@@ -10,8 +10,8 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import yaml
-from data_files import DATA, REPOSITORY, content, document
-from hub_server import served
+from tests.support.data_files import DATA, REPOSITORY, content, document
+from tests.support.hub_server import served
 
 
 def study_file(folder: Path, source: dict[str, str], n: int = 50) -> Path:

@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from tiny_models import FAMILIES, byte_tokenizer, write_base
+from tests.support.tiny_models import FAMILIES, byte_tokenizer, write_base
 
-from models_train.backbones import ModelSource, load_tokenizer
-from models_train.config import load_study
-from models_train.costs import library_versions
+from models_train.modeling.base_models import ModelSource, load_tokenizer
+from models_train.study.study import load_study
+from models_train.metering import library_versions
 from models_train.data.chat import Renderer
 from models_train.data.records import ATTRIBUTES
 from models_train.data.rewardbench import load_test_pairs
@@ -27,8 +27,8 @@ from models_train.jobs.score_completions import main
 from models_train.reward_models.card import Card
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import score_pairs
-from models_train.run_ids import evaluation_run_id, training_run_id
-from models_train.settings import Objective
+from models_train.study.fingerprints import evaluation_run_id, training_run_id
+from models_train.study.settings import Objective
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SHARED = REPOSITORY.parent / "shared"

@@ -11,9 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from data_files import DATA, MODELS
-from plain_scores import double, plain_scores
-from scoring_studies import (
+from tests.support.data_files import DATA, MODELS
+from tests.support.plain_scores import double, plain_scores
+from tests.support.scoring_studies import (
     arguments,
     costs,
     document_id,
@@ -25,7 +25,7 @@ from scoring_studies import (
     scores,
     scoring_study,
 )
-from tiny_models import SIZES, byte_tokenizer, write_base
+from tests.support.tiny_models import SIZES, byte_tokenizer, write_base
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, StableLmConfig
 
 from models_train.data.records import Document

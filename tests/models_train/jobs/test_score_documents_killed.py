@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from data_files import REPOSITORY
-from scoring_studies import ENVIRONMENT, arguments, costs, documents, parts, put_sample, run_job, scores, scoring_study
+from tests.support.data_files import REPOSITORY
+from tests.support.scoring_studies import ENVIRONMENT, arguments, costs, documents, parts, put_sample, run_job, scores, scoring_study
 
 KILLS = 100
 SHARDS = 40

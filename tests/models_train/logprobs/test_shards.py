@@ -7,10 +7,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from data_files import REPOSITORY
-from scoring_studies import documents
+from tests.support.data_files import REPOSITORY
+from tests.support.scoring_studies import documents
 
-from models_train.costs import Costs
+from models_train.metering import Costs
 from models_train.data.problems import DataError
 from models_train.data.records import Document
 from models_train.data.sample_files import write_sample

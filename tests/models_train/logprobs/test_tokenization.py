@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from data_files import MODELS
-from document_tokenizers import KINDS, documents, made, wrapped
+from tests.support.data_files import MODELS
+from tests.support.document_tokenizers import KINDS, documents, made, wrapped
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 

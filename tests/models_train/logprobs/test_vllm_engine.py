@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from data_files import MODELS, REPOSITORY
-from plain_scores import double, plain_scores, random_documents
-from tiny_models import LLAMA3_ROPE, SIZES, VOCABULARY, random_base
+from tests.support.data_files import MODELS, REPOSITORY
+from tests.support.plain_scores import double, plain_scores, random_documents
+from tests.support.tiny_models import LLAMA3_ROPE, SIZES, VOCABULARY, random_base
 from transformers import (
     Gemma2Config,
     LlamaConfig,
@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from models_train.logprobs import vllm_engine
-from models_train.logprobs.contract import EngineError
+from models_train.logprobs.engine import EngineError
 
 WIDE: dict[str, Any] = SIZES | {
     "hidden_size": 64,

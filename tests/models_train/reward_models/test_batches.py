@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
-from training_runs import pairs, ratings
+from tests.support.training_runs import pairs, ratings
 
 from models_train.reward_models.batches import DataOrder, n_tokens, permutation, training_packs
 from models_train.reward_models.objectives import TokenPair, TokenRating, example_losses

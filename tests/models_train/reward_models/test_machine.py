@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from models_train.reward_models import machine
-from models_train.reward_models.sharding import Processes
+from models_train.reward_models.distributed import Processes
 
 PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 

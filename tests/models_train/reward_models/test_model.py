@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from padded_models import UNUSED, classifier_of, one_by_one, padded
-from tiny_models import FAMILIES, SIZES, sequences, write_base
+from tests.support.padded_models import UNUSED, classifier_of, one_by_one, padded
+from tests.support.tiny_models import FAMILIES, SIZES, sequences, write_base
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -21,8 +21,8 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from models_train.backbones import BackboneError, ModelSource
-from models_train.packing import pack
+from models_train.modeling.base_models import BackboneError, ModelSource
+from models_train.modeling.packing import pack
 from models_train.reward_models.model import RewardModel
 
 REPOSITORY = Path(__file__).resolve().parents[3]

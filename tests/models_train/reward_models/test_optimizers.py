@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from training_runs import RECIPE, plan, reward_model, training_run
+from tests.support.training_runs import RECIPE, plan, reward_model, training_run
 
 from models_train.reward_models.adamw_8bit import BLOCK, AdamW8bit, code_values, dequantise, quantise
-from models_train.reward_models.sharding import current_processes
+from models_train.reward_models.distributed import current_processes
 from models_train.reward_models.training_state import TrainingState
 
 CPU = torch.device("cpu")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 import torch
-from padded_models import classifier_of
-from tiny_models import FAMILIES, SIZES
-from training_runs import (
+from tests.support.padded_models import classifier_of
+from tests.support.tiny_models import FAMILIES, SIZES
+from tests.support.training_runs import (
     RATE,
     RECIPE,
     examples_of,

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from chat_tokenizers import FAMILIES as TEMPLATES
-from chat_tokenizers import chat_tokenizer
-from padded_models import classifier_of, padded
+from tests.support.chat_tokenizers import FAMILIES as TEMPLATES
+from tests.support.chat_tokenizers import chat_tokenizer
+from tests.support.padded_models import classifier_of, padded
 from safetensors.torch import save_file
-from tiny_models import FAMILIES, SIZES, VOCABULARY, byte_tokenizer, sequences
+from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, byte_tokenizer, sequences
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -25,14 +25,14 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from models_train.backbones import BackboneError
+from models_train.modeling.base_models import BackboneError
 from models_train.data.chat import Renderer
 from models_train.data.records import ATTRIBUTES, Prompt, Turn
-from models_train.packing import pack
+from models_train.modeling.packing import pack
 from models_train.reward_models import saving
 from models_train.reward_models.card import Card
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.portable import portable_tokenizer
+from models_train.reward_models.export import portable_tokenizer
 
 CARD = Card("org/base", "0" * 40, "regression", {"ratings": "nvidia/HelpSteer2"}, {"learning_rate": 5e-7}, {"n": 1})
 CHATML = (

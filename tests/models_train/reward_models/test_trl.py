@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from padded_models import classifier_of
-from tiny_models import SIZES
-from training_runs import RATE, RECIPE, pairs, training_run
+from tests.support.padded_models import classifier_of
+from tests.support.tiny_models import SIZES
+from tests.support.training_runs import RATE, RECIPE, pairs, training_run
 from transformers import LlamaConfig
-from trl_runs import gradient_norms, losses, trl_trainer
+from tests.support.trl_runs import gradient_norms, losses, trl_trainer
 
 from models_train.reward_models.batches import DataOrder
 

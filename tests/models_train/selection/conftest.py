@@ -10,9 +10,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-import published_frames
-import simulated_frames
-from study_designs import make_design
+from tests.support import published_frames
+from tests.support import simulated_frames
+from tests.support.study_designs import make_design
 
 from models_train.selection.design import Design
 from models_train.selection.leave_out import LeaveOut, leave_out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from study_designs import AGGREGATES, make_design
+from tests.support.study_designs import AGGREGATES, make_design
 
 from models_train.selection.design import design, publisher_folds, target_values
 from models_train.selection.errors import SelectionError, TooLittleData

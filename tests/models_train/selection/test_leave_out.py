@@ -12,7 +12,7 @@ from sklearn.linear_model import ElasticNet
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-from study_designs import make_design
+from tests.support.study_designs import make_design
 
 from models_train.selection.design import Design
 from models_train.selection.elastic_net import Setting

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from study_designs import make_design
+from tests.support.study_designs import make_design
 
 from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO
 from models_train.selection.elastic_net import Setting

@@ -1,0 +1,62 @@
+"""`python -m dagster_project.cli.docs`: dbt's documentation of the warehouse as one offline page."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+from dagster_project import environment
+from dagster_project.lib.dbt_program import run_dbt
+from warehouse.paths import VARIABLE, Home
+
+# The page is dbt's, its code not ours: whatever is in it, it may not talk to anybody.
+_POLICY = (
+    "default-src 'self' data: blob:; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
+    "connect-src 'none'; form-action 'none'"
+)
+_HEAD = "<head>"
+
+
+class DocsError(RuntimeError):
+    """The page could not be made. The message says why."""
+
+
+def main() -> int:
+    """Write the page and say where it is; returns the exit status."""
+    try:
+        page = write_page(environment.prepare())
+    except OSError as error:
+        print(f"{error}; REWARDBASE_HOME must name a folder that can be written", file=sys.stderr)
+        return 1
+    except DocsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"Documentation of every table, column and test, with their lineage: {page}")
+    return 0
+
+
+def write_page(home: Home) -> Path:
+    """Write `docs/index.html` below the home from the dbt project alone; returns its path. Raises DocsError, OSError.
+
+    The warehouse stays closed, so that a run at work is not disturbed: dbt is given an empty one.
+    """
+    with tempfile.TemporaryDirectory(prefix=".docs-", dir=home.root) as folder:
+        made = Path(folder)
+        places = {VARIABLE: folder, "DBT_TARGET_PATH": str(made / "target"), "DBT_LOG_PATH": str(made / "logs")}
+        said = run_dbt("docs", "generate", "--static", "--empty-catalog", places=places)
+        if said is not None:
+            raise DocsError(f"dbt cannot read the project in dbt/; mend what it names and run again.\n{said}")
+        text = (made / "target" / "static_index.html").read_text(encoding="utf-8")
+        policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        whole = made / "index.html"
+        whole.write_text(text.replace(_HEAD, _HEAD + policy, 1), encoding="utf-8")
+        page = home.root / "docs" / "index.html"
+        page.parent.mkdir(exist_ok=True)
+        os.replace(whole, page)
+    return page
+
+
+if __name__ == "__main__":
+    sys.exit(main())

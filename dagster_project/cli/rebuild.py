@@ -1,0 +1,184 @@
+"""`python -m dagster_project.cli.rebuild`: the warehouse anew from the parts alone, and whether it holds what it held.
+
+No job runs: whatever was trained, scored or predicted lies in the parts. The old warehouse is the one in use until the
+new one is whole and has passed dbt's tests.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import duckdb
+from rich.console import Console
+
+from dagster_project import environment
+from dagster_project.lib import manifest
+from dagster_project.lib.dbt_program import run_dbt
+from dagster_project.lib.marts import MARTS, MAY_BE_EMPTY
+from dagster_project.lib.locks import AlreadyRunning, alone
+from warehouse import landing
+from warehouse.connection import Connection, WarehouseBusy, WarehouseError, read, write
+from warehouse.content_id import content_id, table_ids
+from warehouse.paths import VARIABLE, Home
+from warehouse.marts import MartError
+from warehouse.publish import publish, refuse_unfit
+from warehouse.publish_gate import PublishError
+from warehouse.reports.errors import ReportError
+from warehouse.reports.page import build_report
+
+SCHEMAS = ("raw", "seeds", "staging", "intermediate", "marts")
+"""Schemas whose tables count: what parts and seeds hold and what follows from them. `audit` is about runs."""
+ASIDE = "warehouse.duckdb.before-rebuild"
+
+Ids = Mapping[str, str]
+"""Hash of each table, by `schema.table`."""
+
+
+class RebuildError(RuntimeError):
+    """The warehouse could not be rebuilt; the old one is in its place. The message says what to do."""
+
+
+EXPECTED = (
+    AlreadyRunning,
+    RebuildError,
+    WarehouseError,
+    landing.LandingError,
+    PublishError,
+    MartError,
+    ReportError,
+    OSError,
+)
+
+
+def main() -> int:
+    """Rebuild and print the hash of every table; returns 0, also where the content differs, or 1 after a failure."""
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    try:
+        home = environment.prepare()
+        with alone(home):
+            message = manifest.bring_up_to_date(home)
+            if message:
+                raise RebuildError(message)
+            with held(home.warehouse) as connection:
+                before = content_before(connection)
+                console.print("Landing the parts, then dbt with all of its tests ...")
+                after = rebuild(home)
+            for line in comparison(before, after):
+                console.print(line, markup=False, soft_wrap=True)
+            if before:
+                console.print(
+                    f"The warehouse of before lies beside it: {home.root / ASIDE}", markup=False, soft_wrap=True
+                )
+            if show(home):
+                console.print("Snapshot and report are made of it.")
+    except EXPECTED as error:
+        errors.print("[bold red]Stopped.[/]")
+        errors.print(str(error), markup=False, soft_wrap=True)
+        return 1
+    return 0
+
+
+@contextmanager
+def held(warehouse: Path) -> Iterator[Connection | None]:
+    """The present warehouse, kept from every other program meanwhile: what one wrote into it would be lost.
+
+    All of its content is in its one file then. None where there is no warehouse, or none that can be opened. Raises
+    WarehouseBusy where another process holds it.
+    """
+    with ExitStack() as stack:
+        connection = None
+        if warehouse.exists():
+            try:
+                connection = stack.enter_context(write(warehouse))
+                connection.execute("force checkpoint")
+            except WarehouseBusy:
+                raise
+            except WarehouseError:
+                pass  # a damaged one is what rebuilding is for
+        yield connection
+
+
+def content_before(connection: Connection | None) -> Ids:
+    """Hash of every table; none where there is no warehouse, or where one of its tables cannot be read."""
+    try:
+        return table_ids(connection, SCHEMAS) if connection else {}
+    except duckdb.Error:
+        return {}
+
+
+def rebuild(home: Home) -> Ids:
+    """Build a warehouse from the parts and put it in place of the present one, which stays as ASIDE; returns hashes.
+
+    Raises LandingError for a part that does not fit, RebuildError where dbt fails, PublishRefused where the result is
+    not fit to be published, and OSError; then nothing has changed.
+    """
+    scratch = Home(home.root / "rebuild")
+    shutil.rmtree(scratch.root, ignore_errors=True)
+    scratch.root.mkdir()
+    try:
+        with write(scratch.warehouse) as connection:
+            landing.rebuild(connection, home.parts)
+        _build(scratch)
+        with write(scratch.warehouse) as connection:
+            connection.execute("force checkpoint")
+            refuse_unfit(connection, scratch.warehouse.stem, MARTS, manifest.node_ids(manifest.load(home)))
+            ids = table_ids(connection, SCHEMAS)
+        _exchange(scratch.warehouse, home.warehouse, home.root / ASIDE)
+    finally:
+        shutil.rmtree(scratch.root, ignore_errors=True)
+    return ids
+
+
+def comparison(before: Ids, after: Ids) -> list[str]:
+    """A line for every table with its hash, and what has come of the content."""
+    lines = []
+    for name in sorted({*before, *after}):
+        was, now = before.get(name), after.get(name)
+        word = "same" if was == now else "new" if was is None else "gone" if now is None else f"was {was}"
+        lines.append(f"{name:<56} {now or '-':<12} {word if before else ''}".rstrip())
+    differ = [name for name in {*before, *after} if before.get(name) != after.get(name)]
+    if not before:
+        return [*lines, f"{len(after)} tables rebuilt; there was no warehouse to compare them with."]
+    if not differ:
+        return [*lines, f"All {len(after)} tables hold what they held."]
+    of = len({*before, *after})
+    why = "the parts, the seeds or the project have changed since the last run, or the warehouse was damaged"
+    return [*lines, f"{len(differ)} of {of} tables differ from before: {why}."]
+
+
+def show(home: Home) -> bool:
+    """Publish the rebuilt marts and make the report of them, unless that is what is published; returns whether it was
+    not. Raises PublishError, MartError, ReportError, OSError."""
+    nodes = manifest.node_ids(manifest.load(home))
+    if not publish(home, may_be_empty=MAY_BE_EMPTY, required=MARTS, expected_nodes=nodes).changed:
+        return False
+    with read(home.warehouse) as connection:
+        build_report(connection, home.reports, content_id(connection), datetime.now(UTC))
+    return True
+
+
+def _build(scratch: Home) -> None:
+    places = {VARIABLE: str(scratch.root), "DBT_TARGET_PATH": str(scratch.dbt_target)}
+    said = run_dbt("build", places=places | {"DBT_LOG_PATH": str(scratch.dbt_logs)})
+    if said is not None:
+        raise RebuildError(f"dbt could not build the warehouse; mend what it names and run again.\n{said}")
+
+
+def _exchange(new: Path, place: Path, aside: Path) -> None:
+    """Put `new` in its place in one step; what was there stays under the name `aside`."""
+    if place.exists():
+        aside.unlink(missing_ok=True)
+        os.link(place, aside)
+    # The journal of a file that could not be opened must not be read into the new one.
+    Path(f"{place}.wal").unlink(missing_ok=True)
+    os.replace(new, place)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,217 @@
+"""From study files to parts: what a study says of itself becomes rows of the raw tables."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from models_train.study.study import BenchmarkValue, Candidate, Study, load_study
+from models_train.parts import content_hash, write_part
+from models_train.study.yaml_lines import StudyError, parse_yaml
+from warehouse.contracts import STUDY_TABLES
+from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
+from warehouse.paths import REPOSITORY
+from warehouse.part_files import restore_parts, restore_writers, retire_models, retire_writers
+from warehouse.seeds import SeedFacts, check_seeds
+
+
+@dataclass(frozen=True)
+class StudyFacts:
+    """What was written of one study."""
+
+    study_id: str
+    n_compared: int
+    n_seeds: int
+    n_seed_rows: int
+    n_rows: int
+
+
+def write_study_parts(studies: Path, seeds: Path, parts: Path) -> list[StudyFacts]:
+    """Check all study files (`*.yaml` in `studies`) and their seeds, then write the parts of every study.
+
+    Nothing is written unless everything is right. Raises StudyError or SeedError with all problems of a file, and
+    StudyError where two files claim the same study.
+    """
+    paths = sorted(studies.glob("*.yaml"))
+    if not paths:
+        raise StudyError(studies, [(1, "holds no study file (*.yaml); add one, such as published.yaml")])
+    checked: dict[str, tuple[Path, Study, dict[str, SeedFacts]]] = {}
+    for path in paths:
+        study = load_study(path)
+        if study.study_id in checked:
+            other = checked[study.study_id][0].name
+            raise StudyError(
+                path, [(1, f"study_id: {study.study_id!r} is also that of {other}; give one of them another")]
+            )
+        facts = check_seeds(
+            seeds, path.name, [seed.name for seed in study.seeds], study.compared_model_ids, study.model_ids
+        )
+        _check_candidates(path, study, facts)
+        checked[study.study_id] = path, study, facts
+    return [_write(study, facts, parts) for _, study, facts in checked.values()]
+
+
+def follow_models(parts: Path, studies: list[Study]) -> list[str]:
+    """Set aside the parts that no study wants any more, and put those back that it wants again; in words.
+
+    Such are the parts of models, and of benchmark results those of runs, imports and stated values.
+    """
+    said = []
+    for study in studies:
+        writers = benchmark_writers(study)
+        restored = restore_parts(parts, study.study_id, study.model_ids)
+        retired = retire_models(parts, study.study_id, study.model_ids)
+        said += [f"{name}: put back, its model is listed again" for name in restored]
+        said += [f"{name}: set aside, its model is not listed any more" for name in retired]
+        restored = restore_writers(parts, study.study_id, writers)
+        retired = retire_writers(parts, study.study_id, writers)
+        said += [f"{name}: put back, the study has these benchmarks again" for name in restored]
+        said += [f"{name}: set aside, the study does not have these benchmarks any more" for name in retired]
+    return said
+
+
+def benchmark_writers(study: Study) -> set[str]:
+    """Who writes benchmark results of a study, as the column `written_by` says it."""
+    writers = {run_of(model_id) for model_id in study.benchmarked_model_ids}
+    if study.benchmarks and study.benchmarks.imports:
+        writers.add(IMPORTS)
+    if any(candidate.benchmarks for candidate in study.candidates):
+        writers.add(STUDY_FILE)
+    return writers
+
+
+def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> None:
+    """A candidate's benchmark values must be of a benchmark and metric that the study can use.
+
+    Such are those that the study lists under `benchmarks`, by the metric stated there, and those of the seed
+    table_2_benchmarks, by a metric that the seed benchmark_metrics has for them: a value of any other would be dropped
+    without a word. Raises StudyError with the line of every value.
+    """
+    stated = [
+        (("candidates", place, "benchmarks", number), candidate, value)
+        for place, candidate in enumerate(study.candidates)
+        for number, value in enumerate(candidate.benchmarks)
+    ]
+    if not stated:
+        return
+    document = parse_yaml(path)
+    metrics = {row["benchmark"]: [row["metric"]] for row in _listed_benchmarks(study)}
+    missing = [name for name in ("table_2_benchmarks", "benchmark_metrics") if name not in seeds]
+    if missing and not metrics:
+        location, candidate, _ = stated[0]
+        text = (
+            f"candidate {candidate.model_id}: the study lists no {' and no '.join(missing)} seed, so no benchmark "
+            f"value can be used; list {' and '.join(missing)} under seeds, or remove the candidates' benchmarks"
+        )
+        raise StudyError(path, [(document.line(location), text)])
+    if not missing:
+        of_seeds: dict[str, list[str]] = {row["benchmark"]: [] for row in _read(seeds["table_2_benchmarks"])}
+        for row in _read(seeds["benchmark_metrics"]):
+            if row["benchmark"] in of_seeds:
+                of_seeds[row["benchmark"]].append(row["metric"])
+        metrics = of_seeds | {name: [*of_seeds.get(name, []), *own] for name, own in metrics.items()}
+    problems = []
+    for location, candidate, value in stated:
+        found = _value_problem(value, metrics, "under benchmarks" if missing else "in table_2_benchmarks.csv")
+        if found:
+            key, text = found
+            problems.append((document.line((*location, key)), f"candidate {candidate.model_id}: {text}"))
+    if problems:
+        raise StudyError(path, problems)
+
+
+def _read(seed: SeedFacts) -> Iterator[dict[str, str]]:
+    with open(seed.path, newline="", encoding="utf-8") as file:
+        yield from csv.DictReader(file)
+
+
+def _value_problem(value: BenchmarkValue, metrics: Mapping[str, list[str]], where: str) -> tuple[str, str] | None:
+    """The key that is wrong in a benchmark value and what is wrong, or None.
+
+    metrics: of each benchmark that can be used. where: it is listed, in words.
+    """
+    if value.benchmark not in metrics:
+        near = _near(value.benchmark, [name for name, known in metrics.items() if known])
+        return "benchmark", f"the benchmark {value.benchmark!r} is not {where}; such are {near}"
+    known = metrics[value.benchmark]
+    if not known:
+        listed = f"the benchmark {value.benchmark!r} is listed in Table 2"
+        return "benchmark", f"{listed}, but no metric is listed for it in benchmark_metrics.csv: add one"
+    if value.metric not in known:
+        near = _near(value.metric, known)
+        return "metric", f"the metric {value.metric!r} of {value.benchmark} is not known; such are {near}"
+    return None
+
+
+def _near(name: str, names: list[str]) -> str:
+    return ", ".join(difflib.get_close_matches(name, names, 3) or sorted(names)[:5])
+
+
+def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts:
+    tables = _rows(study, seeds)
+    run_id = content_hash({"study": study, "seeds": {name: facts.sha256 for name, facts in seeds.items()}})
+    for name, rows in tables.items():
+        if not rows and "written_by" in STUDY_TABLES[name].partition_by:
+            continue  # no rows, no writer: an older part is set aside
+        write_part(parts, STUDY_TABLES[name], rows, study_id=study.study_id, run_id=run_id)
+    return StudyFacts(
+        study_id=study.study_id,
+        n_compared=len(study.compared_model_ids),
+        n_seeds=len(seeds),
+        n_seed_rows=sum(facts.n_rows for facts in seeds.values()),
+        n_rows=sum(map(len, tables.values())),
+    )
+
+
+def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the raw tables that a study file fills, by table."""
+    return {
+        "studies": [study.model_dump(include={"study_id", "title", "synthetic", "source", "use_loose_benchmarks"})],
+        "size_groups": [
+            {
+                "size_group": group.name,
+                "position": position,
+                "params_b_from": group.params_b_from,
+                "params_b_below": group.params_b_below,
+                "default_model_id": group.default,
+            }
+            for position, group in enumerate(study.size_groups, start=1)
+        ],
+        "base_models": [
+            model.model_dump(exclude={"parent", "benchmarks", "remote_code"})
+            | {"parent_model_id": model.parent, "is_candidate": isinstance(model, Candidate)}
+            for model in (*study.models, *study.candidates)
+        ],
+        "benchmarks": _listed_benchmarks(study),
+        "benchmark_results": [
+            {
+                "model_id": candidate.model_id,
+                "written_by": STUDY_FILE,
+                "standard_error": None,
+                "n_examples": None,
+                **value.model_dump(),
+            }
+            for candidate in study.candidates
+            for value in candidate.benchmarks
+        ],
+        "study_seeds": [
+            {
+                "seed": seed.name,
+                "file": seeds[seed.name].path.resolve().relative_to(REPOSITORY).as_posix(),
+                "paper_table": seed.paper_table,
+                "source": seed.source,
+                "licence": seed.licence,
+                "n_rows": seeds[seed.name].n_rows,
+                "sha256": seeds[seed.name].sha256,
+            }
+            for seed in study.seeds
+        ],
+    }
+
+
+def _listed_benchmarks(study: Study) -> list[dict[str, Any]]:
+    return study.benchmarks.rows() if study.benchmarks else []

@@ -1,0 +1,59 @@
+"""Errors for people: one class, one list of problems, one did-you-mean. Imports the standard library alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+
+MOST_LISTED = 20
+"""Most problems that a message lists."""
+
+
+class UserError(Exception):
+    """An error that its reader can correct: the message says what is wrong, where, and what to do.
+
+    Commands print the message without a traceback. A subclass exists only where its kind is caught apart.
+    """
+
+
+class Problems:
+    """Problems of one input, reported together. name: of the input, as messages call it."""
+
+    def __init__(self, name: str, error: type[UserError] = UserError) -> None:
+        self._name = name
+        self._error = error
+        self._texts: list[str] = []
+
+    def add(self, text: str, row: int | None = None, column: str | None = None) -> None:
+        """Note what is wrong and what to do. row: counted from 1; in JSONL the line."""
+        places = [f"row {row}" if row is not None else "", f"column {column}" if column else ""]
+        where = ", ".join(place for place in (self._name, *places) if place)
+        self._texts.append(f"{where}: {text}")
+
+    def raise_any(self) -> None:
+        """Raise the error of this collection if there is a problem."""
+        if self._texts:
+            raise self._error("\n".join(listed(self._texts, self._name)))
+
+
+def listed(texts: Sequence[str], name: str = "", most: int = MOST_LISTED) -> list[str]:
+    """The first `most` texts, and a line that counts the others."""
+    shown = list(texts[:most])
+    if len(texts) > most:
+        shown.append(f"{name}: and {len(texts) - most} more problems" if name else f"and {len(texts) - most} more")
+    return shown
+
+
+def close_match(name: str, known: Iterable[str], otherwise: str = "known are", most: int = 12) -> str:
+    """A hint for a misspelt name: the nearest known one, or else the list of what is known after `otherwise`."""
+    names = [str(one) for one in known]
+    near = get_close_matches(name, names, n=1)
+    if near:
+        return f"did you mean {near[0]!r}?"
+    return f"{otherwise} {', '.join(names[:most])}{', ...' if len(names) > most else ''}"
+
+
+def first_line(error: BaseException | str) -> str:
+    """The first line of a library's message, without its final stop; the class's name where the message is empty."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__

@@ -1,0 +1,209 @@
+"""Whether a training run fits into the memory there is, and how: decided before the first step, from the config alone.
+
+Tried in this order, the first that fits is taken: AdamW with all state on the device; its moments in 8 bits (one
+device); masters and moments in the memory of the host. Each first without, then with gradient checkpointing, which
+computes a third more. On several devices weights, gradients and moments are sharded over them (FSDP2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Literal
+
+import torch
+
+from models_train.reward_models.model_shape import ModelShape
+from models_train.study.training import Precision
+
+OptimizerKind = Literal["adamw", "adamw_8bit", "adamw_offloaded"]
+GIB = 1024**3
+MARGIN = 0.08
+"""Share of a device that is left free: fragments of the allocator, and what the estimate does not know."""
+CONTEXT_BYTES = GIB
+"""Of the driver and the libraries on each device."""
+MOST_TOKENS = {"cuda": 16384, "cpu": 4096}
+"""Tokens of a pack beyond which nothing gets faster."""
+FEWEST_TOKENS = 512
+_MOST_DEVICES = 64
+_EIGHT_BIT_BYTES = 2 * (1 + 4 / 256)
+_UNIT_BYTES = 16
+"""Of sharded training, per weight of the largest unit: gathered twice, its gradient, and both buffers of reducing."""
+
+
+class MemoryPlanError(RuntimeError):
+    """No plan fits. The message says what is needed, what is there and what would fit."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on each device, and on the host where state is offloaded (all processes together)."""
+
+    weights: int
+    gradients: int
+    optimizer: int
+    activations: int
+    working: int
+    host: int
+
+    @property
+    def device(self) -> int:
+        """All of a device's."""
+        return self.weights + self.gradients + self.optimizer + self.activations + self.working
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """How a run is made to fit. n_devices above 1: everything is sharded over as many processes of torchrun."""
+
+    precision: Precision
+    optimizer: OptimizerKind
+    gradient_checkpointing: bool
+    tokens_per_pack: int
+    n_devices: int
+    memory: Memory
+
+    def describe(self) -> str:
+        """One line for logs and the model card."""
+        memory = self.memory
+        parts = ", ".join(
+            f"{name} {_gib(getattr(memory, name))}" for name in ("weights", "gradients", "optimizer", "activations")
+        )
+        host = f"; {_gib(memory.host)} on the host" if memory.host else ""
+        return (
+            f"{self.formats}, {'' if self.gradient_checkpointing else 'no '}gradient checkpointing, packs of "
+            f"{self.tokens_per_pack} tokens, {self.n_devices} device{'s' * (self.n_devices > 1)}"
+            f"{', sharded' * (self.n_devices > 1)}: {_gib(memory.device)} each ({parts}{host})"
+        )
+
+    @property
+    def formats(self) -> str:
+        """Number formats of weights, compute and optimizer state."""
+        state = {
+            "adamw": "float32 AdamW",
+            "adamw_8bit": "8-bit AdamW",
+            "adamw_offloaded": "float32 AdamW on the host",
+        }
+        return f"{self.precision} compute, float32 master weights, {state[self.optimizer]}"
+
+
+def plan_memory(
+    shape: ModelShape,
+    *,
+    precision: Precision,
+    device_bytes: Sequence[int],
+    host_bytes: int,
+    longest_example: int,
+    longest_sequence: int,
+    tokens_per_pack: int | None = None,
+    device_type: Literal["cuda", "cpu"] = "cuda",
+) -> MemoryPlan:
+    """The first plan that fits.
+
+    device_bytes: memory of each device of the run. longest_example: tokens of all sequences of the longest example,
+    which share a pack. longest_sequence: tokens of the longest one. tokens_per_pack: as the study wants it; None
+    chooses the largest useful pack that fits. Raises MemoryPlanError.
+    """
+    room = int(min(device_bytes) * (1 - MARGIN)) - CONTEXT_BYTES * (device_type == "cuda")
+    sizes = (tokens_per_pack,) if tokens_per_pack else _pack_sizes(longest_example, device_type)
+    plans = list(_plans(shape, precision, len(device_bytes), longest_sequence, longest_example, sizes))
+    for plan in plans:
+        if plan.memory.device <= room and plan.memory.host <= host_bytes * (1 - MARGIN):
+            return plan
+    smallest = min(plans, key=lambda plan: plan.memory.device)
+    raise MemoryPlanError(_refusal(shape, plans, smallest, device_bytes, host_bytes, room))
+
+
+def memory_of(
+    shape: ModelShape,
+    precision: Precision,
+    optimizer: OptimizerKind,
+    gradient_checkpointing: bool,
+    n_devices: int,
+    pack_tokens: int,
+    longest_sequence: int,
+) -> Memory:
+    """Bytes of one way to train, at the peak of a step.
+
+    A single device holds weights in the precision of computing, gradients in float32, and in the optimizer float32
+    masters (in float32 the weights are their own masters) and moments. Sharded, the float32 weights are the masters,
+    and units are gathered in the precision of computing.
+    """
+    n = shape.n_weights
+    computing = torch.bfloat16.itemsize if precision == "bfloat16" else torch.float32.itemsize
+    activations = shape.activation_bytes(pack_tokens, longest_sequence, gradient_checkpointing)
+    if n_devices > 1:
+        working = _UNIT_BYTES * shape.largest_unit
+        share = -(-n // n_devices)
+        if optimizer == "adamw_offloaded":
+            return Memory(4 * share, 4 * share, 0, activations, working, host=16 * n)
+        return Memory(4 * share, 4 * share, 8 * share, activations, working, host=0)
+    working = 2 * computing * shape.largest_unit
+    if optimizer == "adamw_offloaded":
+        return Memory(computing * n, 4 * n, 0, activations, working, host=16 * n)
+    masters = 4 * n if precision == "bfloat16" else 0
+    moments = int(_EIGHT_BIT_BYTES * n) if optimizer == "adamw_8bit" else 8 * n
+    return Memory(computing * n, 4 * n, masters + moments, activations, working, host=0)
+
+
+def _plans(
+    shape: ModelShape,
+    precision: Precision,
+    n_devices: int,
+    longest_sequence: int,
+    longest_example: int,
+    sizes: Sequence[int],
+) -> Iterator[MemoryPlan]:
+    """Every way to train, the best first."""
+    kinds: tuple[OptimizerKind, ...] = ("adamw", "adamw_offloaded") if n_devices > 1 else (
+        "adamw", "adamw_8bit", "adamw_offloaded",
+    )  # fmt: skip
+    for kind, checkpointing, size in product(kinds, (False, True), sizes):
+        tokens = max(size, longest_example)
+        memory = memory_of(shape, precision, kind, checkpointing, n_devices, tokens, longest_sequence)
+        yield MemoryPlan(precision, kind, checkpointing, size, n_devices, memory)
+
+
+def _pack_sizes(longest_example: int, device_type: str) -> list[int]:
+    """Sizes to try, halving; below the longest example a smaller pack needs no less memory."""
+    sizes = [MOST_TOKENS[device_type]]
+    while sizes[-1] // 2 >= max(FEWEST_TOKENS, longest_example):
+        sizes.append(sizes[-1] // 2)
+    return sizes
+
+
+def _refusal(
+    shape: ModelShape,
+    plans: Sequence[MemoryPlan],
+    smallest: MemoryPlan,
+    device_bytes: Sequence[int],
+    host_bytes: int,
+    room: int,
+) -> str:
+    n, each = len(device_bytes), min(device_bytes)
+    devices = f"{n} device{'s' * (n > 1)} of {_gib(each)}"
+    text = (
+        f"training {shape.n_weights / 1e9:.1f} billion weights does not fit on {devices} ({_gib(room)} of each can be "
+        f"used). At the least it needs {_gib(smallest.memory.device)} on each device"
+    )
+    if smallest.memory.host:
+        text += f" and {_gib(smallest.memory.host)} on the host, which has {_gib(host_bytes)}"
+    on_devices = min((plan for plan in plans if not plan.memory.host), key=lambda plan: plan.memory.device)
+    text += f"; with the optimizer's state on the devices {_gib(on_devices.memory.device)} each. "
+    enough = _enough_devices(shape, on_devices, room)
+    text += f"Sharded with torchrun, {enough} such devices would do" if enough else "No number of such devices would do"
+    return f"{text}; or shorten max_tokens of the recipe, or take a smaller model"
+
+
+def _enough_devices(shape: ModelShape, plan: MemoryPlan, room: int) -> int | None:
+    """The smallest number of devices over which a sharded run fits; None up to 64."""
+    for n_devices in range(plan.n_devices + 1, _MOST_DEVICES + 1):
+        memory = memory_of(shape, plan.precision, "adamw", True, n_devices, 1, 1)
+        if memory.device - memory.activations + plan.memory.activations <= room:
+            return n_devices
+    return None
+
+
+def _gib(n_bytes: float) -> str:
+    return f"{n_bytes / GIB:.1f} GiB"

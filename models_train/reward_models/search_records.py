@@ -1,0 +1,141 @@
+"""What a search did, as rows of the contracts: its runs, steps, checkpoints, the search itself, its costs."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from models_train.metering import Costs
+from models_train.data.records import ATTRIBUTES
+from models_train.parts import content_hash
+from models_train.reward_models.examples import SearchData
+from models_train.reward_models.search import ArmOutcome, SearchOutcome
+from models_train.reward_models.memory import MemoryPlan
+from models_train.reward_models.selection_bias import Optimism
+from models_train.reward_models.run_folder import data_hash
+from models_train.reward_models.training import TrainingRun
+from models_train.study.settings import Objective
+from models_train.study.training import Training
+
+JOB = "train_reward_model"
+
+
+def run_name(learning_rate: float, seed: int) -> str:
+    """Names a training run, such as `5e-07-s0`."""
+    return f"{learning_rate!r}-s{seed}"
+
+
+@dataclass(frozen=True)
+class SearchRecord:
+    """A search that is over, and what it was about. path: of the reward model, relative to the run-time folder."""
+
+    model_id: str
+    objective: Objective
+    training: Training
+    hub_id: str
+    revision: str
+    data: SearchData
+    plan: MemoryPlan
+    runs: Sequence[TrainingRun]
+    outcome: SearchOutcome
+    optimism: Optimism | None
+    path: str | None
+
+    @property
+    def selected(self) -> TrainingRun | None:
+        """The run that the reward model comes from."""
+        choice = self.outcome.choice
+        wanted = None if choice is None else (choice.learning_rate, choice.seed)
+        return next((run for run in self.runs if (run.learning_rate, run.seed) == wanted), None)
+
+    @property
+    def costs(self) -> Costs:
+        """Of all runs together."""
+        return functools.reduce(operator.add, (run.costs for run in self.runs))
+
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        """Rows of each table; `reward_model_searches`, by which a search is known to be complete, comes last."""
+        return {
+            "reward_model_runs": [
+                self._run_row(run, end) for run, end in zip(self.runs, self.outcome.arms, strict=True)
+            ],
+            "reward_model_steps": [row for run in self.runs for row in self._step_rows(run)],
+            "reward_model_checkpoints": [row for run in self.runs for row in self._checkpoint_rows(run)],
+            "run_costs": [self.costs.row(self.model_id, JOB, self.objective)],
+            "reward_model_searches": [self._search_row()],
+        }
+
+    def _cell(self, run: TrainingRun | None = None) -> dict[str, Any]:
+        cell: dict[str, Any] = {"model_id": self.model_id, "objective": self.objective}
+        return cell if run is None else cell | {"training_run": run_name(run.learning_rate, run.seed)}
+
+    def _run_row(self, run: TrainingRun, end: ArmOutcome) -> dict[str, Any]:
+        costs = run.costs
+        recipe = self.training.recipe(self.objective).model_dump(mode="json", exclude={"learning_rates"})
+        return self._cell(run) | {
+            "learning_rate": run.learning_rate,
+            "seed": run.seed,
+            "hub_id": self.hub_id,
+            "revision": self.revision,
+            "recipe_hash": content_hash({"recipe": recipe, "precision": self.training.precision}),
+            "data_hash": data_hash(self.data.train.examples),
+            "n_steps_planned": run.n_steps,
+            "n_steps": run.step,
+            "n_examples": len(self.data.train.examples),
+            "n_examples_dropped": self.data.train.n_left_out,
+            "n_examples_truncated": self.data.train.n_truncated,
+            "n_tokens": costs.n_tokens,
+            "device_seconds": costs.device_seconds,
+            "device": costs.device,
+            "n_devices": costs.n_devices,
+            "peak_memory_bytes": costs.peak_memory_bytes,
+            "precision": self.plan.formats,
+            "status": end.status,
+            "reason": end.reason,
+            "is_selected": run is self.selected,
+            "versions": costs.versions,
+        }
+
+    def _step_rows(self, run: TrainingRun) -> Iterable[dict[str, Any]]:
+        columns = ("step", "loss", "gradient_norm", "learning_rate", "n_examples", "n_tokens", "seconds")
+        return ({**self._cell(run), **{name: row[name] for name in columns}} for row in run.steps)
+
+    def _checkpoint_rows(self, run: TrainingRun) -> Iterable[dict[str, Any]]:
+        choice = self.outcome.choice
+        selected = choice.evaluation.step if choice is not None and run is self.selected else None
+        for checkpoint in run.checkpoints():
+            found = checkpoint.evaluation
+            weights = found.get("weights") or [None] * len(ATTRIBUTES)
+            yield self._cell(run) | {
+                "step": checkpoint.step,
+                "validation_accuracy": checkpoint.standing.accuracy,
+                "validation_loss": found["loss"],
+                **{name: found[name] for name in ("n_won", "n_ties", "n_pairs")},
+                **{f"weight_{name}": weight for name, weight in zip(ATTRIBUTES, weights, strict=True)},
+                "n_optima": found.get("n_optima"),
+                "mean_margin": found.get("mean_margin"),
+                "is_selected": checkpoint.step == selected,
+            }
+
+    def _search_row(self) -> dict[str, Any]:
+        outcome, choice, optimism, run = self.outcome, self.outcome.choice, self.optimism, self.selected
+        return self._cell() | {
+            "method": self.training.search.method,
+            "training_run": None if run is None else run_name(run.learning_rate, run.seed),
+            "step": choice.evaluation.step if choice else None,
+            "learning_rate": choice.learning_rate if choice else None,
+            "validation_accuracy": choice.evaluation.accuracy if choice else None,
+            "accuracy_choosing_half": optimism.accuracy_choosing_half if optimism else None,
+            "accuracy_other_half": optimism.accuracy_other_half if optimism else None,
+            "accuracy_mean_rate": optimism.accuracy_mean_rate if optimism else None,
+            "accuracy_best_rate": optimism.accuracy_best_rate if optimism else None,
+            "optimism_points": optimism.points if optimism else None,
+            "n_steps": outcome.n_steps,
+            "n_steps_full_grid": outcome.n_steps_full_grid,
+            "path": self.path,
+            "status": "failed" if choice is None else "finished",
+            "reason": outcome.reason,
+        }

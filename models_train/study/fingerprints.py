@@ -1,0 +1,185 @@
+"""What names a result: model revision, data and settings, hashed. Equal inputs are never worked on twice. Torch-free.
+
+Dagster compares these names with the parts that are there; a job writes its parts under them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from models_train.study.benchmarks import Benchmark, Benchmarks
+from models_train.study.study import Study, StudyModel
+from models_train.study.lab import LAB_VERSION
+from models_train.study.locations import content_of, is_local, resolve
+from models_train.parts import content_hash
+from models_train.study.scoring import Corpus, Scoring
+from models_train.study.settings import Objective
+from models_train.study.training import DataSource, Training
+
+TRAINING_VERSION = 2
+"""Raised when a change of code changes what training or evaluation yields: then everything is trained anew."""
+SCORING_VERSION = 1
+"""Raised when a change of code changes the scores of documents."""
+BENCHMARK_VERSION = 1
+"""Raised when a change of code changes what a run of benchmarks or an import of result files yields."""
+
+
+def model_identity(model: StudyModel, study_folder: Path) -> dict[str, Any]:
+    """Hub id and revision, or the content of the folder; raises LocationError where that is not there."""
+    if is_local(model.hub_id):
+        return {"content": content_of(resolve(model.hub_id, study_folder))}
+    return {"hub_id": model.hub_id, "revision": model.revision}
+
+
+def data_identity(source: DataSource | None, study_folder: Path) -> dict[str, Any] | None:
+    """Hub id and revision of a data set, or the content of its files."""
+    if source is None:
+        return None
+    if source.path is not None:
+        return {"content": content_of(resolve(source.path, study_folder))}
+    return {"hub_id": source.hub_id, "revision": source.revision}
+
+
+def lab_run_id(study: Study) -> str:
+    """Names a study's lab and the parts of its truth. Raises ValueError for a study without a lab."""
+    if study.lab is None:
+        raise ValueError(f"{study.study_id}: has no lab; only a study with a group `lab` has one")
+    made = {spec.model_id for spec in study.lab.models}
+    stages = {model.model_id: [model.stage, model.parent] for model in study.models if model.model_id in made}
+    return content_hash({"version": LAB_VERSION, "lab": study.lab, "stages": stages})
+
+
+def training_run_id(model: StudyModel, training: Training, objective: Objective, study_folder: Path) -> str:
+    """Names the reward model of a base model and objective, and the parts of its search.
+
+    The test set is not in it: evaluation does not change a reward model.
+    """
+    return content_hash(
+        {
+            "version": TRAINING_VERSION,
+            "model": model_identity(model, study_folder),
+            "objective": objective,
+            "recipe": training.recipe(objective),
+            "search": training.search,
+            "precision": training.precision,
+            "preferences": data_identity(training.preferences, study_folder),
+            "ratings": data_identity(training.ratings, study_folder) if objective == "regression" else None,
+        }
+    )
+
+
+def evaluation_run_id(model: StudyModel, training: Training, objective: Objective, study_folder: Path) -> str:
+    """Names the rewards of a reward model on the test set."""
+    return content_hash(
+        {
+            "training": training_run_id(model, training, objective, study_folder),
+            "test_set": data_identity(training.test_set, study_folder),
+        }
+    )
+
+
+def sample_run_id(corpus: Corpus, study_folder: Path) -> str:
+    """Names the sample of documents of a corpus."""
+    return content_hash(
+        {
+            "version": SCORING_VERSION,
+            "corpus": corpus.model_dump(exclude={"source"}),
+            "source": data_identity(corpus.source, study_folder),
+        }
+    )
+
+
+def scoring_run_id(model: StudyModel, scoring: Scoring, study_folder: Path) -> str:
+    """Names the scores of a corpus under a model; the part of a shard is `<this>-<shard>`."""
+    return content_hash(
+        {
+            "model": model_identity(model, study_folder),
+            "sample": sample_run_id(scoring.corpus, study_folder),
+            "scoring": scoring.model_dump(exclude={"corpus", "share_within_family"}),
+        }
+    )
+
+
+def benchmark_run_id(model: StudyModel, benchmarks: Benchmarks, study_folder: Path) -> str:
+    """Names the results of the study's benchmarks that are run on a model; the model's name is in it."""
+    return content_hash(
+        {
+            "version": BENCHMARK_VERSION,
+            "model_id": model.model_id,
+            "model": model_identity(model, study_folder),
+            "precision": benchmarks.precision,
+            "batch_size": benchmarks.batch_size,
+            "tasks": [_task_identity(task, study_folder) for task in benchmarks.to_run],
+        }
+    )
+
+
+def task_results_id(model: StudyModel, benchmarks: Benchmarks, tasks: Sequence[Benchmark], study_folder: Path) -> str:
+    """Names what lm_eval says of some tasks on a model; which metric a study takes of it does not matter."""
+    return content_hash(
+        {
+            "version": BENCHMARK_VERSION,
+            "model": model_identity(model, study_folder),
+            "precision": benchmarks.precision,
+            "batch_size": benchmarks.batch_size,
+            "tasks": sorted({task.lm_eval_task for task in tasks}),
+            "settings": [_task_settings(task, study_folder) for task in tasks[:1]],
+        }
+    )
+
+
+def import_run_id(study: Study, study_folder: Path) -> str:
+    """Names what the study's imports of result files yield; the files and the study's models are in it."""
+    benchmarks = study.benchmarks or Benchmarks()
+    return content_hash(
+        {
+            "version": BENCHMARK_VERSION,
+            "tasks": benchmarks.tasks,
+            "imports": benchmarks.imports,
+            "files": [content_of(resolve(one.path, study_folder)) for one in benchmarks.imports],
+            "models": [[model.model_id, model.hub_id] for model in (*study.models, *study.candidates)],
+        }
+    )
+
+
+def _task_identity(task: Benchmark, study_folder: Path) -> dict[str, Any]:
+    """What a task's value depends on."""
+    return task.model_dump(exclude={"folder", "topic", "run"}) | _task_settings(task, study_folder)
+
+
+def _task_settings(task: Benchmark, study_folder: Path) -> dict[str, Any]:
+    """What the tasks of a run have in common; the files of their folder instead of its name."""
+    files = content_of(resolve(task.folder, study_folder)) if task.folder else None
+    return {"few_shot": task.few_shot, "limit": task.limit, "files": files}
+
+
+def donors(study: Study) -> dict[str, str]:
+    """Of every compared model, the model whose document scores stand for it (definitions, Section 7).
+
+    Models of one family with the same number of pre-training tokens share those of the largest; of equally large ones
+    the base model's, then those of the first in the file. Where `tokens_t` or `params_b` is not stated in the study
+    file, or the study's scoring does not share, a model is its own donor.
+    """
+    models = [model for model in (*study.models, *study.candidates) if model.is_compared]
+    if study.scoring is None or not study.scoring.share_within_family:
+        return {model.model_id: model.model_id for model in models}
+    donor: dict[tuple[str, float], StudyModel] = {}
+    for model in models:
+        if _has_figures(model):
+            known = donor.setdefault((model.family, model.tokens_t or 0.0), model)
+            if _weight(model) > _weight(known):
+                donor[model.family, model.tokens_t or 0.0] = model
+    return {
+        model.model_id: (donor[model.family, model.tokens_t or 0.0] if _has_figures(model) else model).model_id
+        for model in models
+    }
+
+
+def _has_figures(model: StudyModel) -> bool:
+    return model.tokens_t is not None and model.params_b is not None
+
+
+def _weight(model: StudyModel) -> tuple[float, bool]:
+    return model.params_b or 0.0, model.stage == "base"

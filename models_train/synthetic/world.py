@@ -1,0 +1,183 @@
+"""The lab on disk: tokenizer, base models, data sets, under `<home>/lab/<study>/`. What is there is not made again."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+
+from models_train.study.study import Study, StudyModel
+from models_train.synthetic.texts import documents
+from models_train.synthetic.preferences import preference_rows, rating_rows, test_rows, write_rows
+from models_train.synthetic.stages import further_stage
+from models_train.synthetic.tasks import write_tasks
+from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
+from models_train.study.lab import DATA_SETS, DOMAINS, LAB_VERSION, TASKS, Lab, LabModel, model_folder
+from models_train.modeling.packed_attention import use_packed_attention
+from models_train.parts import content_hash
+
+_MARK = ".lab"
+"""Names, inside a model's folder, what it was made from. Hidden: it does not change the folder's content hash."""
+_HELD_OUT = 1_000_000
+"""Added to the seed of the documents that are scored: no model was pre-trained on them."""
+
+
+@dataclass(frozen=True)
+class Made:
+    """One model of the lab: what was done for it, in words, its parameters, and whether it was made just now."""
+
+    model_id: str
+    how: str
+    n_parameters: int
+    is_new: bool = True
+
+
+def make_data(folder: Path, lab: Lab) -> dict[str, int]:
+    """Write preferences, ratings, test set, documents and benchmarks; returns the rows of each file.
+
+    Deterministic: files that are there are replaced by equal ones.
+    """
+    noise, rating_noise, seed = lab.preference_noise, lab.rating_noise, lab.seed
+    rows: tuple[tuple[dict[str, Any], ...], ...] = (
+        (
+            *preference_rows(lab.preferences, seed, noise, "train"),
+            *preference_rows(lab.validation, seed, noise, "validation"),
+        ),
+        (
+            *rating_rows(lab.ratings, seed, rating_noise, "train"),
+            *rating_rows(lab.validation, seed, rating_noise, "validation"),
+        ),
+        tuple(test_rows(lab.test_pairs_per_subset, seed)),
+        tuple(_document_rows(lab)),
+    )
+    files = zip(DATA_SETS, rows, strict=True)
+    counts = {name: _write_if_changed(folder / name, of_file) for name, of_file in files}
+    return counts | write_tasks(folder / TASKS, lab.seed, lab.questions_per_task)
+
+
+def make_models(folder: Path, study: Study, lab: Lab, workers: int, say: Callable[[Made, int], None]) -> list[Made]:
+    """Make every base model that is not there, further stages after their parents.
+
+    workers: processes at work at once, each with one thread, so that results do not depend on their number. say: told
+    of every model as it is ready, with the number of models still to come.
+    """
+    _tokenizer(folder, lab)
+    parents = {model.model_id: model for model in study.models}
+    waiting = {spec.model_id: spec for spec in lab.models}
+    made: list[Made] = []
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        while waiting:
+            ready = [spec for spec in waiting.values() if spec.mix or _parent(parents, spec) not in waiting]
+            jobs = [pool.submit(_make_model, folder, lab, spec, parents[spec.model_id]) for spec in _large_first(ready)]
+            for job in as_completed(jobs):
+                done = job.result()
+                made.append(done)
+                waiting.pop(done.model_id)
+                say(done, len(waiting))
+    return sorted(made, key=lambda one: list(parents).index(one.model_id))
+
+
+def _large_first(specs: Sequence[LabModel]) -> list[LabModel]:
+    return sorted(specs, key=lambda spec: -spec.hidden * spec.layers)
+
+
+def _parent(models: dict[str, StudyModel], spec: LabModel) -> str:
+    parent = models[spec.model_id].parent
+    if parent is None:
+        raise ValueError(f"{spec.model_id}: has no mix and no parent; give it one of them in the study file")
+    return parent
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Made:
+    """Make one model in this process, or find it as it is wanted."""
+    target = model_folder(folder, spec.model_id)
+    made_from = _made_from(folder, lab, spec, model)
+    mark = target / _MARK
+    if mark.exists() and mark.read_text() == made_from:
+        return Made(spec.model_id, "was there", _n_parameters(target), is_new=False)
+    tokenizer = _tokenizer(folder, lab)
+    torch.use_deterministic_algorithms(True)
+    if spec.mix is not None:
+        built = new_model(spec, len(tokenizer), lab.seed)
+        loss = pretrain(built, mixed_sequences(spec, tokenizer, lab.seed), spec.pretraining_tokens or 0)
+        how = f"pre-trained, loss {loss:.2f} nats"
+    else:
+        parent: PreTrainedModel = AutoModelForCausalLM.from_pretrained(model_folder(folder, model.parent or ""))
+        use_packed_attention(parent)
+        built = further_stage(model.stage, parent, tokenizer, CONTEXT, lab.seed)
+        how = f"made from {model.parent} by {model.stage}"
+    _save(built, tokenizer, target, made_from)
+    return Made(spec.model_id, how, _n_parameters(target))
+
+
+def _made_from(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> str:
+    parent = model_folder(folder, model.parent or "") / _MARK
+    return content_hash(
+        {
+            "version": LAB_VERSION,
+            "spec": spec,
+            "stage": model.stage,
+            "seed": lab.seed,
+            "vocabulary": lab.vocabulary,
+            "parent": parent.read_text() if spec.mix is None and parent.exists() else None,
+        }
+    )
+
+
+def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path, made_from: str) -> None:
+    """The model's folder, complete or not at all."""
+    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    shutil.rmtree(beside, ignore_errors=True)
+    model.save_pretrained(beside)
+    tokenizer.save_pretrained(beside)
+    (beside / _MARK).write_text(made_from)
+    shutil.rmtree(target, ignore_errors=True)
+    beside.rename(target)
+
+
+def _n_parameters(folder: Path) -> int:
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+
+
+def _tokenizer(folder: Path, lab: Lab) -> PreTrainedTokenizerBase:
+    place = folder / "tokenizer" / content_hash({"lab": LAB_VERSION, "seed": lab.seed, "vocabulary": lab.vocabulary})
+    if not place.exists():
+        beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
+        train_tokenizer(lab.vocabulary, lab.seed).save_pretrained(beside)
+        beside.rename(place)
+    return AutoTokenizer.from_pretrained(place)
+
+
+def _document_rows(lab: Lab) -> Iterator[dict[str, Any]]:
+    for domain in DOMAINS:
+        texts: dict[str, None] = dict.fromkeys(
+            islice(documents(domain, lab.seed + _HELD_OUT), lab.documents_per_domain)
+        )
+        for text in texts:
+            yield {"text": text, "meta": {"redpajama_set_name": f"RedPajama{domain}"}}
+
+
+def _write_if_changed(path: Path, rows: Sequence[dict[str, Any]]) -> int:
+    beside = path.with_name(f".{path.name}.tmp")
+    count = write_rows(beside, iter(rows))
+    if path.exists() and path.read_bytes() == beside.read_bytes():
+        beside.unlink()
+    else:
+        beside.replace(path)
+    return count

@@ -1,0 +1,187 @@
+"""What is due: nothing twice, nothing forgotten."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dagster_project.lib.due import (
+    BENCHMARKS,
+    COMPLETION_REWARDS,
+    DOCUMENT_SCORES,
+    REWARD_MODELS,
+    due,
+    imports_due,
+    samples_due,
+    study_files,
+)
+from models_train.study.locations import LocationError
+from models_train.parts import write_part
+from models_train.study.fingerprints import (
+    benchmark_run_id,
+    evaluation_run_id,
+    import_run_id,
+    sample_run_id,
+    scoring_run_id,
+    training_run_id,
+)
+from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
+from warehouse.paths import Home
+
+MODEL = {"publisher": "us", "family": "one", "tokens_t": 1.0, "stage": "base", "hub_id": "./model"}
+
+
+@pytest.fixture
+def studies(tmp_path: Path) -> Path:
+    """A folder with one study file, its model folder and its data."""
+    folder = tmp_path / "studies"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "config.json").write_text("{}")
+    for name in ("preferences", "ratings", "test", "texts"):
+        (folder / f"{name}.jsonl").write_text(json.dumps({"file": name}))
+    study = {
+        "study_id": "tiny",
+        "title": "Tiny",
+        "synthetic": True,
+        "source": "made here",
+        "size_groups": [{"name": "all", "params_b_from": 0, "default": "small"}],
+        "models": [MODEL | {"model_id": "small", "params_b": 1.0}, MODEL | {"model_id": "large", "params_b": 2.0}],
+        "training": {
+            "preferences": {"path": "preferences.jsonl"},
+            "ratings": {"path": "ratings.jsonl"},
+            "test_set": {"path": "test.jsonl"},
+        },
+        "scoring": {"corpus": {"name": "texts", "source": {"path": "texts.jsonl"}}},
+    }
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(study))
+    return folder
+
+
+def put(home: Home, table: str, run_id: str) -> None:
+    path = home.parts / table / "tiny" / f"{run_id}.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"a part")
+
+
+def finish(folder: Path, home: Home) -> None:
+    """Put every part that the study's jobs would write."""
+    for path, study in study_files(folder).items():
+        assert study.training and study.scoring
+        for model in study.models:
+            for objective in study.training.objectives:
+                put(home, "reward_model_searches", training_run_id(model, study.training, objective, path.parent))
+                put(home, "completion_rewards", evaluation_run_id(model, study.training, objective, path.parent))
+            put(home, "run_costs", scoring_run_id(model, study.scoring, path.parent))
+        put(home, "documents", sample_run_id(study.scoring.corpus, path.parent))
+
+
+def test_everything_is_due_at_first_and_nothing_when_done(studies: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    tasks = due(study_files(studies), home)
+    assert [(task.assets, task.partition) for task in tasks] == [
+        *(
+            ((REWARD_MODELS, COMPLETION_REWARDS), f"tiny/{model}|{objective}")
+            for model in ("small", "large")
+            for objective in ("bradley_terry", "regression")
+        ),
+        ((DOCUMENT_SCORES,), "tiny/large"),
+    ]
+    assert samples_due(study_files(studies), home)
+    finish(studies, home)
+    assert due(study_files(studies), home) == []
+    assert not samples_due(study_files(studies), home)
+    assert len(due(study_files(studies), home, everything=True)) == 5
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ("model/config.json", 5),
+        ("preferences.jsonl", 4),
+        ("ratings.jsonl", 2),
+        ("test.jsonl", 4),
+        ("texts.jsonl", 1),
+    ],
+)
+def test_what_reads_a_changed_file_is_due_again(studies: Path, tmp_path: Path, changed: str, expected: int) -> None:
+    home = Home(tmp_path / "home")
+    finish(studies, home)
+    (studies / changed).write_text(json.dumps({"other": "content", "in": changed}))
+    tasks = due(study_files(studies), home)
+    assert len(tasks) == expected
+    if changed == "test.jsonl":
+        assert {task.assets for task in tasks} == {(COMPLETION_REWARDS,)}, "the reward models are still good"
+    assert samples_due(study_files(studies), home) == (changed == "texts.jsonl")
+
+
+def test_a_folder_that_is_gone_is_named(studies: Path, tmp_path: Path) -> None:
+    (studies / "test.jsonl").unlink()
+    with pytest.raises(LocationError, match=r"test\.jsonl.*mend the path"):
+        due(study_files(studies), Home(tmp_path / "home"))
+
+
+@pytest.fixture
+def benchmarked(studies: Path) -> Path:
+    """The study with benchmarks instead of training: two compared models and a candidate."""
+    study = yaml.safe_load((studies / "tiny.yaml").read_text())
+    del study["training"], study["scoring"]
+    study["candidates"] = [MODEL | {"model_id": "wanted", "params_b": 3.0}]
+    study["models"].append(MODEL | {"model_id": "stage", "params_b": 1.0, "is_compared": False})
+    (studies / "tasks").mkdir()
+    (studies / "tasks" / "one.yaml").write_text("task: one")
+    (studies / "results.json").write_text("{}")
+    study["benchmarks"] = {
+        "tasks": [{"name": "one", "folder": "./tasks", "topic": "Test"}],
+        "imports": [{"path": "./results.json", "format": "lm_eval"}],
+    }
+    (studies / "tiny.yaml").write_text(yaml.safe_dump(study))
+    return studies
+
+
+def put_result(home: Home, written_by: str, run_id: str) -> None:
+    row = {name: None for name in ("standard_error", "n_examples", "shots")} | {
+        "written_by": written_by, "model_id": "m", "benchmark": "one", "metric": "acc_pct", "value": 1.0,
+        "match": "exact", "source": "x",
+    }  # fmt: skip
+    write_part(home.parts, BENCHMARK_RESULTS, [row], study_id="tiny", run_id=run_id)
+
+
+def test_benchmarks_are_due_until_their_newest_part_is_of_the_present_settings(
+    benchmarked: Path, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    ((path, study),) = study_files(benchmarked).items()
+    assert study.benchmarks is not None
+    tasks = due({path: study}, home)
+    assert [(task.job, task.assets, task.partition) for task in tasks] == [
+        ("run_benchmarks", (BENCHMARKS,), f"tiny/{name}") for name in ("small", "large", "wanted")
+    ]
+    models = {model.model_id: model for model in (*study.models, *study.candidates)}
+    names = [benchmark_run_id(models[name], study.benchmarks, path.parent) for name in study.benchmarked_model_ids]
+    assert len(set(names)) == 3, "models of one folder have parts of their own"
+    for name, run_id in zip(study.benchmarked_model_ids, names, strict=True):
+        put_result(home, run_of(name), run_id)
+    assert due({path: study}, home) == []
+    assert len(due({path: study}, home, everything=True)) == 3
+    # Settings tried in between leave a later part: the earlier one has to become the newest again.
+    put_result(home, run_of("wanted"), "later")
+    assert [task.partition for task in due({path: study}, home)] == ["tiny/wanted"]
+    put_result(home, run_of("wanted"), names[-1])
+    assert due({path: study}, home) == []
+
+
+def test_imports_are_due_when_a_result_file_changes(benchmarked: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    studies = study_files(benchmarked)
+    ((path, study),) = studies.items()
+    assert imports_due(studies, home)
+    put_result(home, IMPORTS, import_run_id(study, path.parent))
+    assert not imports_due(studies, home)
+    (benchmarked / "results.json").write_text("{ }")
+    assert imports_due(studies, home)
+    (benchmarked / "results.json").unlink()
+    with pytest.raises(LocationError, match=r"results\.json.*mend the path"):
+        imports_due(studies, home)

@@ -1,0 +1,116 @@
+"""Steps that run a job: what they say when it fails, takes too long, or what it cost."""
+
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import psutil
+import pytest
+
+from dagster_project.lib.failures import GIVEN_UP
+from dagster_project.lib.job_runs import DEFAULT_HOURS, HOURS_VARIABLE, longest_hours, run_job, with_costs
+from models_train.study.study import Study
+from models_train.jobs.reporting import may_pass
+from models_train.parts import write_part
+from warehouse.contracts import REWARD_MODEL_TABLES
+from warehouse.paths import Home
+
+KEY = dg.AssetKey("made")
+SLEEPS = "import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
+FAILS = """
+from models_train.study.study import Study
+from models_train.jobs.reporting import reporter
+with reporter() as report:
+    try:
+        raise {error}
+    except Exception as error:
+        report.fail(f"no luck: {{error}}")
+"""
+
+
+def materialized(code: str) -> tuple[dg.ExecuteInProcessResult, dict[str, str]]:
+    """A run of one step that runs Python code as a job; the run's tags."""
+
+    @dg.asset(key=KEY, retry_policy=dg.RetryPolicy(max_retries=1, delay=0))
+    def made(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:
+        return run_job(context, pipes, [sys.executable, "-c", code]).get_materialize_result()
+
+    with dg.DagsterInstance.ephemeral() as instance:
+        done = dg.materialize(
+            [made], instance=instance, resources={"pipes": dg.PipesSubprocessClient()}, raise_on_error=False
+        )
+        run = instance.get_run_by_id(done.run_id)
+        assert run is not None
+        return done, dict(run.tags)
+
+
+def words(done: dg.ExecuteInProcessResult) -> str:
+    (event,) = (event for event in done.all_events if event.is_step_failure)
+    data = event.step_failure_data.user_failure_data
+    return data.description if data and data.description else ""
+
+
+@pytest.mark.parametrize(("error", "retries"), [("ConnectionError('line down')", 1), ("ValueError('bad file')", 0)])
+def test_only_what_may_pass_is_tried_again(error: str, retries: int) -> None:
+    done, tags = materialized(FAILS.format(error=error))
+    assert not done.success and words(done).startswith("no luck: ")
+    assert sum(event.is_step_restarted for event in done.all_events) == retries
+    assert (GIVEN_UP in tags) == (retries == 0)
+
+
+def test_a_job_that_takes_too_long_is_ended_with_what_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(HOURS_VARIABLE, str(2 / 3600))
+    began = time.monotonic()
+    done, tags = materialized(SLEEPS)
+    assert not done.success and time.monotonic() - began < 20
+    assert "did not end within 0.000555556 hours" in words(done) and HOURS_VARIABLE in words(done)
+    assert GIVEN_UP in tags
+    left = [
+        child for child in psutil.Process().children(recursive=True) if "time.sleep(60)" in " ".join(child.cmdline())
+    ]
+    assert left == []
+
+
+@pytest.mark.parametrize(("named", "hours"), [("", DEFAULT_HOURS), ("3.5", 3.5), ("-1", DEFAULT_HOURS), ("long", 48.0)])
+def test_the_limit_is_a_setting(monkeypatch: pytest.MonkeyPatch, named: str, hours: float) -> None:
+    monkeypatch.setenv(HOURS_VARIABLE, named)
+    assert longest_hours() == hours
+
+
+def test_costs_stand_in_the_metadata(tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    model = {"model_id": "small", "hub_id": "./m", "publisher": "us", "family": "f", "params_b": 1.0, "stage": "base"}
+    group = {"name": "all", "params_b_from": 0.0, "default": "small"}
+    study = Study(study_id="tiny", title="T", synthetic=True, source="here", size_groups=[group], models=[model])
+    row = {"model_id": "small", "job": "train_reward_model", "variant": "regression", "n_devices": 2, "is_gpu": True}
+    row |= {"device": "H200", "versions": "{}", "n_tokens": 40}
+    row |= {"device_seconds": 3.249, "peak_memory_bytes": 3_000_000_000}
+    for run_id, changes in (("abc", {}), ("unmeasured", {"peak_memory_bytes": None})):
+        write_part(home.parts, REWARD_MODEL_TABLES["run_costs"], [row | changes], study_id="tiny", run_id=run_id)
+    reported = dg.MaterializeResult(metadata={"steps": 3})
+    costs = {"device seconds": 3.2, "tokens": 40, "device": "2 x H200"}
+    found = [with_costs(reported, home, study, name).metadata for name in ("abc", "unmeasured", "other")]
+    assert found == [{"steps": 3} | costs | {"peak memory, GB": 3.0}, {"steps": 3} | costs, {"steps": 3}]
+
+
+class HubError(Exception):
+    """As the hub's client raises it, with the answer."""
+
+    def __init__(self, status: int) -> None:
+        self.response = type("Response", (), {"status_code": status})()
+
+
+@pytest.mark.parametrize(
+    ("error", "passes"),
+    [(HubError(503), True), (HubError(429), True), (HubError(404), False), (TimeoutError(), True), (KeyError(), False)],
+)
+def test_what_may_pass(error: Exception, passes: bool) -> None:
+    told = RuntimeError("told for people")
+    told.__cause__ = error
+    assert may_pass(told) == passes
+
+
+def test_an_offline_client_stays_offline() -> None:
+    offline = type("OfflineModeIsEnabled", (ConnectionError,), {})()
+    assert not may_pass(offline) and not may_pass(None)

@@ -1,0 +1,150 @@
+"""What has to run again although Dagster's records look right: files and tables that are lost or damaged."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import duckdb
+import pytest
+
+from dagster_project.lib import manifest
+from dagster_project.lib.missing_outputs import _built_for, assets_to_redo
+from warehouse import landing
+from warehouse.connection import write
+from warehouse.contracts.studies import STUDIES
+from warehouse.paths import Home
+
+SPECS = [
+    dg.AssetSpec(key)
+    for key in (["parts", "studies"], ["raw", "studies"], ["marts", "dim_studies"], ["marts", "fct_size_group_gains"])
+]
+
+
+@pytest.fixture
+def copy(home: Path, tmp_path: Path) -> Home:
+    target = tmp_path / "home"
+    shutil.copytree(home, target, symlinks=True, ignore=shutil.ignore_patterns("dagster", "dbt_warehouse*", "logs"))
+    return Home(target)
+
+
+def drop(table: str) -> Callable[[Home], None]:
+    def spoil(home: Home) -> None:
+        with duckdb.connect(str(home.warehouse)) as connection:
+            connection.execute(f"drop table {table}")
+
+    return spoil
+
+
+def cut_short(home: Home) -> None:
+    part = next((home.parts / "base_models").rglob("*.parquet"))
+    part.write_bytes(part.read_bytes()[:50])
+
+
+def fail_a_test(home: Home) -> None:
+    with duckdb.connect(str(home.warehouse)) as connection:
+        connection.execute("update audit.node_results set status = 'fail' where name like 'grain_dim_studies%'")
+
+
+def forget_a_test(home: Home) -> None:
+    with duckdb.connect(str(home.warehouse)) as connection:
+        connection.execute("delete from audit.node_results where name like 'grain_dim_studies%'")
+
+
+CASES: dict[str, tuple[Callable[[Home], None], set[str], str]] = {
+    "nothing": (lambda home: None, set(), ""),
+    "raw table": (drop("raw.studies"), {"raw/studies"}, "its table is not there"),
+    "mart": (
+        drop("marts.fct_size_group_gains"),
+        {"marts/dim_studies", "marts/fct_size_group_gains"},
+        "not there",
+    ),
+    "damaged part": (cut_short, {"parts/studies", "raw/base_models"}, "cannot be read"),
+    "lost part": (
+        lambda home: shutil.rmtree(home.parts / "recommendations"),
+        {"parts/performance", "raw/recommendations"},
+        "not there",
+    ),
+    "inputs": (lambda home: shutil.rmtree(home.root / "inputs"), {"parts/performance_inputs"}, "not there"),
+    "page": (lambda home: (home.reports / "base_model_choice.html").unlink(), {"reports/base_model_choice"}, "page"),
+    "charts": (lambda home: shutil.rmtree(home.reports / "charts"), {"reports/base_model_choice"}, "charts"),
+    "pointer": (lambda home: home.current.unlink(), {"published/snapshot"}, "no published snapshot"),
+    "failed test": (fail_a_test, {"marts/dim_studies"}, "failed or did not run"),
+    "test that never ran": (forget_a_test, {"marts/dim_studies"}, "did not run"),
+    "warehouse": (lambda home: home.warehouse.unlink(), {spec.key.to_user_string() for spec in SPECS}, "no warehouse"),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_lost_is_made_again(case: str, copy: Home) -> None:
+    spoil, expected, words = CASES[case]
+    spoil(copy)
+    redo = assets_to_redo(copy, SPECS)
+    assert {key.to_user_string() for key in redo} == expected
+    beside = ("failed or did not run", "not those of the newest parts")
+    assert all(any(said in reason for said in (words, *beside)) for reason in redo.values()), redo
+
+
+TABLES_BY_ID = {
+    "model.p.stg_a": {"resource_type": "model", "depends_on": {"nodes": ["source.p.raw.a"]}, "name": "stg_a"},
+    "seed.p.s": {"resource_type": "seed", "depends_on": {"nodes": []}, "name": "s"},
+    "model.p.m": {"resource_type": "model", "depends_on": {"nodes": ["model.p.stg_a", "seed.p.s"]}, "name": "m"},
+}
+PARSED = {
+    "nodes": {key: node | {"schema": "x", "alias": node["name"]} for key, node in TABLES_BY_ID.items()}
+    | {
+        "test.p.both": {"resource_type": "test", "depends_on": {"nodes": ["model.p.m", "seed.p.s"]}},
+        "test.p.source": {"resource_type": "test", "depends_on": {"nodes": ["source.p.raw.a"]}},
+        "test.p.unread": {"resource_type": "test", "depends_on": {"nodes": ["source.p.raw.b"]}},
+        "test.p.alone": {"resource_type": "test", "depends_on": {"nodes": []}},
+    },
+    "unit_tests": {"unit_test.p.m.u": {"depends_on": {"nodes": ["model.p.m"]}}},
+    "sources": {"source.p.raw.a": {}, "source.p.raw.b": {}},
+}
+
+
+@pytest.mark.parametrize(
+    ("node", "built"),
+    [
+        ("model.p.m", {"m"}),
+        ("seed.p.s", {"s"}),
+        ("test.p.both", {"m", "s"}),
+        ("test.p.source", {"stg_a"}),
+        ("unit_test.p.m.u", {"m"}),
+        ("test.p.unread", set()),
+        ("test.p.alone", set()),
+        ("test.p.gone", set()),
+    ],
+)
+def test_a_node_gets_a_new_result_with_what_it_looks_at(node: str, built: set[str]) -> None:
+    """By hand, on a small manifest. Where nothing is found, all of dbt's assets are built."""
+    assert _built_for(PARSED, node) == {dg.AssetKey(["x", name]) for name in built}
+
+
+def test_what_no_asset_can_be_blamed_for_may_come_from_any(copy: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A test that looks at nothing, new and therefore without a result."""
+    real = manifest.load(copy)
+    new = {"test.p.alone": PARSED["nodes"]["test.p.alone"] | {"config": {"enabled": True}}}
+    monkeypatch.setattr(manifest, "load", lambda home: real | {"nodes": real["nodes"] | new})
+    redo = {key.to_user_string() for key in assets_to_redo(copy, SPECS)}
+    assert redo == {"marts/dim_studies", "marts/fct_size_group_gains"}
+
+
+def test_a_study_without_a_file_is_set_aside_and_goes_from_the_tables(tmp_path: Path) -> None:
+    from models_train.parts import write_part
+
+    parts = tmp_path / "parts"
+    for study in ("kept", "gone"):
+        row = {"title": study, "synthetic": False, "source": "x", "use_loose_benchmarks": False}
+        write_part(parts, STUDIES, [row], study_id=study, run_id="r1")
+    database = tmp_path / "warehouse.duckdb"
+    duckdb.connect(str(database)).close()
+    with write(database) as connection:
+        landing.create_raw_tables(connection, parts)
+        assert landing.land_newest(connection, STUDIES, parts) == 2
+        assert landing.retire_parts(parts, {"kept"}) == ["studies/gone"]
+        assert landing.land_newest(connection, STUDIES, parts) == 1
+        assert connection.execute("select study_id from raw.studies").fetchall() == [("kept",)]
+    assert list((parts / ".retired" / "studies" / "gone").glob("*.parquet"))

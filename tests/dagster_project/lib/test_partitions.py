@@ -1,0 +1,86 @@
+"""Base models as partitions: keys that Dagster can keep, and the instance following the study files."""
+
+from __future__ import annotations
+
+import dagster as dg
+import pytest
+
+from dagster_project.lib.partitions import (
+    REWARD_MODELS,
+    bring_partitions_up_to_date,
+    models_at_work,
+    partition_key,
+)
+from models_train.study.study import Study
+
+ODD_NAMES = [
+    "'; drop table dim_base_models; --",
+    "../../etc/x",
+    "<script>alert(1)</script>",
+    "a|b,c[d]...",
+    "雪 🙂",
+    "%41",
+]
+
+
+def a_study(*names: str, training: bool = True, scoring: bool = False) -> Study:
+    data = {"path": "data.jsonl"}
+    return Study.model_validate(
+        {
+            "study_id": "tiny",
+            "title": "Tiny",
+            "synthetic": True,
+            "source": "made here",
+            "size_groups": [{"name": "all", "params_b_from": 0.0, "default": names[0]}],
+            "models": [
+                {
+                    "model_id": name,
+                    "hub_id": "./model",
+                    "publisher": "us",
+                    "family": "one",
+                    "params_b": float(size),
+                    "tokens_t": 1.0,
+                    "stage": "base",
+                }
+                for size, name in enumerate(names, start=1)
+            ],
+            "training": {"preferences": data, "ratings": data, "test_set": data} if training else None,
+            "scoring": {"corpus": {"name": "texts", "source": data}} if scoring else None,
+        }
+    )
+
+
+def test_keys_of_different_models_differ() -> None:
+    names = [*ODD_NAMES, "A", "a b c d", "a%7Cb,c[d]..."]
+    assert len({partition_key("s", name) for name in names}) == len(names)
+    assert partition_key("lab", "tiny-llama 1.5") == "lab/tiny-llama 1.5"
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_dagster_keeps_keys_of_odd_names(name: str) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        bring_partitions_up_to_date(instance, [a_study(name)])
+        keys = instance.get_dynamic_partitions("base_models")
+        assert keys == [partition_key("tiny", name)]
+        both = dg.MultiPartitionKey({"base_model": keys[0], "objective": "regression"})
+        found = REWARD_MODELS.get_partition_key_from_str(str(both))
+        assert found.keys_by_dimension == {"base_model": keys[0], "objective": "regression"}
+
+
+def test_partitions_follow_the_studies() -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert bring_partitions_up_to_date(instance, [a_study("a", "b")]) == (["tiny/a", "tiny/b"], [])
+        assert bring_partitions_up_to_date(instance, [a_study("a", "b")]) == ([], [])
+        assert bring_partitions_up_to_date(instance, [a_study("b", "c")]) == (["tiny/c"], ["tiny/a"])
+        assert set(instance.get_dynamic_partitions("base_models")) == {"tiny/b", "tiny/c"}
+
+
+def test_a_study_of_seeds_alone_has_no_work() -> None:
+    assert models_at_work(a_study("a", training=False)) == {}
+
+
+def test_only_donors_are_scored() -> None:
+    scored = models_at_work(a_study("small", "large", training=False, scoring=True))
+    assert scored == {"tiny/large": "large"}
+    trained = models_at_work(a_study("small", "large", training=True, scoring=True))
+    assert set(trained.values()) == {"small", "large"}

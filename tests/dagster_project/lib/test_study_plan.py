@@ -1,0 +1,180 @@
+"""Benchmark values that a study file states of its candidates: usable ones become rows, others are named by line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from dagster_project.lib.study_plan import benchmark_writers, follow_models, write_study_parts
+from models_train.study.study import load_study
+from models_train.study.yaml_lines import StudyError
+
+SEEDS = Path(__file__).resolve().parents[3] / "dbt" / "seeds"
+STUDY = """\
+study_id: small
+title: One model and two candidates
+synthetic: true
+source: made for a test
+size_groups:
+  - {name: all, params_b_from: 0, default: Likely}
+seeds:
+  - {name: table_2_benchmarks, source: here, licence: none}
+  - {name: benchmark_metrics, source: here, licence: none}
+models:
+  # parent of Likely-2
+  - {model_id: Likely, hub_id: a/a, publisher: P, family: T, stage: base, params_b: 1, tokens_t: 1}
+candidates:
+  - {model_id: Likely-1, hub_id: a/b, publisher: P, family: T, stage: sft, params_b: 1}
+  - model_id: Likely-2
+    hub_id: a/c
+    publisher: P
+    family: T
+    stage: sft
+    params_b: 1
+    benchmarks:
+      - {benchmark: mmlu, metric: acc_pct, value: 60, source: made up}
+      - benchmark: gsm8k_cot_llama
+        metric: exact_match_pct
+        value: 50
+        source: made up
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    folder = tmp_path / "studies"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "small.yaml").write_text(text, encoding="utf-8")
+    write_study_parts(folder, SEEDS, tmp_path / "parts")
+    return tmp_path / "parts"
+
+
+def problems_of(tmp_path: Path, text: str) -> list[tuple[int | None, str]]:
+    with pytest.raises(StudyError) as caught:
+        write(tmp_path, text)
+    assert not list(tmp_path.rglob("*.parquet"))
+    return caught.value.problems
+
+
+def line_of(text: str, part: str) -> int:
+    return next(number for number, line in enumerate(text.splitlines(), 1) if part in line)
+
+
+def test_usable_values_become_rows(tmp_path: Path) -> None:
+    (path,) = (write(tmp_path, STUDY) / "benchmark_results").rglob("*.parquet")
+    rows = pl.read_parquet(path).select("model_id", "benchmark", "metric", "value").rows()
+    assert rows == [
+        ("Likely-2", "mmlu", "acc_pct", 60.0),
+        ("Likely-2", "gsm8k_cot_llama", "exact_match_pct", 50.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (
+            "benchmark: mmlu",
+            "benchmark: mmluu",
+            "the benchmark 'mmluu' is not in table_2_benchmarks.csv; such are mmlu",
+        ),
+        # it has metrics, but is no benchmark of Table 2: it would be dropped on the way to the features
+        (
+            "benchmark: mmlu, metric: acc_pct",
+            "benchmark: EvalPlus average, metric: avg_pct",
+            "the benchmark 'EvalPlus average' is not in table_2_benchmarks.csv",
+        ),
+        (
+            "benchmark: mmlu",
+            "benchmark: nq_open",
+            "'nq_open' is listed in Table 2, but no metric is listed for it in benchmark_metrics.csv: add one",
+        ),
+        (
+            "metric: exact_match_pct",
+            "metric: exact_macth_pct",
+            "the metric 'exact_macth_pct' of gsm8k_cot_llama is not known; such are exact_match_pct",
+        ),
+    ],
+)
+def test_a_value_that_cannot_be_used_is_named_with_its_own_line(tmp_path: Path, old: str, new: str, said: str) -> None:
+    assert old in STUDY
+    text = STUDY.replace(old, new)
+    ((line, problem),) = problems_of(tmp_path, text)
+    assert problem.startswith("candidate Likely-2: ")
+    assert said in problem
+    assert line == line_of(text, new)
+
+
+def test_all_values_that_cannot_be_used_are_named_together(tmp_path: Path) -> None:
+    text = STUDY.replace("benchmark: mmlu", "benchmark: nq_open").replace("gsm8k_cot_llama", "gsm9k")
+    assert [line for line, _ in problems_of(tmp_path, text)] == [line_of(text, "nq_open"), line_of(text, "gsm9k")]
+
+
+@pytest.mark.parametrize("names", [("table_2_benchmarks",), ("table_2_benchmarks", "benchmark_metrics")])
+def test_values_without_the_seeds_that_explain_them_are_refused(tmp_path: Path, names: tuple[str, ...]) -> None:
+    text = "".join(line for line in STUDY.splitlines(keepends=True) if not any(f"{{name: {n}" in line for n in names))
+    if len(names) == 2:
+        text = text.replace("seeds:", "seeds: []")
+    ((line, problem),) = problems_of(tmp_path, text)
+    assert f"the study lists no {' and no '.join(names)} seed, so" in problem
+    assert f"list {' and '.join(names)} under seeds" in problem
+    assert line == line_of(text, "benchmark: mmlu")
+
+
+def test_candidates_without_values_need_no_such_seeds(tmp_path: Path) -> None:
+    text = STUDY[: STUDY.index("    benchmarks:")].replace("seeds:", "seeds: []")
+    text = "".join(line for line in text.splitlines(keepends=True) if "licence: none" not in line)
+    assert list(write(tmp_path, text).rglob("*.parquet"))
+
+
+OWN = """\
+benchmarks:
+  tasks:
+    - {name: mine, metric: acc_norm, topic: Math, few_shot: 2, run: false}
+  imports:
+    - {path: ./results, format: evalplus}
+"""
+
+
+def test_benchmarks_of_a_study_are_rows_and_candidates_may_state_values_of_them(tmp_path: Path) -> None:
+    text = STUDY.replace("benchmark: mmlu, metric: acc_pct", "benchmark: mine, metric: acc_norm_pct") + OWN
+    parts = write(tmp_path, text)
+    (path,) = (parts / "benchmarks").rglob("*.parquet")
+    rows = pl.read_parquet(path).select("benchmark", "framework", "task", "metric", "shots", "is_run").rows()
+    assert rows[0] == ("mine", "lm_eval", "mine", "acc_norm_pct", "2", False)
+    assert [row[0] for row in rows[1:]] == ["HumanEval", "HumanEval+", "MBPP", "MBPP+"]
+    ((_, problem),) = problems_of(tmp_path / "other", text.replace("acc_norm_pct", "acc_pct"))
+    assert "the metric 'acc_pct' of mine is not known; such are acc_norm_pct" in problem
+
+
+def test_values_of_ones_own_benchmarks_need_no_seeds(tmp_path: Path) -> None:
+    text = "".join(line for line in STUDY.splitlines(keepends=True) if "licence: none" not in line) + OWN
+    text = text.replace("seeds:", "seeds: []").replace("benchmark: mmlu, metric: acc_pct", "benchmark: MBPP, metric: x")
+    problems = [problem for _, problem in problems_of(tmp_path, text)]
+    assert "the metric 'x' of MBPP is not known; such are pass@1_pct" in problems[0]
+    assert "the benchmark 'gsm8k_cot_llama' is not under benchmarks" in problems[1]
+
+
+def test_results_that_a_study_wants_no_more_are_set_aside_and_come_back(tmp_path: Path) -> None:
+    parts = write(tmp_path, STUDY)
+    file = tmp_path / "studies" / "small.yaml"
+    assert benchmark_writers(load_study(file)) == {"study file"}
+    (stated,) = (parts / "benchmark_results").rglob("*.parquet")
+    without = STUDY[: STUDY.index("    benchmarks:")]
+    write(tmp_path, without)
+    (said,) = follow_models(parts, [load_study(file)])
+    assert (
+        said == f"benchmark_results/small/{stated.stem}: set aside, the study does not have these benchmarks any more"
+    )
+    assert not stated.exists()
+    file.write_text(STUDY, encoding="utf-8")
+    (said,) = follow_models(parts, [load_study(file)])
+    assert said.endswith("put back, the study has these benchmarks again") and stated.exists()
+    file.write_text(STUDY + OWN.replace("run: false", "run: true"), encoding="utf-8")
+    assert benchmark_writers(load_study(file)) == {
+        "study file",
+        "imports",
+        "run of Likely",
+        "run of Likely-1",
+        "run of Likely-2",
+    }

@@ -1,0 +1,170 @@
+"""Plans for the shapes of the paper's largest models, from configurations alone; what does not fit is told in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from tests.support.padded_models import classifier_of
+from tests.support.tiny_models import FAMILIES, SIZES
+from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig
+
+from models_train.modeling.packing import pack
+from models_train.reward_models.memory import MemoryPlan, MemoryPlanError, plan_memory
+from models_train.reward_models.model import RewardModel
+from models_train.reward_models.model_shape import ModelShapeError, model_shape
+
+GB = 10**9
+LLAMA_8B = {
+    "hidden_size": 4096,
+    "intermediate_size": 14336,
+    "num_hidden_layers": 32,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 8,
+    "vocab_size": 128256,
+}
+FALCON3_10B = {
+    "hidden_size": 3072,
+    "intermediate_size": 23040,
+    "num_hidden_layers": 40,
+    "num_attention_heads": 12,
+    "num_key_value_heads": 4,
+    "head_dim": 256,
+    "vocab_size": 131072,
+}
+LLAMA_70B = LLAMA_8B | {
+    "hidden_size": 8192,
+    "intermediate_size": 28672,
+    "num_hidden_layers": 80,
+    "num_attention_heads": 64,
+}
+
+
+def planned(config: dict[str, Any], devices: list[int], **changes: Any) -> MemoryPlan:
+    """A plan for pairs of up to 4,096 tokens each."""
+    settings: dict[str, Any] = {
+        "precision": "bfloat16",
+        "device_bytes": devices,
+        "host_bytes": 200 * GB,
+        "longest_example": 8192,
+        "longest_sequence": 4096,
+    }
+    return plan_memory(model_shape(LlamaConfig(**config), 1, torch.bfloat16), **settings | changes)
+
+
+def test_8b_on_one_device_of_141_gb() -> None:
+    plan = planned(LLAMA_8B, [141 * GB])
+    assert (plan.optimizer, plan.gradient_checkpointing, plan.n_devices) == ("adamw_8bit", True, 1)
+    assert plan.tokens_per_pack >= 8192 and plan.memory.host == 0
+    n_weights = 7_504_924_672 + 4096
+    assert plan.memory.weights == 2 * n_weights and plan.memory.gradients == 4 * n_weights
+    assert plan.memory.optimizer == pytest.approx((4 + 2 + 2 * 4 / 256) * n_weights)
+    assert plan.memory.device < 0.92 * 141 * GB
+    assert plan.describe().startswith("bfloat16 compute, float32 master weights, 8-bit AdamW, gradient checkpointing")
+
+
+def test_10b_on_eight_devices_of_48_gb() -> None:
+    plan = planned(FALCON3_10B, [48 * GB] * 8)
+    assert (plan.optimizer, plan.n_devices) == ("adamw", 8)
+    n_weights = 9_903_000_576 + 3072
+    shares = plan.memory.weights + plan.memory.gradients + plan.memory.optimizer
+    assert shares == pytest.approx(16 * n_weights / 8)
+    assert plan.memory.device < 0.92 * 48 * GB
+    assert "8 devices, sharded" in plan.describe()
+
+
+def test_8b_on_one_device_of_80_gb_puts_its_state_on_the_host() -> None:
+    plan = planned(LLAMA_8B, [80 * GB])
+    assert plan.optimizer == "adamw_offloaded" and plan.memory.optimizer == 0
+    assert plan.memory.host == 16 * (7_504_924_672 + 4096)
+    assert "on the host" in plan.describe()
+    with pytest.raises(MemoryPlanError, match=r"111\.8 GiB on the host, which has 59\.6 GiB"):
+        planned(LLAMA_8B, [80 * GB], host_bytes=64 * GB)
+
+
+def test_70b_on_one_device_of_24_gb_is_refused_in_words() -> None:
+    with pytest.raises(MemoryPlanError) as error:
+        planned(LLAMA_70B, [24 * GB])
+    text = str(error.value)
+    assert text.startswith("training 69.5 billion weights does not fit on 1 device of 22.4 GiB (19.6 GiB of each can")
+    assert "No number of such devices would do" in text
+    assert text.endswith("or shorten max_tokens of the recipe, or take a smaller model")
+
+
+def test_what_would_fit_does_fit() -> None:
+    with pytest.raises(MemoryPlanError, match=r"Sharded with torchrun, (\d+) such devices would do") as error:
+        planned(LLAMA_8B, [24 * GB] * 2, host_bytes=0)
+    n_devices = int(str(error.value).split("torchrun, ")[1].split()[0])
+    assert planned(LLAMA_8B, [24 * GB] * n_devices, host_bytes=0).optimizer == "adamw"
+    with pytest.raises(MemoryPlanError):
+        planned(LLAMA_8B, [24 * GB] * (n_devices - 1), host_bytes=0)
+
+
+def test_more_memory_never_makes_a_plan_worse() -> None:
+    ranks = []
+    for size in range(60, 400, 20):
+        plan = planned(LLAMA_8B, [size * GB])
+        kinds = ["adamw_offloaded", "adamw_8bit", "adamw"]
+        ranks.append((kinds.index(plan.optimizer), not plan.gradient_checkpointing, plan.tokens_per_pack))
+    assert ranks == sorted(ranks)
+    assert ranks[-1][:2] == (2, True)
+
+
+def test_a_study_may_choose_the_size_of_its_packs() -> None:
+    assert planned(LLAMA_8B, [141 * GB], tokens_per_pack=1000).tokens_per_pack == 1000
+    small = planned(LLAMA_8B, [141 * GB], tokens_per_pack=1000).memory.activations
+    assert small == planned(LLAMA_8B, [141 * GB], tokens_per_pack=8192).memory.activations, "the longest pair counts"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_are_counted_exactly(family: str) -> None:
+    for n_outputs in (1, 5):
+        config = FAMILIES[family]()
+        config.num_labels = n_outputs
+        model = AutoModelForSequenceClassification.from_config(config)
+        shape = model_shape(FAMILIES[family](), n_outputs, torch.float32)
+        assert shape.n_weights == sum(weight.numel() for weight in model.parameters())
+
+
+def test_a_model_of_one_layer_has_a_shape() -> None:
+    config = FAMILIES["qwen2"]()
+    config.num_hidden_layers, config.layer_types = 1, config.layer_types[:1]
+    model = AutoModelForSequenceClassification.from_config(config)
+    assert model_shape(config, 2, torch.float32).n_weights == sum(weight.numel() for weight in model.parameters())
+
+
+def kept_bytes(config: PreTrainedConfig, n_tokens: int) -> int:
+    """What autograd really keeps of a pack, weights apart."""
+    model = RewardModel(classifier_of(config, 1))
+    own = {one.untyped_storage().data_ptr() for one in (*model.module.parameters(), *model.module.buffers())}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model.rewards(pack([[3] * n_tokens]))
+    return sum(storage.nbytes() for storage in kept.values())
+
+
+@pytest.mark.parametrize("family", ["llama3", "qwen2", "gemma", "gemma2", "phi3", "stablelm", "nemotron"])
+def test_activations_are_estimated_within_a_third(family: str) -> None:
+    """Against what autograd keeps of a real pack; the estimate adds one layer for the backward pass."""
+    n_tokens = 200
+    config = FAMILIES[family]()
+    config.num_hidden_layers = 6
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types * 3
+    shape = model_shape(config, 1, torch.float32)
+    estimate = shape.activation_bytes(n_tokens, n_tokens, False)
+    backward = n_tokens * (shape.layer_bytes + shape.squared_bytes * n_tokens)
+    assert (estimate - backward) / kept_bytes(config, n_tokens) == pytest.approx(1, abs=1 / 3)
+
+
+def test_a_configuration_that_is_no_model_is_told_in_words() -> None:
+    with pytest.raises(ModelShapeError, match=r"no llama model can be built .*Mend config\.json"):
+        model_shape(LlamaConfig(**SIZES | {"hidden_act": "none such"}), 1, torch.float32)

@@ -1,0 +1,144 @@
+"""Names of results: what changes a result changes its name, and nothing else does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.studies import SETTINGS, changed, study_of
+
+from models_train.study.study import Study
+from models_train.study.locations import LocationError
+from models_train.study.fingerprints import donors, evaluation_run_id, sample_run_id, scoring_run_id, training_run_id
+from models_train.study.settings import Objective
+
+BOTH: tuple[Objective, ...] = ("bradley_terry", "regression")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """The folder of the study file, with the files that SETTINGS names."""
+    for name in ("preferences", "ratings", "test_set", "documents"):
+        (tmp_path / f"{name}.jsonl").write_text(f"{name}\n")
+    (tmp_path / "local").mkdir()
+    (tmp_path / "local" / "config.json").write_text("{}")
+    return tmp_path
+
+
+def names(folder: Path, settings: dict[str, Any], model_id: str = "hub") -> dict[str, str]:
+    """Every name of a study's model."""
+    study = study_of(settings)
+    model = next(model for model in study.models if model.model_id == model_id)
+    assert study.training is not None and study.scoring is not None
+    found = {
+        "sample": sample_run_id(study.scoring.corpus, folder),
+        "scoring": scoring_run_id(model, study.scoring, folder),
+    }
+    for objective in BOTH:
+        found[f"training {objective}"] = training_run_id(model, study.training, objective, folder)
+        found[f"evaluation {objective}"] = evaluation_run_id(model, study.training, objective, folder)
+    return found
+
+
+BT = {"training bradley_terry", "evaluation bradley_terry"}
+REGRESSION = {"training regression", "evaluation regression"}
+SAMPLE = {"sample", "scoring"}
+
+CHANGES: list[tuple[str, Any, set[str]]] = [
+    ("title", "Another", set()),
+    ("models.0.params_b", 2.0, set()),
+    ("models.0.stage", "instruct", set()),
+    ("models.0.revision", "1" * 40, BT | REGRESSION | {"scoring"}),
+    ("models.0.hub_id", "org/other", BT | REGRESSION | {"scoring"}),
+    ("training.bradley_terry.learning_rates", [1e-6, 2e-6], BT),
+    ("training.bradley_terry.max_tokens", 1024, BT),
+    ("training.regression.epochs", 3, REGRESSION),
+    ("training.search.seeds", [0, 1], BT | REGRESSION),
+    ("training.precision", "float32", BT | REGRESSION),
+    ("training.tokens_per_pack", 4096, set()),
+    ("training.objectives", ["regression"], set()),
+    ("training.preferences.path", "./documents.jsonl", BT | REGRESSION),
+    ("training.ratings.path", "./documents.jsonl", REGRESSION),
+    ("training.test_set.path", "./documents.jsonl", {"evaluation bradley_terry", "evaluation regression"}),
+    ("scoring.corpus.seed", 1, SAMPLE),
+    ("scoring.corpus.documents_per_domain", 7, SAMPLE),
+    ("scoring.corpus.source.path", "./ratings.jsonl", SAMPLE),
+    ("scoring.engine", "vllm", {"scoring"}),
+    ("scoring.max_document_tokens", 64, {"scoring"}),
+    ("scoring.documents_per_shard", 5, {"scoring"}),
+    ("scoring.share_within_family", False, set()),
+]
+
+
+@pytest.mark.parametrize(("key", "value", "renamed"), CHANGES, ids=[key for key, _, _ in CHANGES])
+def test_a_name_changes_with_what_the_result_depends_on(folder: Path, key: str, value: Any, renamed: set[str]) -> None:
+    before, after = names(folder, SETTINGS), names(folder, changed(SETTINGS, key, value))
+    assert {name for name in before if before[name] != after[name]} == renamed
+    assert len(set(before.values())) == len(before)
+
+
+@pytest.mark.parametrize(
+    ("file", "renamed"),
+    [
+        ("preferences.jsonl", BT | REGRESSION),
+        ("ratings.jsonl", REGRESSION),
+        ("test_set.jsonl", {"evaluation bradley_terry", "evaluation regression"}),
+        ("documents.jsonl", SAMPLE),
+        ("local/config.json", BT | REGRESSION | {"scoring"}),
+    ],
+)
+def test_a_name_changes_with_the_content_of_files(folder: Path, file: str, renamed: set[str]) -> None:
+    before = names(folder, SETTINGS, "local")
+    (folder / file).write_text("something else")
+    after = names(folder, SETTINGS, "local")
+    assert {name for name in before if before[name] != after[name]} == renamed
+
+
+def test_names_do_not_depend_on_where_the_study_lies(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("elsewhere") / "study"
+    folder.rename(other)
+    moved = names(other, SETTINGS, "local")
+    other.rename(folder)
+    assert moved == names(folder, SETTINGS, "local")
+
+
+def test_a_file_that_is_not_there_is_told(folder: Path) -> None:
+    (folder / "preferences.jsonl").unlink()
+    with pytest.raises(LocationError, match=r"preferences\.jsonl"):
+        names(folder, SETTINGS)
+
+
+def family(*models: tuple[str, str, float | None, float | None, str], share: bool = True) -> Study:
+    """A study of models, each given by model_id, family, params_b, tokens_t and stage."""
+    keys = ("model_id", "family", "params_b", "tokens_t", "stage")
+    listed = [dict(zip(keys, model, strict=True), hub_id=f"org/{model[0]}") for model in models]
+    groups = [{"name": "all", "params_b_from": 0, "default": models[0][0]}]
+    settings = changed(changed(SETTINGS, "models", listed), "size_groups", groups)
+    return study_of(changed(settings, "scoring.share_within_family", share))
+
+
+def test_the_largest_model_of_a_family_stands_for_those_with_as_many_tokens() -> None:
+    study = family(
+        ("a-1", "A", 1.0, 15.0, "base"),
+        ("a-8", "A", 8.0, 15.0, "instruct"),
+        ("a-8-old", "A", 8.0, 2.0, "base"),
+        ("b-70", "B", 70.0, 15.0, "base"),
+        ("a-3", "A", 3.0, 15.0, "base"),
+        ("a-unknown", "A", 3.0, None, "base"),
+    )
+    own = {"a-8": "a-8", "a-8-old": "a-8-old", "b-70": "b-70", "a-unknown": "a-unknown"}
+    assert donors(study) == {"a-1": "a-8", "a-3": "a-8"} | own
+
+
+def test_of_equally_large_models_the_base_model_stands_for_the_others() -> None:
+    study = family(("it", "A", 8.0, 15.0, "instruct"), ("base", "A", 8.0, 15.0, "base"), ("dpo", "A", 8.0, 15.0, "dpo"))
+    assert set(donors(study).values()) == {"base"}
+    study = family(("it", "A", 8.0, 15.0, "instruct"), ("dpo", "A", 8.0, 15.0, "dpo"))
+    assert set(donors(study).values()) == {"it"}
+
+
+def test_without_sharing_every_model_stands_for_itself() -> None:
+    models = (("a-1", "A", 1.0, 15.0, "base"), ("a-8", "A", 8.0, 15.0, "base"))
+    assert donors(family(*models, share=False)) == {"a-1": "a-1", "a-8": "a-8"}
+    assert donors(family(*models)) == {"a-1": "a-8", "a-8": "a-8"}

@@ -1,0 +1,78 @@
+"""The project's programs as a person starts them, each in a home of its own."""
+
+from __future__ import annotations
+
+import atexit
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.secrets_left import SECRETS
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHIPPED_STUDIES = REPOSITORY / "dagster_project" / "studies"
+RUN_LIMIT_S = 600
+
+# The runs of tests take the published study alone: the lab that ships beside it trains for minutes, and test_lab.py
+# runs a small one. Set before anything reads where the study files are.
+STUDIES = Path(tempfile.mkdtemp(prefix="rewardbase-studies-"))
+shutil.copy(SHIPPED_STUDIES / "published.yaml", STUDIES)
+os.environ["REWARDBASE_STUDIES"] = str(STUDIES)
+atexit.register(shutil.rmtree, STUDIES, ignore_errors=True)
+
+
+def environment(home: Path, project: Path = REPOSITORY) -> dict[str, str]:
+    """What a program of `project` finds in its environment: its home, and secrets, which it must leave nowhere."""
+    studies = STUDIES if project == REPOSITORY else project / "dagster_project" / "studies"
+    places = {"REWARDBASE_HOME": str(home), "REWARDBASE_STUDIES": str(studies), "PYTHONPATH": str(project)}
+    return os.environ | places | {"COLUMNS": "160"} | SECRETS
+
+
+def run_program(name: str, home: Path, *arguments: str, project: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    """Run `python -m dagster_project.<name>` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", f"dagster_project.{name}", *arguments],
+        cwd=project,
+        env=environment(home, project),
+        capture_output=True,
+        text=True,
+        timeout=RUN_LIMIT_S,
+        check=False,
+    )
+
+
+def run_rewardbase(home: Path, *arguments: str, project: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
+    """`make run` without the set-up."""
+    return run_program("run", home, *arguments, project=project)
+
+
+@contextmanager
+def started(project: Path, home: Path, until: str) -> Iterator[subprocess.Popen[str]]:
+    """`make run` in a process group of its own, when it has said `until`; it is killed at the end, if need be."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagster_project.cli.run"],
+        cwd=project,
+        env=environment(home, project),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    try:
+        for line in process.stdout:
+            if until in line:
+                break
+        else:
+            raise AssertionError(f"the run ended before it said {until!r}: {process.communicate()}")
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()

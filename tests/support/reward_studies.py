@@ -1,0 +1,99 @@
+"""A small study that trains reward models: a tiny random Llama, real short preference pairs, ratings made from them."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+from typing import Any
+
+from tests.support import data_files
+import polars as pl
+import yaml
+from tests.support.tiny_models import write_base
+
+STUDY_ID, MODEL_ID = "small", "tiny"
+N_TRAIN, N_VALIDATION = 48, 24
+RECIPE: dict[str, Any] = {
+    "learning_rates": [1e-4, 1e-3, 1e-2],
+    "global_batch": 8,
+    "warmup_steps": 1,
+    "checkpoint_every": 3,
+    "max_tokens": 400,
+}
+SEARCH: dict[str, Any] = {"method": "successive_halving", "rungs": [0.34, 1.0], "keep": 0.34}
+SPENT = ("device_seconds", "seconds", "peak_memory_bytes")
+"""Columns that differ between equal searches."""
+
+
+def write_study(folder: Path, **training: Any) -> Path:
+    """Write study file, model and data; training: changes of the group `training`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "model").exists():
+        write_base(folder / "model")
+    preferences = short_preferences()
+    data_files.write(folder / "preferences.jsonl", preferences)
+    data_files.write(folder / "ratings.jsonl", [rating for row in preferences for rating in ratings_of(row)])
+    data_files.write(folder / "test_set.jsonl", [{}])
+    settings = {
+        "preferences": {"path": "preferences.jsonl"},
+        "ratings": {"path": "ratings.jsonl"},
+        "test_set": {"path": "test_set.jsonl"},
+        "bradley_terry": RECIPE,
+        "regression": RECIPE,
+        "search": SEARCH,
+        "precision": "float32",
+        "tokens_per_pack": 2048,
+    }
+    model = {"model_id": MODEL_ID, "hub_id": "./model", "family": "Llama", "params_b": 0.1, "stage": "base"}
+    study = {
+        "study_id": STUDY_ID,
+        "title": "Small",
+        "synthetic": False,
+        "source": "made in a test",
+        "size_groups": [{"name": "all", "params_b_from": 0, "default": MODEL_ID}],
+        "models": [model],
+        "training": settings | training,
+    }
+    path = folder / "study.yaml"
+    path.write_text(yaml.safe_dump(study))
+    return path
+
+
+def short_preferences() -> list[dict[str, Any]]:
+    """Real pairs, the shortest of each split."""
+    with gzip.open(data_files.DATA / "preferences" / "alpaca_eval.jsonl.gz", "rt") as file:
+        rows = sorted((json.loads(line) for line in file), key=lambda row: len(json.dumps(row)))
+    sides = [[row for row in rows if (row["split"] == "train") == is_train] for is_train in (True, False)]
+    return [*sides[0][:N_TRAIN], *sides[1][:N_VALIDATION]]
+
+
+def ratings_of(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """Both responses of a pair, rated by the judgement and by their length."""
+    rated = []
+    for side, is_better in ((1, row["preference_strength"] < 0), (2, row["preference_strength"] > 0)):
+        response, quality = row[f"response_{side}"], 3 if is_better else 1
+        length = min(4, len(response) // 60)
+        attributes = {"helpfulness": quality, "correctness": quality, "coherence": 3}
+        attributes |= {"complexity": length, "verbosity": length}
+        rated.append({"prompt": row["prompt"], "response": response, "split": row["split"]} | attributes)
+    return rated
+
+
+def arguments(study: Path, home: Path, objective: str = "bradley_terry", model: str = MODEL_ID) -> list[str]:
+    """Of the job."""
+    return ["--study", str(study), "--home", str(home), "--model", model, "--objective", objective]
+
+
+def parts(home: Path) -> dict[str, pl.DataFrame]:
+    """The parts of a home by their table, in the order of their keys."""
+    files = sorted((home / "parts").rglob("*.parquet"))
+    return {file.parent.parent.name: pl.read_parquet(file, hive_partitioning=False) for file in files}
+
+
+def results(home: Path) -> dict[str, Any]:
+    """All that a search leaves, but for what it cost: rows of the parts, files of the reward models."""
+    found: dict[str, Any] = {name: frame.drop(SPENT, strict=False).to_dicts() for name, frame in parts(home).items()}
+    models = home / "reward_models"
+    files = sorted(path for path in models.rglob("*") if path.is_file())
+    return found | {path.relative_to(models).as_posix(): path.read_bytes() for path in files}

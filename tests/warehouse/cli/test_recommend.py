@@ -1,0 +1,197 @@
+"""The recommendation in a terminal: stored limits as stored, other limits ranked anew, errors for people."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import duckdb
+import polars as pl
+import pytest
+from rich.console import Console
+
+from warehouse import marts, performance_marts
+from warehouse.cli.recommend import RecommendationError, main, print_recommendation, recommendation
+
+FIXTURES = Path(__file__).with_name("reports") / "conftest.py"
+STUDY = "published"
+
+
+@pytest.fixture(scope="module")
+def fixtures() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("rewardbase_tests_recommend_fixtures", FIXTURES)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def connection(fixtures: ModuleType, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    builder = fixtures.load_marts_database()
+    path = builder.write_marts(tmp_path / "snapshot.duckdb", [builder.small_study()])
+    with duckdb.connect(str(path)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def told(connection: duckdb.DuckDBPyConnection) -> Callable[..., str]:
+    """What is printed, with every run of blanks as one: lines break where names are long."""
+    return lambda **asked: " ".join(printed(connection, **asked).replace("\u00a0", " ").split())
+
+
+def printed(connection: duckdb.DuckDBPyConnection, **asked: Any) -> str:
+    console = Console(width=100, no_color=True, force_terminal=False, record=True, quiet=False)
+    with console.capture() as capture:
+        print_recommendation(connection, console, **({"max_params": None, "objective": None, "study_id": None} | asked))
+    return capture.get()
+
+
+def ranked(connection: duckdb.DuckDBPyConnection, limit: float) -> list[tuple[str, float]]:
+    """Model and score, best first, counted by hand from the results and the sizes."""
+    return connection.execute(
+        """
+        select model_id, score from marts.fct_reward_model_results
+        inner join marts.dim_base_models using (study_id, model_id)
+        where objective = 'regression' and params_b <= ? order by score desc, model_id
+        """,
+        [limit],
+    ).fetchall()
+
+
+def test_a_stored_limit_is_printed_as_it_is_stored(connection, told):
+    text = told(max_params=8, objective="regression", top=3)
+    best = ranked(connection, 8)
+    assert "of at most 8 billion parameters" in text
+    for rank, (model, score) in enumerate(best[:3], start=1):
+        assert f" {rank} {model} " in text and f"{score:.1f}" in text
+        assert f"Rank {rank} of {len(best)} with {model}." in text
+    assert "25 %" in text and "13 %" in text and "No chance of being best" not in text
+    assert f"({len(best) - 3} more within the limit)" in text
+    assert best[3][0] not in text and "Bradley-Terry" not in text
+
+
+@pytest.mark.parametrize("limit", [1.85, 4.2, 7.5, 100.0])
+def test_any_other_limit_is_ranked_anew_without_a_probability(connection, told, limit: float):
+    best = ranked(connection, limit)
+    frame = performance_marts.recommendations(connection, STUDY).filter(objective="regression")
+    found = recommendation(frame, marts.base_models(connection, STUDY), limit, top=50)
+    assert [(row["model_id"], row["expected_score"]) for row in found.rows] == best
+    assert [row["rank"] for row in found.rows] == list(range(1, len(best) + 1))
+    assert {row["probability_best"] for row in found.rows} == {None}
+    assert all(row["params_b"] <= limit for row in found.rows) and not found.is_stored
+    text = told(max_params=limit, objective="regression", top=2)
+    assert f"the highest of {len(best)} models of at most {limit:g} B parameters" in text
+    assert "none" in text and "computed for the stored size limits only (3, 8 and none)" in text
+
+
+def test_a_reason_of_its_own_says_measured_predicted_gain_and_distance(connection):
+    frame = performance_marts.recommendations(connection, STUDY).filter(objective="regression")
+    found = recommendation(frame, marts.base_models(connection, STUDY), 7.0, top=50)
+    first = found.rows[0]["expected_score"]
+    for row in found.rows:
+        starts = "No reward model was trained on it; predicted " if row["basis"] == "predicted" else "Measured "
+        assert row["reason"].startswith(starts)
+        if row["rank"] > 1:
+            assert f"{first - row['expected_score']:.1f} points behind {found.rows[0]['model_id']}" in row["reason"]
+        is_default = row["model_id"].endswith("-0")
+        assert ("it is the default of its size group" in row["reason"]) == is_default
+    assert {row["basis"] for row in found.rows} == {"observed", "predicted"}
+
+
+def test_without_a_limit_every_model_and_every_abstention_is_told(connection, told):
+    text = told(top=1)
+    assert "Regression" in text and "Bradley-Terry" in text
+    assert text.count("(17 more within the limit)") == 2
+    assert "No recommendation for candidatemodel-2B-0: its number of parameters is not knownmodel-2B-0." in text
+    assert "candidatemodel" not in told(max_params=7.5), "its size is unknown, so it is under no limit"
+
+
+def test_it_is_said_that_a_limit_is_inclusive_by_the_exact_number(told, capsys):
+    rule = "inclusive, by the exact number of parameters: 8.03 is above 8"
+    assert f"A size limit is {rule}." in told(max_params=8)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    assert f"billions of parameters, {rule} (default: any)" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_model_of_exactly_the_limit_is_within_it_and_one_just_above_is_not(connection):
+    frame = performance_marts.recommendations(connection, STUDY).filter(objective="regression")
+    models = marts.base_models(connection, STUDY)
+    size = float(frame.filter(pl.col("size_limit_b").is_null() & pl.col("rank").is_not_null())["params_b"].sort()[9])
+    names = [
+        {row["model_id"] for row in recommendation(frame, models, limit, top=50).rows} for limit in (size, size - 0.03)
+    ]
+    exactly = set(frame.filter(params_b=size)["model_id"])
+    assert exactly <= names[0] and not exactly & names[1]
+
+
+def test_lines_fit_a_terminal(connection):
+    for asked in ({"max_params": 8}, {"max_params": 7.5}, {}):
+        lines = printed(connection, **asked).splitlines()
+        assert len(lines) > 20 and max(len(line) for line in lines) <= 100
+
+
+@pytest.mark.parametrize("name", ["regression", "Regression", "REGRESSION "])
+def test_an_objective_is_understood_in_any_case(told, name: str):
+    assert "Regression" in told(objective=name)
+
+
+def test_bradley_terry_is_understood_with_a_hyphen(told):
+    text = told(objective="Bradley-Terry")
+    assert "Bradley-Terry" in text and "Regression" not in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"objective": "dpo"}, r"no objective 'dpo'; there are: regression and bradley_terry"),
+        ({"max_params": 0}, r"MAX_PARAMS is 0: give a positive number"),
+        ({"max_params": -8.0}, r"MAX_PARAMS is -8: give a positive number"),
+        ({"max_params": float("nan")}, r"MAX_PARAMS is nan: give a positive number"),
+        ({"max_params": float("inf")}, r"MAX_PARAMS is inf: give a positive number"),
+        ({"max_params": 0.5}, r"No model has at most 0\.5 billion .* smallest .* model-2B-0 with 1\.5\."),
+        ({"study_id": "mine"}, r"no study 'mine'; the snapshot holds: published"),
+        ({"top": 0}, r"ask for at least one"),
+    ],
+)
+def test_a_wrong_question_is_answered_by_what_could_be_asked(told, asked: dict[str, Any], message: str):
+    with pytest.raises(RecommendationError, match=message):
+        told(**asked)
+
+
+def test_a_snapshot_without_recommendations_says_what_to_do(connection, told):
+    connection.execute("delete from marts.fct_recommendations")
+    with pytest.raises(RecommendationError, match=r"no recommendations for any study .* Run `make run`"):
+        told()
+    with pytest.raises(RecommendationError, match=r"no recommendations for study published"):
+        told(study_id=STUDY)
+    connection.execute("drop table marts.fct_recommendations")
+    with pytest.raises(RecommendationError, match=r"make run"):
+        told()
+
+
+def test_abstentions_alone_are_no_recommendation(connection, told):
+    connection.execute("delete from marts.fct_recommendations where rank is not null")
+    with pytest.raises(RecommendationError, match="every candidate is an abstention"):
+        told()
+
+
+def test_names_cannot_command_the_terminal(connection, told):
+    connection.execute("update marts.fct_recommendations set model_id = '[red]' || chr(27) || '[2J' || model_id")
+    connection.execute("update marts.fct_recommendations set reason = chr(27) || ']0;x' || chr(10) || reason")
+    text = told()
+    assert "\x1b" not in text and "[red]�[2J" in text
+
+
+def test_two_studies_are_told_apart(fixtures: ModuleType, tmp_path: Path):
+    builder = fixtures.load_marts_database()
+    studies = [builder.small_study("published"), builder.small_study("lab", synthetic=True, per_group=3)]
+    path = builder.write_marts(tmp_path / "two.duckdb", studies)
+    with duckdb.connect(str(path), read_only=True) as connection:
+        both = printed(connection, max_params=8)
+        assert both.count("Which base model") == 2 and both.count("(synthetic data)") == 1
+        assert printed(connection, max_params=8, study_id="lab").count("Which base model") == 1

@@ -1,0 +1,1 @@
+"""Commands on the published snapshot: the answer, a recommendation, a SQL shell."""

@@ -1,0 +1,287 @@
+"""`python -m warehouse.cli.recommend`: which base model to take under a size limit, from the published snapshot."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from rich.console import Console
+
+from warehouse import marts, performance_marts
+from warehouse.connection import Connection, WarehouseError, read
+from warehouse.paths import Home
+from warehouse.reports import words
+
+WIDTH = 96
+_INDENT = " " * 5
+SIZE_RULE = "inclusive, by the exact number of parameters: 8.03 is above 8"
+HOW_TO_READ = (
+    "Score: mean of the four RewardBench categories, in percent, with its 90 % interval. Gain: points over the default "
+    "base model of the model's own size group. Best: chance of being the best within the limit, as far as the known "
+    f"errors say; the luck of a training run is not among them. A size limit is {SIZE_RULE}."
+)
+NO_CHANCE = (
+    "No chance of being best is given: it is computed for the stored size limits only ({limits}), and this limit is "
+    "not one of them."
+)
+
+
+class RecommendationError(Exception):
+    """There is no recommendation for what was asked. The message says why and what could be asked instead."""
+
+
+@dataclass(frozen=True)
+class Recommendation:
+    """What is printed for one study and objective.
+
+    rows: best first, as dictionaries with rank, model_id, params_b, basis, expected_score, interval_low,
+    interval_high, gain_points_over_default, probability_best and reason. n_within: how many models were ranked.
+    abstained: (model, reason). is_stored: the limit is one that probabilities are stored for.
+    """
+
+    objective: str
+    rows: tuple[dict[str, Any], ...]
+    n_within: int
+    abstained: tuple[tuple[str, str], ...]
+    is_stored: bool
+    stored_limits: tuple[float, ...]
+
+
+def print_recommendation(
+    connection: Connection,
+    console: Console,
+    *,
+    max_params: float | None,
+    objective: str | None,
+    study_id: str | None,
+    top: int = 5,
+) -> None:
+    """Print the `top` base models of at most max_params billion parameters (None: no limit), with reasons.
+
+    The limit is inclusive, by the exact number of parameters: a model of 8.03 is above 8, also if its name says 8B.
+
+    objective, study_id: None is all that there are. Raises RecommendationError for a limit or a number of models that
+    is not positive, an unknown objective or study, and a limit that no model is under; warehouse.marts.MartError if a
+    mart lacks a column.
+    """
+    if max_params is not None and not (math.isfinite(max_params) and max_params > 0):
+        raise RecommendationError(
+            f"MAX_PARAMS is {max_params:g}: give a positive number of billions of parameters, for example 8"
+        )
+    if top < 1:
+        raise RecommendationError(f"{top} models were asked for: ask for at least one")
+    answers = []
+    for study in _studies(connection, study_id):
+        frame = _with_size(performance_marts.recommendations(connection, study["study_id"]))
+        answers.append((study, frame, marts.base_models(connection, study["study_id"])))
+    wanted = _objectives([frame for _, frame, _ in answers], objective)
+    told: list[tuple[dict[str, Any], list[Recommendation]]] = []
+    for study, frame, models in answers:
+        found = [recommendation(frame.filter(objective=name), models, max_params, top) for name in wanted]
+        told.append((study, [one for one in found if one.rows or one.abstained]))
+    if not any(one.rows for _, found in told for one in found):
+        raise RecommendationError(_nothing([frame for _, frame, _ in answers], wanted, max_params))
+    limit = "" if max_params is None else f"of at most {max_params:g} billion parameters "
+    for study, found in told:
+        _line(console)
+        _line(console, f"Which base model {limit}should I train my reward model on?", "bold")
+        _line(console, _plain(study["title"]) + (" (synthetic data)" if study["synthetic"] else ""), "dim")
+        if not any(one.rows for one in found):
+            _line(console, "  No recommendation: the study has no ranked model within the limit.")
+        for one in found:
+            _print(console, one)
+    _line(console)
+    for text in textwrap.wrap(HOW_TO_READ, WIDTH):
+        _line(console, text, "dim")
+
+
+def recommendation(frame: pl.DataFrame, models: pl.DataFrame, max_params: float | None, top: int) -> Recommendation:
+    """The best `top` models of one study and objective within max_params billion parameters.
+
+    frame: rows of performance_marts.recommendations of one objective; models: marts.base_models. For a stored limit
+    its rows are taken as they are. For any other, the rows without limit are filtered by size and ranked anew, with
+    reasons of their own and without a probability, which would be that of another set of models.
+    """
+    objective = str(frame["objective"][0]) if frame.height else ""
+    limits = tuple(sorted({float(limit) for limit in frame["size_limit_b"].drop_nulls()}))
+    stored = max_params is None or max_params in limits
+    limit = pl.lit(max_params if stored else None, pl.Float64)
+    mine = frame.filter(pl.col("size_limit_b").eq_missing(limit))
+    if not stored:
+        mine = mine.filter(pl.col("params_b") <= max_params)
+    ranked = mine.filter(pl.col("rank").is_not_null() & pl.col("expected_score").is_not_null()).sort("rank", "model_id")
+    rows = ranked.to_dicts()
+    if not stored:
+        defaults = {row["size_group"]: row["model_id"] for row in models.filter("is_default").iter_rows(named=True)}
+        groups = dict(models.select("model_id", "size_group").iter_rows())
+        for rank, row in enumerate(rows, start=1):
+            default = defaults.get(groups.get(row["model_id"]))
+            row |= {"rank": rank, "probability_best": None}
+            row["reason"] = _reason(row, rows, float(max_params or 0), default)
+    left = mine.filter(pl.col("rank").is_null()).sort("model_id")
+    return Recommendation(
+        objective=objective,
+        rows=tuple(rows[:top]),
+        n_within=len(rows),
+        abstained=tuple(left.select("model_id", "reason").unique(maintain_order=True).iter_rows()),
+        is_stored=stored,
+        stored_limits=limits,
+    )
+
+
+def _reason(row: dict[str, Any], rows: list[dict[str, Any]], limit: float, default: str | None) -> str:
+    among = f"{words.plural(len(rows), 'model')} of at most {limit:g} B parameters"
+    score = words.number(row["expected_score"])
+    if row["basis"] == "predicted":
+        ends = words.interval(row["interval_low"], row["interval_high"])
+        text = f"No reward model was trained on it; predicted {score}{f' ({ends})' if ends else ''}"
+    else:
+        text = f"Measured {score}"
+    if row["rank"] == 1:
+        text += f", the highest of {among}"
+    else:
+        behind = words.number(rows[0]["expected_score"] - row["expected_score"])
+        text += f", rank {row['rank']} of {among}, {behind} points behind {rows[0]['model_id']}"
+    gain = row["gain_points_over_default"]
+    if row["model_id"] == default:
+        text += "; it is the default of its size group"
+    elif gain is not None:
+        side = "above" if gain >= 0 else "below"
+        text += f"; {words.number(abs(gain))} points {side} the default {default or 'of its size group'}"
+    return f"{text}."
+
+
+def _studies(connection: Connection, study_id: str | None) -> list[dict[str, Any]]:
+    """The studies to answer for: those with recommendations, or the one that was named."""
+    if not performance_marts.is_built(connection, "fct_recommendations"):
+        raise RecommendationError("The published snapshot holds no recommendations yet: run `make run` first.")
+    known = marts.studies(connection).to_dicts()
+    names = words.listing([_plain(str(study["study_id"])) for study in known])
+    if study_id is not None:
+        known = [study for study in known if study["study_id"] == study_id]
+        if not known:
+            raise RecommendationError(f"There is no study {_plain(study_id)!r}; the snapshot holds: {names or 'none'}.")
+    found = [study for study in known if performance_marts.recommendations(connection, study["study_id"]).height]
+    if not found:
+        which = f"study {_plain(study_id)}" if study_id else "any study of the snapshot"
+        raise RecommendationError(
+            f"There are no recommendations for {which}: it has no results to rank. Run `make run` after adding some."
+        )
+    return found
+
+
+def _objectives(frames: list[pl.DataFrame], objective: str | None) -> list[str]:
+    known = list(dict.fromkeys(str(name) for frame in frames for name in frame["objective"]))
+    if objective is None:
+        return known
+    wanted = objective.strip().lower().replace("-", "_").replace(" ", "_")
+    for name in known:
+        if name.lower() == wanted or name == objective:
+            return [name]
+    raise RecommendationError(
+        f"There is no objective {_plain(objective)!r}; there are: {words.listing([_plain(name) for name in known])}."
+    )
+
+
+def _with_size(frame: pl.DataFrame) -> pl.DataFrame:
+    """Rows whose model has no known size fit under no limit: their size is infinite, not missing."""
+    return frame.with_columns(pl.col("params_b").fill_null(math.inf)) if frame.height else frame
+
+
+def _nothing(frames: list[pl.DataFrame], objectives: list[str], max_params: float | None) -> str:
+    ranked = [frame.filter(pl.col("rank").is_not_null(), pl.col("objective").is_in(objectives)) for frame in frames]
+    models = pl.concat([frame.select("model_id", "params_b") for frame in ranked]).filter(
+        pl.col("params_b").is_finite()
+    )
+    if not models.height or max_params is None:
+        return "No model can be recommended: every candidate is an abstention, and no result is there to rank."
+    smallest = models.sort("params_b", "model_id").row(0, named=True)
+    return (
+        f"No model has at most {max_params:g} billion parameters: the smallest one that can be recommended is "
+        f"{_plain(smallest['model_id'])} with {smallest['params_b']:g}."
+    )
+
+
+def _print(console: Console, one: Recommendation) -> None:
+    _line(console)
+    _line(console, _plain(words.objective(one.objective)), "bold")
+    names = [_plain(row["model_id"]) for row in one.rows]
+    width = min(max((len(name) for name in names), default=10), 44)
+    if one.rows:
+        _line(
+            console, f"  #  {'Base model':<{width}}  {'Score':>5}  {'90 % interval':<14}{'Gain':>6}{'Best':>8}  Basis"
+        )
+    for row, name in zip(one.rows, names, strict=True):
+        interval = words.interval(row["interval_low"], row["interval_high"]) or "not known"
+        best = words.percent(row["probability_best"], missing="none")
+        numbers = (
+            f"{words.number(row['expected_score']):>5}  {interval:<14}"
+            f"{words.number(row['gain_points_over_default'], signed=True):>6}{best:>8}  "
+            f"{words.BASES.get(row['basis'], _plain(row['basis']))}"
+        )
+        if len(name) > width:
+            # Names are for copying, so a long one has a line of its own.
+            _line(console, f"{row['rank']:>3}  {name}", "green" if row["rank"] == 1 else "")
+            _line(console, f"{_INDENT}{'':<{width}}  {numbers}")
+        else:
+            _line(console, f"{row['rank']:>3}  {name:<{width}}  {numbers}", "green" if row["rank"] == 1 else "")
+        _wrapped(console, words.sentence(_plain(row["reason"])))
+    if one.n_within > len(one.rows):
+        _line(console, f"{_INDENT}({one.n_within - len(one.rows)} more within the limit)", "dim")
+    for name, reason in one.abstained:
+        _wrapped(console, words.sentence(f"No recommendation for {_plain(name)}: {_plain(reason)}"))
+    if one.rows and not one.is_stored:
+        limits = words.listing([*(f"{limit:g}" for limit in one.stored_limits), "none"])
+        _wrapped(console, NO_CHANCE.format(limits=limits))
+
+
+def _wrapped(console: Console, text: str) -> None:
+    for line in textwrap.wrap(
+        text, WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False
+    ):
+        _line(console, line, "dim")
+
+
+def _plain(text: str) -> str:
+    """text from data without what a terminal would obey (escape sequences, line breaks)."""
+    return "".join(letter if letter.isprintable() else "�" for letter in str(text))
+
+
+def _line(console: Console, text: str = "", style: str = "") -> None:
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Returns 1, with a message, where there is nothing to answer from or with."""
+    parser = argparse.ArgumentParser(prog="python -m warehouse.cli.recommend", description=__doc__)
+    parser.add_argument(
+        "--max-params", type=float, help=f"largest size, in billions of parameters, {SIZE_RULE} (default: any)"
+    )
+    parser.add_argument("--objective", help="regression or bradley_terry (default: both)")
+    parser.add_argument("--study", help="study (default: all)")
+    parser.add_argument("--top", type=int, default=5, help="how many models to list (default 5)")
+    options = parser.parse_args(arguments)
+    try:
+        with read(Home.from_environment().current) as connection:
+            print_recommendation(
+                connection,
+                Console(highlight=False),
+                max_params=options.max_params,
+                objective=options.objective,
+                study_id=options.study,
+                top=options.top,
+            )
+    except (RecommendationError, WarehouseError, marts.MartError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
