@@ -23,8 +23,6 @@ import pytest
 import yaml
 from filelock import FileLock
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))  # helpers beside this file: test folders are no packages
-
 from tests.support.bad_names import rename_models
 from tests.support.listening import listening
 from tests.support.programs import REPOSITORY, environment, run_rewardbase

@@ -20,13 +20,13 @@ from rich.console import Console
 from dagster_project import environment
 from dagster_project.lib import manifest
 from dagster_project.lib.dbt_program import run_dbt
-from dagster_project.lib.marts import MARTS, MAY_BE_EMPTY
 from dagster_project.lib.locks import AlreadyRunning, alone
+from dagster_project.lib.marts import MARTS, MAY_BE_EMPTY
 from warehouse import landing
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, read, write
 from warehouse.content_id import content_id, table_ids
-from warehouse.paths import VARIABLE, Home
 from warehouse.marts import MartError
+from warehouse.paths import VARIABLE, Home
 from warehouse.publish import publish, refuse_unfit
 from warehouse.publish_gate import PublishError
 from warehouse.reports.errors import ReportError

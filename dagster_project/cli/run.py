@@ -65,8 +65,8 @@ def refresh(home: Home, console: Console, *, everything: bool = False) -> list[s
     """
     import dagster as dg
 
-    from dagster_project.lib.missing_outputs import assets_to_redo
     from dagster_project.lib.locks import AlreadyRunning, alone, end_dead_runs
+    from dagster_project.lib.missing_outputs import assets_to_redo
     from dagster_project.lib.stale import stale_assets
     from warehouse.connection import WarehouseBusy
 
@@ -167,8 +167,8 @@ def materialize(
     """
     import dagster as dg
 
-    from dagster_project.lib.progress import watch
     from dagster_project.lib.locks import QUIET_LOGS, TAG
+    from dagster_project.lib.progress import watch
 
     job = definitions.resolve_job_def("refresh").get_subset(asset_selection=keys)
     run_id = str(uuid.uuid4())

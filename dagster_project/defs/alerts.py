@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
+from dagster_project.defs.publish import FRESHNESS
 from dagster_project.lib import alerts
 from dagster_project.lib.automation import SNAPSHOT
-from dagster_project.defs.publish import FRESHNESS
 
 RUNNING = dg.DefaultSensorStatus.RUNNING
 STALE_SECONDS = FRESHNESS.fail_window.to_timedelta().total_seconds()

@@ -2,25 +2,22 @@
 
 import dagster as dg
 
-from dagster_project.lib import versions
 from dagster_project.defs.resources import RunHome
 from dagster_project.environment import SEEDS, STUDIES
-from dagster_project.lib.failures import told
+from dagster_project.lib import versions
 from dagster_project.lib.due import study_files
+from dagster_project.lib.failures import told
 from dagster_project.lib.partitions import bring_partitions_up_to_date
 from dagster_project.lib.study_plan import follow_models, write_study_parts
-from warehouse.paths import Home
 from warehouse.part_files import retire_parts
+from warehouse.paths import Home
 
 KEY = dg.AssetKey(["parts", "studies"])
 CODE = (
     "dbt/seeds/*.csv",
     "dagster_project/lib/study_plan.py",
-    "models_train/*settings.py",
-    "models_train/study/study.py",
+    "models_train/study/*.py",
     "models_train/parts.py",
-    "models_train/study/hub.py",
-    "models_train/study_*.py",
     "warehouse/contracts/*.py",
     "warehouse/seed*.py",
 )

@@ -4,8 +4,8 @@ import dagster as dg
 
 from dagster_project.defs import base_models
 from dagster_project.defs.resources import RunHome
-from dagster_project.lib.failures import JOB_RETRIES, told
 from dagster_project.lib.due import BENCHMARK_IMPORTS, BENCHMARKS, study_files
+from dagster_project.lib.failures import JOB_RETRIES, told
 from dagster_project.lib.job_runs import job_command, model_of, nothing_to_do, run_for_studies, run_job, with_costs
 from dagster_project.lib.partitions import BASE_MODELS
 from models_train.study.fingerprints import BENCHMARK_VERSION, benchmark_run_id

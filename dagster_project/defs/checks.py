@@ -7,8 +7,7 @@ import dagster as dg
 
 from dagster_project.defs.resources import RunHome
 from dagster_project.lib.failures import told
-from warehouse import connection
-from warehouse import checks
+from warehouse import checks, connection
 
 RESULTS = dg.AssetKey(["marts", "fct_reward_model_results"])
 PRESENCE = dg.AssetKey(["marts", "fct_presence_by_domain"])
@@ -29,7 +28,7 @@ BASE_MODELS = dg.AssetKey(["marts", "dim_base_models"])
             name="score_is_the_mean_of_the_categories",
             asset=RESULTS,
             blocking=True,
-            description=f"Within {audit.TOLERANCE_POINTS} points, which rounding to one decimal allows.",
+            description=f"Within {checks.TOLERANCE_POINTS} points, which rounding to one decimal allows.",
         ),
     ],
     pool="warehouse",

@@ -2,10 +2,10 @@
 
 import dagster as dg
 
-from dagster_project.lib import versions
 from dagster_project.defs.resources import RunHome
-from dagster_project.lib.failures import HUB_RETRIES, told
+from dagster_project.lib import versions
 from dagster_project.lib.due import HUB_MODELS, study_files
+from dagster_project.lib.failures import HUB_RETRIES, told
 from dagster_project.lib.job_runs import run_for_studies
 
 
@@ -16,7 +16,7 @@ from dagster_project.lib.job_runs import run_for_studies
     owners=["team:studies"],
     kinds={"python"},
     retry_policy=HUB_RETRIES,
-    code_version=versions.of_files("models_train/hub_*.py", "models_train/jobs/find_models.py"),
+    code_version=versions.of_files("models_train/study/hub*.py", "models_train/jobs/find_models.py"),
     description="Base models that a hub has for the studies which ask it: publishers or collections, within a size "
     "limit, a list of licences and a least number of downloads. Where the hub cannot be asked, the last answer stays.",
 )

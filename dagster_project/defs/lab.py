@@ -5,11 +5,11 @@ from collections.abc import Iterator
 import dagster as dg
 
 from dagster_project.defs.resources import RunHome
-from dagster_project.lib.failures import told
 from dagster_project.lib.due import DOCUMENTS, LAB, study_files
+from dagster_project.lib.failures import told
 from dagster_project.lib.job_runs import run_for_studies
-from models_train.study.lab import LAB_VERSION
 from models_train.study.fingerprints import SCORING_VERSION
+from models_train.study.lab import LAB_VERSION
 
 
 # One op for both, and not after parts/studies, though it reads the same files: Dagster would cut dbt's run in two.

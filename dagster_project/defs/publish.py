@@ -4,11 +4,10 @@ from datetime import timedelta
 
 import dagster as dg
 
-from dagster_project.lib import manifest
-from dagster_project.lib import versions
-from dagster_project.lib.automation import INPUTS_CHANGED, SNAPSHOT
 from dagster_project.defs import reports
 from dagster_project.defs.resources import RunHome
+from dagster_project.lib import manifest, versions
+from dagster_project.lib.automation import INPUTS_CHANGED, SNAPSHOT
 from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
 from dagster_project.lib.marts import MARTS, MAY_BE_EMPTY
 from warehouse.publish import publish

@@ -4,11 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from dagster_project.lib import versions
-from dagster_project.lib.automation import PARTS_CAME
 from dagster_project.defs import base_models, selection
 from dagster_project.defs.resources import RunHome
-from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
+from dagster_project.lib import versions
+from dagster_project.lib.automation import PARTS_CAME
 from dagster_project.lib.due import (
     BENCHMARK_IMPORTS,
     BENCHMARKS,
@@ -18,6 +17,7 @@ from dagster_project.lib.due import (
     LAB,
     REWARD_MODELS,
 )
+from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
 from warehouse import connection, landing
 from warehouse.contracts import (
     DOCUMENT_TABLES,

@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.lib import manifest
-from dagster_project.lib import versions
-from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.defs.resources import RunHome
+from dagster_project.lib import manifest, versions
+from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
 from dagster_project.lib.marts import MARTS
 from warehouse import connection

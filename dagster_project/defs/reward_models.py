@@ -6,8 +6,8 @@ import dagster as dg
 
 from dagster_project.defs import base_models
 from dagster_project.defs.resources import RunHome
-from dagster_project.lib.failures import JOB_RETRIES, told
 from dagster_project.lib.due import COMPLETION_REWARDS, REWARD_MODELS, study_files
+from dagster_project.lib.failures import JOB_RETRIES, told
 from dagster_project.lib.job_runs import job_command, model_of, nothing_to_do, run_job, with_costs
 from dagster_project.lib.partitions import REWARD_MODELS as PARTITIONS
 from models_train.study.fingerprints import TRAINING_VERSION, evaluation_run_id, training_run_id

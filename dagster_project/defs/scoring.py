@@ -3,8 +3,8 @@
 import dagster as dg
 
 from dagster_project.defs.resources import RunHome
-from dagster_project.lib.failures import JOB_RETRIES, told
 from dagster_project.lib.due import DOCUMENT_SCORES, DOCUMENTS, study_files
+from dagster_project.lib.failures import JOB_RETRIES, told
 from dagster_project.lib.job_runs import job_command, model_of, nothing_to_do, run_job, with_costs
 from dagster_project.lib.partitions import BASE_MODELS
 from models_train.study.fingerprints import SCORING_VERSION, scoring_run_id

@@ -5,10 +5,10 @@ import sys
 
 import dagster as dg
 
-from dagster_project.lib import versions
-from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.defs.resources import RunHome
 from dagster_project.environment import STUDIES
+from dagster_project.lib import versions
+from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
 from models_train.study.study import load_study
 from warehouse import connection

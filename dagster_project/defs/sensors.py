@@ -4,13 +4,13 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from dagster_project.lib.automation import LOOK_SECONDS, SNAPSHOT
 from dagster_project.defs.refresh import REFRESH_TAGS, refresh, run_benchmarks, score_documents, train_reward_models
 from dagster_project.environment import STUDIES
+from dagster_project.lib.automation import LOOK_SECONDS, SNAPSHOT
+from dagster_project.lib.locks import make_run_is_at_work
 from dagster_project.lib.missing_outputs import assets_to_redo
 from dagster_project.lib.partitions import BASE_MODELS
 from dagster_project.lib.run_requests import is_being_written, look
-from dagster_project.lib.locks import make_run_is_at_work
 from dagster_project.lib.stale import stale_assets
 from warehouse.connection import WarehouseBusy
 from warehouse.paths import Home

@@ -14,10 +14,9 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, DbtProject
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 
-from dagster_project.lib import manifest
-from dagster_project.lib import versions
-from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.environment import DBT_PROJECT
+from dagster_project.lib import manifest, versions
+from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.failures import told
 from dagster_project.lib.progress import BUILT
 from warehouse import connection
@@ -25,7 +24,7 @@ from warehouse.paths import Home
 from warehouse.tidy import relations
 
 SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
-IMPORTED = ("models_train/selection/*.py", "models_train/mix/*.py", "models_train/lab/checks/*.py")
+IMPORTED = ("models_train/selection/*.py", "models_train/mix/*.py", "models_train/synthetic/checks/*.py")
 """What dbt's Python models import."""
 MOST_NAMED = 10
 OP_NAME = "dbt_warehouse"

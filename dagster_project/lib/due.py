@@ -10,10 +10,6 @@ import dagster as dg
 
 from dagster_project.environment import STUDIES
 from dagster_project.lib.partitions import partition_key
-from models_train.study.study import Study, StudyModel, load_study
-from models_train.study.hub import is_due
-from models_train.study.lab import is_made, lab_folder
-from models_train.study.locations import LocationError
 from models_train.study.fingerprints import (
     benchmark_run_id,
     donors,
@@ -24,11 +20,15 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     training_run_id,
 )
+from models_train.study.hub import is_due
+from models_train.study.lab import is_made, lab_folder
+from models_train.study.locations import LocationError
+from models_train.study.study import Study, StudyModel, load_study
 from warehouse.contracts import Table
 from warehouse.contracts.lab import LAB_SETTINGS
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
-from warehouse.paths import Home
 from warehouse.part_files import LandingError, newest_parts
+from warehouse.paths import Home
 
 HUB_MODELS = dg.AssetKey(["parts", "hub_models"])
 LAB = dg.AssetKey(["parts", "lab"])

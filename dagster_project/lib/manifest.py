@@ -7,13 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+from dagster_project.environment import DBT_PROJECT
 from dagster_project.lib import versions
 from dagster_project.lib.dbt_program import run_dbt
-from dagster_project.environment import DBT_PROJECT
 from warehouse.paths import Home
 
 BUILDABLE = ("model", "seed", "snapshot")
-_FILES = ("*.yml", "seeds/*", "staging/*", "intermediate/*", "marts/*", "macros/*", "data_tests/**/*")
+_FILES = ("*.yml", "seeds/*", "models/**/*", "macros/*", "data_tests/**/*")
 
 
 def path(home: Home) -> Path:

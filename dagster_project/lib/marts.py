@@ -2,7 +2,7 @@
 
 from dagster_project.environment import DBT_PROJECT
 
-MARTS = tuple(sorted(path.stem for path in (DBT_PROJECT / "marts").glob("*.sql")))
+MARTS = tuple(sorted(path.stem for path in (DBT_PROJECT / "models" / "marts").glob("*.sql")))
 
 # A study too small to predict has abstentions and nothing else of these; one that predicts has no abstentions.
 MAY_BE_EMPTY = (

@@ -8,8 +8,8 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.lib import manifest
 from dagster_project.defs import base_models, publish, reports, selection
+from dagster_project.lib import manifest
 from dagster_project.lib.due import BENCHMARK_IMPORTS, imports_due, study_files
 from dagster_project.lib.marts import MARTS
 from models_train.study.locations import LocationError
@@ -17,9 +17,9 @@ from models_train.study.yaml_lines import StudyError
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
 from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES, Table
 from warehouse.contracts.studies import BENCHMARK_RESULTS
-from warehouse.paths import Home
 from warehouse.landing import unlanded
 from warehouse.part_files import LandingError, newest_parts
+from warehouse.paths import Home
 from warehouse.publish import current_snapshot, refuse_unfit
 from warehouse.publish_gate import PublishRefused, nodes_in_the_way
 from warehouse.reports.places import CHARTS_FOLDER, PAGE_NAME

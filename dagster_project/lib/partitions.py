@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dagster as dg
 
-from models_train.study.study import Study
 from models_train.study.fingerprints import donors
+from models_train.study.study import Study
 
 BASE_MODELS = dg.DynamicPartitionsDefinition(name="base_models")
 OBJECTIVES = dg.StaticPartitionsDefinition(["bradley_terry", "regression"])

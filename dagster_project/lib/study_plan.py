@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_train.study.study import BenchmarkValue, Candidate, Study, load_study
 from models_train.parts import content_hash, write_part
+from models_train.study.study import BenchmarkValue, Candidate, Study, load_study
 from models_train.study.yaml_lines import StudyError, parse_yaml
 from warehouse.contracts import STUDY_TABLES
 from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
-from warehouse.paths import REPOSITORY
 from warehouse.part_files import restore_parts, restore_writers, retire_models, retire_writers
+from warehouse.paths import REPOSITORY
 from warehouse.seeds import SeedFacts, check_seeds
 
 

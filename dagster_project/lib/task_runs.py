@@ -24,8 +24,8 @@ from rich.console import Console
 from rich.progress import Progress
 
 from dagster_project.lib.due import Task
-from dagster_project.lib.progress import POLL_SECONDS, Watched, bars, catch_up
 from dagster_project.lib.locks import QUIET_LOGS, TAG
+from dagster_project.lib.progress import POLL_SECONDS, Watched, bars, catch_up
 
 WORKERS = "REWARDBASE_WORKERS"
 POOL = "gpu"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_train.study.benchmarks import EVALPLUS
 from models_train.benchmarks.results import HIGHEST, BenchmarkError, group, percent
+from models_train.study.benchmarks import EVALPLUS
 
 PASSED = ("pass", "success")
 """Status of a solution that passed; EvalPlus before 0.2 wrote the second."""

@@ -24,11 +24,11 @@ from lm_eval.tasks._index import Kind
 from lm_eval.utils import handle_non_serializable
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from models_train.modeling.base_models import ModelSource, load_config, load_model, load_tokenizer
-from models_train.study.benchmarks import Benchmark
 from models_train.benchmarks.lm_eval_results import task_result
 from models_train.benchmarks.results import BenchmarkError, Result, read_json
 from models_train.metering import Costs, default_device, measure
+from models_train.modeling.base_models import ModelSource, load_config, load_model, load_tokenizer
+from models_train.study.benchmarks import Benchmark
 from models_train.study.locations import resolve
 
 RESAMPLES = 1000

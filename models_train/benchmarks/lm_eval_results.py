@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from models_train.study.benchmarks import Benchmark
 from models_train.benchmarks.results import HIGHEST, BenchmarkError, Result, group, percent
+from models_train.study.benchmarks import Benchmark
 
 _NAMES = ("peft", "delta", "pretrained", "model", "path", "engine")
 """Arguments that name the model, in the order in which lm_eval itself looks for its name."""

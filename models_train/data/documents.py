@@ -18,8 +18,8 @@ from models_train.data.problems import DataError
 from models_train.data.rows import checked_rows
 from models_train.data.sample_files import write_sample
 from models_train.data.sources import Source, below, file_label, open_source
-from models_train.study.scoring import Corpus, Domain
 from models_train.study.checks import near
+from models_train.study.scoring import Corpus, Domain
 
 SET_NAMES = {f"RedPajama{domain}": domain for domain in get_args(Domain)}
 """Names in `meta.redpajama_set_name`, and the domain of each."""

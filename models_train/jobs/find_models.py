@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models_train.study.study import Study, load_study
 from models_train.data.problems import DataError
-from models_train.study.hub_search import HubError, search
-from models_train.study.hub import keep_found
 from models_train.jobs.reporting import Reporter, reporter
+from models_train.study.hub import keep_found
+from models_train.study.hub_search import HubError, search
+from models_train.study.study import Study, load_study
 from models_train.study.yaml_lines import StudyError
 
 

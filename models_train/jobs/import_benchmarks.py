@@ -9,11 +9,11 @@ from typing import Any
 
 from models_train.benchmarks.imports import import_results
 from models_train.benchmarks.results import BenchmarkError
-from models_train.study.study import load_study
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.study.locations import LocationError
 from models_train.parts import PartError, write_part
 from models_train.study.fingerprints import import_run_id
+from models_train.study.locations import LocationError
+from models_train.study.study import load_study
 from models_train.study.yaml_lines import StudyError
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS
 

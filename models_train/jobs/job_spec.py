@@ -9,9 +9,9 @@ from difflib import get_close_matches
 from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
-from models_train.study.study import Study, StudyModel, load_study
 from models_train.study.fingerprints import training_run_id
 from models_train.study.settings import Objective
+from models_train.study.study import Study, StudyModel, load_study
 from models_train.study.training import Training
 
 

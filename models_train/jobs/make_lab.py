@@ -13,14 +13,14 @@ from typing import Any
 
 import joblib
 
-from models_train.study.study import load_study
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.synthetic.truth import truth_rows
-from models_train.synthetic.world import Made, make_data, make_models
-from models_train.study.lab import lab_folder
 from models_train.parts import PartError, write_part
 from models_train.study.fingerprints import lab_run_id
+from models_train.study.lab import lab_folder
+from models_train.study.study import load_study
 from models_train.study.yaml_lines import StudyError
+from models_train.synthetic.truth import truth_rows
+from models_train.synthetic.world import Made, make_data, make_models
 from warehouse.contracts import LAB_TABLES
 
 MOST_WORKERS = 8

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models_train.study.study import load_study
 from models_train.data.documents import sample_documents
 from models_train.data.problems import DataError
 from models_train.data.sample_files import document_rows, has_sample, n_documents, sample_counts
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.study.locations import LocationError
 from models_train.parts import PartError, write_part
 from models_train.study.fingerprints import sample_run_id
+from models_train.study.locations import LocationError
+from models_train.study.study import load_study
 from models_train.study.yaml_lines import StudyError
 from warehouse.contracts import DOCUMENT_TABLES
 

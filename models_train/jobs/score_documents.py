@@ -18,6 +18,17 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedConfig
 from transformers.utils.logging import disable_progress_bar
 
+from models_train.data.problems import DataError
+from models_train.data.sample_files import n_documents
+from models_train.jobs.progress import Counter, progress
+from models_train.jobs.reporting import Reporter, reporter
+from models_train.logprobs.engine import OK, EngineError
+from models_train.logprobs.engines import load_engine
+from models_train.logprobs.rows import Scorer
+from models_train.logprobs.score_scaling import most_tokens
+from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, ShardError, Shards, cut, documents_of, sample_content
+from models_train.logprobs.tokenization import DocumentTokenizer, TokenizerError
+from models_train.metering import default_device, library_versions, measure
 from models_train.modeling.base_models import (
     BackboneError,
     ModelSource,
@@ -26,22 +37,11 @@ from models_train.modeling.base_models import (
     load_tokenizer,
     model_source,
 )
-from models_train.study.study import Study, StudyModel, load_study
-from models_train.metering import default_device, library_versions, measure
-from models_train.data.problems import DataError
-from models_train.data.sample_files import n_documents
-from models_train.jobs.progress import Counter, progress
-from models_train.jobs.reporting import Reporter, reporter
-from models_train.study.locations import LocationError
-from models_train.logprobs.engine import OK, EngineError
-from models_train.logprobs.engines import load_engine
-from models_train.logprobs.score_scaling import most_tokens
-from models_train.logprobs.rows import Scorer
-from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, ShardError, Shards, cut, documents_of, sample_content
-from models_train.logprobs.tokenization import DocumentTokenizer, TokenizerError
 from models_train.parts import PartError, write_part
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
+from models_train.study.locations import LocationError
 from models_train.study.scoring import Scoring
+from models_train.study.study import Study, StudyModel, load_study
 from models_train.study.yaml_lines import StudyError
 from warehouse.contracts import REWARD_MODEL_TABLES
 

@@ -18,26 +18,26 @@ import pyarrow.parquet as pq
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from models_train.modeling.base_models import BackboneError
 from models_train.data.chat import RenderError
 from models_train.data.problems import DataError
 from models_train.data.records import ATTRIBUTES
 from models_train.jobs.job_spec import Cell, CellError, alone, cell_of
 from models_train.jobs.progress import progress
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.study.locations import LocationError
+from models_train.modeling.base_models import BackboneError
 from models_train.parts import PartError, write_part
-from models_train.reward_models.search import SearchOutcome, planned_steps, search
+from models_train.reward_models.distributed import Processes, ShardingError, joined
 from models_train.reward_models.memory import MemoryPlanError
 from models_train.reward_models.model_shape import ModelShapeError
-from models_train.reward_models.selection_bias import Optimism, measure_optimism
 from models_train.reward_models.run_folder import RunFolderError
+from models_train.reward_models.search import SearchOutcome, planned_steps, search
 from models_train.reward_models.search_card import search_card
 from models_train.reward_models.search_records import SearchRecord
 from models_train.reward_models.search_setup import SearchSetup, set_up
-from models_train.reward_models.distributed import Processes, ShardingError, joined
+from models_train.reward_models.selection_bias import Optimism, measure_optimism
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import checkpoint_rewards
+from models_train.study.locations import LocationError
 from models_train.study.settings import Objective
 from models_train.study.yaml_lines import StudyError
 from warehouse.contracts import REWARD_MODEL_TABLES

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from models_train.modeling.base_models import ModelSource
 from models_train.logprobs.engine import Engine
 from models_train.logprobs.packed_engine import load_packed_engine
 from models_train.logprobs.vllm_engine import load_vllm_engine
+from models_train.modeling.base_models import ModelSource
 from models_train.study.scoring import Scoring
 
 

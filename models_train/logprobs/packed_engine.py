@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from models_train.modeling.base_models import ModelSource, context_length, load_model
-from models_train.metering import default_device
 from models_train.logprobs.engine import EngineError, Request, Scored, vocabulary_rows
 from models_train.logprobs.head import Head, Statistics, head_of
+from models_train.metering import default_device
+from models_train.modeling.base_models import ModelSource, context_length, load_model
 from models_train.modeling.packed_attention import packed_inputs, use_packed_attention
 from models_train.modeling.packing import Pack, bins
 from models_train.modeling.rope import same_frequencies

@@ -21,10 +21,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from models_train.metering import Costs
 from models_train.data.problems import DataError
 from models_train.data.records import Document
 from models_train.data.sample_files import FILE, read_sample
+from models_train.metering import Costs
 from warehouse.contracts import DOCUMENT_TABLES
 
 DOCUMENT_SCORES = DOCUMENT_TABLES["document_scores"]

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 
 from models_train import telemetry
-from models_train.modeling.base_models import ModelSource, context_length, load_config
 from models_train.logprobs.engine import EngineError, Request, Scored, vocabulary_rows
+from models_train.modeling.base_models import ModelSource, context_length, load_config
 
 ENVIRONMENT = {
     # In this process: the engine's own process never ends where a job runs under Dagster.

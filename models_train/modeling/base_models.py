@@ -16,9 +16,9 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from models_train.study.study import StudyModel
-from models_train.study.locations import is_local, resolve
 from models_train.study.fingerprints import model_identity
+from models_train.study.locations import is_local, resolve
+from models_train.study.study import StudyModel
 
 _LOADING_ERRORS = (
     OSError,

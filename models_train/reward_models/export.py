@@ -15,9 +15,9 @@ from typing import Any
 
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from models_train.modeling.base_models import BackboneError
 from models_train.data.chat import NO_LIMIT, PINNED_DATE, Messages, Renderer
 from models_train.data.records import Prompt, Turn
+from models_train.modeling.base_models import BackboneError
 
 NEW_PAD = "<|pad|>"
 PROBES: tuple[tuple[Prompt, str], ...] = (

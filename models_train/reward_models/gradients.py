@@ -8,9 +8,9 @@ import torch
 
 from models_train.modeling.packing import pack
 from models_train.reward_models.batches import TrainingPack, n_tokens, training_packs
+from models_train.reward_models.distributed import Processes, shares
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.objectives import Example, example_losses
-from models_train.reward_models.distributed import Processes, shares
 
 
 def add_gradient(

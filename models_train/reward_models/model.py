@@ -20,12 +20,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
-from models_train.modeling.base_models import BackboneError, ModelSource, load_config, load_model
 from models_train.data.records import ATTRIBUTES
+from models_train.modeling.base_models import BackboneError, ModelSource, load_config, load_model
 from models_train.modeling.packed_attention import packed_inputs, use_packed_attention
 from models_train.modeling.packing import Pack
-from models_train.reward_models.card import Card
 from models_train.modeling.rope import same_frequencies
+from models_train.reward_models.card import Card
 from models_train.reward_models.saving import read_tensor, save_reward_model
 
 REWARD = "reward"

@@ -21,13 +21,13 @@ import numpy as np
 import torch
 from safetensors import safe_open
 
-from models_train.reward_models.training_log import Journal
-from models_train.reward_models.search import Evaluation
+from models_train.reward_models.distributed import Processes
 from models_train.reward_models.memory import MemoryPlan
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.objectives import Example, TokenRating
-from models_train.reward_models.distributed import Processes
+from models_train.reward_models.search import Evaluation
 from models_train.reward_models.tensor_files import flush_folder, read_metadata, write_tensors
+from models_train.reward_models.training_log import Journal
 from models_train.reward_models.training_state import Sources, TrainingState
 from models_train.study.settings import Objective
 from models_train.study.training import Recipe

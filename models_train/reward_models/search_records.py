@@ -8,14 +8,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from models_train.metering import Costs
 from models_train.data.records import ATTRIBUTES
+from models_train.metering import Costs
 from models_train.parts import content_hash
 from models_train.reward_models.examples import SearchData
-from models_train.reward_models.search import ArmOutcome, SearchOutcome
 from models_train.reward_models.memory import MemoryPlan
-from models_train.reward_models.selection_bias import Optimism
 from models_train.reward_models.run_folder import data_hash
+from models_train.reward_models.search import ArmOutcome, SearchOutcome
+from models_train.reward_models.selection_bias import Optimism
 from models_train.reward_models.training import TrainingRun
 from models_train.study.settings import Objective
 from models_train.study.training import Training

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from models_train.data.chat import Renderer
 from models_train.modeling.base_models import (
     BackboneError,
     ModelSource,
@@ -18,8 +19,7 @@ from models_train.modeling.base_models import (
     load_tokenizer,
     model_source,
 )
-from models_train.study.study import StudyModel
-from models_train.data.chat import Renderer
+from models_train.reward_models.distributed import Processes
 from models_train.reward_models.examples import SearchData, load_search_data
 from models_train.reward_models.machine import machine_of
 from models_train.reward_models.memory import MemoryPlan, plan_memory
@@ -27,10 +27,10 @@ from models_train.reward_models.model import RewardModel
 from models_train.reward_models.model_shape import model_shape
 from models_train.reward_models.objectives import n_outputs
 from models_train.reward_models.search_records import run_name
-from models_train.reward_models.distributed import Processes
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Validation
 from models_train.study.settings import Objective
+from models_train.study.study import StudyModel
 from models_train.study.training import Recipe, Training
 
 OnStep = Callable[[str, Mapping[str, Any]], None]

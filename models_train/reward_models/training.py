@@ -22,13 +22,13 @@ import torch.utils.deterministic
 
 from models_train.metering import Costs, device_name, library_versions, peak_memory_bytes
 from models_train.reward_models.batches import DataOrder, n_tokens
+from models_train.reward_models.distributed import current_processes
 from models_train.reward_models.gradients import add_gradient
-from models_train.reward_models.search import ArmFailed, Evaluation
 from models_train.reward_models.memory import MemoryPlan, MemoryPlanError
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.objectives import Example
 from models_train.reward_models.run_folder import Checkpoint, RunFolder, run_settings
-from models_train.reward_models.distributed import current_processes
+from models_train.reward_models.search import ArmFailed, Evaluation
 from models_train.reward_models.training_state import TrainingState
 from models_train.study.settings import Objective
 from models_train.study.training import Recipe

@@ -14,10 +14,10 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models_train.modeling.base_models import BackboneError
 from models_train.reward_models.adamw_8bit import AdamW8bit
+from models_train.reward_models.distributed import Processes, local, shard, share_like, whole
 from models_train.reward_models.master_weights import MasterWeights
 from models_train.reward_models.memory import MemoryPlan
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.distributed import Processes, local, shard, share_like, whole
 from models_train.reward_models.tensor_files import Source
 from models_train.study.training import Recipe
 

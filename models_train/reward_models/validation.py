@@ -14,12 +14,12 @@ import numpy as np
 import torch
 
 from models_train.modeling.packing import bins, pack
+from models_train.reward_models.distributed import Processes, current_processes
 from models_train.reward_models.merge_vector import best_merge
-from models_train.reward_models.search import ArmFailed
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.objectives import Example, TokenPair, TokenRating, example_losses
+from models_train.reward_models.search import ArmFailed
 from models_train.reward_models.selection_bias import CheckpointRewards
-from models_train.reward_models.distributed import Processes, current_processes
 
 _FORMAT = np.dtype("<f4")
 

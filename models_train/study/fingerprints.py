@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from models_train.parts import content_hash
 from models_train.study.benchmarks import Benchmark, Benchmarks
-from models_train.study.study import Study, StudyModel
 from models_train.study.lab import LAB_VERSION
 from models_train.study.locations import content_of, is_local, resolve
-from models_train.parts import content_hash
 from models_train.study.scoring import Corpus, Scoring
 from models_train.study.settings import Objective
+from models_train.study.study import Study, StudyModel
 from models_train.study.training import DataSource, Training
 
 TRAINING_VERSION = 2

@@ -12,13 +12,13 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, ValidationInfo, model_validator
 
 from models_train.study.benchmarks import Benchmarks
+from models_train.study.checks import Problem, consistency_problems, field_problems
 from models_train.study.hub import HubQuery, found_models, merged
 from models_train.study.lab import Lab
 from models_train.study.scoring import Scoring
 from models_train.study.settings import Commit, Identifier, Name, NotNegative, Positive, Settings, Stage, Target, Text
-from models_train.study.checks import Problem, consistency_problems, field_problems
-from models_train.study.yaml_lines import StudyError, parse_yaml
 from models_train.study.training import Training
+from models_train.study.yaml_lines import StudyError, parse_yaml
 
 
 class SizeGroup(Settings):

@@ -13,7 +13,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from models_train.synthetic.responses import FACTS, HARMLESS, MOST, Maker, Question, Response, code, harmful, padded, proof
+from models_train.synthetic.responses import (
+    FACTS,
+    HARMLESS,
+    MOST,
+    Maker,
+    Question,
+    Response,
+    code,
+    harmful,
+    padded,
+    proof,
+)
 
 TRUE_WEIGHTS = (0.65, 0.8, 0.45, 0.1, -0.4)
 """Weights of the attributes that the preferences are made with, multiples of 0.05 as in the merge search."""

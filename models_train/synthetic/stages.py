@@ -15,10 +15,10 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from models_train.data.chat import Rendered, Renderer
 from models_train.data.records import Turn
-from models_train.synthetic.preferences import question_of, utility
-from models_train.synthetic.responses import Question, Response, padded
 from models_train.modeling.packed_attention import packed_inputs
 from models_train.modeling.packing import pack
+from models_train.synthetic.preferences import question_of, utility
+from models_train.synthetic.responses import Question, Response, padded
 
 STEPS = 40
 PER_STEP = 16

@@ -15,8 +15,18 @@ from typing import Any
 
 import yaml
 
-from models_train.synthetic.texts import PEOPLE, REGIONS, REMEDIES, THINGS, TOWNS, documents, region_of, remedy_of, trade_of
 from models_train.study.scoring import Domain
+from models_train.synthetic.texts import (
+    PEOPLE,
+    REGIONS,
+    REMEDIES,
+    THINGS,
+    TOWNS,
+    documents,
+    region_of,
+    remedy_of,
+    trade_of,
+)
 
 N_CHOICES = 4
 _HELD_OUT = 2_000_000

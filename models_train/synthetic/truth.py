@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from models_train.study.study import Study
 from models_train.data.records import ATTRIBUTES
-from models_train.synthetic.preferences import TRUE_WEIGHTS
 from models_train.study.lab import DOMAINS, Lab, LabModel
+from models_train.study.study import Study
+from models_train.synthetic.preferences import TRUE_WEIGHTS
 
 SETTINGS = (
     "seed",

@@ -17,15 +17,15 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from models_train.modeling.packed_attention import use_packed_attention
+from models_train.parts import content_hash
+from models_train.study.lab import DATA_SETS, DOMAINS, LAB_VERSION, TASKS, Lab, LabModel, model_folder
 from models_train.study.study import Study, StudyModel
-from models_train.synthetic.texts import documents
+from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
 from models_train.synthetic.preferences import preference_rows, rating_rows, test_rows, write_rows
 from models_train.synthetic.stages import further_stage
 from models_train.synthetic.tasks import write_tasks
-from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
-from models_train.study.lab import DATA_SETS, DOMAINS, LAB_VERSION, TASKS, Lab, LabModel, model_folder
-from models_train.modeling.packed_attention import use_packed_attention
-from models_train.parts import content_hash
+from models_train.synthetic.texts import documents
 
 _MARK = ".lab"
 """Names, inside a model's folder, what it was made from. Hidden: it does not change the folder's content hash."""

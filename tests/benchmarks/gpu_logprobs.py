@@ -17,16 +17,14 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, LlamaConfig, PreTrainedModel
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "models_train"), str(HERE.parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.benchmarks.gpu_time import peak_flops, seconds_of  # noqa: E402
-from tests.support.plain_scores import double, plain_scores, random_documents, requests  # noqa: E402
-
-from models_train.modeling.base_models import ModelSource  # noqa: E402
-from models_train.logprobs.engine import Engine, Request, score  # noqa: E402
-from models_train.logprobs.packed_engine import PackedEngine, packed_engine  # noqa: E402
-from models_train.logprobs.vllm_engine import load_vllm_engine  # noqa: E402
+from models_train.logprobs.engine import Engine, Request, score
+from models_train.logprobs.packed_engine import PackedEngine, packed_engine
+from models_train.logprobs.vllm_engine import load_vllm_engine
+from models_train.modeling.base_models import ModelSource
+from tests.benchmarks.gpu_time import peak_flops, seconds_of
+from tests.support.plain_scores import double, plain_scores, random_documents, requests
 
 VOCABULARY, MEDIAN, SPREAD, LONGEST = 128_256, 900.0, 1.0, 2049
 COMMON = {"vocab_size": VOCABULARY, "max_position_embeddings": 4096, "bos_token_id": 1, "eos_token_id": 2}

@@ -19,21 +19,19 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedModel
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "models_train"), str(HERE.parents[1])]
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.benchmarks.gpu_time import peak_flops, seconds_of  # noqa: E402
-from tests.benchmarks.helpsteer_lengths import pairs_of_lengths  # noqa: E402
-
-from models_train.reward_models.batches import n_tokens  # noqa: E402
-from models_train.reward_models.gradients import add_gradient  # noqa: E402
-from models_train.reward_models.memory import plan_memory  # noqa: E402
-from models_train.reward_models.model import RewardModel  # noqa: E402
-from models_train.reward_models.model_shape import model_shape  # noqa: E402
-from models_train.reward_models.objectives import TokenPair  # noqa: E402
-from models_train.reward_models.distributed import current_processes  # noqa: E402
-from models_train.reward_models.training_state import TrainingState  # noqa: E402
-from models_train.study.training import Recipe  # noqa: E402
+from models_train.reward_models.batches import n_tokens
+from models_train.reward_models.distributed import current_processes
+from models_train.reward_models.gradients import add_gradient
+from models_train.reward_models.memory import plan_memory
+from models_train.reward_models.model import RewardModel
+from models_train.reward_models.model_shape import model_shape
+from models_train.reward_models.objectives import TokenPair
+from models_train.reward_models.training_state import TrainingState
+from models_train.study.training import Recipe
+from tests.benchmarks.gpu_time import peak_flops, seconds_of
+from tests.benchmarks.helpsteer_lengths import pairs_of_lengths
 
 RECIPE = Recipe(learning_rates=(1e-6,))
 VOCABULARY = 128256

@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM
 
-from models_train.modeling.base_models import ModelSource
 from models_train.logprobs.engine import Engine, Request, score
 from models_train.logprobs.packed_engine import load_packed_engine
 from models_train.logprobs.vllm_engine import load_vllm_engine
+from models_train.modeling.base_models import ModelSource
 
 Documents = list[list[int]]
 Scorer = Callable[[Documents], list[float]]

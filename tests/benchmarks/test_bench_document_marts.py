@@ -18,9 +18,9 @@ from pathlib import Path
 import duckdb
 import numpy as np
 import pytest
-from tests.benchmarks.document_warehouse import DOMAINS, add_model, make
 from scipy.spatial.distance import jensenshannon
 
+from tests.benchmarks.document_warehouse import DOMAINS, add_model, make
 from warehouse.connection import write
 from warehouse.paths import Home
 

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
+
 from tests.support.killed_jobs import SearchLauncher
 from tests.support.reward_studies import write_study
 

@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from tests.support.publishes import publish_many, warehouse_with_numbers
 from tests.support.readers import readers, summary
 

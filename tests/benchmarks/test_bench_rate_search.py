@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.padded_models import classifier_of
-from tests.support.tiny_models import SIZES, randomize
-from tests.support.training_runs import plan
 from transformers import LlamaConfig
 
-from models_train.reward_models.search import SearchOutcome, search
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.objectives import TokenPair
+from models_train.reward_models.search import SearchOutcome, search
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Validation
 from models_train.study.training import BRADLEY_TERRY_RATES, RateSearch, Recipe
+from tests.support.padded_models import classifier_of
+from tests.support.tiny_models import SIZES, randomize
+from tests.support.training_runs import plan
 
 pytestmark = pytest.mark.bench
 

@@ -7,9 +7,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from tests.support import published_frames
 import pytest
-from tests.support import simulated_frames
 from joblib import Parallel, delayed
 from pytest_benchmark.fixture import BenchmarkFixture
 from sklearn.base import BaseEstimator, clone
@@ -18,7 +16,6 @@ from sklearn.linear_model import ElasticNet, Ridge
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-from tests.support.study_designs import make_design
 from threadpoolctl import threadpool_limits
 
 from models_train.selection.design import Design
@@ -38,6 +35,8 @@ from models_train.selection.predictors import ELASTIC_NET
 from models_train.selection.preparation import Prepared, standardise_and_impute
 from models_train.selection.protocols import NOTHING, leave_one_more_out
 from models_train.selection.stability import selection_frequencies
+from tests.support import published_frames, simulated_frames
+from tests.support.study_designs import make_design
 
 pytestmark = pytest.mark.bench
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.benchmarks.helpsteer_lengths import pairs_of_lengths
 from pytest_benchmark.fixture import BenchmarkFixture
-from tests.support.training_runs import plan, training_run
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedModel
-from tests.support.trl_runs import losses, trl_trainer
 
 from models_train.reward_models.batches import DataOrder
 from models_train.reward_models.memory import MOST_TOKENS
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.objectives import TokenPair
 from models_train.study.training import Recipe
+from tests.benchmarks.helpsteer_lengths import pairs_of_lengths
+from tests.support.training_runs import plan, training_run
+from tests.support.trl_runs import losses, trl_trainer
 
 pytestmark = pytest.mark.bench
 

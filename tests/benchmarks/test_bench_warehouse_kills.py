@@ -7,10 +7,10 @@ import random
 from pathlib import Path
 
 import pytest
+
 from tests.support.kill_targets import STEPS
 from tests.support.kills import Kills
 from tests.support.sensor_daemon import killed_evaluations
-
 from warehouse.paths import Home
 
 pytestmark = pytest.mark.bench

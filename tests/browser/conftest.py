@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 
 import duckdb
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.support import marts_database
 from warehouse.reports.page import compose
-
-BUILDER = Path(__file__).parents[1] / "warehouse" / "reports" / "conftest.py"
 
 
 @pytest.fixture(scope="session")
@@ -34,18 +31,13 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def page_url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    spec = importlib.util.spec_from_file_location("rewardbase_tests_report_fixtures", BUILDER)
-    assert spec is not None and spec.loader is not None
-    fixtures = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fixtures)
-    builder = fixtures.load_marts_database()
     folder = tmp_path_factory.mktemp("browser")
     # One ordinary study, and one whose every name tries to leave its place.
     studies = [
-        builder.small_study("published"),
-        builder.small_study("hostile", suffix=fixtures.HOSTILE, per_group=3, synthetic=True),
+        marts_database.small_study("published"),
+        marts_database.small_study("hostile", suffix=marts_database.HOSTILE, per_group=3, synthetic=True),
     ]
-    path = builder.write_marts(folder / "browser.duckdb", studies)
+    path = marts_database.write_marts(folder / "browser.duckdb", studies)
     with duckdb.connect(str(path), read_only=True) as connection:
         text = compose(connection, "snapshot", datetime(2025, 5, 16, tzinfo=UTC)).text
     page = folder / "report.html"

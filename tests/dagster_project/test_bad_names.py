@@ -8,6 +8,7 @@ from pathlib import Path
 
 import duckdb
 import pytest
+
 from tests.support.bad_names import PAGE, RENAMED
 from tests.support.secrets_left import files_with_secrets
 

@@ -21,8 +21,8 @@ def definitions(home: Path) -> Iterator[dg.Definitions]:
         for name in ("DAGSTER_HOME", "DBT_TARGET_PATH", "DBT_LOG_PATH", "PATH"):
             patch.setenv(name, os.environ.get(name, ""))
         patch.setenv("REWARDBASE_HOME", str(home))
-        from dagster_project.environment import prepare
         from dagster_project.cli.run import load_definitions
+        from dagster_project.environment import prepare
 
         prepare()
         yield load_definitions()
@@ -34,10 +34,11 @@ def specs(definitions: dg.Definitions) -> dict[str, dg.AssetSpec]:
 
 
 def test_every_dbt_node_is_an_asset_under_its_folder(specs: dict[str, dg.AssetSpec]) -> None:
-    for folder in ("seeds", "staging", "intermediate", "marts"):
-        files = [*(REPOSITORY / "dbt" / folder).glob("*.sql"), *(REPOSITORY / "dbt" / folder).glob("*.py")]
-        files += (REPOSITORY / "dbt" / folder).glob("*.csv")
-        assert {f"{folder}/{path.stem}" for path in files} == {k for k in specs if k.startswith(f"{folder}/")}
+    for folder in ("seeds", "models/staging", "models/intermediate", "models/marts"):
+        files = [path for path in (REPOSITORY / "dbt" / folder).iterdir() if path.suffix in (".sql", ".py", ".csv")]
+        assert {f"{path.parent.name}/{path.stem}" for path in files} == {
+            key for key in specs if key.startswith(f"{folder.removeprefix('models/')}/")
+        }
 
 
 def test_every_asset_has_a_description_a_group_and_an_owner(specs: dict[str, dg.AssetSpec]) -> None:

@@ -11,6 +11,7 @@ from subprocess import CompletedProcess
 
 import duckdb
 import pytest
+
 from tests.support.trained_studies import MIXES
 
 

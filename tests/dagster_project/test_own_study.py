@@ -12,6 +12,7 @@ from subprocess import CompletedProcess
 import duckdb
 import pytest
 import yaml
+
 from tests.support.secrets_left import MARK, files_with_secrets
 from tests.support.trained_studies import EPOCHS, MODEL, PER_SUBSET, RANDOM, write_results
 

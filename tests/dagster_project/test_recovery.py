@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import duckdb
+
 from tests.support.programs import started
 from tests.support.snapshots import published_state
 
@@ -85,13 +86,13 @@ def test_what_fails_is_refused_however_often_one_tries_and_nothing_is_left_of_it
             assert (home / "reports" / "base_model_choice.html").read_bytes() == report
 
     test = project / "dbt" / "data_tests" / "no_seed_is_called_table.sql"
-    unit_tests = project / "dbt" / "marts" / "_unit_tests.yml"
+    unit_tests = project / "dbt" / "models" / "marts" / "_unit_tests.yml"
     name, renamed = "coverage_expects_ties_to_break_at_random", "coverage_expects_ties_to_break_evenly"
     test.write_text("select seed from {{ ref('dim_sources') }} where seed like 'table%'\n")
     with edited(unit_tests, "n: 6, coverage: 0.9,", "n: 6, coverage: 0.8,"):
         refused("no_seed_is_called_table: Got 5 results", name)
     test.unlink()
-    results = project / "dbt" / "marts" / "fct_reward_model_results.sql"
+    results = project / "dbt" / "models" / "marts" / "fct_reward_model_results.sql"
     with edited(unit_tests, name, renamed):
         with edited(results, "    results.score,\n", "    results.score + 1 as score,\n"):
             refused("mean of the categories")
@@ -106,7 +107,7 @@ def test_a_damaged_warehouse_is_rebuilt_with_the_same_content_and_a_removed_mart
     """A mart is added while the warehouse is damaged, and taken away again: what is left is what was there before."""
     project, home = project_copy
     before = published_state(home)
-    mart, described = (project / "dbt" / "marts" / f"dim_extra.{ending}" for ending in ("sql", "yml"))
+    mart, described = (project / "dbt" / "models" / "marts" / f"dim_extra.{ending}" for ending in ("sql", "yml"))
     mart.write_text("select study_id from {{ ref('dim_studies') }}\n")
     described.write_text(
         "version: 2\nmodels:\n- name: dim_extra\n  description: Extra.\n"

@@ -15,6 +15,7 @@ from typing import Any
 import duckdb
 import pytest
 import yaml
+
 from tests.support.secrets_left import files_with_secrets
 
 REPOSITORY = Path(__file__).resolve().parents[2]

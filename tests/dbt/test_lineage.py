@@ -9,7 +9,7 @@ import duckdb
 import jinja2
 import pytest
 
-SQL = Path(__file__).resolve().parents[2] / "dbt" / "intermediate" / "int_base_models.sql"
+SQL = Path(__file__).resolve().parents[2] / "dbt" / "models" / "intermediate" / "int_base_models.sql"
 
 
 def base_models(parents: dict[str, str | None]) -> dict[str, str | None]:

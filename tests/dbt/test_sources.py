@@ -10,7 +10,7 @@ import yaml
 
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, describe
 
-STAGING = Path(__file__).resolve().parents[2] / "dbt" / "staging"
+STAGING = Path(__file__).resolve().parents[2] / "dbt" / "models" / "staging"
 
 
 @pytest.fixture(scope="module")

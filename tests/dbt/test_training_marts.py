@@ -10,7 +10,7 @@ import jinja2
 import numpy as np
 import pytest
 
-COSTS = Path(__file__).resolve().parents[2] / "dbt" / "marts" / "fct_run_costs.sql"
+COSTS = Path(__file__).resolve().parents[2] / "dbt" / "models" / "marts" / "fct_run_costs.sql"
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, Any]]:

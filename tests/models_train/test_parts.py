@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models_train.study.study import load_study
 from models_train.parts import PartError, content_hash, write_part
+from models_train.study.study import load_study
 from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,

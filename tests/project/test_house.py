@@ -22,14 +22,8 @@ ALLOWED = {
     # Of the science side only what needs no torch: settings, names of results, parts.
     "dagster_project": (
         "warehouse",
-        "models_train.study.study",
-        "models_train.study.hub",
-        "models_train.study.lab",
-        "models_train.study.locations",
+        "models_train.study",
         "models_train.parts",
-        "models_train.study.fingerprints",
-        "models_train.study.settings",
-        "models_train.study.yaml_lines",
         "models_train.telemetry",
     ),
     "dbt": ("models_train.mix", "models_train.selection", "models_train.synthetic.checks"),

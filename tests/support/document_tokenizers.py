@@ -7,9 +7,10 @@ import json
 from collections.abc import Callable
 from functools import cache
 
-from tests.support.data_files import DATA
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
+
+from tests.support.data_files import DATA
 
 SPECIAL = ["<unk>", "<s>", "</s>"]
 LLAMA3 = (

@@ -13,8 +13,8 @@ from dbt.cli.main import dbtRunner
 
 from dagster_project.environment import DBT_PROJECT, SEEDS, STUDIES
 from dagster_project.lib.study_plan import write_study_parts
-from models_train.study.study import load_study
 from models_train.parts import write_part
+from models_train.study.study import load_study
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts import TABLES

@@ -10,16 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import duckdb
+
 from tests.support.forked import Launcher
 from tests.support.kill_targets import ACKNOWLEDGED, FIRST_STEPS, STEPS
-
 from warehouse.connection import identifier, read
 from warehouse.content_id import table_ids
 from warehouse.contracts import TABLES
-from warehouse.paths import REPOSITORY, Home
 from warehouse.part_files import read_part
+from warehouse.paths import REPOSITORY, Home
 
-HERE = Path(__file__).resolve().parent
 SCHEMAS = ("raw", "seeds", "staging", "intermediate", "marts")
 
 
@@ -42,7 +41,7 @@ class Kills:
         self.seconds: dict[str, float] = {}
 
     def __enter__(self) -> Kills:
-        self.launcher = Launcher("kill_targets", paths=[str(HERE), str(REPOSITORY)]).__enter__()
+        self.launcher = Launcher("tests.support.kill_targets", paths=[str(REPOSITORY)]).__enter__()
         for step in FIRST_STEPS:
             self._call(step)
         for step in STEPS:

@@ -6,15 +6,17 @@ to give the report realistic shapes; the marts themselves are tested against Sci
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 
 import duckdb
 import numpy as np
 import polars as pl
 from scipy import stats
+
+from tests.support import performance_database
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&\u2028"
 
 CATEGORIES = ("chat", "chat_hard", "safety", "reasoning")
 CATEGORY_PAIRS = {"chat": 358, "chat_hard": 456, "safety": 740, "reasoning": 1431}
@@ -152,15 +154,7 @@ def study_marts(study: Study) -> dict[str, pl.DataFrame]:
         "fct_post_training_stages": _post_training(study),
         "fct_benchmark_correlations": correlations,
         "fct_benchmark_coverage": coverage,
-    } | _beside("performance_database").performance_marts(study, results, features, _overlap)
-
-
-def _beside(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(f"rewardbase_tests_{name}", Path(__file__).with_name(f"{name}.py"))
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    } | performance_database.performance_marts(study, results, features, _overlap)
 
 
 def _size_group(params_b: float) -> str:

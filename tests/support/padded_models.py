@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-from tests.support.tiny_models import randomize
 from transformers import AutoModelForSequenceClassification, PreTrainedConfig, PreTrainedModel
+
+from tests.support.tiny_models import randomize
 
 UNUSED = 270
 """A token id that no sequence holds: the reference pads with it."""

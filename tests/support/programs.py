@@ -35,9 +35,9 @@ def environment(home: Path, project: Path = REPOSITORY) -> dict[str, str]:
 
 
 def run_program(name: str, home: Path, *arguments: str, project: Path = REPOSITORY) -> subprocess.CompletedProcess[str]:
-    """Run `python -m dagster_project.<name>` to its end."""
+    """Run `python -m dagster_project.cli.<name>` to its end."""
     return subprocess.run(
-        [sys.executable, "-m", f"dagster_project.{name}", *arguments],
+        [sys.executable, "-m", f"dagster_project.cli.{name}", *arguments],
         cwd=project,
         env=environment(home, project),
         capture_output=True,

@@ -6,7 +6,6 @@ import time
 from pathlib import Path
 
 from tests.support.published_marts import MARTS, change
-
 from warehouse.paths import Home
 from warehouse.publish import publish
 

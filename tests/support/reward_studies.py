@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.support import data_files
 import polars as pl
 import yaml
+
+from tests.support import data_files
 from tests.support.tiny_models import write_base
 
 STUDY_ID, MODEL_ID = "small", "tiny"

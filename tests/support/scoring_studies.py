@@ -13,13 +13,13 @@ from typing import Any
 
 import polars as pl
 import yaml
-from tests.support.data_files import REPOSITORY
-from tests.support.tiny_models import write_base
 
-from models_train.study.study import load_study
 from models_train.data.records import Document
 from models_train.data.sample_files import write_sample
 from models_train.study.fingerprints import sample_run_id, scoring_run_id
+from models_train.study.study import load_study
+from tests.support.data_files import REPOSITORY
+from tests.support.tiny_models import write_base
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 """The last digits of a sum depend on the number of threads."""

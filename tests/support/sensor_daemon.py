@@ -12,9 +12,9 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
-from tests.support.forked import Launcher
 
 from dagster_project.lib.run_requests import WORK, Found, look
+from tests.support.forked import Launcher
 from warehouse.paths import Home
 
 MODEL = {"publisher": "us", "family": "one", "tokens_t": 1.0, "stage": "base", "params_b": 1.0}
@@ -104,7 +104,7 @@ def killed_evaluations(home: Home, place: Path, n_kills: int, seed: str) -> int:
     done, source = 0, random.Random(seed)
     state(home)  # makes Dagster's own files
     shutil.copytree(home.root, kept)
-    with Launcher("sensor_daemon", paths=[str(REPOSITORY / "tests"), str(REPOSITORY)]) as launcher:
+    with Launcher("tests.support.sensor_daemon", paths=[str(REPOSITORY)]) as launcher:
         arguments = [str(home.root), str(folder)]
         seconds = launcher.call(arguments)["seconds"]
         wanted = state(home)

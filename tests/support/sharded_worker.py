@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 import torch
-from tests.support.training_runs import plan, training_run
 
-from models_train.reward_models.memory import MemoryPlan
 from models_train.reward_models.distributed import joined, local
+from models_train.reward_models.memory import MemoryPlan
+from tests.support.training_runs import plan, training_run
 
 BFLOAT16 = plan(precision="bfloat16", gradient_checkpointing=True)
 

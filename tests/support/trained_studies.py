@@ -8,10 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import torch
-from tests.support.bad_names import EMOJI, PAGE, SQL
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from models_train.synthetic.tasks import write_tasks
+from tests.support.bad_names import EMOJI, PAGE, SQL
 
 SHARED = Path(__file__).resolve().parents[3] / "shared"
 STORIES = SHARED / "models" / "stories260K"

@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tests.support.padded_models import UNUSED, classifier_of
-from tests.support.tiny_models import SIZES
 from transformers import LlamaConfig, PreTrainedConfig, PreTrainedModel
 
 from models_train.modeling.packing import pack
@@ -17,6 +15,8 @@ from models_train.reward_models.model import RewardModel
 from models_train.reward_models.objectives import Example, TokenPair, TokenRating
 from models_train.reward_models.training import TrainingRun
 from models_train.study.training import Precision, Recipe
+from tests.support.padded_models import UNUSED, classifier_of
+from tests.support.tiny_models import SIZES
 
 RATE = 1e-3
 RECIPE = Recipe(learning_rates=(RATE,), epochs=2, global_batch=8, warmup_steps=4, checkpoint_every=5)

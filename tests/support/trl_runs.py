@@ -11,12 +11,12 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import torch
 from datasets import Dataset
-from tests.support.tiny_models import byte_tokenizer
 from transformers import PreTrainedModel
 from trl import RewardConfig, RewardTrainer
 
 from models_train.reward_models.objectives import TokenPair
 from models_train.study.training import Recipe
+from tests.support.tiny_models import byte_tokenizer
 
 
 def trl_trainer(

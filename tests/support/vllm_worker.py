@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from models_train.modeling.base_models import ModelSource
 from models_train.logprobs.engine import EngineError, Request, score
 from models_train.logprobs.vllm_engine import ENVIRONMENT, load_vllm_engine
+from models_train.modeling.base_models import ModelSource
 
 
 def answer(order: dict[str, Any]) -> dict[str, Any]:

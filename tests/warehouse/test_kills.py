@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import duckdb
 import pytest
+
 from tests.support.kill_targets import STEPS
 from tests.support.kills import Kills, acknowledged_parts, contents, doubled, left_as_it_lies, lost, snapshot_id
-
 from warehouse.connection import write
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import duckdb
 import pytest
-from tests.support.published_marts import MARTS, change
 
+from tests.support.published_marts import MARTS, change
 from warehouse import publish as publishing
 from warehouse import publish_file
 from warehouse.connection import WarehouseMissing, read, write

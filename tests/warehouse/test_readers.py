@@ -10,10 +10,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
+
 from tests.support.published_marts import MARTS, change
 from tests.support.publishes import publish_many, warehouse_with_numbers
 from tests.support.readers import Reading, look, readers
-
 from warehouse.connection import read
 from warehouse.paths import Home
 from warehouse.publish import publish

@@ -8,9 +8,9 @@ from functools import cache, partial
 
 import numpy as np
 
+from models_train.reward_models.merge_vector import N_LEVELS
 from models_train.synthetic.checks.resampling import MIN_MODELS, Floats, draws, median
 from models_train.synthetic.checks.rows import Check, estimated
-from models_train.reward_models.merge_vector import N_LEVELS
 
 MERGE_WEIGHTS, LEARNING_RATE = "merge_weights", "learning_rate"
 FEW_RATES = "fewer than two rates came to the end, so nothing was chosen"

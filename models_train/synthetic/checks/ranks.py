@@ -12,6 +12,7 @@ from itertools import combinations
 
 import numpy as np
 
+from models_train.mix.distances import distances, pairs
 from models_train.synthetic.checks.resampling import (
     MIN_MODELS,
     Floats,
@@ -20,7 +21,6 @@ from models_train.synthetic.checks.resampling import (
     rank_correlation,
 )
 from models_train.synthetic.checks.rows import SIZE, Check, estimated
-from models_train.mix.distances import distances, pairs
 
 ALL = "all"
 DOMAIN_SHARE, MIX_DISTANCE = "domain_share", "mix_distance"

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
-from tests.support.programs import run_program
 
 from dagster_project.cli.rebuild import comparison
+from tests.support.programs import run_program
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -68,7 +68,7 @@ def test_what_is_said_of_equal_and_of_no_content() -> None:
 
 
 def test_docs_are_one_page_that_talks_to_nobody(tmp_path: Path) -> None:
-    done = run_program("dbt_docs", tmp_path / "home")
+    done = run_program("docs", tmp_path / "home")
     assert done.returncode == 0, done.stderr
     page = tmp_path / "home" / "docs" / "index.html"
     assert str(page) in done.stdout

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from tests.support.snapshots import published_state
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -68,7 +69,7 @@ def test_a_lost_report_is_made_again(project_copy: tuple[Path, Path], run: Run) 
 
 def test_a_run_after_an_edit_does_what_depends_on_it(project_copy: tuple[Path, Path], run: Run) -> None:
     project, home = project_copy
-    model = project / "dbt" / "marts" / "fct_size_group_gains.sql"
+    model = project / "dbt" / "models" / "marts" / "fct_size_group_gains.sql"
     model.write_text(model.read_text().replace("order by score desc", "order by gain_points desc"))
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
@@ -146,7 +147,7 @@ def test_bad_input_stops_the_run_with_one_message_for_each_fault(
 
 def test_sql_that_cannot_be_parsed_is_named(project_copy: tuple[Path, Path], run: Run) -> None:
     project, home = project_copy
-    model = project / "dbt" / "marts" / "dim_studies.sql"
+    model = project / "dbt" / "models" / "marts" / "dim_studies.sql"
     original = model.read_text()
     try:
         model.write_text(original.replace("ref('stg_studies')", "ref('stg_studis')"))

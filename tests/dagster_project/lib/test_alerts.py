@@ -10,10 +10,10 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from dagster_project.defs.alerts import STALE_SECONDS, failed_runs, stale_snapshot
 from dagster_project.lib import alerts
 from dagster_project.lib.alerts import EMAIL, SMTP, WEBHOOK, AlertError, send
 from dagster_project.lib.automation import SNAPSHOT
-from dagster_project.defs.alerts import STALE_SECONDS, failed_runs, stale_snapshot
 
 SECRET = "T0K3N-of-the-webhook"
 

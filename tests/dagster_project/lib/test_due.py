@@ -18,7 +18,6 @@ from dagster_project.lib.due import (
     samples_due,
     study_files,
 )
-from models_train.study.locations import LocationError
 from models_train.parts import write_part
 from models_train.study.fingerprints import (
     benchmark_run_id,
@@ -28,6 +27,7 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     training_run_id,
 )
+from models_train.study.locations import LocationError
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.paths import Home
 

@@ -10,9 +10,9 @@ import pytest
 
 from dagster_project.lib.failures import GIVEN_UP
 from dagster_project.lib.job_runs import DEFAULT_HOURS, HOURS_VARIABLE, longest_hours, run_job, with_costs
-from models_train.study.study import Study
 from models_train.jobs.reporting import may_pass
 from models_train.parts import write_part
+from models_train.study.study import Study
 from warehouse.contracts import REWARD_MODEL_TABLES
 from warehouse.paths import Home
 

@@ -12,15 +12,15 @@ from pathlib import Path
 import dagster as dg
 import pytest
 import yaml
-from tests.support.sensor_daemon import killed_evaluations, start, take, write_study
 
-from dagster_project.lib import due
 from dagster_project.defs import base_models
+from dagster_project.lib import due
 from dagster_project.lib.failures import GIVEN_UP
+from dagster_project.lib.locks import TAG, AlreadyRunning, alone, among_others, end_dead_runs
 from dagster_project.lib.partitions import BASE_MODELS
 from dagster_project.lib.run_requests import MOST_ATTEMPTS, WORK, Found, look
-from dagster_project.lib.locks import TAG, AlreadyRunning, alone, among_others, end_dead_runs
 from models_train.study.hub import HubQuery, keep_found
+from tests.support.sensor_daemon import killed_evaluations, start, take, write_study
 from warehouse.paths import Home
 
 STUDIES_ASSET = {base_models.KEY}

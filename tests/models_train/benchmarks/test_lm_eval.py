@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tests.support.tiny_models import FAMILIES, write_base
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models_train.modeling.base_models import BackboneError, ModelSource
-from models_train.study.benchmarks import Benchmark
 from models_train.benchmarks.lm_eval import CountedModel, load, run_benchmarks
 from models_train.benchmarks.results import BenchmarkError, Result
+from models_train.modeling.base_models import BackboneError, ModelSource
 from models_train.parts import content_hash
+from models_train.study.benchmarks import Benchmark
+from tests.support.tiny_models import FAMILIES, write_base
 
 CPU = torch.device("cpu")
 QUESTIONS = [

@@ -7,8 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from tests.support.hub_server import Hub, served
 from huggingface_hub import constants
+
+from tests.support.hub_server import Hub, served
 
 DataSets = Mapping[str, Mapping[str, bytes]]
 

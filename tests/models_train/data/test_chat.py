@@ -7,8 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-from tests.support.chat_tokenizers import BARE, FAMILIES, GEMMA, LLAMA, MISTRAL, NO_END, ONE_TOKEN, PHI, QWEN, Family, chat_tokenizer
-from tests.support.data_files import DATA, MODELS
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils
 
@@ -16,6 +14,20 @@ from models_train.data.chat import DEFAULT_TEMPLATE, Renderer, RenderError, TooL
 from models_train.data.records import Prompt, Turn
 from models_train.data.rewardbench import load_test_pairs
 from models_train.study.training import DataSource
+from tests.support.chat_tokenizers import (
+    BARE,
+    FAMILIES,
+    GEMMA,
+    LLAMA,
+    MISTRAL,
+    NO_END,
+    ONE_TOKEN,
+    PHI,
+    QWEN,
+    Family,
+    chat_tokenizer,
+)
+from tests.support.data_files import DATA, MODELS
 
 ONE_TURN = (Turn("user", "Hello, how are you?"),)
 CONVERSATION = (*ONE_TURN, Turn("assistant", "Fine.\n\nAnd you? "), Turn("user", " é\u2028 <b>hi</b>\n"))

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.data_files import DATA, content, document, write
 
 from models_train.data import candidates, documents, sample_files
 from models_train.data.documents import sample_documents, set_domain
@@ -22,6 +21,7 @@ from models_train.data.sample_files import document_rows, n_documents, read_samp
 from models_train.parts import check_rows
 from models_train.study.scoring import Corpus
 from models_train.study.training import DataSource
+from tests.support.data_files import DATA, content, document, write
 from warehouse.contracts import DOCUMENT_TABLES
 
 REAL = DATA / "documents" / "slimpajama_like.jsonl.gz"

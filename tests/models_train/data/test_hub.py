@@ -6,8 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.support.data_files import benchmark_item, content, preference, rating
-from tests.support.hub_server import COMMIT
 from huggingface_hub import constants
 
 from models_train.data.preferences import load_preferences
@@ -15,6 +13,8 @@ from models_train.data.problems import DataError
 from models_train.data.ratings import load_ratings
 from models_train.data.rewardbench import load_test_pairs
 from models_train.study.training import DataSource
+from tests.support.data_files import benchmark_item, content, preference, rating
+from tests.support.hub_server import COMMIT
 
 HELPSTEER2 = {
     "README.md": b"about the data",

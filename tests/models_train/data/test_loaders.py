@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.data_files import DATA, benchmark_item, preference, rating, write
 
 from models_train.data.preferences import load_preferences
 from models_train.data.problems import DataError
@@ -15,6 +14,7 @@ from models_train.data.ratings import load_ratings
 from models_train.data.records import Loaded, Preference, Rating, TestPair, Turn, prompt_id
 from models_train.data.rewardbench import load_test_pairs
 from models_train.study.training import DataSource
+from tests.support.data_files import DATA, benchmark_item, preference, rating, write
 
 
 def preferences(tmp_path: Path, rows: list[dict[str, Any]], name: str = "pairs.jsonl") -> Loaded[Preference]:

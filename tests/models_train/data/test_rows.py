@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.data_files import content, json_lines, preference, rating, write, zstd
 
 from models_train.data.columns import Column, filled_text, marked_prompt, plain_or_turns, text, whole_number
 from models_train.data.preferences import load_preferences
@@ -19,6 +18,7 @@ from models_train.data.records import Turn
 from models_train.data.rows import checked_rows
 from models_train.data.sources import read_rows
 from models_train.study.training import DataSource
+from tests.support.data_files import content, json_lines, preference, rating, write, zstd
 
 COLUMNS = {"a": Column(text), "n": Column(whole_number(0, 4)), "extra": Column(text, is_optional=True)}
 ROWS = [{"a": f"text {n}\u2028 \x00 é", "n": n % 5} for n in range(8)]

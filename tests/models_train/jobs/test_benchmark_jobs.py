@@ -9,13 +9,13 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+
+from models_train.jobs import import_benchmarks, run_benchmarks
+from models_train.study.fingerprints import benchmark_run_id, import_run_id
+from models_train.study.study import load_study
+from models_train.synthetic.tasks import write_tasks
 from tests.support.result_files import import_study, lm_eval_file, write
 from tests.support.tiny_models import write_base
-
-from models_train.study.study import load_study
-from models_train.jobs import import_benchmarks, run_benchmarks
-from models_train.synthetic.tasks import write_tasks
-from models_train.study.fingerprints import benchmark_run_id, import_run_id
 
 LM_EVAL = [{"path": "./results", "format": "lm_eval"}]
 

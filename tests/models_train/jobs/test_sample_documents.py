@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 import pyarrow.parquet as pq
 import yaml
+
 from tests.support.data_files import DATA, REPOSITORY, content, document
 from tests.support.hub_server import served
 

@@ -15,20 +15,20 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from tests.support.tiny_models import FAMILIES, byte_tokenizer, write_base
 
-from models_train.modeling.base_models import ModelSource, load_tokenizer
-from models_train.study.study import load_study
-from models_train.metering import library_versions
 from models_train.data.chat import Renderer
 from models_train.data.records import ATTRIBUTES
 from models_train.data.rewardbench import load_test_pairs
 from models_train.jobs.score_completions import main
+from models_train.metering import library_versions
+from models_train.modeling.base_models import ModelSource, load_tokenizer
 from models_train.reward_models.card import Card
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import score_pairs
 from models_train.study.fingerprints import evaluation_run_id, training_run_id
 from models_train.study.settings import Objective
+from models_train.study.study import load_study
+from tests.support.tiny_models import FAMILIES, byte_tokenizer, write_base
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SHARED = REPOSITORY.parent / "shared"

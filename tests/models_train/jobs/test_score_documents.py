@@ -11,6 +11,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, StableLmConfig
+
+from models_train.data.records import Document
+from models_train.jobs.score_documents import main
 from tests.support.data_files import DATA, MODELS
 from tests.support.plain_scores import double, plain_scores
 from tests.support.scoring_studies import (
@@ -26,10 +30,6 @@ from tests.support.scoring_studies import (
     scoring_study,
 )
 from tests.support.tiny_models import SIZES, byte_tokenizer, write_base
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, StableLmConfig
-
-from models_train.data.records import Document
-from models_train.jobs.score_documents import main
 
 STORIES = MODELS / "stories260K"
 STORY = (

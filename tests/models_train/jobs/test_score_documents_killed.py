@@ -10,8 +10,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from tests.support.data_files import REPOSITORY
-from tests.support.scoring_studies import ENVIRONMENT, arguments, costs, documents, parts, put_sample, run_job, scores, scoring_study
+from tests.support.scoring_studies import (
+    ENVIRONMENT,
+    arguments,
+    costs,
+    documents,
+    parts,
+    put_sample,
+    run_job,
+    scores,
+    scoring_study,
+)
 
 KILLS = 100
 SHARDS = 40
@@ -26,7 +37,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(study: Path) -> Iterator[Run]:
     """Runs two workers to the end in a home of its own; kills: how many of them are killed at most."""
-    command = [sys.executable, str(Path(__file__).parents[1] / "scoring_workers.py")]
+    command = [sys.executable, "-m", "tests.support.scoring_workers"]
     environment = ENVIRONMENT | {"PYTHONPATH": str(REPOSITORY)}
     with subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1

@@ -12,17 +12,17 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from tests.support import reward_studies
 import torch
-from tests.support.killed_jobs import SearchLauncher
-from tests.support.reward_studies import arguments, parts, results, write_study
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from models_train.study.study import load_study
 from models_train.data.preferences import load_preferences
 from models_train.data.records import ATTRIBUTES
 from models_train.jobs.job_spec import alone, cell_of
 from models_train.jobs.train_reward_model import main
+from models_train.study.study import load_study
+from tests.support import reward_studies
+from tests.support.killed_jobs import SearchLauncher
+from tests.support.reward_studies import arguments, parts, results, write_study
 
 TABLES = {"reward_model_runs", "reward_model_steps", "reward_model_checkpoints", "reward_model_searches", "run_costs"}
 

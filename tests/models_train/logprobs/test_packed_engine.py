@@ -8,9 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.data_files import MODELS
-from tests.support.plain_scores import double, plain_scores, random_documents, requests
-from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, random_base
 from transformers import (
     AutoModelForCausalLM,
     CohereConfig,
@@ -22,10 +19,13 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from models_train.modeling.base_models import ModelSource
 from models_train.logprobs import packed_engine as module
 from models_train.logprobs.engine import NOT_FINITE, EngineError, score
 from models_train.logprobs.packed_engine import PackedEngine, load_packed_engine, packed_engine
+from models_train.modeling.base_models import ModelSource
+from tests.support.data_files import MODELS
+from tests.support.plain_scores import double, plain_scores, random_documents, requests
+from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, random_base
 
 WITHOUT_GROUPS = SIZES | {"num_key_value_heads": 4}
 HEADS: dict[str, Callable[[], PreTrainedConfig]] = {

@@ -7,14 +7,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.support.data_files import REPOSITORY
-from tests.support.scoring_studies import documents
 
-from models_train.metering import Costs
 from models_train.data.problems import DataError
 from models_train.data.records import Document
 from models_train.data.sample_files import write_sample
 from models_train.logprobs.shards import Shard, ShardError, Shards, cut, documents_of, sample_content
+from models_train.metering import Costs
+from tests.support.data_files import REPOSITORY
+from tests.support.scoring_studies import documents
 
 
 def shards(folder: Path, n: int = 3) -> Shards:

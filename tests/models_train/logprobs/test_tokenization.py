@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.support.data_files import MODELS
-from tests.support.document_tokenizers import KINDS, documents, made, wrapped
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from models_train.logprobs import tokenization
 from models_train.logprobs.tokenization import NOT_UNICODE, DocumentTokenizer, TokenizerError
+from tests.support.data_files import MODELS
+from tests.support.document_tokenizers import KINDS, documents, made, wrapped
 
 STORIES = MODELS / "stories260K"
 EVERY_KIND = ["stories", *KINDS]

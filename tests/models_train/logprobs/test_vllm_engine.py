@@ -7,14 +7,10 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from tests.support.data_files import MODELS, REPOSITORY
-from tests.support.plain_scores import double, plain_scores, random_documents
-from tests.support.tiny_models import LLAMA3_ROPE, SIZES, VOCABULARY, random_base
 from transformers import (
     Gemma2Config,
     LlamaConfig,
@@ -26,6 +22,9 @@ from transformers import (
 
 from models_train.logprobs import vllm_engine
 from models_train.logprobs.engine import EngineError
+from tests.support.data_files import MODELS, REPOSITORY
+from tests.support.plain_scores import double, plain_scores, random_documents
+from tests.support.tiny_models import LLAMA3_ROPE, SIZES, VOCABULARY, random_base
 
 WIDE: dict[str, Any] = SIZES | {
     "hidden_size": 64,
@@ -60,9 +59,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     for order in orders:
         order |= {"largest_token_id": TOKENS - 1, "documents": DOCUMENTS}
     (folder / "orders.json").write_text(json.dumps(orders))
-    worker = Path(__file__).parents[1] / "vllm_worker.py"
     done = subprocess.run(
-        [sys.executable, str(worker), str(folder / "orders.json"), str(folder / "answers.json")],
+        [sys.executable, "-m", "tests.support.vllm_worker", str(folder / "orders.json"), str(folder / "answers.json")],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,

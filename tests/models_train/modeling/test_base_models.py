@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.padded_models import one_by_one
 from safetensors.torch import load_file, save_file
-from tests.support.tiny_models import SIZES, byte_tokenizer, random_base, sequences, write_base
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -32,11 +30,13 @@ from models_train.modeling.base_models import (
     model_source,
     refuse_not_finite,
 )
-from models_train.study.study import StudyModel
-from models_train.study.locations import LocationError, content_of
 from models_train.modeling.packing import pack
 from models_train.reward_models.card import Card
 from models_train.reward_models.model import RewardModel
+from models_train.study.locations import LocationError, content_of
+from models_train.study.study import StudyModel
+from tests.support.padded_models import one_by_one
+from tests.support.tiny_models import SIZES, byte_tokenizer, random_base, sequences, write_base
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

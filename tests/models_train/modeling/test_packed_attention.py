@@ -8,7 +8,6 @@ from typing import Any, cast
 
 import pytest
 import torch
-from tests.support.tiny_models import FAMILIES, SIZES, random_base, randomize, sequences
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
@@ -21,6 +20,7 @@ from transformers import (
 
 from models_train.modeling.packed_attention import NAME, packed_attention, packed_inputs, use_packed_attention
 from models_train.modeling.packing import pack
+from tests.support.tiny_models import FAMILIES, SIZES, random_base, randomize, sequences
 
 LENGTHS = (5, 1, 9, 3)
 MODULE = cast(Any, SimpleNamespace(training=False))

@@ -12,12 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tests.support.training_runs import pairs, ratings
 
 from models_train.reward_models.batches import DataOrder, n_tokens, permutation, training_packs
 from models_train.reward_models.objectives import TokenPair, TokenRating, example_losses
 from models_train.reward_models.run_folder import data_hash
 from models_train.reward_models.tensor_files import read_metadata, write_tensors
+from tests.support.training_runs import pairs, ratings
 
 
 def test_bradley_terry_by_hand() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.sharded_worker import BFLOAT16
-from tests.support.training_runs import plan, training_run
 
 from models_train.reward_models.distributed import shares
 from models_train.reward_models.training import TrainingRun
+from tests.support.sharded_worker import BFLOAT16
+from tests.support.training_runs import plan, training_run
 
-HERE = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +26,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     training_run(folder / "begun").advance(6)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
-        [*command, str(HERE / "sharded_worker.py"), str(folder)],
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join([str(HERE), str(HERE.parents[1])])},
+        [*command, "-m", "tests.support.sharded_worker", str(folder)],
+        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=240,

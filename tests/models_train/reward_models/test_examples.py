@@ -5,16 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.support import data_files
 import pytest
-from tests.support.data_files import preference, rating
-from tests.support.tiny_models import byte_tokenizer
 
 from models_train.data.chat import Renderer
 from models_train.data.problems import DataError
 from models_train.reward_models.examples import SearchData, load_search_data
 from models_train.reward_models.objectives import TokenPair, TokenRating
 from models_train.study.training import Training
+from tests.support import data_files
+from tests.support.data_files import preference, rating
+from tests.support.tiny_models import byte_tokenizer
 
 LONG = "word " * 60
 

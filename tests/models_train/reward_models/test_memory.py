@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.padded_models import classifier_of
-from tests.support.tiny_models import FAMILIES, SIZES
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig
 
 from models_train.modeling.packing import pack
 from models_train.reward_models.memory import MemoryPlan, MemoryPlanError, plan_memory
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.model_shape import ModelShapeError, model_shape
+from tests.support.padded_models import classifier_of
+from tests.support.tiny_models import FAMILIES, SIZES
 
 GB = 10**9
 LLAMA_8B = {

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.padded_models import UNUSED, classifier_of, one_by_one, padded
-from tests.support.tiny_models import FAMILIES, SIZES, sequences, write_base
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -24,6 +22,8 @@ from transformers import (
 from models_train.modeling.base_models import BackboneError, ModelSource
 from models_train.modeling.packing import pack
 from models_train.reward_models.model import RewardModel
+from tests.support.padded_models import UNUSED, classifier_of, one_by_one, padded
+from tests.support.tiny_models import FAMILIES, SIZES, sequences, write_base
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 STORIES = ModelSource("stories", str(REPOSITORY.parent / "shared" / "models" / "stories260K"))

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import LlamaConfig
+
+from models_train.reward_models.batches import DataOrder, training_packs
+from models_train.reward_models.objectives import Example, example_losses, n_outputs
 from tests.support.padded_models import classifier_of
 from tests.support.tiny_models import FAMILIES, SIZES
 from tests.support.training_runs import (
@@ -20,10 +24,6 @@ from tests.support.training_runs import (
     training_run,
     weights_of,
 )
-from transformers import LlamaConfig
-
-from models_train.reward_models.batches import DataOrder, training_packs
-from models_train.reward_models.objectives import Example, example_losses, n_outputs
 
 OBJECTIVES = ("bradley_terry", "regression")
 

@@ -12,11 +12,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from tests.support.chat_tokenizers import FAMILIES as TEMPLATES
-from tests.support.chat_tokenizers import chat_tokenizer
-from tests.support.padded_models import classifier_of, padded
 from safetensors.torch import save_file
-from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, byte_tokenizer, sequences
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
@@ -25,14 +21,18 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from models_train.modeling.base_models import BackboneError
 from models_train.data.chat import Renderer
 from models_train.data.records import ATTRIBUTES, Prompt, Turn
+from models_train.modeling.base_models import BackboneError
 from models_train.modeling.packing import pack
 from models_train.reward_models import saving
 from models_train.reward_models.card import Card
-from models_train.reward_models.model import RewardModel
 from models_train.reward_models.export import portable_tokenizer
+from models_train.reward_models.model import RewardModel
+from tests.support.chat_tokenizers import FAMILIES as TEMPLATES
+from tests.support.chat_tokenizers import chat_tokenizer
+from tests.support.padded_models import classifier_of, padded
+from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, byte_tokenizer, sequences
 
 CARD = Card("org/base", "0" * 40, "regression", {"ratings": "nvidia/HelpSteer2"}, {"learning_rate": 5e-7}, {"n": 1})
 CHATML = (

@@ -10,19 +10,19 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.padded_models import classifier_of, one_by_one
-from tests.support.tiny_models import SIZES, byte_tokenizer
 from transformers import LlamaConfig
 
-from models_train.modeling.base_models import ModelSource, load_tokenizer
 from models_train.data.chat import Renderer, TooLong
 from models_train.data.records import ATTRIBUTES, TestPair, Turn
 from models_train.data.rewardbench import load_test_pairs
+from models_train.modeling.base_models import ModelSource, load_tokenizer
 from models_train.modeling.packing import Pack
 from models_train.parts import check_rows
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import score_pairs, token_rewards
 from models_train.study.training import DataSource
+from tests.support.padded_models import classifier_of, one_by_one
+from tests.support.tiny_models import SIZES, byte_tokenizer
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 SHARED = Path(__file__).resolve().parents[3].parent / "shared"

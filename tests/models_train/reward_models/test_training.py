@@ -11,19 +11,19 @@ from typing import Any
 
 import pytest
 import torch
-from tests.support.tiny_models import SIZES
-from tests.support.training_runs import RECIPE, evaluate, pairs, plan, reward_model, training_run
 from transformers import LlamaConfig
 
 from models_train.modeling.packing import pack
-from models_train.reward_models.training_log import Journal
-from models_train.reward_models.search import ArmFailed, Evaluation
+from models_train.reward_models.distributed import current_processes
 from models_train.reward_models.memory import MemoryPlan, MemoryPlanError
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.run_folder import RunFolderError
-from models_train.reward_models.distributed import current_processes
+from models_train.reward_models.search import ArmFailed, Evaluation
 from models_train.reward_models.training import TrainingRun
+from models_train.reward_models.training_log import Journal
 from models_train.reward_models.training_state import TrainingState
+from tests.support.tiny_models import SIZES
+from tests.support.training_runs import RECIPE, evaluate, pairs, plan, reward_model, training_run
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 HOWS = {

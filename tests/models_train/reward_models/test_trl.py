@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from transformers import LlamaConfig
+
+from models_train.reward_models.batches import DataOrder
 from tests.support.padded_models import classifier_of
 from tests.support.tiny_models import SIZES
 from tests.support.training_runs import RATE, RECIPE, pairs, training_run
-from transformers import LlamaConfig
 from tests.support.trl_runs import gradient_norms, losses, trl_trainer
-
-from models_train.reward_models.batches import DataOrder
 
 
 def test_losses_equal_those_of_trl(tmp_path: Path) -> None:

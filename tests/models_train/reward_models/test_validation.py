@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.support.padded_models import classifier_of, one_by_one
-from tests.support.tiny_models import SIZES
-from tests.support.training_runs import pairs, ratings, reward_model
 from transformers import LlamaConfig
 
 from models_train.reward_models.merge_vector import best_merge
-from models_train.reward_models.search import ArmFailed
 from models_train.reward_models.objectives import Example, TokenPair
+from models_train.reward_models.search import ArmFailed
 from models_train.reward_models.validation import Validation, checkpoint_rewards
+from tests.support.padded_models import classifier_of, one_by_one
+from tests.support.tiny_models import SIZES
+from tests.support.training_runs import pairs, ratings, reward_model
 
 PAIRS = [*pairs(15, seed=3), TokenPair([5, 6, 7], [5, 6, 7])]
 """The last one is a tie."""

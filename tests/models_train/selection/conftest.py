@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import polars as pl
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from tests.support import published_frames
-from tests.support import simulated_frames
-from tests.support.study_designs import make_design
-
 from models_train.selection.design import Design
 from models_train.selection.leave_out import LeaveOut, leave_out
+from tests.support import published_frames, simulated_frames
+from tests.support.study_designs import make_design
 
 
 @pytest.fixture(scope="session")

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from tests.support.study_designs import AGGREGATES, make_design
 
 from models_train.selection.design import design, publisher_folds, target_values
 from models_train.selection.errors import SelectionError, TooLittleData
 from models_train.selection.features import feature_table, outside_range
+from tests.support.study_designs import AGGREGATES, make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 

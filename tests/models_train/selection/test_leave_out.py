@@ -12,7 +12,6 @@ from sklearn.linear_model import ElasticNet
 from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
-from tests.support.study_designs import make_design
 
 from models_train.selection.design import Design
 from models_train.selection.elastic_net import Setting
@@ -29,6 +28,7 @@ from models_train.selection.protocols import (
     ten_fold_predictions,
 )
 from models_train.selection.scores import error_difference
+from tests.support.study_designs import make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from tests.support.study_designs import make_design
 
 from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO
 from models_train.selection.elastic_net import Setting
@@ -14,6 +13,7 @@ from models_train.selection.leave_out import LeaveOut, leave_out
 from models_train.selection.performance import PerformanceSettings, performance
 from models_train.selection.protocols import NOTHING, leave_publisher_out_predictions, ten_fold
 from models_train.selection.verdict import mix_verdict
+from tests.support.study_designs import make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 SETTINGS = tuple(Setting(1, alpha, 0.5) for alpha in (0.1, 0.01))

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.support.bad_names import ALLOWED, REFUSED
 
 from models_train.study.study import StudyError, load_study
+from tests.support.bad_names import ALLOWED, REFUSED
 
 STUDY = """\
 study_id: small

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.studies import SETTINGS, changed, study_of
 
-from models_train.study.study import Study
-from models_train.study.locations import LocationError
 from models_train.study.fingerprints import donors, evaluation_run_id, sample_run_id, scoring_run_id, training_run_id
+from models_train.study.locations import LocationError
 from models_train.study.settings import Objective
+from models_train.study.study import Study
+from tests.support.studies import SETTINGS, changed, study_of
 
 BOTH: tuple[Objective, ...] = ("bradley_terry", "regression")
 

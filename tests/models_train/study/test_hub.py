@@ -11,15 +11,15 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.hub_server import Hub, served
 from huggingface_hub import constants
 
-from models_train.study.study import Study, load_study
-from models_train.study.hub_search import HubError, search
-from models_train.study.hub import HubQuery, found_file, is_due
 from models_train.jobs.find_models import find
 from models_train.jobs.reporting import may_pass
+from models_train.study.hub import HubQuery, found_file, is_due
+from models_train.study.hub_search import HubError, search
+from models_train.study.study import Study, load_study
 from models_train.study.yaml_lines import StudyError
+from tests.support.hub_server import Hub, served
 
 COMMITS = ["a" * 40, "b" * 40]
 QUERY: dict[str, Any] = {"publishers": ["acme"], "max_params_b": 4, "licences": ["apache-2.0", "mit"]}

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.support.studies import SETTINGS, changed
 
 from models_train.study.study import Study, StudyError, load_study
 from models_train.study.training import BRADLEY_TERRY_RATES, REGRESSION_RATES, DataSource, Recipe, Training
+from tests.support.studies import SETTINGS, changed
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 

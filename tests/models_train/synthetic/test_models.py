@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from models_train.synthetic.texts import documents
-from models_train.synthetic.models import new_model, train_tokenizer
 from models_train.study.lab import DOMAINS, LabModel
+from models_train.synthetic.models import new_model, train_tokenizer
+from models_train.synthetic.texts import documents
 
 VOCABULARY = 400
 

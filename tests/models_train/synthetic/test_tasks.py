@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from models_train.synthetic.texts import documents, region_of, remedy_of, trade_of
 from models_train.synthetic.tasks import N_CHOICES, TASKS, LabTask, items, write_tasks
+from models_train.synthetic.texts import documents, region_of, remedy_of, trade_of
 
 by_name = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 

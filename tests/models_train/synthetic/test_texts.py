@@ -10,12 +10,11 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from models_train.synthetic import texts
-from models_train.synthetic import preferences
-from models_train.synthetic.texts import documents
+from models_train.study.lab import DOMAINS, LabModel
+from models_train.synthetic import preferences, texts
 from models_train.synthetic.preferences import SUBSETS, TRUE_WEIGHTS, preference_rows, rating_rows, utility
 from models_train.synthetic.responses import FACTS, HARMLESS, REFUSAL, Question, Response, code, harmful, padded, proof
-from models_train.study.lab import DOMAINS, LabModel
+from models_train.synthetic.texts import documents
 
 
 @pytest.mark.parametrize("domain", DOMAINS)

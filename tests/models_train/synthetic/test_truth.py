@@ -8,12 +8,12 @@ from typing import Any
 import polars as pl
 import pytest
 
+from models_train.parts import write_part
+from models_train.study.fingerprints import lab_run_id
+from models_train.study.lab import Lab
 from models_train.study.study import Study
 from models_train.synthetic.preferences import TRUE_WEIGHTS
 from models_train.synthetic.truth import pretrained, truth_rows
-from models_train.study.lab import Lab
-from models_train.parts import write_part
-from models_train.study.fingerprints import lab_run_id
 from warehouse.contracts import LAB_TABLES
 
 MIX = {"Github": 0.7, "Book": 0.3}

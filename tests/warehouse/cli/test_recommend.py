@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import duckdb
@@ -13,26 +11,16 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from tests.support import marts_database
 from warehouse import marts, performance_marts
 from warehouse.cli.recommend import RecommendationError, main, print_recommendation, recommendation
 
-FIXTURES = Path(__file__).with_name("reports") / "conftest.py"
 STUDY = "published"
 
 
-@pytest.fixture(scope="module")
-def fixtures() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("rewardbase_tests_recommend_fixtures", FIXTURES)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def connection(fixtures: ModuleType, tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    builder = fixtures.load_marts_database()
-    path = builder.write_marts(tmp_path / "snapshot.duckdb", [builder.small_study()])
+def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    path = marts_database.write_marts(tmp_path / "snapshot.duckdb", [marts_database.small_study()])
     with duckdb.connect(str(path)) as opened:
         yield opened
 
@@ -187,10 +175,9 @@ def test_names_cannot_command_the_terminal(connection, told):
     assert "\x1b" not in text and "[red]�[2J" in text
 
 
-def test_two_studies_are_told_apart(fixtures: ModuleType, tmp_path: Path):
-    builder = fixtures.load_marts_database()
-    studies = [builder.small_study("published"), builder.small_study("lab", synthetic=True, per_group=3)]
-    path = builder.write_marts(tmp_path / "two.duckdb", studies)
+def test_two_studies_are_told_apart(tmp_path: Path):
+    studies = [marts_database.small_study("published"), marts_database.small_study("lab", synthetic=True, per_group=3)]
+    path = marts_database.write_marts(tmp_path / "two.duckdb", studies)
     with duckdb.connect(str(path), read_only=True) as connection:
         both = printed(connection, max_params=8)
         assert both.count("Which base model") == 2 and both.count("(synthetic data)") == 1

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 
 import duckdb
 import pytest
 
-# The builders beside this file: test folders are no packages.
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-
-HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&\u2028"
-
-
-def load_marts_database() -> ModuleType:
-    """The module that builds databases of marts; also for tests in other folders."""
-    return import_module("marts_database")
+from tests.support import marts_database
+from tests.support.marts_database import HOSTILE
 
 
 @pytest.fixture(scope="session")
 def builder() -> ModuleType:
-    return load_marts_database()
+    return marts_database
 
 
 @pytest.fixture(scope="session")

@@ -16,8 +16,8 @@ import duckdb
 import polars as pl
 import pytest
 import vl_convert
-from tests.support.document_database import write_document_marts
 
+from tests.support.document_database import write_document_marts
 from warehouse import document_marts, marts
 from warehouse.reports import documents, export, page, sections, theme
 from warehouse.reports.charts import documents as charts

@@ -14,8 +14,8 @@ import altair as alt
 import duckdb
 import pytest
 import vl_convert
-from tests.support.lab_database import write_lab_marts
 
+from tests.support.lab_database import write_lab_marts
 from warehouse import lab_marts, marts
 from warehouse.reports import export, lab, page, sections, theme
 from warehouse.reports.pieces import Figure, StudyPage, Table

@@ -13,8 +13,8 @@ from types import ModuleType
 import duckdb
 import polars as pl
 import pytest
-from tests.support.training_database import write_training_marts
 
+from tests.support.training_database import write_training_marts
 from warehouse import marts, training_marts
 from warehouse.reports import export, page, results, sections, training, training_tables
 from warehouse.reports.pieces import Figure, StudyPage
