@@ -21,7 +21,6 @@ from dagster_project import environment
 from dagster_project.lib import manifest
 from dagster_project.lib.dbt_program import run_dbt
 from dagster_project.lib.locks import AlreadyRunning, alone
-from dagster_project.lib.marts import MARTS, MAY_BE_EMPTY
 from warehouse import landing
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, read, write
 from warehouse.content_id import content_id, table_ids
@@ -127,7 +126,7 @@ def rebuild(home: Home) -> Ids:
         _build(scratch)
         with write(scratch.warehouse) as connection:
             connection.execute("force checkpoint")
-            refuse_unfit(connection, scratch.warehouse.stem, MARTS, manifest.node_ids(manifest.load(home)))
+            refuse_unfit(connection, scratch.warehouse.stem, manifest.MARTS, manifest.node_ids(manifest.load(home)))
             ids = table_ids(connection, SCHEMAS)
         _exchange(scratch.warehouse, home.warehouse, home.root / ASIDE)
     finally:
@@ -155,8 +154,14 @@ def comparison(before: Ids, after: Ids) -> list[str]:
 def show(home: Home) -> bool:
     """Publish the rebuilt marts and make the report of them, unless that is what is published; returns whether it was
     not. Raises PublishError, MartError, ReportError, OSError."""
-    nodes = manifest.node_ids(manifest.load(home))
-    if not publish(home, may_be_empty=MAY_BE_EMPTY, required=MARTS, expected_nodes=nodes).changed:
+    parsed = manifest.load(home)
+    published = publish(
+        home,
+        may_be_empty=manifest.may_be_empty(parsed),
+        required=manifest.MARTS,
+        expected_nodes=manifest.node_ids(parsed),
+    )
+    if not published.changed:
         return False
     with read(home.warehouse) as connection:
         build_report(connection, home.reports, content_id(connection), datetime.now(UTC))

@@ -9,19 +9,18 @@ from dagster_project.defs.resources import RunHome
 from dagster_project.lib import manifest, versions
 from dagster_project.lib.automation import INPUTS_CHANGED, SNAPSHOT
 from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
-from dagster_project.lib.marts import MARTS, MAY_BE_EMPTY
 from warehouse.publish import publish
 
 KEY = SNAPSHOT
 FILES = ("warehouse/publish*.py", "warehouse/content_id.py", "warehouse/checks.py", "warehouse/tidy.py")
-VERSION = f"{versions.of_files(*FILES)}-{versions.of_names(MARTS)}"
+VERSION = f"{versions.of_files(*FILES)}-{versions.of_names(manifest.MARTS)}"
 FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
 """The nightly refresh always comes to the snapshot: one that nobody looked at for longer is stale."""
 
 
 @dg.asset(
     key=KEY,
-    deps=[reports.KEY, *(["marts", name] for name in MARTS)],
+    deps=[reports.KEY, *(["marts", name] for name in manifest.MARTS)],
     group_name="publish",
     owners=["team:warehouse"],
     kinds={"duckdb"},
@@ -36,12 +35,13 @@ FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn
 def snapshot(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.MaterializeResult:
     """Publish the marts unless they equal what is published already."""
     home = run_home.home
+    parsed = manifest.load(home)
     with told():
         published = publish(
             home,
-            may_be_empty=MAY_BE_EMPTY,
-            required=MARTS,
-            expected_nodes=manifest.node_ids(manifest.load(home)),
+            may_be_empty=manifest.may_be_empty(parsed),
+            required=manifest.MARTS,
+            expected_nodes=manifest.node_ids(parsed),
         )
     context.log.info(f"{published.id}: {'published' if published.changed else 'unchanged'}")
     return dg.MaterializeResult(

@@ -12,7 +12,6 @@ from dagster_project.defs.resources import RunHome
 from dagster_project.lib import manifest, versions
 from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
-from dagster_project.lib.marts import MARTS
 from warehouse import connection
 from warehouse.content_id import content_id
 from warehouse.paths import Home
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from warehouse.reports.page import Report
 
 KEY = dg.AssetKey(["reports", "base_model_choice"])
-VERSION = f"{versions.of_files('warehouse/*marts.py', 'warehouse/reports/**/*')}-{versions.of_names(MARTS)}"
+VERSION = f"{versions.of_files('warehouse/*marts.py', 'warehouse/reports/**/*')}-{versions.of_names(manifest.MARTS)}"
 
 
 @dg.asset(
     key=KEY,
-    deps=[["marts", name] for name in MARTS],
+    deps=[["marts", name] for name in manifest.MARTS],
     group_name="reports",
     owners=["team:reports"],
     kinds={"altair", "html"},
@@ -65,7 +64,7 @@ def _build(warehouse: connection.Connection, home: Home, expected_nodes: set[str
     from warehouse.reports.page import build_report  # with the drawing library, which no other step needs
 
     database = warehouse.execute("select current_database()").fetchone()
-    refuse_unfit(warehouse, database[0] if database else "", MARTS, expected_nodes)
+    refuse_unfit(warehouse, database[0] if database else "", manifest.MARTS, expected_nodes)
     snapshot_id = content_id(warehouse)
     return build_report(warehouse, home.reports, snapshot_id, datetime.now(UTC)), snapshot_id
 

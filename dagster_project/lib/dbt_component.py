@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import shutil
 from collections.abc import Iterator, Mapping, Set
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -51,7 +52,7 @@ class WarehouseDbt(DbtProjectComponent):
         """The asset of a dbt node, in the group named as its folder."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
-        folder = node["original_file_path"].split("/")[0]
+        folder = Path(node["original_file_path"]).parent.name
         if unique_id.startswith("source.") or folder not in FOLDERS_AS_GROUPS:
             return spec
         # A seed is loaded only after it was checked, and its provenance landed.

@@ -13,6 +13,9 @@ from dagster_project.lib.dbt_program import run_dbt
 from warehouse.paths import Home
 
 BUILDABLE = ("model", "seed", "snapshot")
+MARTS = tuple(sorted(path.stem for path in (DBT_PROJECT / "models" / "marts").glob("*.sql")))
+"""Marts by name: one SQL file each."""
+
 _FILES = ("*.yml", "seeds/*", "models/**/*", "macros/*", "data_tests/**/*")
 
 
@@ -39,6 +42,11 @@ def node_ids(parsed: dict[str, Any]) -> set[str]:
     return {key for key, node in parsed["nodes"].items() if node["resource_type"] in (*BUILDABLE, "test")} | set(
         parsed["unit_tests"]
     )
+
+
+def may_be_empty(parsed: dict[str, Any]) -> set[str]:
+    """Names of the marts that some warehouses have no rows for, as their yml says (`meta: may_be_empty`)."""
+    return {node["name"] for node in parsed["nodes"].values() if node["config"].get("meta", {}).get("may_be_empty")}
 
 
 def bring_up_to_date(home: Home) -> str | None:

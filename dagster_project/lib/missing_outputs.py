@@ -11,7 +11,6 @@ import dagster as dg
 from dagster_project.defs import base_models, publish, reports, selection
 from dagster_project.lib import manifest
 from dagster_project.lib.due import BENCHMARK_IMPORTS, imports_due, study_files
-from dagster_project.lib.marts import MARTS
 from models_train.study.locations import LocationError
 from models_train.study.yaml_lines import StudyError
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
@@ -86,7 +85,7 @@ def _in_warehouse(
     found = connection.execute("select current_database()").fetchone()
     database, nodes = found[0] if found else "", manifest.node_ids(parsed)
     try:
-        refuse_unfit(connection, database, MARTS, nodes)
+        refuse_unfit(connection, database, manifest.MARTS, nodes)
     except PublishRefused:
         in_the_way = nodes_in_the_way(connection, database, nodes)
         found_for = [_built_for(parsed, node) for node in in_the_way & nodes]
