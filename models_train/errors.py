@@ -22,25 +22,29 @@ class Problems:
     def __init__(self, name: str, error: type[UserError] = UserError) -> None:
         self._name = name
         self._error = error
-        self._texts: list[str] = []
+        self._texts: list[str] = []  # at most MOST_LISTED: a large file may have a problem in every row
+        self._count = 0
 
     def add(self, text: str, row: int | None = None, column: str | None = None) -> None:
         """Note what is wrong and what to do. row: counted from 1; in JSONL the line."""
         places = [f"row {row}" if row is not None else "", f"column {column}" if column else ""]
         where = ", ".join(place for place in (self._name, *places) if place)
-        self._texts.append(f"{where}: {text}")
+        self._count += 1
+        if self._count <= MOST_LISTED:
+            self._texts.append(f"{where}: {text}")
 
     def raise_any(self) -> None:
         """Raise the error of this collection if there is a problem."""
-        if self._texts:
-            raise self._error("\n".join(listed(self._texts, self._name)))
+        if self._count:
+            raise self._error("\n".join(listed(self._texts, self._name, total=self._count)))
 
 
-def listed(texts: Sequence[str], name: str = "", most: int = MOST_LISTED) -> list[str]:
-    """The first `most` texts, and a line that counts the others."""
+def listed(texts: Sequence[str], name: str = "", most: int = MOST_LISTED, total: int | None = None) -> list[str]:
+    """The first `most` texts, and a line that counts the others. total: number of all, where `texts` are only some."""
     shown = list(texts[:most])
-    if len(texts) > most:
-        shown.append(f"{name}: and {len(texts) - most} more problems" if name else f"and {len(texts) - most} more")
+    more = (len(texts) if total is None else total) - len(shown)
+    if more:
+        shown.append(f"{name}: and {more} more problems" if name else f"and {more} more")
     return shown
 
 

@@ -1,4 +1,6 @@
 """Data of training, evaluation and scoring: one record type each, from a hub, a file or a folder.
 
-Torch-free, but for `chat`, which takes a tokenizer of Transformers.
+`records` are the record types. `sources` finds a data set's files, `rows` reads and checks their rows. `helpsteer` has
+preferences and ratings with their splits, `rewardbench` the test pairs, `documents` the seeded sample of documents and
+`samples` its files. `chat` turns a conversation into token ids. All but `chat` work without torch.
 """

@@ -16,14 +16,15 @@ from typing import Any, Literal
 import jinja2
 from transformers import PreTrainedTokenizerBase
 
-from models_train.data.columns import is_unicode
 from models_train.data.records import Prompt
+from models_train.data.rows import is_unicode
+from models_train.errors import UserError
 
 PINNED_DATE = datetime(2024, 7, 26)
-"""The day that templates which print today's date are given: the one that Llama 3's templates fall back to."""
+"""Date given to templates that print today's date: the default of Llama 3's templates."""
 
 DATE_FORMAT = "%d %b %Y"
-"""How templates that take `date_string` write a day."""
+"""Format of the date in templates that take `date_string`."""
 
 DEFAULT_TEMPLATE = (
     "{{ bos_token }}"
@@ -35,15 +36,15 @@ DEFAULT_TEMPLATE = (
 """For tokenizers without a chat template: `User: ...`, blank line, `Assistant: ...`, and EOS at the end."""
 
 NO_LIMIT = 10**9
-"""A tokenizer's `model_max_length` from here on means that it does not know the model's context."""
+"""Least `model_max_length` of a tokenizer that does not know the model's context, in tokens."""
 
 _PRIVATE_USE = range(0xE000, 0xF900)
 
 Messages = list[dict[str, str]]
 
 
-class RenderError(ValueError):
-    """An example cannot be rendered; the message says why, in words for a status."""
+class RenderError(UserError):
+    """An example cannot be rendered; the message says why, and serves as the example's status."""
 
 
 class TooLong(RenderError):
@@ -71,7 +72,7 @@ class _Opening:
 class Renderer:
     """Renders prompt and response to at most `max_tokens` token ids, or fewer where the context is shorter.
 
-    context: tokens that the model takes (`backbones.context_length`); None: what the tokenizer knows of it.
+    context: the model's context length, in tokens (`base_models.context_length`); None: as the tokenizer states it.
 
     - **System turns**: where a template refuses or ignores them, their text is put before the first user turn, with a
       blank line between.

@@ -4,37 +4,51 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
+import sqlite3
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, get_args
 
-from models_train.data.candidates import Candidates, opened_candidates
-from models_train.data.columns import Column, Wrong, is_unicode, shown
-from models_train.data.problems import DataError
-from models_train.data.rows import checked_rows
-from models_train.data.sample_files import write_sample
+from models_train.data.records import Document
+from models_train.data.rows import Column, checked_rows, is_unicode, shown
+from models_train.data.samples import write_sample
 from models_train.data.sources import Source, below, file_label, open_source
-from models_train.study.checks import near
+from models_train.errors import UserError, close_match
+from models_train.files import remove
 from models_train.study.scoring import Corpus, Domain
 
 SET_NAMES = {f"RedPajama{domain}": domain for domain in get_args(Domain)}
-"""Names in `meta.redpajama_set_name`, and the domain of each."""
+"""Domain by name in `meta.redpajama_set_name`."""
 LEFT_OUT = ("RedPajamaCommonCrawl", "RedPajamaC4")
-"""Sets that are no domain of the study (paper, Section 5.2)."""
+"""Sets outside the domains of the study (paper, Section 5.2)."""
 
 DOWNLOADS = 8
-"""Files of a hub that are fetched at once, ahead of reading."""
+"""Files of a hub fetched at once, ahead of reading."""
 SECONDS_BETWEEN_NEWS = 10.0
+"""Time between two progress messages, in seconds."""
+
+PRUNE_EVERY = 10_000
+"""Documents offered to a domain before those with the largest keys are deleted."""
+
+_TABLES = """
+create table if not exists candidates (
+    document_id text not null, domain integer not null, key text not null, text blob not null,
+    unique (document_id, domain)
+);
+create index if not exists by_key on candidates (domain, key);
+create table if not exists files (name text primary key);
+create table if not exists counts (name text primary key, n integer not null);
+"""
 
 Say = Callable[[str], None]
 
 
 def sample_documents(corpus: Corpus, study_folder: Path, folder: Path, say: Say) -> dict[str, int]:
-    """Draw a sample and write it to a folder (`sample_files`); returns counts. say: told how far it is.
+    """Draw a sample and write it to a folder (`samples`); returns counts. say: receives progress messages.
 
     Per domain the `documents_per_domain` documents with the smallest SHA-256 of seed and document id are taken, equal
     texts once. So the sample depends on the seed and on the texts that are read, not on the order of rows or files.
@@ -42,7 +56,7 @@ def sample_documents(corpus: Corpus, study_folder: Path, folder: Path, say: Say)
     seeded order, until every domain is full, at most `most_hub_files`. Empty texts, and texts that are no valid
     Unicode, are left out and counted. A domain that has too few documents gives all of them.
 
-    An interrupted sampling goes on after the last file that was read to the end. Raises DataError for rows that cannot
+    An interrupted sampling resumes after the last file that was read to the end. Raises UserError for rows that cannot
     be used, and where no document is found.
     """
     source = open_source(corpus.source, study_folder)
@@ -54,22 +68,21 @@ def sample_documents(corpus: Corpus, study_folder: Path, folder: Path, say: Say)
         _read(source, names, downloads, corpus, candidates, say)
         counts = _counts(corpus, candidates)
         if not any(candidates.sizes().values()):
-            raise DataError(
+            raise UserError(
                 f"{source.label}: no document of {', '.join(corpus.domains)} in {counts['files_read']} files; "
-                "meta.redpajama_set_name names the domain of a row: mend the source, or the domains in the study file"
+                "meta.redpajama_set_name names the domain of a row: correct the source or the study's domains"
             )
         write_sample(folder, candidates.documents(), counts)
-    # After a kill a journal may be left; beside a new database it would be taken for that one's.
-    for path in sorted(folder.glob(f"{scratch.name}*"), reverse=True):
-        path.unlink()
-    shutil.rmtree(downloads, ignore_errors=True)
+    # A killed process leaves SQLite's journal, which must not meet a new database, and an unfinished sample.
+    for path in (*sorted(folder.glob(f"{scratch.name}*"), reverse=True), *folder.glob(".*.tmp"), downloads):
+        remove(path)
     return counts
 
 
 def corpus_files(source: Source, corpus: Corpus) -> list[str]:
     """The files to read, in order: those in the folder `train`, or all; of a hub a seeded choice.
 
-    Raises DataError where there is none.
+    Raises UserError where there is none.
     """
     names = source.names()
     names = below("train", names) or names
@@ -85,22 +98,22 @@ def set_domain(meta: Any) -> Domain | None:
         try:
             meta = json.loads(meta)
         except ValueError as error:
-            raise Wrong(f"{shown(meta)} is not JSON; give {{redpajama_set_name: ...}}") from error
+            raise UserError(f"{shown(meta)} is not JSON; give {{redpajama_set_name: ...}}") from error
     name = meta.get("redpajama_set_name") if isinstance(meta, Mapping) else None
     if not isinstance(name, str):
-        raise Wrong(f"{shown(meta)} has no redpajama_set_name; it names the domain of the row: add it")
+        raise UserError(f"{shown(meta)} has no redpajama_set_name; it names the domain of the row: add it")
     if name in LEFT_OUT:
         return None
     if name not in SET_NAMES:
-        hint = near(name, [*SET_NAMES, *LEFT_OUT], "the sets are")
-        raise Wrong(f"redpajama_set_name {shown(name)} is unknown; {hint}")
+        hint = close_match(name, [*SET_NAMES, *LEFT_OUT], "the sets are")
+        raise UserError(f"redpajama_set_name {shown(name)} is unknown; {hint}")
     return SET_NAMES[name]
 
 
 def any_text(value: Any) -> str:
     """Text of a document, valid Unicode or not."""
     if not isinstance(value, str):
-        raise Wrong(f"{shown(value)} is not text; mend it, or remove the row")
+        raise UserError(f"{shown(value)} is not text; correct it, or remove the row")
     return value
 
 
@@ -110,7 +123,7 @@ COLUMNS = {"text": Column(any_text), "meta": Column(set_domain)}
 def _read(source: Source, names: list[str], downloads: Path, corpus: Corpus, candidates: Candidates, say: Say) -> None:
     """Read the files in order; those of an earlier, interrupted sampling are not read again."""
     finished = candidates.finished
-    news = _News(len(names), len(finished), candidates, say)
+    progress = _Progress(len(names), len(finished), candidates, say)
     left = [name for name in names if name not in finished]
     with closing(_fetched(source, left, downloads)) as files:
         for name, path in files:
@@ -119,14 +132,14 @@ def _read(source: Source, names: list[str], downloads: Path, corpus: Corpus, can
             with candidates.file(name):
                 for row in checked_rows(path, file_label(source, name), COLUMNS):
                     _take(row.values["text"], row.values["meta"], corpus, candidates)
-                    news.row()
+                    progress.row()
             if not source.is_local:
                 path.unlink()
-            news.file()
+            progress.file()
 
 
-class _News:
-    """Says now and then how far the reading is."""
+class _Progress:
+    """Progress messages of the reading, at most one per SECONDS_BETWEEN_NEWS."""
 
     def __init__(self, n_files: int, n_read: int, candidates: Candidates, say: Say) -> None:
         self._n_files, self._n_read, self._n_new, self._n_rows = n_files, n_read, 0, 0
@@ -136,15 +149,15 @@ class _News:
     def row(self) -> None:
         self._n_rows += 1
         if time.monotonic() - self._said > SECONDS_BETWEEN_NEWS:
-            self._tell()
+            self._report()
 
     def file(self) -> None:
         self._n_read += 1
         self._n_new += 1
         if self._n_read == self._n_files:
-            self._tell()
+            self._report()
 
-    def _tell(self) -> None:
+    def _report(self) -> None:
         self._said = time.monotonic()
         sizes = ", ".join(f"{domain} {size:,}" for domain, size in self._candidates.sizes().items())
         left = ""
@@ -184,7 +197,7 @@ def _counts(corpus: Corpus, candidates: Candidates) -> dict[str, int]:
 
 
 def _fetched(source: Source, names: list[str], downloads: Path) -> Generator[tuple[str, Path], None, None]:
-    """The files one after another; of a hub, later ones are fetched meanwhile."""
+    """The files one after another; files of a hub are fetched ahead of reading."""
     if source.is_local:
         yield from ((name, source.fetch(name)) for name in names)
         return
@@ -197,3 +210,120 @@ def _fetched(source: Source, names: list[str], downloads: Path) -> Generator[tup
                 yield name, ahead.pop(0).result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def document_id(text: str) -> str:
+    """The first 16 hex digits of the SHA-256 of a text in UTF-8."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+class Candidates:
+    """The `most` documents per domain with the smallest keys; a key is the SHA-256 of seed and document id.
+
+    What is kept depends on the set of documents offered, not on their order, and equal texts are one document. Files
+    are committed one by one: after an interruption, those that `finished` names need not be read again. Use inside
+    `opened_candidates`.
+    """
+
+    def __init__(self, database: sqlite3.Connection, domains: Sequence[str], most: int, seed: int) -> None:
+        self._database = database
+        self._ranks = {domain: rank for rank, domain in enumerate(domains)}
+        self._domains = tuple(domains)
+        self._most = most
+        self._seed = seed
+        self._counted: Counter[str] = Counter()
+        self._added = dict.fromkeys(self._domains, 0)
+        self._largest = {domain: self._prune(domain) for domain in self._domains}
+
+    @property
+    def finished(self) -> set[str]:
+        """Names of the files that were read to the end."""
+        return {name for (name,) in self._database.execute("select name from files")}
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What `count` counted, over all files that were read to the end."""
+        return dict(self._database.execute("select name, n from counts"))
+
+    def sizes(self) -> dict[str, int]:
+        """Documents kept, by domain."""
+        found = dict(self._database.execute("select domain, count(*) from candidates group by domain"))
+        return {domain: min(found.get(rank, 0), self._most) for domain, rank in self._ranks.items()}
+
+    def count(self, name: str) -> None:
+        """Add one to a count."""
+        self._counted[name] += 1
+
+    def offer(self, domain: str, text: str) -> None:
+        """Keep the document if it is among those with the smallest keys of its domain."""
+        identity = document_id(text)
+        key = hashlib.sha256(f"{self._seed} {identity}".encode()).hexdigest()[:16]
+        if key > self._largest[domain]:
+            return
+        self._database.execute(
+            "insert or ignore into candidates values (?, ?, ?, ?)", (identity, self._ranks[domain], key, text.encode())
+        )
+        self._added[domain] += 1
+        if self._added[domain] >= PRUNE_EVERY:
+            self._largest[domain] = self._prune(domain)
+
+    @contextmanager
+    def file(self, name: str) -> Iterator[None]:
+        """Transaction of one file: all its documents and counts, or none of them."""
+        self._counted.clear()
+        self._database.execute("begin exclusive")
+        try:
+            yield
+            self._largest = {domain: self._prune(domain) for domain in self._domains}
+            for counted, n in self._counted.items():
+                self._database.execute(
+                    "insert into counts values (?, ?) on conflict (name) do update set n = n + excluded.n", (counted, n)
+                )
+            self._database.execute("insert into files values (?)", (name,))
+            self._database.execute("commit")
+        except BaseException:
+            self._database.execute("rollback")
+            raise
+
+    def taken(self) -> dict[str, int]:
+        """Documents of the sample, by domain."""
+        each = "select min(domain) as domain from candidates group by document_id"
+        found = dict(self._database.execute(f"select domain, count(*) from ({each}) group by domain"))
+        return {domain: found.get(rank, 0) for domain, rank in self._ranks.items()}
+
+    def documents(self) -> Iterator[Document]:
+        """The sample by document id. A text that two domains hold is the first one's; the other has one less."""
+        query = "select document_id, min(domain), text from candidates group by document_id order by document_id"
+        for identity, rank, text in self._database.execute(query):
+            yield Document(identity, self._domains[rank], text.decode())
+
+    def _prune(self, domain: str) -> str:
+        """Remove what is beyond the number; returns the largest key kept, or one above all where it is not full."""
+        self._added[domain] = 0
+        rank = self._ranks[domain]
+        query = "select key from candidates where domain = ? order by key limit 1 offset ?"
+        last = self._database.execute(query, (rank, self._most - 1)).fetchone()
+        if last is None:
+            return "~"
+        self._database.execute("delete from candidates where domain = ? and key > ?", (rank, last[0]))
+        return str(last[0])
+
+
+@contextmanager
+def opened_candidates(path: Path, domains: Sequence[str], most: int, seed: int) -> Iterator[Candidates]:
+    """The candidates in a file, which is made where it is not there. One process at a time.
+
+    Raises UserError where another process has it, or the file is damaged.
+    """
+    database = sqlite3.connect(path, isolation_level=None, timeout=1)
+    try:
+        database.execute("pragma locking_mode = exclusive")
+        database.executescript(f"begin exclusive; {_TABLES} commit;")
+        yield Candidates(database, domains, most, seed)
+    except sqlite3.DatabaseError as error:
+        raise UserError(
+            f"{path}: {error}; where another process draws this sample, wait for its end; where none does, remove the "
+            "file: the sample is then drawn from the beginning"
+        ) from error
+    finally:
+        database.close()

@@ -5,17 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from models_train.data.columns import Column, Wrong, filled_text, plain_or_turns, shown, text
-from models_train.data.problems import DataError, Problems
 from models_train.data.records import TestPair
+from models_train.data.rows import Column, filled_text, plain_or_turns, shown, text
 from models_train.data.sources import below, read_rows
+from models_train.errors import Problems, UserError
 from models_train.study.training import DataSource
 
 
 def item_id(value: Any) -> str:
     """Numbers of the hub's rows and names of other files alike, as text."""
     if isinstance(value, bool) or not isinstance(value, int | str) or not str(value).strip():
-        raise Wrong(f"{shown(value)} is neither a whole number nor a name; give the item its id")
+        raise UserError(f"{shown(value)} is neither a whole number nor a name; give the item its id")
     return text(str(value))
 
 
@@ -31,8 +31,8 @@ COLUMNS = {
 def load_test_pairs(source: DataSource, study_folder: Path) -> tuple[TestPair, ...]:
     """The pairs of a test set, in the order of its rows; of RewardBench's repository the split `filtered`.
 
-    A prompt is plain text or a list of turns. A completion may be empty: that is the test set's, not the user's to
-    mend, and gets a status when it is scored. Raises DataError for rows that cannot be used, an id that a subset has
+    A prompt is plain text or a list of turns. A completion may be empty: the test set has such, and the item gets a
+    status when it is scored. Raises UserError for rows that cannot be used, an id that a subset has
     twice, and where there is no row.
     """
     pairs: dict[tuple[str, str], TestPair] = {}
@@ -50,7 +50,7 @@ def load_test_pairs(source: DataSource, study_folder: Path) -> tuple[TestPair, .
     for one in problems.values():
         one.raise_any()
     if not pairs:
-        raise DataError(f"{source.path or source.hub_id}: holds no row; give a test set of RewardBench's columns")
+        raise UserError(f"{source.path or source.hub_id}: holds no row; give a test set of RewardBench's columns")
     return tuple(pairs.values())
 
 

@@ -1,4 +1,4 @@
-"""Where data sets lie: a local file or folder, or a repository of a hub. Names of files are alike for both."""
+"""The files of a data set: a local file or folder, or a repository of a hub. Both name their files alike."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ from typing import Any, Protocol
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
-from models_train.data.columns import Columns
-from models_train.data.problems import DataError
-from models_train.data.rows import SUFFIXES, Row, checked_rows
+from models_train.data.rows import SUFFIXES, Columns, Row, checked_rows
+from models_train.errors import UserError, first_line
 from models_train.study.locations import LocationError, resolve
 from models_train.study.training import DataSource
 
 Choose = Callable[[list[str]], list[str]]
-"""Of the names of all data files of a data set, those that are wanted."""
+"""Chooses the wanted files out of the names of all data files of a data set."""
 
 
 class Source(Protocol):
     """A data set's files."""
 
     label: str
-    """What messages call the data set."""
+    """Name of the data set in messages."""
     is_local: bool
 
     def names(self) -> list[str]:
-        """Names of the data files, relative to the data set, sorted. Raises DataError where there is none."""
+        """Names of the data files, relative to the data set, sorted. Raises UserError where there is none."""
 
     def fetch(self, name: str, folder: Path | None = None) -> Path:
         """The file on this machine. folder: where a hub's file is put, instead of the hub's own cache."""
 
 
 def open_source(source: DataSource, study_folder: Path) -> Source:
-    """The data set that a study names. Raises DataError where a local one is not there."""
+    """The data set that a study names. Raises UserError where a local one is not there."""
     if source.path is not None:
         return _Local(source.path, study_folder)
     assert source.hub_id is not None
@@ -44,7 +43,7 @@ def open_source(source: DataSource, study_folder: Path) -> Source:
 def read_rows(source: DataSource, study_folder: Path, columns: Columns, choose: Choose = list) -> Iterator[Row]:
     """The checked rows of the chosen files, file after file in the order of their names.
 
-    Raises DataError: no such data set or file, or the problems of a file, all together.
+    Raises UserError: no such data set or file, or the problems of a file, all together.
     """
     opened = open_source(source, study_folder)
     chosen = choose(opened.names())
@@ -53,7 +52,7 @@ def read_rows(source: DataSource, study_folder: Path, columns: Columns, choose: 
 
 
 def file_label(source: Source, name: str) -> str:
-    """What messages call a file of a data set."""
+    """Name of a data set's file in messages."""
     return source.label if source.label.endswith(name) else f"{source.label}/{name}"
 
 
@@ -70,7 +69,7 @@ class _Local:
         try:
             self._place = resolve(path, study_folder)
         except LocationError as error:
-            raise DataError(str(error)) from error
+            raise UserError(str(error)) from error
 
     def names(self) -> list[str]:
         if self._place.is_file():
@@ -84,7 +83,7 @@ class _Local:
 
 
 class _Hub:
-    """A repository. What its client raises depends on the HTTP library it uses, so every error is told alike."""
+    """A repository of a hub. Its client raises errors of its HTTP library, so any error gets the same message."""
 
     is_local = False
 
@@ -97,7 +96,7 @@ class _Hub:
         try:
             return _data_files(self._hub.list_repo_files(**self._where), self.label)
         except HfHubHTTPError as error:
-            raise self._told(error) from error
+            raise self._unreachable(error) from error
         except Exception as error:
             return _data_files(self._cached_names(error), self.label)
 
@@ -105,23 +104,23 @@ class _Hub:
         try:
             return Path(self._hub.hf_hub_download(filename=name, local_dir=folder, **self._where))
         except Exception as error:
-            raise self._told(error) from error
+            raise self._unreachable(error) from error
 
     def _cached_names(self, reason: Exception) -> list[str]:
-        """Names of the files that earlier runs fetched, for machines that cannot reach the hub now."""
+        """Names of the files in the hub's cache, for machines that cannot reach the hub now."""
         try:
             folder = Path(self._hub.snapshot_download(local_files_only=True, **self._where))
         except Exception as error:
-            raise self._told(reason) from error
+            raise self._unreachable(reason) from error
         return [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
 
-    def _told(self, error: Exception) -> DataError:
+    def _unreachable(self, error: Exception) -> UserError:
         revision = self._where["revision"]
-        first = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-        return DataError(
+        return UserError(
             f"{self.label}: the data set{f' at {revision}' if revision else ''} cannot be fetched from "
-            f"{self._hub.endpoint}: {first} Check hub_id and revision in the study file, the network, HF_ENDPOINT, and "
-            "HF_TOKEN where the data set asks for consent; or fetch it elsewhere and give its folder as path"
+            f"{self._hub.endpoint}: {first_line(error)}. Check hub_id and revision in the study file, the network, "
+            "HF_ENDPOINT, and HF_TOKEN where the data set asks for consent; or fetch it elsewhere and give its folder "
+            "as path"
         )
 
 
@@ -129,5 +128,7 @@ def _data_files(names: list[str], label: str) -> list[str]:
     found = sorted(name for name in names if name.endswith(SUFFIXES))
     if not found:
         there = f"; there is {', '.join(sorted(names)[:5])}" if names else ""
-        raise DataError(f"{label}: no data file, which ends with {', '.join(SUFFIXES)}{there}; mend the path or hub_id")
+        raise UserError(
+            f"{label}: no data file, which ends with {', '.join(SUFFIXES)}{there}; correct the path or hub_id"
+        )
     return found

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from models_train.data.problems import DataError
+from models_train.errors import UserError
 from models_train.jobs.reporting import Reporter, reporter
 from models_train.study.hub import keep_found
 from models_train.study.hub_search import HubError, search
@@ -24,15 +24,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with reporter() as report:
         try:
             report.done(find(options.study, options.home, report))
-        except (StudyError, DataError, HubError, OSError) as error:
+        except (StudyError, UserError, HubError, OSError) as error:
             report.fail(str(error))
 
 
 def find(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
-    """Ask, and keep the answer; returns figures: `rows` are the models. Raises StudyError, DataError, HubError."""
+    """Ask, and keep the answer; returns figures: `rows` are the models. Raises StudyError, UserError, HubError."""
     study = load_study(path, home)
     if study.hub is None:
-        raise DataError(f"{path}: the study {study.study_id} asks no hub; add a group `hub` to it")
+        raise UserError(f"{path}: the study {study.study_id} asks no hub; add a group `hub` to it")
     before = _revisions(study)
     models, left_out = search(study.hub)
     keep_found(home, study.study_id, study.hub, models)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from models_train.data.documents import sample_documents
-from models_train.data.problems import DataError
-from models_train.data.sample_files import document_rows, has_sample, n_documents, sample_counts
+from models_train.data.samples import document_rows, has_sample, n_documents, sample_counts
+from models_train.errors import UserError
 from models_train.jobs.reporting import Reporter, reporter
 from models_train.parts import PartError, write_part
 from models_train.study.fingerprints import sample_run_id
@@ -30,18 +30,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with reporter() as report:
         try:
             report.done(sample(options.study, options.home, report))
-        except (StudyError, LocationError, DataError, PartError) as error:
+        except (StudyError, LocationError, UserError, PartError) as error:
             report.fail(str(error))
 
 
 def sample(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     """Draw the sample of a study and write what is not there yet; returns figures, of which `rows` are the documents.
 
-    Raises StudyError, LocationError, DataError or PartError.
+    Raises StudyError, LocationError, UserError or PartError.
     """
     study = load_study(path, home)
     if study.scoring is None:
-        raise DataError(f"{path}: the study {study.study_id} scores no documents; add a group `scoring` to it")
+        raise UserError(f"{path}: the study {study.study_id} scores no documents; add a group `scoring` to it")
     corpus = study.scoring.corpus
     run_id = sample_run_id(corpus, path.parent)
     folder = home / "documents" / run_id

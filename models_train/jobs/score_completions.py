@@ -18,8 +18,8 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from models_train.data.chat import Renderer, RenderError
-from models_train.data.problems import DataError
 from models_train.data.rewardbench import load_test_pairs
+from models_train.errors import UserError
 from models_train.jobs.job_spec import Cell, CellError, cell_of
 from models_train.jobs.progress import progress
 from models_train.jobs.reporting import Reporter, reporter
@@ -37,7 +37,7 @@ from warehouse.contracts import REWARD_MODEL_TABLES
 JOB = "score_completions"
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 REWARDS, COSTS = "completion_rewards", "run_costs"
-EXPECTED = (BackboneError, CellError, DataError, LocationError, PartError, RenderError, StudyError)
+EXPECTED = (BackboneError, CellError, UserError, LocationError, PartError, RenderError, StudyError)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

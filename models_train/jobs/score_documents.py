@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 from transformers import PreTrainedConfig
 from transformers.utils.logging import disable_progress_bar
 
-from models_train.data.problems import DataError
-from models_train.data.sample_files import n_documents
+from models_train.data.samples import n_documents
+from models_train.errors import UserError
 from models_train.jobs.progress import Counter, progress
 from models_train.jobs.reporting import Reporter, reporter
 from models_train.logprobs.engine import OK, EngineError
@@ -56,7 +56,7 @@ ERRORS = (
     TokenizerError,
     EngineError,
     ShardError,
-    DataError,
+    UserError,
     PartError,
 )
 
@@ -80,7 +80,7 @@ class Job:
         self._study = load_study(path, home)
         self._model = _model(self._study, path, model_id)
         if self._study.scoring is None:
-            raise DataError(
+            raise UserError(
                 f"{path}: the study {self._study.study_id} scores no documents; add a group `scoring` to it"
             )
         self._scoring: Scoring = self._study.scoring
@@ -187,7 +187,7 @@ def _model(study: Study, path: Path, model_id: str) -> StudyModel:
     for model in (*study.models, *study.candidates):
         if model.model_id == model_id:
             return model
-    raise DataError(f"{path}: there is no model {model_id}; the study has {', '.join(study.model_ids)}")
+    raise UserError(f"{path}: there is no model {model_id}; the study has {', '.join(study.model_ids)}")
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -19,8 +19,8 @@ import torch
 from transformers.utils.logging import disable_progress_bar
 
 from models_train.data.chat import RenderError
-from models_train.data.problems import DataError
 from models_train.data.records import ATTRIBUTES
+from models_train.errors import UserError
 from models_train.jobs.job_spec import Cell, CellError, alone, cell_of
 from models_train.jobs.progress import progress
 from models_train.jobs.reporting import Reporter, reporter
@@ -47,7 +47,7 @@ TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints",
 EXPECTED = (
     BackboneError,
     CellError,
-    DataError,
+    UserError,
     LocationError,
     MemoryPlanError,
     ModelShapeError,

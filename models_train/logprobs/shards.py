@@ -21,9 +21,9 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from models_train.data.problems import DataError
 from models_train.data.records import Document
-from models_train.data.sample_files import FILE, read_sample
+from models_train.data.samples import FILE, read_sample
+from models_train.errors import UserError
 from models_train.metering import Costs
 from warehouse.contracts import DOCUMENT_TABLES
 
@@ -63,12 +63,12 @@ def sample_content(folder: Path) -> str:
 
 
 def documents_of(folder: Path, shard: Shard) -> list[Document]:
-    """The documents of a shard. Raises DataError where a text is not the one that its id was made from."""
+    """The documents of a shard. Raises UserError where a text is not the one that its id was made from."""
     documents = list(read_sample(folder, shard.start, shard.stop))
     for document in documents:
         found = hashlib.sha256(document.text.encode()).hexdigest()[: len(document.document_id)]
         if found != document.document_id:
-            raise DataError(
+            raise UserError(
                 f"{folder / FILE}: the text of document {document.document_id} is not the one that was sampled (its "
                 f"hash begins with {found}); remove the folder and sample the documents anew"
             )

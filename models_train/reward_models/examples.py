@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from models_train.data.chat import Renderer, RenderError, TooLong
-from models_train.data.preferences import load_preferences
-from models_train.data.problems import DataError
-from models_train.data.ratings import load_ratings
+from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.records import Preference, Rating
+from models_train.errors import UserError
 from models_train.reward_models.objectives import Example, TokenPair, TokenRating
 from models_train.study.settings import Objective
 from models_train.study.training import Training
@@ -71,8 +70,8 @@ class SearchData:
 def load_search_data(training: Training, objective: Objective, study_folder: Path, renderer: Renderer) -> SearchData:
     """Load and render the data of an objective.
 
-    Nothing is trained on a validation prompt of the preferences, which both objectives are chosen by. Raises DataError
-    for data that cannot be used, LocationError where they are not there, and DataError where rendering leaves nothing.
+    Nothing is trained on a validation prompt of the preferences, which both objectives are chosen by. Raises UserError
+    for data that cannot be used, LocationError where they are not there, and UserError where rendering leaves nothing.
     """
     preferences = load_preferences(training.preferences, study_folder)
     validation = render_pairs(preferences.validation, renderer)
@@ -127,7 +126,7 @@ def _refuse_empty(data: SearchData) -> SearchData:
     for what, rendered in (("to train on", data.train), ("to validate with", data.validation)):
         if not rendered.examples:
             reason, n = next(iter(rendered.left_out.most_common(1)), ("there are none", 0))
-            raise DataError(
+            raise UserError(
                 f"of the examples none are left {what}: {n} of {rendered.n_left_out} are left out, because: {reason}. "
                 "Raise max_tokens of the recipe, or mend the data"
             )

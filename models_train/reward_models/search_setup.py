@@ -86,7 +86,7 @@ def set_up(
 ) -> SearchSetup:
     """Load tokenizer and data, and plan the memory.
 
-    Raises LocationError, BackboneError, RenderError, DataError, ModelShapeError, MemoryPlanError: in words.
+    Raises LocationError, BackboneError, RenderError, UserError, ModelShapeError, MemoryPlanError: in words.
     """
     source = model_source(model, study_folder)
     config, tokenizer = load_config(source), load_tokenizer(source)

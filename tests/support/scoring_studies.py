@@ -15,7 +15,7 @@ import polars as pl
 import yaml
 
 from models_train.data.records import Document
-from models_train.data.sample_files import write_sample
+from models_train.data.samples import write_sample
 from models_train.study.fingerprints import sample_run_id, scoring_run_id
 from models_train.study.study import load_study
 from tests.support.data_files import REPOSITORY

@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 
-from models_train.data import candidates, documents, sample_files
+from models_train.data import documents, samples
 from models_train.data.documents import sample_documents, set_domain
-from models_train.data.problems import DataError
 from models_train.data.records import Document
-from models_train.data.sample_files import document_rows, n_documents, read_sample, sample_counts
+from models_train.data.samples import document_rows, n_documents, read_sample, sample_counts
+from models_train.errors import UserError
 from models_train.parts import check_rows
 from models_train.study.scoring import Corpus
 from models_train.study.training import DataSource
@@ -65,7 +65,7 @@ def test_the_sample_depends_on_seed_and_texts_not_on_rows_files_and_their_forms(
 
 
 def test_candidates_beyond_the_number_go_from_time_to_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(candidates, "PRUNE_EVERY", 3)
+    monkeypatch.setattr(documents, "PRUNE_EVERY", 3)
     assert draw(corpus(write(tmp_path / "all.jsonl", ROWS)), tmp_path) == expected(ROWS, 10)
 
 
@@ -125,7 +125,7 @@ def test_domains_that_are_not_asked_for_are_left_out(tmp_path: Path) -> None:
 )
 def test_a_row_of_another_form_is_refused(row: dict[str, Any], words: str, tmp_path: Path) -> None:
     path = write(tmp_path / "all.jsonl", [*ROWS, row])
-    with pytest.raises(DataError) as error:
+    with pytest.raises(UserError) as error:
         draw(corpus(path), tmp_path)
     assert f"{path}, row 121, " in str(error.value)
     assert words in str(error.value)
@@ -134,7 +134,7 @@ def test_a_row_of_another_form_is_refused(row: dict[str, Any], words: str, tmp_p
 
 def test_a_corpus_without_a_document_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "all.jsonl", [document("x", "C4")])
-    with pytest.raises(DataError, match="no document of Github, Book, ArXiv, Wikipedia, StackExchange in 1 files"):
+    with pytest.raises(UserError, match="no document of Github, Book, ArXiv, Wikipedia, StackExchange in 1 files"):
         draw(corpus(path), tmp_path)
 
 
@@ -208,16 +208,16 @@ def test_two_processes_do_not_draw_one_sample_at_once(tmp_path: Path) -> None:
     folder.mkdir()
     other = sqlite3.connect(folder / ".candidates.sqlite")
     other.execute("begin exclusive")
-    with pytest.raises(DataError, match="database is locked; where another process draws this sample, wait"):
+    with pytest.raises(UserError, match="database is locked; where another process draws this sample, wait"):
         draw(corpus(REAL), tmp_path)
     other.close()
     (folder / ".candidates.sqlite").write_bytes(b"damaged, and long enough to be looked at" * 100)
-    with pytest.raises(DataError, match=r"not a database; .* remove the file"):
+    with pytest.raises(UserError, match=r"not a database; .* remove the file"):
         draw(corpus(REAL), tmp_path)
 
 
 def test_any_stretch_of_a_sample_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sample_files, "GROUP_DOCUMENTS", 7)
+    monkeypatch.setattr(samples, "GROUP_DOCUMENTS", 7)
     whole = draw(corpus(write(tmp_path / "all.jsonl", ROWS), 20), tmp_path)
     folder = tmp_path / "sample"
     assert len(whole) == n_documents(folder) == 40
@@ -240,8 +240,8 @@ def test_rows_of_the_contract_describe_the_texts(tmp_path: Path) -> None:
 
 
 def test_a_sample_that_is_not_there_or_damaged_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no sample of documents; run `python -m models_train.jobs.sample_documents`"):
+    with pytest.raises(UserError, match=r"no sample of documents; run `python -m models_train.jobs.sample_documents`"):
         list(read_sample(tmp_path))
     (tmp_path / "documents.parquet").write_bytes(b"damaged")
-    with pytest.raises(DataError, match="the file is damaged"):
+    with pytest.raises(UserError, match="the file is damaged"):
         n_documents(tmp_path)

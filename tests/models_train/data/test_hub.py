@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants
 
-from models_train.data.preferences import load_preferences
-from models_train.data.problems import DataError
-from models_train.data.ratings import load_ratings
+from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.rewardbench import load_test_pairs
+from models_train.errors import UserError
 from models_train.study.training import DataSource
 from tests.support.data_files import benchmark_item, content, preference, rating
 from tests.support.hub_server import COMMIT
@@ -69,7 +68,7 @@ def test_a_data_set_that_is_not_there_is_named_with_the_remedy(
     serve: Callable[..., object], source: DataSource, words: str
 ) -> None:
     serve({"nvidia/HelpSteer2": HELPSTEER2, "made/empty": {"README.md": b""}})
-    with pytest.raises(DataError) as error:
+    with pytest.raises(UserError) as error:
         load_preferences(source, HERE)
     assert words in str(error.value)
 
@@ -79,5 +78,5 @@ def test_a_hub_out_of_reach_is_told_with_its_address(
 ) -> None:
     serve({})
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    with pytest.raises(DataError, match=r"cannot be fetched from http://127.0.0.1:.*HF_ENDPOINT"):
+    with pytest.raises(UserError, match=r"cannot be fetched from http://127.0.0.1:.*HF_ENDPOINT"):
         load_preferences(DataSource(hub_id="nvidia/HelpSteer2"), HERE)

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 
-from models_train.data.preferences import load_preferences
-from models_train.data.problems import DataError
-from models_train.data.ratings import load_ratings
+from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.records import Loaded, Preference, Rating, TestPair, Turn, prompt_id
 from models_train.data.rewardbench import load_test_pairs
+from models_train.errors import UserError
 from models_train.study.training import DataSource
 from tests.support.data_files import DATA, benchmark_item, preference, rating, write
 
@@ -60,11 +59,11 @@ def test_without_a_split_five_percent_of_the_prompts_validate_whatever_the_order
 
 
 def test_preferences_need_both_splits_and_rows_that_agree_on_having_one(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="1 pairs to train on and 0 to validate with, of 2 rows"):
+    with pytest.raises(UserError, match="1 pairs to train on and 0 to validate with, of 2 rows"):
         preferences(tmp_path, [preference("a"), preference("b", 0, "val")])
-    with pytest.raises(DataError, match="0 pairs to train on and 0 to validate with, of 0 rows"):
+    with pytest.raises(UserError, match="0 pairs to train on and 0 to validate with, of 0 rows"):
         preferences(tmp_path, [])
-    with pytest.raises(DataError, match="row 2, column split: missing, but other rows have it"):
+    with pytest.raises(UserError, match="row 2, column split: missing, but other rows have it"):
         preferences(tmp_path, [preference("a"), preference("b", split=None), preference("c", 1, "val")])
 
 
@@ -92,7 +91,7 @@ def test_ratings_of_held_out_prompts_are_not_trained_on(tmp_path: Path) -> None:
     assert found.split_rule == "prompt hash"
     assert not held_out & {one.prompt_id for one in found.train}
     assert len(found.train) + found.n_train_rows_dropped + len(found.validation) == 40
-    with pytest.raises(DataError, match="none of its 40 rows is left to train on"):
+    with pytest.raises(UserError, match="none of its 40 rows is left to train on"):
         ratings(tmp_path, {}, held_out={one.prompt_id for one in found.records} | held_out)
 
 
@@ -138,13 +137,13 @@ def test_pairs_of_the_test_set_keep_subset_and_id_and_may_be_empty(tmp_path: Pat
 )
 def test_a_test_pair_that_cannot_be_used_is_refused(last: dict[str, Any], words: str, tmp_path: Path) -> None:
     path = write(tmp_path / "pairs.jsonl", [benchmark_item("p", "s", "1"), last])
-    with pytest.raises(DataError) as error:
+    with pytest.raises(UserError) as error:
         load_test_pairs(DataSource(path=str(path)), tmp_path)
     assert words in str(error.value)
 
 
 def test_an_empty_test_set_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no row"):
+    with pytest.raises(UserError, match="holds no row"):
         load_test_pairs(DataSource(path=str(write(tmp_path / "pairs.jsonl", []))), tmp_path)
 
 

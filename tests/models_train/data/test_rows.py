@@ -10,13 +10,11 @@ from typing import Any
 
 import pytest
 
-from models_train.data.columns import Column, filled_text, marked_prompt, plain_or_turns, text, whole_number
-from models_train.data.preferences import load_preferences
-from models_train.data.problems import DataError
-from models_train.data.ratings import load_ratings
+from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.records import Turn
-from models_train.data.rows import checked_rows
+from models_train.data.rows import Column, checked_rows, filled_text, marked_prompt, plain_or_turns, text, whole_number
 from models_train.data.sources import read_rows
+from models_train.errors import UserError
 from models_train.study.training import DataSource
 from tests.support.data_files import content, json_lines, preference, rating, write, zstd
 
@@ -49,7 +47,7 @@ def test_a_folder_is_read_file_by_file_and_what_is_hidden_or_no_data_is_passed_o
 
 
 def problems_of(path: Path, name: str = "data") -> list[str]:
-    with pytest.raises(DataError) as error:
+    with pytest.raises(UserError) as error:
         list(checked_rows(path, name, COLUMNS))
     return str(error.value).splitlines()
 
@@ -69,16 +67,16 @@ def test_all_problems_of_a_file_are_told_with_row_and_column(tmp_path: Path) -> 
     path.write_bytes(b"\n".join(lines))
     assert problems_of(path) == [
         "data, row 2, column a: is null; give it a text, or remove the row",
-        "data, row 2, column n: 5 is not a whole number from 0 to 4; mend it, or remove the row",
+        "data, row 2, column n: 5 is not a whole number from 0 to 4; correct it, or remove the row",
         "data, row 4, column a: missing; the row has A, n",
-        "data, row 4, column n: nan is not a whole number from 0 to 4; mend it, or remove the row",
-        "data, row 5: is not JSON (Expecting value: line 1 column 1 (char 0)); one row is one line of JSON: mend or "
+        "data, row 4, column n: nan is not a whole number from 0 to 4; correct it, or remove the row",
+        "data, row 5: is not JSON (Expecting value: line 1 column 1 (char 0)); one row is one line of JSON: correct or "
         "remove it",
         "data, row 6: [1, 2] is not a row; a row is {column: value, ...}",
         "data, row 7: is not JSON ('utf-8' codec can't decode byte 0xff in position 7: invalid start byte); one row is "
-        "one line of JSON: mend or remove it",
-        "data, row 8, column a: holds half a character (a lone surrogate); mend the text, or remove the row",
-        "data, row 8, column n: True is not a whole number from 0 to 4; mend it, or remove the row",
+        "one line of JSON: correct or remove it",
+        "data, row 8, column a: holds half a character (a lone surrogate); correct the text, or remove the row",
+        "data, row 8, column n: True is not a whole number from 0 to 4; correct it, or remove the row",
     ]
 
 
@@ -102,11 +100,11 @@ def test_a_damaged_file_is_told(name: str, damage: Callable[[bytes], bytes], tmp
 
 
 def test_a_path_that_is_not_there_or_holds_no_data_is_told(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"nowhere: there is no .*; mend the path in the study file"):
+    with pytest.raises(UserError, match=r"nowhere: there is no .*; mend the path in the study file"):
         list(read_rows(DataSource(path="nowhere"), tmp_path, COLUMNS))
     (tmp_path / "table.csv").write_text("a,n")
     for path in (".", "table.csv"):
-        with pytest.raises(DataError, match=r"no data file, which ends with .*; there is table.csv"):
+        with pytest.raises(UserError, match=r"no data file, which ends with .*; there is table.csv"):
             list(read_rows(DataSource(path=path), tmp_path, COLUMNS))
 
 
@@ -127,7 +125,7 @@ def test_a_path_that_is_not_there_or_holds_no_data_is_told(tmp_path: Path) -> No
 def test_a_preference_that_cannot_be_used_is_refused(change: dict[str, Any], words: str, tmp_path: Path) -> None:
     rows = [preference("a"), preference("b", split="val"), preference("c") | change]
     path = write(tmp_path / "pairs.jsonl", rows)
-    with pytest.raises(DataError) as error:
+    with pytest.raises(UserError) as error:
         load_preferences(DataSource(path=str(path)), tmp_path)
     assert f"{path}, row 3, " in str(error.value)
     assert words in str(error.value)
@@ -136,7 +134,7 @@ def test_a_preference_that_cannot_be_used_is_refused(change: dict[str, Any], wor
 @pytest.mark.parametrize("value", [5, -1, math.nan, math.inf, None, "3", 2.5])
 def test_a_rating_out_of_range_is_refused(value: Any, tmp_path: Path) -> None:
     path = write(tmp_path / "ratings.jsonl", [rating("a"), rating("b") | {"coherence": value}])
-    with pytest.raises(DataError, match="row 2, column coherence"):
+    with pytest.raises(UserError, match="row 2, column coherence"):
         load_ratings(DataSource(path=str(path)), tmp_path)
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
-from models_train.data.preferences import load_preferences
+from models_train.data.helpsteer import load_preferences
 from models_train.data.records import ATTRIBUTES
 from models_train.jobs.job_spec import alone, cell_of
 from models_train.jobs.train_reward_model import main

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from models_train.data.problems import DataError
 from models_train.data.records import Document
-from models_train.data.sample_files import write_sample
+from models_train.data.samples import write_sample
+from models_train.errors import UserError
 from models_train.logprobs.shards import Shard, ShardError, Shards, cut, documents_of, sample_content
 from models_train.metering import Costs
 from tests.support.data_files import REPOSITORY
@@ -110,5 +110,5 @@ def test_documents_of_a_shard_are_those_that_were_sampled(tmp_path: Path) -> Non
     write_sample(tmp_path, sample[1:], {})
     assert sample_content(tmp_path) != before
     write_sample(tmp_path, [Document(sample[0].document_id, "Book", "another text")], {})
-    with pytest.raises(DataError, match=f"the text of document {sample[0].document_id} is not the one"):
+    with pytest.raises(UserError, match=f"the text of document {sample[0].document_id} is not the one"):
         documents_of(tmp_path, Shard(0, 0, 1))

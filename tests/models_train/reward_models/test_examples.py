@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from models_train.data.chat import Renderer
-from models_train.data.problems import DataError
+from models_train.errors import UserError
 from models_train.reward_models.examples import SearchData, load_search_data
 from models_train.reward_models.objectives import TokenPair, TokenRating
 from models_train.study.training import Training
@@ -73,5 +73,5 @@ def test_nothing_is_trained_on_a_validation_prompt_of_the_preferences(tmp_path: 
 
 
 def test_nothing_left_is_an_error_in_words(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"none are left to train on: 3 of 3 are left out, because: too long"):
+    with pytest.raises(UserError, match=r"none are left to train on: 3 of 3 are left out, because: too long"):
         loaded(tmp_path, "bradley_terry", "drop", max_tokens=10)

@@ -1,10 +1,9 @@
-"""A sample of documents on disk: `<folder>/documents.parquet`, sorted by document id, complete or not there."""
+"""The file of a sample of documents: `<folder>/documents.parquet`, sorted by document id, whole or not there."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,33 +11,29 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models_train.data.problems import DataError
 from models_train.data.records import Document
+from models_train.errors import UserError
+from models_train.files import atomic_path
 from warehouse.contracts import DOCUMENT_TABLES
 
 FILE = "documents.parquet"
 SCHEMA = pa.schema([pa.field(name, pa.string(), nullable=False) for name in ("document_id", "domain", "text")])
 GROUP_DOCUMENTS = 1000
-GROUP_BYTES = 64 << 20
-"""A row group ends at so many documents, or characters of text."""
+"""Most documents of a row group."""
+GROUP_CHARACTERS = 64 << 20
+"""Length of text that ends a row group, in characters."""
 
 _COUNTS = b"rewardbase.counts"
 
 
 def write_sample(folder: Path, documents: Iterable[Document], counts: Mapping[str, Any]) -> Path:
-    """Write the documents, which come by document id, and the counts of the sampling beside them; returns the path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the documents, ordered by document id, and the counts of the sampling in the metadata; returns the path."""
     path = folder / FILE
-    temporary = folder / f".{FILE}.tmp"
     schema = SCHEMA.with_metadata({_COUNTS: json.dumps(counts)})
-    with temporary.open("wb") as file:
-        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for group in _groups(documents):
-                columns = {name: [getattr(document, name) for document in group] for name in SCHEMA.names}
-                writer.write_table(pa.table(columns, schema=schema))
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    with atomic_path(path) as beside, pq.ParquetWriter(beside, schema, compression="zstd") as writer:
+        for group in _groups(documents):
+            columns = {name: [getattr(document, name) for document in group] for name in SCHEMA.names}
+            writer.write_table(pa.table(columns, schema=schema))
     return path
 
 
@@ -48,13 +43,13 @@ def has_sample(folder: Path) -> bool:
 
 
 def sample_counts(folder: Path) -> dict[str, Any]:
-    """The counts that the sample was written with. Raises DataError where there is no sample."""
+    """The counts that the sample was written with. Raises UserError where there is no sample."""
     with _opened(folder) as file:
         return dict(json.loads(file.schema_arrow.metadata[_COUNTS]))
 
 
 def n_documents(folder: Path) -> int:
-    """Documents of a sample. Raises DataError where there is no sample."""
+    """Documents of a sample. Raises UserError where there is no sample."""
     with _opened(folder) as file:
         return int(file.metadata.num_rows)
 
@@ -62,7 +57,7 @@ def n_documents(folder: Path) -> int:
 def read_sample(folder: Path, start: int = 0, stop: int | None = None) -> Iterator[Document]:
     """The documents of a sample from place `start` to before `stop`, by document id; other row groups are not read.
 
-    Raises DataError where there is no sample.
+    Raises UserError where there is no sample.
     """
     with _opened(folder) as file:
         first = 0
@@ -96,10 +91,10 @@ def _opened(folder: Path) -> pq.ParquetFile:
         return pq.ParquetFile(folder / FILE)
     except FileNotFoundError as error:
         text = f"{folder}: no sample of documents; run `python -m models_train.jobs.sample_documents` first"
-        raise DataError(text) from error
+        raise UserError(text) from error
     except (OSError, pa.ArrowException) as error:
-        text = f"{folder / FILE}: the file is damaged ({error}); remove it and sample the documents anew"
-        raise DataError(text) from error
+        text = f"{folder / FILE}: the file is damaged ({error}); remove it and sample the documents again"
+        raise UserError(text) from error
 
 
 def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
@@ -108,7 +103,7 @@ def _groups(documents: Iterable[Document]) -> Iterator[list[Document]]:
     for document in documents:
         group.append(document)
         size += len(document.text)
-        if len(group) >= GROUP_DOCUMENTS or size >= GROUP_BYTES:
+        if len(group) >= GROUP_DOCUMENTS or size >= GROUP_CHARACTERS:
             yield group
             group, size = [], 0
     if group:
