@@ -9,6 +9,8 @@ from pathlib import Path
 
 from dagster_project import environment
 from dagster_project.lib.dbt_program import run_dbt
+from warehouse.connection import write
+from warehouse.landing import create_raw_tables
 from warehouse.paths import VARIABLE, Home
 
 # The page is dbt's, its code not ours: whatever is in it, it may not talk to anybody.
@@ -40,12 +42,14 @@ def main() -> int:
 def write_page(home: Home) -> Path:
     """Write `docs/index.html` below the home from the dbt project alone; returns its path. Raises DocsError, OSError.
 
-    The warehouse stays closed, so that a run at work is not disturbed: dbt is given an empty one.
+    The warehouse stays closed, so that a run at work is not disturbed: dbt reads one with empty raw tables.
     """
     with tempfile.TemporaryDirectory(prefix=".docs-", dir=home.root) as folder:
         made = Path(folder)
+        with write(Home(made).warehouse) as connection:
+            create_raw_tables(connection)  # dbt reads the columns of the sources from the database
         places = {VARIABLE: folder, "DBT_TARGET_PATH": str(made / "target"), "DBT_LOG_PATH": str(made / "logs")}
-        said = run_dbt("docs", "generate", "--static", "--empty-catalog", places=places)
+        said = run_dbt("docs", "generate", "--static", places=places)
         if said is not None:
             raise DocsError(f"dbt cannot read the project in dbt/; mend what it names and run again.\n{said}")
         text = (made / "target" / "static_index.html").read_text(encoding="utf-8")
