@@ -22,7 +22,8 @@ VERSION = f"scoring-{SCORING_VERSION}"
     pool="gpu",
     retry_policy=JOB_RETRIES,
     code_version=VERSION,
-    description="Log-probabilities of the sampled documents under each base model, shard by shard (definitions, 7).",
+    description="Log-probabilities of the sampled documents under each base model, shard by shard (definitions, "
+    "Section 7).",
 )
 def document_scores(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient

@@ -16,7 +16,7 @@ BUILDABLE = ("model", "seed", "snapshot")
 MARTS = tuple(sorted(path.stem for path in (DBT_PROJECT / "models" / "marts").glob("*.sql")))
 """Marts by name: one SQL file each."""
 
-_FILES = ("*.yml", "seeds/*", "models/**/*", "macros/*", "data_tests/**/*")
+_FILES = ("*.yml", "docs/*", "seeds/*", "models/**/*", "macros/*", "data_tests/**/*")
 
 
 def path(home: Home) -> Path:
