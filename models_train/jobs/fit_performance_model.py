@@ -24,13 +24,17 @@ from models_train.selection.components import capability_components
 from models_train.selection.errors import SelectionError, TooLittleData
 from models_train.selection.features import feature_table
 from models_train.selection.forecasts import Forecast
-from models_train.selection.performance import PerformanceResult, PerformanceSettings, performance
+from models_train.selection.performance import (
+    FITTED,
+    PerformanceResult,
+    PerformanceSettings,
+    mix_verdict,
+    performance,
+    verdict,
+)
 from models_train.selection.recommendation import recommend
-from models_train.selection.verdict import mix_verdict, verdict
 from warehouse.contracts import PERFORMANCE_TABLES
 
-FRAMES = ("predictions", "coefficients", "scores", "predicted_coverage", "choices", "abstentions", "excluded_features")
-EVERY_MODEL = "all models"
 SCORE = "score"
 MOST_JOBS = 8
 """Processes started unasked: the fits of one study are too short to keep more of them busy."""
@@ -92,8 +96,7 @@ def fit_study(
     settings = PerformanceSettings(aggregates=inputs.aggregates, n_bootstraps=options.bootstraps, n_jobs=options.jobs)
     report.say(f"{inputs.study_id}: fitting {', '.join(objectives)} on {', '.join(targets)}")
     result = performance(inputs.features, inputs.results, objectives, targets, settings)
-    frames = {f"performance_{name}": getattr(result, name) for name in FRAMES}
-    frames["performance_choices"] = result.choices.with_columns(pl.col("fold").fill_null(EVERY_MODEL))
+    frames = {f"performance_{name}": getattr(result, name) for name in (*FITTED, "comparisons")}
     frames["capability_components"] = components(inputs)
     frames["recommendations"] = recommendations(inputs, objectives, targets, result)
     run_id = content_hash({"inputs": inputs.content, "targets": list(targets), "bootstraps": options.bootstraps})
@@ -106,8 +109,8 @@ def fit_study(
         "seconds": round(time.monotonic() - began, 1),
     }
     for objective, target in result.scores.select("objective", "target").unique(maintain_order=True).iter_rows():
-        figures[f"verdict, {objective}, {target}"] = verdict(result.predictions, objective, target)
-        if mix := mix_verdict(result.predictions, objective, target):
+        figures[f"verdict, {objective}, {target}"] = verdict(result.comparisons, objective, target)
+        if mix := mix_verdict(result.comparisons, objective, target):
             figures[f"pre-training mix, {objective}, {target}"] = mix
     report.say(f"{inputs.study_id}: {figures['rows']} rows in {figures['seconds']} s")
     return figures

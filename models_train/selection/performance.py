@@ -1,38 +1,57 @@
-"""The performance model of one study from feature and result frames to the rows that are landed.
+"""The performance model of one study: from feature and result frames to the rows that are landed, and a verdict.
 
-`study_id` is not in the returned frames; the caller adds it. What cannot be answered honestly (too few models, one
-publisher, a result that does not vary) becomes a row of `abstentions`; broken input raises SelectionError.
+The frames have the columns of their contracts (`warehouse.contracts.performance`) without study_id and run_id. What
+cannot be answered honestly (too few models, one publisher, a result that does not vary) becomes a row of
+`abstentions`; broken input raises SelectionError.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import numpy as np
 import polars as pl
 
-from models_train.selection.design import Design, design, target_values
+from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Design, design, target_values
 from models_train.selection.elastic_net import Setting, fit_setting
 from models_train.selection.errors import TooLittleData
-from models_train.selection.features import MIN_SHARE_OF_MODELS, feature_table
+from models_train.selection.features import LOG_SIZE, MIN_SHARE_OF_MODELS, feature_table
 from models_train.selection.forecasts import Forecast, forecasts
 from models_train.selection.leave_out import LeaveOut, leave_out
+from models_train.selection.predictors import SELECTED
 from models_train.selection.preparation import Prepared
 from models_train.selection.protocols import (
     IN_SAMPLE,
     LEAVE_PUBLISHER_OUT,
     NOTHING,
+    Predicted,
     TenFold,
     in_sample_predictions,
     leave_publisher_out_predictions,
     ten_fold,
     ten_fold_predictions,
 )
-from models_train.selection.rows import SCHEMAS, coverage_rows, frame, prediction_rows, score_row
+from models_train.selection.scores import (
+    COVERAGE_STEPS,
+    coverage_at_k,
+    error_difference,
+    mean_absolute_error,
+    regret_at_k,
+)
 from models_train.selection.stability import selection_frequencies
+from warehouse.contracts import PERFORMANCE_TABLES
 
 TARGETS = ("chat", "chat_hard", "safety", "reasoning", "score")
+FITTED = ("predictions", "coefficients", "scores", "predicted_coverage", "choices", "abstentions", "excluded_features")
+"""Frames that are filled target by target; `performance_<name>` is the table of each."""
+ALL_MODELS = "all models"
+"""Fold of the choices that are made on all models."""
+REFERENCES = (LOG_SIZE, ELASTIC_NET, WITH_PLACEBO)
+"""Predictors that the others are compared with: size by itself, and for the pre-training mix the same net without it
+and with as many random features that are constant within a family."""
+BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 REPORTED_FREQUENCY = 0.1
 """A term of degree 2 or 3 is listed if its coefficient is not zero or it is kept in this share of resamples."""
 
@@ -51,15 +70,15 @@ class PerformanceSettings:
 
 @dataclass(frozen=True)
 class PerformanceResult:
-    """Frames as in `rows.SCHEMAS` (without study_id), and what the recommendation needs.
+    """One frame per table, and what the recommendation needs.
 
-    forecasts: per (objective, target), one entry per model without a reward model.
-    excluded_features: objective, target, feature, share_of_models, reason. largest_gap: of all elastic nets.
+    forecasts: per (objective, target), one entry per model without a reward model. largest_gap: of all elastic nets.
     """
 
     predictions: pl.DataFrame
     coefficients: pl.DataFrame
     scores: pl.DataFrame
+    comparisons: pl.DataFrame
     predicted_coverage: pl.DataFrame
     choices: pl.DataFrame
     abstentions: pl.DataFrame
@@ -81,7 +100,7 @@ def performance(
     Models without a result are candidates and get forecasts. Raises SelectionError for broken input.
     """
     settings = settings or PerformanceSettings()
-    rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in SCHEMAS}
+    rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in FITTED}
     found: dict[tuple[str, str], list[Forecast]] = {}
     gap = 0.0
     for group in _same_models(features, results, objectives, targets, settings, rows):
@@ -91,7 +110,14 @@ def performance(
         for number, key in enumerate(group.keys):
             found[key] = _add_target(rows, key, fits, folds, number, settings)
         _add_coefficients(rows, group.keys, fits, folds, settings)
-    return PerformanceResult(**{name: frame(name, rows[name]) for name in SCHEMAS}, forecasts=found, largest_gap=gap)
+    frames = {name: _frame(name, rows[name]) for name in FITTED}
+    comparisons = compare(frames["predictions"], settings.n_bootstraps, settings.seed)
+    return PerformanceResult(**frames, comparisons=comparisons, forecasts=found, largest_gap=gap)
+
+
+def _frame(name: str, rows: Sequence[tuple[object, ...]]) -> pl.DataFrame:
+    """Rows as the frame of a table of the performance model."""
+    return pl.DataFrame(list(rows), pl.Schema(PERFORMANCE_TABLES[f"performance_{name}"].filled_columns), orient="row")
 
 
 @dataclass(frozen=True)
@@ -152,15 +178,56 @@ def _add_target(
         *leave_publisher_out_predictions(fits, number),
     ]
     for predicted in everything:
-        rows["predictions"] += [(*key, *row) for row in prediction_rows(predicted, fits.design.model_ids, observed)]
-        score = score_row(predicted, observed, publishers, settings.n_bootstraps, settings.seed)
+        rows["predictions"] += [(*key, *row) for row in _prediction_rows(predicted, fits.design.model_ids, observed)]
+        score = _score_row(predicted, observed, publishers, settings.n_bootstraps, settings.seed)
         rows["scores"].append((*key, *score))
-        rows["predicted_coverage"] += [(*key, *row) for row in coverage_rows(predicted, observed)]
+        rows["predicted_coverage"] += [(*key, *row) for row in _coverage_rows(predicted, observed)]
     for fold, name in enumerate(fits.design.fold_names):
         left = frozenset({fold})
         rows["choices"].append((*key, name, fits.best_predictor(left, number), *_setting(fits, left, number)))
-    rows["choices"].append((*key, None, fits.best_predictor(NOTHING, number), *_setting(fits, NOTHING, number)))
+    rows["choices"].append((*key, ALL_MODELS, fits.best_predictor(NOTHING, number), *_setting(fits, NOTHING, number)))
     return forecasts(fits, number)
+
+
+def _finite(value: float) -> float | None:
+    """The value, or None where it is infinite or not a number (an interval end that the data do not bound)."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _prediction_rows(predicted: Predicted, model_ids: Sequence[str], observed: np.ndarray) -> list[tuple[object, ...]]:
+    """Rows of `predictions` after objective and target. model_ids may go on after the observed models."""
+    return [
+        (
+            model_ids[row],
+            predicted.protocol,
+            predicted.predictor,
+            float(predicted.values[row]),
+            _finite(predicted.low[row]),
+            _finite(predicted.high[row]),
+            float(observed[row]),
+            bool(predicted.in_hull[row]),
+            predicted.fold[row],
+        )
+        for row in range(observed.size)
+    ]
+
+
+def _score_row(
+    predicted: Predicted, observed: np.ndarray, publishers: np.ndarray, n_resamples: int, seed: int
+) -> tuple[object, ...]:
+    """Row of `scores` after objective and target; a k above the number of models gives null."""
+    error = mean_absolute_error(predicted.values, observed, publishers, n_resamples, seed)
+    coverage = [coverage_at_k(predicted.values, observed, k) if k <= observed.size else None for k in (5, 10)]
+    regret = [regret_at_k(predicted.values, observed, k) if k <= observed.size else None for k in (1, 5)]
+    return (predicted.protocol, predicted.predictor, *error, *coverage, *regret)
+
+
+def _coverage_rows(predicted: Predicted, observed: np.ndarray) -> list[tuple[object, ...]]:
+    """Rows of `predicted_coverage` after objective and target, for k up to the number of models."""
+    return [
+        (predicted.protocol, predicted.predictor, k, coverage_at_k(predicted.values, observed, k), k / observed.size)
+        for k in takewhile(lambda k: k <= observed.size, COVERAGE_STEPS)
+    ]
 
 
 def _setting(fits: LeaveOut, left: frozenset[int], number: int) -> tuple[int, float, float]:
@@ -191,3 +258,79 @@ def _add_coefficients(
         for term, value, share in zip(fitted.terms, fitted.values, frequency, strict=True):
             if term in names or value != 0 or share >= REPORTED_FREQUENCY:
                 rows["coefficients"].append((*keys[number], protocol, term, float(value), float(share)))
+
+
+def compare(predictions: pl.DataFrame, n_resamples: int = 1000, seed: int = 0) -> pl.DataFrame:
+    """Rows of performance_comparisons: errors of each predictor against those of each of REFERENCES, model by model.
+
+    predictions: rows of performance_predictions; those with the publisher left out are compared, and the folds (the
+    publishers) are resampled for the 95 % interval.
+    """
+    key = ("objective", "target")
+    held_out = predictions.filter(protocol=LEAVE_PUBLISHER_OUT).sort(*key, "predictor", "model_id")
+    rows: list[tuple[object, ...]] = []
+    for cell, part in held_out.group_by(*key, maintain_order=True):
+        by_name = {str(name): mine for (name,), mine in part.group_by("predictor", maintain_order=True)}
+        for reference in (name for name in REFERENCES if name in by_name):
+            for name in (name for name in by_name if name != reference):
+                compared = _compared(by_name[name], by_name[reference], n_resamples, seed)
+                rows.append((*cell, LEAVE_PUBLISHER_OUT, name, reference, *compared))
+    return _frame("comparisons", rows)
+
+
+def _compared(
+    predictor: pl.DataFrame, reference: pl.DataFrame, n_resamples: int, seed: int
+) -> tuple[int, float, float, float, float, float, str]:
+    """Number of models, both errors, their difference with its interval, and what follows from it."""
+    observed, publishers = predictor["observed"].to_numpy(), predictor["fold"].to_numpy()
+    values, base = predictor["predicted"].to_numpy(), reference["predicted"].to_numpy()
+    errors = [float(np.abs(each - observed).mean()) for each in (values, base)]
+    difference, low, high = error_difference(values, base, observed, publishers, n_resamples, seed)
+    verdict = BETTER if high < 0 else WORSE if low > 0 else UNDECIDED
+    return observed.size, errors[0], errors[1], difference, low, high, verdict
+
+
+def verdict(comparisons: pl.DataFrame, objective: str, target: str) -> str:
+    """One sentence: does nested selection beat size by itself, and if not, would any single predictor have."""
+    table = comparisons.filter(objective=objective, target=target, reference=LOG_SIZE).sort("mae", "predictor")
+    chosen = table.row(by_predicate=pl.col("predictor") == SELECTED, named=True)
+    named = table.filter(~pl.col("predictor").is_in([SELECTED, WITH_PLACEBO]))
+    sure = named.filter(verdict=BETTER)["predictor"].to_list()
+    if chosen["verdict"] == BETTER:
+        first = "Size alone is beaten"
+    elif sure:
+        first = f"Nested selection does not reliably beat size alone, although {', '.join(sure)} would have"
+    else:
+        first = "Nothing reliably beats size alone"
+    return (
+        f"{first}: for a publisher never seen, the mean absolute error is {chosen['mae']:.1f} points with nested "
+        f"selection and {chosen['reference_mae']:.1f} with log10 size (difference {_difference(chosen)})."
+    )
+
+
+def mix_verdict(comparisons: pl.DataFrame, objective: str, target: str) -> str:
+    """One sentence: does the pre-training mix improve the elastic net by more than a placebo; empty without a mix.
+
+    The mix counts as an improvement only if it beats its placebo, too (definitions, Section 5).
+    """
+    mine = comparisons.filter(objective=objective, target=target, predictor=WITH_MIX)
+    rows = {row["reference"]: row for row in mine.iter_rows(named=True)}
+    if not rows:
+        return ""
+    without, placebo = rows[ELASTIC_NET], rows[WITH_PLACEBO]
+    first = {
+        (True, True): "The pre-training mix improves the prediction",
+        (True, False): "The pre-training mix improves the prediction no more than a placebo does",
+        (False, True): "The pre-training mix beats a placebo but does not reliably improve the prediction",
+        (False, False): "The pre-training mix does not reliably improve the prediction",
+    }[without["verdict"] == BETTER, placebo["verdict"] == BETTER]
+    return (
+        f"{first}: for a publisher never seen, the mean absolute error is {without['mae']:.1f} points with it; against "
+        f"the same elastic net without it {_difference(without)}; against random features constant within a family "
+        f"{_difference(placebo)}."
+    )
+
+
+def _difference(row: dict[str, float]) -> str:
+    """A difference with its interval, in points."""
+    return f"{row['difference']:+.1f}, 95 % interval {row['difference_low']:+.1f} to {row['difference_high']:+.1f}"

@@ -54,6 +54,27 @@ def test_scores_recompute_from_the_predictions(published: duckdb.DuckDBPyConnect
         assert regret == pytest.approx(observed.max() - first @ observed, abs=1e-9), key
 
 
+def test_comparisons_recompute_from_the_predictions(published: duckdb.DuckDBPyConnection, cells: dict) -> None:
+    rows = published.execute(
+        """
+        select objective, target, protocol, predictor, reference, n, mae, reference_mae, difference,
+            difference_low, difference_high, verdict
+        from fct_performance_comparisons
+        """
+    ).fetchall()
+    held_out = [key for key in cells if key[2] == "leave_publisher_out"]
+    pairs = {(*key, reference) for key in held_out for reference in ("log10_params", "elastic_net")}
+    assert {tuple(row[:5]) for row in rows} == {pair for pair in pairs if pair[3] != pair[4]}
+    for objective, target, protocol, predictor, reference, n, mae, base_mae, difference, low, high, verdict in rows:
+        predicted, observed = cells[objective, target, protocol, predictor]
+        base, _ = cells[objective, target, protocol, reference]
+        errors, base_errors = np.abs(predicted - observed), np.abs(base - observed)
+        assert (mae, base_mae) == pytest.approx((errors.mean(), base_errors.mean()), abs=1e-9)
+        assert difference == pytest.approx((errors - base_errors).mean(), abs=1e-9)
+        assert n == 40 and low <= difference <= high
+        assert verdict == ("better" if high < 0 else "worse" if low > 0 else "undecided")
+
+
 def test_predicted_coverage_recomputes(published: duckdb.DuckDBPyConnection, cells: dict) -> None:
     rows = published.execute(
         "select objective, target, protocol, predictor, k, coverage, chance from fct_predicted_coverage"

@@ -51,6 +51,7 @@ def performance_marts(
     return {
         "fct_performance_predictions": _frame(table["predictions"]),
         "fct_performance_scores": _frame(table["scores"]),
+        "fct_performance_comparisons": _comparisons(table["predictions"]),
         "fct_predicted_coverage": _frame(table["coverage"]),
         "fct_performance_coefficients": _frame(table["coefficients"]),
         "fct_performance_choices": _frame(choices),
@@ -124,6 +125,42 @@ def _add(
         | {f"regret_at_{k}": float(y.max() - y[picks[:k]].max()) for k in (1, 5)}
     )
     table["coverage"] += [key | {"k": k, "coverage": lines[k], "chance": k / len(names)} for k in ks]
+
+
+def _comparisons(predictions: list[dict]) -> pl.DataFrame:
+    """Errors with the publisher left out against those of size and of the elastic net; intervals by 500 draws."""
+    generator = np.random.default_rng(5)
+    held_out = [row for row in predictions if row["protocol"] == "leave_publisher_out"]
+    cells: dict[tuple, dict[str, dict]] = {}
+    for row in held_out:
+        key = (row["objective"], row["target"])
+        cells.setdefault(key, {}).setdefault(row["predictor"], {})[row["model_id"]] = row
+    rows = []
+    for (objective, target), by_predictor in cells.items():
+        for reference in ("log10_params", "elastic_net"):
+            for predictor in sorted(by_predictor.keys() - {reference}):
+                mine, base = by_predictor[predictor], by_predictor[reference]
+                errors = {name: abs(row["predicted"] - row["observed"]) for name, row in mine.items()}
+                others = {name: abs(row["predicted"] - row["observed"]) for name, row in base.items()}
+                by_publisher: dict[str, list[float]] = {}
+                for name, row in mine.items():
+                    by_publisher.setdefault(row["fold"], []).append(errors[name] - others[name])
+                publishers = list(by_publisher)
+                means = [
+                    np.mean([value for index in draw for value in by_publisher[publishers[index]]])
+                    for draw in generator.integers(len(publishers), size=(500, len(publishers)))
+                ]
+                low, high = np.quantile(means, [0.025, 0.975])
+                rows.append(
+                    {"objective": objective, "target": target, "protocol": "leave_publisher_out"}
+                    | {"predictor": predictor, "reference": reference, "n": len(errors)}
+                    | {"mae": float(np.mean(list(errors.values())))}
+                    | {"reference_mae": float(np.mean(list(others.values())))}
+                    | {"difference": float(np.mean([errors[name] - others[name] for name in errors]))}
+                    | {"difference_low": float(low), "difference_high": float(high)}
+                    | {"verdict": "better" if high < 0 else "worse" if low > 0 else "undecided"}
+                )
+    return _frame(rows)
 
 
 def _coefficients(key: dict, x: np.ndarray, y: np.ndarray, names: list[str]) -> list[dict]:

@@ -27,6 +27,11 @@ class Table:
     description: str
 
     @property
+    def filled_columns(self) -> pa.Schema:
+        """Columns that a job fills: all but study_id and run_id, which are those of the part."""
+        return pa.schema([field for field in self.schema if field.name not in (STUDY_ID.name, RUN_ID.name)])
+
+    @property
     def fingerprint(self) -> str:
         """16 hex digits over what a part must agree on: name, typed columns, nullability, key, partition."""
         columns = [[field.name, str(field.type), field.nullable] for field in self.schema]

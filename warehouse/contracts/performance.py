@@ -53,6 +53,24 @@ PERFORMANCE_SCORES = table(
     number("regret_at_5", "Score of the best minus the best score among five picked, in points.", nullable=True),
 )
 
+PERFORMANCE_COMPARISONS = table(
+    "performance_comparisons",
+    "One row per study, objective, target, protocol, predictor and reference: difference of two predictors' errors.",
+    (*_CELL, "protocol", "predictor", "reference"),
+    OBJECTIVE,
+    _TARGET,
+    _PROTOCOL,
+    _PREDICTOR,
+    text("reference", "Predictor that it is compared with: log10_params, elastic_net or elastic_net_with_placebo."),
+    integer("n", "Models that both predict."),
+    number("mae", "Mean absolute error of the predictor, in points."),
+    number("reference_mae", "Mean absolute error of the reference, in points."),
+    number("difference", "Mean over models of error minus error of the reference, in points; below zero is better."),
+    number("difference_low", "Lower end of its 95 % interval by resampling publishers."),
+    number("difference_high", "Upper end of its 95 % interval by resampling publishers."),
+    text("verdict", "better or worse where the interval lies on one side of zero, else undecided."),
+)
+
 PERFORMANCE_PREDICTED_COVERAGE = table(
     "performance_predicted_coverage",
     "One row per study, objective, target, protocol, predictor and k: coverage of the k best by prediction.",
@@ -135,6 +153,7 @@ PERFORMANCE_TABLES: dict[str, Table] = {
         PERFORMANCE_PREDICTIONS,
         PERFORMANCE_COEFFICIENTS,
         PERFORMANCE_SCORES,
+        PERFORMANCE_COMPARISONS,
         PERFORMANCE_PREDICTED_COVERAGE,
         PERFORMANCE_CHOICES,
         PERFORMANCE_ABSTENTIONS,

@@ -10,9 +10,8 @@ from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO
 from models_train.selection.elastic_net import Setting
 from models_train.selection.forecasts import forecasts
 from models_train.selection.leave_out import LeaveOut, leave_out
-from models_train.selection.performance import PerformanceSettings, performance
+from models_train.selection.performance import PerformanceSettings, mix_verdict, performance
 from models_train.selection.protocols import NOTHING, leave_publisher_out_predictions, ten_fold
-from models_train.selection.verdict import mix_verdict
 from tests.support.study_designs import make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
@@ -93,11 +92,11 @@ def test_a_placebo_that_wins_is_not_taken(fits: LeaveOut, monkeypatch: pytest.Mo
 
 def test_the_rows_of_a_study_with_a_mix(small: Frames) -> None:
     found = performance(*with_mix(small, True), ["regression"], ["score"], PerformanceSettings(n_bootstraps=20))
-    sentence = mix_verdict(found.predictions, "regression", "score")
+    sentence = mix_verdict(found.comparisons, "regression", "score")
     assert sentence.startswith("The pre-training mix improves the prediction: ")
     assert {WITH_MIX, WITH_PLACEBO} <= set(found.scores["predictor"])
     assert WITH_PLACEBO not in set(found.choices["selected_predictor"])
-    without = found.predictions.filter(pl.col("predictor") != WITH_MIX)
+    without = found.comparisons.filter(pl.col("predictor") != WITH_MIX)
     assert mix_verdict(without, "regression", "score") == ""
 
 

@@ -9,14 +9,15 @@ import pytest
 from models_train.selection.design import WITH_MIX, WITH_PLACEBO
 from models_train.selection.errors import SelectionError
 from models_train.selection.forecasts import Forecast
-from models_train.selection.performance import PerformanceResult, PerformanceSettings, performance
+from models_train.selection.performance import FITTED, PerformanceResult, PerformanceSettings, compare, performance
 from models_train.selection.predictors import SELECTED, SIMPLEST_FIRST
 from models_train.selection.protocols import PROTOCOLS
 from models_train.selection.recommendation import RECOMMENDATION_SCHEMA, recommend
-from models_train.selection.rows import SCHEMAS
 from models_train.selection.scores import coverage_at_k
+from warehouse.contracts import PERFORMANCE_TABLES
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
+FRAMES = (*FITTED, "comparisons")
 QUICK = PerformanceSettings(n_bootstraps=40)
 GROUPS = pl.DataFrame(
     {"params_b_from": [0.0, 4.0], "params_b_below": [4.0, None], "default_model_id": ["model-00", "model-01"]}
@@ -44,8 +45,9 @@ def answer(small: Frames) -> PerformanceResult:
 
 
 def test_frames_have_their_columns_and_every_combination_once(answer: PerformanceResult) -> None:
-    for name, schema in SCHEMAS.items():
-        assert dict(getattr(answer, name).schema) == dict(schema)
+    for name in FRAMES:
+        columns = PERFORMANCE_TABLES[f"performance_{name}"].schema.names[1:-1]
+        assert getattr(answer, name).columns == columns
     key = ["objective", "target", "protocol", "predictor"]
     assert answer.scores.select(key).is_unique().all()
     assert answer.predictions.select(*key, "model_id").is_unique().all()
@@ -66,6 +68,23 @@ def test_scores_recompute_from_predictions(answer: PerformanceResult) -> None:
         assert row["mae_low"] <= row["mae"] <= row["mae_high"]
         expected = coverage_at_k(mine["predicted"].to_numpy(), mine["observed"].to_numpy(), 5)
         assert row["coverage_at_5"] == pytest.approx(expected)
+
+
+def test_comparisons_recompute_from_predictions(answer: PerformanceResult) -> None:
+    held_out = answer.predictions.filter(protocol="leave_publisher_out")
+    errors = {
+        str(name): (mine["predicted"] - mine["observed"]).abs()
+        for (name,), mine in held_out.sort("model_id").group_by("predictor")
+    }
+    assert answer.comparisons.height == 2 * (len(errors) - 1)
+    assert answer.comparisons["n"].unique().to_list() == [20]
+    for row in answer.comparisons.iter_rows(named=True):
+        mine, base = errors[row["predictor"]], errors[row["reference"]]
+        assert row["mae"] == pytest.approx(mine.mean())
+        assert row["reference_mae"] == pytest.approx(base.mean())
+        assert row["difference"] == pytest.approx((mine - base).mean())
+        assert row["difference_low"] <= row["difference"] <= row["difference_high"]
+    assert answer.comparisons.equals(compare(answer.predictions, QUICK.n_bootstraps, QUICK.seed))
 
 
 def test_coverage_has_its_chance_level(answer: PerformanceResult) -> None:
@@ -114,7 +133,7 @@ def test_candidates_get_a_prediction_or_a_reason(answer: PerformanceResult) -> N
 def test_the_same_input_gives_the_same_output(small: Frames, answer: PerformanceResult) -> None:
     shuffled = with_candidates(small[0]).sample(fraction=1, shuffle=True, seed=3)
     again = performance(shuffled, small[1].reverse(), ["regression"], ["score"], QUICK)
-    for name in SCHEMAS:
+    for name in FRAMES:
         assert getattr(again, name).equals(getattr(answer, name)), name
 
 

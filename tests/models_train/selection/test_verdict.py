@@ -6,8 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models_train.selection.errors import SelectionError
-from models_train.selection.verdict import against_size, mix_verdict, verdict
+from models_train.selection.performance import compare, mix_verdict, verdict
 
 
 def made(errors: dict[str, float]) -> pl.DataFrame:
@@ -32,12 +31,15 @@ def made(errors: dict[str, float]) -> pl.DataFrame:
 
 
 def test_differences_are_paired() -> None:
-    table = against_size(made({"log10_params": 4.0, "selected": 3.0}), "regression", "score")
-    assert table["predictor"].to_list() == ["selected", "log10_params"]
-    row = table.row(0, named=True)
+    table = compare(made({"log10_params": 4.0, "selected": 3.0, "mean": 6.0}))
+    assert table["predictor"].to_list() == ["mean", "selected"]
+    assert table["reference"].to_list() == ["log10_params", "log10_params"]
+    row = table.row(1, named=True)
+    assert (row["n"], row["mae"], row["reference_mae"]) == (12, pytest.approx(3.0), pytest.approx(4.0))
     assert row["difference"] == pytest.approx(-1.0)
     assert row["difference_low"] == pytest.approx(-1.0)
     assert row["difference_high"] == pytest.approx(-1.0)
+    assert table["verdict"].to_list() == ["worse", "better"]
 
 
 @pytest.mark.parametrize(
@@ -49,14 +51,22 @@ def test_differences_are_paired() -> None:
     ],
 )
 def test_the_sentence(errors: dict[str, float], start: str) -> None:
-    sentence = verdict(made(errors), "regression", "score")
+    sentence = verdict(compare(made(errors)), "regression", "score")
     assert sentence.startswith(start)
     assert f"{errors['selected']:.1f} points with nested selection and 4.0 with log10 size" in sentence
 
 
-def test_nothing_to_compare_is_an_error() -> None:
-    with pytest.raises(SelectionError, match="bradley_terry, score"):
-        against_size(made({"mean": 1.0}), "bradley_terry", "score")
+def test_without_a_reference_nothing_is_compared() -> None:
+    assert compare(made({"mean": 1.0, "selected": 2.0})).is_empty()
+
+
+def test_an_interval_around_zero_decides_nothing() -> None:
+    frame = made({"log10_params": 4.0, "selected": 4.0})
+    other_way = pl.col("fold").is_in(["p0", "p1"]) & (pl.col("predictor") == "selected")
+    uneven = frame.with_columns(predicted=pl.when(other_way).then(pl.col("observed") + 3).otherwise("predicted") + 0.5)
+    (row,) = compare(uneven).to_dicts()
+    assert row["difference_low"] < row["difference"] < 0 <= row["difference_high"]
+    assert row["verdict"] == "undecided"
 
 
 MIX, PLACEBO = "elastic_net_with_mix", "elastic_net_with_placebo"
@@ -72,11 +82,11 @@ MIX, PLACEBO = "elastic_net_with_mix", "elastic_net_with_placebo"
     ],
 )
 def test_the_mix_has_to_beat_both(without: float, mix: float, placebo: float, start: str) -> None:
-    sentence = mix_verdict(made({"elastic_net": without, MIX: mix, PLACEBO: placebo}), "regression", "score")
+    sentence = mix_verdict(compare(made({"elastic_net": without, MIX: mix, PLACEBO: placebo})), "regression", "score")
     assert sentence.startswith(start)
     assert f"is {mix:.1f} points with it" in sentence
 
 
 def test_a_placebo_does_not_count_against_size() -> None:
-    sentence = verdict(made({"log10_params": 4.0, "selected": 5.0, PLACEBO: 1.0}), "regression", "score")
+    sentence = verdict(compare(made({"log10_params": 4.0, "selected": 5.0, PLACEBO: 1.0})), "regression", "score")
     assert sentence.startswith("Nothing reliably beats size alone: ")

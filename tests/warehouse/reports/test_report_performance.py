@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from models_train.selection import verdict as science
+from models_train.selection import performance as science
 from warehouse import marts, performance_marts
 from warehouse.reports import performance, prediction, verdict
 from warehouse.reports.page import compose
@@ -23,6 +23,7 @@ MARTS = (
     "fct_performance_predictions",
     "fct_performance_coefficients",
     "fct_performance_scores",
+    "fct_performance_comparisons",
     "fct_predicted_coverage",
     "fct_performance_choices",
     "fct_performance_abstentions",
@@ -92,14 +93,16 @@ def test_the_verdict_follows_from_the_data_and_agrees_with_the_science_side(
 ):
     frame = simulated(errors)
     mine = verdict.against_size(frame)
-    theirs = science.against_size(frame, "regression", "score")
-    assert mine["predictor"].to_list() == theirs["predictor"].to_list()
+    comparisons = science.compare(frame)
+    theirs = comparisons.filter(reference="log10_params").sort("mae", "predictor")
+    others = mine.filter(pl.col("predictor") != "log10_params")
+    assert others["predictor"].to_list() == theirs["predictor"].to_list()
     for column in ("mae", "difference", "difference_low", "difference_high"):
-        assert mine[column].to_list() == pytest.approx(theirs[column].to_list(), abs=1e-12)
+        assert others[column].to_list() == pytest.approx(theirs[column].to_list(), abs=1e-12)
     judged = verdict.verdict(mine)
     assert (judged.level, judged.headline) == (level, headline)
     begins = {"none": "Nothing reliably", "hindsight": "Nested selection does not", "beaten": "Size alone is beaten"}
-    assert science.verdict(frame, "regression", "score").startswith(begins[level])
+    assert science.verdict(comparisons, "regression", "score").startswith(begins[level])
     size = mine.row(by_predicate=pl.col("predictor") == "log10_params", named=True)
     assert f"and {size['mae']:.1f} with size alone" in judged.detail
 
@@ -117,7 +120,8 @@ def test_the_mix_has_to_beat_its_placebo(without: float, mix: float, placebo: fl
     frame = simulated(errors)
     assert verdict.mix_sentence(frame).startswith(start)
     assert verdict.mix_sentence(frame.filter(pl.col("predictor") != "elastic_net_with_mix")) == ""
-    improves = science.mix_verdict(frame, "regression", "score").startswith("The pre-training mix improves the predict")
+    said = science.mix_verdict(science.compare(frame), "regression", "score")
+    improves = said.startswith("The pre-training mix improves the predict")
     assert improves == (without > mix)
 
 

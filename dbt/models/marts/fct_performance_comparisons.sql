@@ -1,0 +1,19 @@
+with source as (
+    select * from {{ source('raw', 'performance_comparisons') }}
+)
+
+select
+    study_id,
+    objective,
+    target,
+    protocol,
+    predictor,
+    reference,
+    n::integer as n,
+    mae,
+    reference_mae,
+    difference,
+    difference_low,
+    difference_high,
+    verdict
+from source
