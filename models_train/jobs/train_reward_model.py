@@ -26,17 +26,12 @@ from models_train.jobs.progress import progress
 from models_train.jobs.reporting import Reporter, reporter
 from models_train.modeling.base_models import BackboneError
 from models_train.parts import PartError, write_part
-from models_train.reward_models.distributed import Processes, ShardingError, joined
-from models_train.reward_models.memory import MemoryPlanError
-from models_train.reward_models.model_shape import ModelShapeError
-from models_train.reward_models.run_folder import RunFolderError
-from models_train.reward_models.search import SearchOutcome, planned_steps, search
-from models_train.reward_models.search_card import search_card
-from models_train.reward_models.search_records import SearchRecord
-from models_train.reward_models.search_setup import SearchSetup, set_up
-from models_train.reward_models.selection_bias import Optimism, measure_optimism
+from models_train.reward_models.distributed import Processes, joined
+from models_train.reward_models.export import save_reward_model
+from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, set_up
+from models_train.reward_models.search_records import SearchRecord, search_card
 from models_train.reward_models.training import TrainingRun
-from models_train.reward_models.validation import checkpoint_rewards
+from models_train.reward_models.validation import Optimism, checkpoint_rewards, measure_optimism
 from models_train.study.locations import LocationError
 from models_train.study.settings import Objective
 from models_train.study.yaml_lines import StudyError
@@ -49,12 +44,9 @@ EXPECTED = (
     CellError,
     UserError,
     LocationError,
-    MemoryPlanError,
-    ModelShapeError,
+    UserError,
     PartError,
     RenderError,
-    RunFolderError,
-    ShardingError,
     StudyError,
 )
 
@@ -167,12 +159,12 @@ def _optimism(
     cell: Cell, setup: SearchSetup, runs: Sequence[TrainingRun], outcome: SearchOutcome, report: Reporter
 ) -> Optimism | None:
     report.say(f"{cell.name}: measuring how much choosing on the validation pairs flatters")
-    ended = {end.arm.learning_rate for end in outcome.arms if end.status == "finished"}
+    ended = {end.trial.learning_rate for end in outcome.trials if end.status == "finished"}
     checkpoints = {
         (run.learning_rate, run.seed): [checkpoint_rewards(one.step, one.evaluation) for one in run.checkpoints()]
         if end.status == "finished"
         else []
-        for run, end in zip(runs, outcome.arms, strict=True)
+        for run, end in zip(runs, outcome.trials, strict=True)
         if run.learning_rate in ended
     }
     return measure_optimism(checkpoints, setup.data.validation.prompt_ids, n_threads=torch.get_num_threads())
@@ -186,7 +178,7 @@ def _save(cell: Cell, setup: SearchSetup, record: SearchRecord) -> None:
     evaluation = next(one.evaluation for one in run.checkpoints() if one.step == choice.evaluation.step)
     if cell.objective == "regression":
         reward_model.merge_weights = dict(zip(ATTRIBUTES, evaluation["weights"], strict=True))
-    reward_model.save(cell.reward_model, setup.tokenizer, search_card(record, setup, evaluation))
+    save_reward_model(reward_model, cell.reward_model, setup.tokenizer, search_card(record, setup, evaluation))
 
 
 def _tell(cell: Cell, setup: SearchSetup, report: Reporter) -> None:

@@ -16,6 +16,7 @@ from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
+from models_train.errors import UserError
 from models_train.study.fingerprints import model_identity
 from models_train.study.locations import is_local, resolve
 from models_train.study.study import StudyModel
@@ -33,7 +34,7 @@ _LOADING_ERRORS = (
 )
 
 
-class BackboneError(RuntimeError):
+class BackboneError(UserError):
     """A base model or tokenizer cannot be used. The message names the model, what is wrong and the remedy."""
 
 

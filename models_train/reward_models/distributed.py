@@ -19,13 +19,10 @@ from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from models_train.errors import UserError
 from models_train.reward_models.model import RewardModel
 
 T = TypeVar("T")
-
-
-class ShardingError(RuntimeError):
-    """Processes that cannot train together. The message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +35,7 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """The first process writes files and says what happens."""
+        """The first process writes files and reports progress."""
         return self.rank == 0
 
     def wait(self) -> None:
@@ -72,17 +69,17 @@ def current_processes() -> Processes:
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Join the processes that torchrun started with this one; alone, nothing is joined. Raises ShardingError."""
+    """Join the processes that torchrun started with this one, if it started any. Raises UserError."""
     n = int(os.environ.get("WORLD_SIZE", "1"))
     if n == 1:
         yield current_processes()
         return
     if int(os.environ.get("LOCAL_WORLD_SIZE", n)) != n:
-        raise ShardingError("training runs on one machine; start torchrun with --nnodes 1")
+        raise UserError("training runs on one machine; start torchrun with --nnodes 1")
     if torch.cuda.is_available():
         if torch.cuda.device_count() < n:
             n_gpus = torch.cuda.device_count()
-            raise ShardingError(f"{n} processes need {n} GPUs, here are {n_gpus}: lower --nproc-per-node")
+            raise UserError(f"{n} processes need {n} GPUs, here are {n_gpus}: lower --nproc-per-node")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:

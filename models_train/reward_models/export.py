@@ -1,24 +1,31 @@
-"""A reward model's tokenizer as it is saved: whoever renders and pads with it gets what the model was trained on.
+"""A reward model as a folder that Transformers loads by itself: weights, configuration, tokenizer, model card.
 
 Three things differ from the base model's tokenizer. The chat template writes all that `Renderer` adds (BOS, EOS, the
-pinned date), so that `apply_chat_template` alone gives the same ids. The pad token is one that no sequence can end
-with, because Transformers looks for the rightmost token that is no pad token. Several templates become the default one.
+pinned date), so that `apply_chat_template` by itself gives the ids of training. The pad token is one that no sequence
+can end with, because Transformers takes the rightmost token that is no pad token. Several templates become the default.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import Any
 
+import torch
+from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
 from models_train.data.chat import NO_LIMIT, PINNED_DATE, Messages, Renderer
 from models_train.data.records import Prompt, Turn
-from models_train.modeling.base_models import BackboneError
+from models_train.errors import UserError
+from models_train.files import atomic_path, remove
+from models_train.reward_models.model import HEAD, RewardModel
+from models_train.study.settings import Objective
 
+CARD_TEMPLATE = Path(__file__).with_name("card.md.j2")
 NEW_PAD = "<|pad|>"
 PROBES: tuple[tuple[Prompt, str], ...] = (
     ((Turn("user", "Is seven a prime number?"),), "Yes"),
@@ -30,17 +37,98 @@ _STRFTIME = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
 @dataclass(frozen=True)
+class Card:
+    """Content of a model card, beside the contents of the model's files.
+
+    base_model: hub id or folder; base_revision: its commit, or content hash. data: data sets by their part in
+    training. recipe, results: names and values, as they are to be shown. notes: sentences.
+    """
+
+    base_model: str
+    base_revision: str
+    objective: Objective
+    data: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+    results: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def base_name(self) -> str:
+        """The hub id, or the last step of a folder's path."""
+        return Path(self.base_model).name if Path(self.base_model).is_absolute() else self.base_model
+
+
+@dataclass(frozen=True)
 class Portable:
-    """A tokenizer to save. renders_alike: its own `apply_chat_template` gives the ids that the model was trained on."""
+    """A tokenizer to save. renders_alike: its own `apply_chat_template` gives the token ids of training."""
 
     tokenizer: PreTrainedTokenizerBase
     renders_alike: bool
 
 
+def save_reward_model(
+    model: RewardModel,
+    folder: Path,
+    tokenizer: PreTrainedTokenizerBase,
+    card: Card,
+    dtype: torch.dtype | None = None,
+) -> None:
+    """Save as safetensors in a new folder, which appears complete or not at all; an existing one is replaced.
+
+    dtype: of the saved backbone, by default as it is; the head is float32. Leftovers of a killed save are removed.
+    Raises UserError where no pad token can be chosen, RenderError for a broken chat template; then nothing is written.
+    """
+    classifier = model.classifier
+    dtype = dtype or classifier.dtype
+    portable = portable_tokenizer(tokenizer, classifier.config)
+    config = copy.deepcopy(classifier.config)
+    config.get_text_config().pad_token_id = portable.tokenizer.pad_token_id
+    config.architectures = [type(classifier).__name__]
+    config.dtype = dtype
+    if getattr(config.get_text_config(), "attn_logit_softcapping", None) is not None:
+        # Transformers would load SDPA, which leaves soft-capping out without a warning.
+        config.attn_implementation = "eager"
+    weights = {
+        name: tensor.to(torch.float32 if name == HEAD else dtype) if tensor.is_floating_point() else tensor
+        for name, tensor in classifier.state_dict().items()
+    }
+    for leftover in folder.parent.glob(f".{folder.name}.*.tmp"):
+        remove(leftover)
+    with atomic_path(folder) as beside:
+        classifier.save_pretrained(beside, state_dict=weights)
+        config.save_pretrained(beside)
+        portable.tokenizer.save_pretrained(beside)
+        model_card(card, config, portable).save(beside / "README.md")
+
+
+def model_card(card: Card, config: PreTrainedConfig, portable: Portable) -> ModelCard:
+    """The card in Markdown with the front matter of the hub."""
+    template = str(portable.tokenizer.chat_template)
+    longest_fence = max((len(run) for run in re.findall("`+", template)), default=0)
+    return ModelCard.from_template(
+        ModelCardData(
+            base_model=None if Path(card.base_model).is_absolute() else card.base_model,
+            library_name="transformers",
+            pipeline_tag="text-classification",
+            tags=["reward-model", "rewardbase", card.objective],
+        ),
+        template_path=str(CARD_TEMPLATE),
+        **{one.name: getattr(card, one.name) for one in fields(card) if one.name != "base_model"},
+        base_name=card.base_name,
+        outputs=list((config.id2label or {}).values()),
+        merge_weights=getattr(config, "merge_weights", None),
+        dtype=str(config.dtype).removeprefix("torch."),
+        pad_token=portable.tokenizer.pad_token,
+        renders_alike=portable.renders_alike,
+        chat_template=template,
+        fence="`" * max(3, 1 + longest_fence),
+    )
+
+
 def portable_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> Portable:
     """The tokenizer to save with a reward model of this configuration; the one given stays as it is.
 
-    Raises BackboneError where no pad token can be chosen, and RenderError for a broken chat template.
+    Raises UserError where no pad token can be chosen, and RenderError for a broken chat template.
     """
     renderer = Renderer(tokenizer, NO_LIMIT)
     wanted = [renderer.render(prompt, response).token_ids for prompt, response in PROBES]
@@ -105,7 +193,7 @@ def _set_pad_token(saved: PreTrainedTokenizerBase, config: PreTrainedConfig, ren
             tokenizer.pad_token = tokenizer.convert_ids_to_tokens(candidate)
             return
     if len(tokenizer) >= n_rows:
-        raise BackboneError(
+        raise UserError(
             "the tokenizer has no token that could be the pad token: none that is neither EOS nor the end of a turn, "
             "and the model's vocabulary has no unused row; add a pad token to the base model's tokenizer"
         )

@@ -1,20 +1,29 @@
-"""Whether a training run fits into the memory there is, and how: decided before the first step, from the config alone.
+"""Memory plan of a training run, made before the first step from the model's config and the memory of the machine.
 
 Tried in this order, the first that fits is taken: AdamW with all state on the device; its moments in 8 bits (one
 device); masters and moments in the memory of the host. Each first without, then with gradient checkpointing, which
 computes a third more. On several devices weights, gradients and moments are sharded over them (FSDP2).
+
+No weights are loaded: the backbone is built on PyTorch's meta device, with one and with two layers, and a short forward
+pass shows which tensors autograd would keep. The difference of the two is one layer. No library forecasts the
+activations of packs: `accelerate estimate-memory` counts weights and optimizer state.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import copy
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from transformers import AutoModel, PreTrainedConfig
 
-from models_train.reward_models.model_shape import ModelShape
+from models_train.errors import UserError
+from models_train.reward_models.distributed import Processes
 from models_train.study.training import Precision
 
 OptimizerKind = Literal["adamw", "adamw_8bit", "adamw_offloaded"]
@@ -30,10 +39,39 @@ _MOST_DEVICES = 64
 _EIGHT_BIT_BYTES = 2 * (1 + 4 / 256)
 _UNIT_BYTES = 16
 """Of sharded training, per weight of the largest unit: gathered twice, its gradient, and both buffers of reducing."""
+CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
+_N_TOKENS = 16
+"""Tokens of the short forward pass; few, because packed attention keeps nothing that grows with their square."""
+_SOFT_CAP_BYTES = 10
+"""Bytes per head and earlier token of soft-capped attention without a kernel: tanh, mask, softmax and its copy."""
 
 
-class MemoryPlanError(RuntimeError):
-    """No plan fits. The message says what is needed, what is there and what would fit."""
+@dataclass(frozen=True)
+class ModelShape:
+    """What memory depends on.
+
+    n_weights: of backbone and head. largest_unit: weights of the largest layer, or of the embeddings. n_layers.
+    layer_bytes: kept by autograd per token and layer. outer_bytes: per token, outside the layers. checkpoint_bytes: per
+    token and layer where a layer keeps its input only. squared_bytes: per token, layer and token of its sequence.
+    """
+
+    n_weights: int
+    largest_unit: int
+    n_layers: int
+    layer_bytes: int
+    outer_bytes: int
+    checkpoint_bytes: int
+    squared_bytes: int
+
+    def activation_bytes(self, n_tokens: int, longest: int, gradient_checkpointing: bool) -> int:
+        """Of a pack of n_tokens whose longest sequence has `longest`, at the peak of its backward pass.
+
+        With gradient checkpointing every layer keeps its input and one layer is computed again; either way the
+        backward pass of one layer holds about as much again as the layer kept.
+        """
+        layer = self.layer_bytes + self.squared_bytes * longest
+        kept = self.checkpoint_bytes * self.n_layers + layer if gradient_checkpointing else layer * self.n_layers
+        return n_tokens * (kept + layer + self.outer_bytes)
 
 
 @dataclass(frozen=True)
@@ -88,6 +126,31 @@ class MemoryPlan:
         return f"{self.precision} compute, float32 master weights, {state[self.optimizer]}"
 
 
+@dataclass(frozen=True)
+class Machine:
+    """device_bytes: of each device of the run. host_bytes: where state can be offloaded to; 0 on a CPU."""
+
+    device_type: Literal["cuda", "cpu"]
+    device_bytes: tuple[int, ...]
+    host_bytes: int
+
+
+def machine_of(processes: Processes) -> Machine:
+    """Whole memory, not what happens to be free: a run that goes on after a kill must come to the same plan."""
+    host = host_bytes()
+    if processes.device.type != "cuda":
+        return Machine("cpu", (host // processes.n,) * processes.n, 0)
+    devices = range(processes.n) if processes.n > 1 else [processes.device]
+    return Machine("cuda", tuple(torch.cuda.get_device_properties(one).total_memory for one in devices), host)
+
+
+def host_bytes() -> int:
+    """Memory of the host, or of the container that this process may use less of."""
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.is_file() else "max"
+    return min(physical, int(limit)) if limit.isdigit() else physical
+
+
 def plan_memory(
     shape: ModelShape,
     *,
@@ -103,7 +166,7 @@ def plan_memory(
 
     device_bytes: memory of each device of the run. longest_example: tokens of all sequences of the longest example,
     which share a pack. longest_sequence: tokens of the longest one. tokens_per_pack: as the study wants it; None
-    chooses the largest useful pack that fits. Raises MemoryPlanError.
+    chooses the largest useful pack that fits. Raises UserError.
     """
     room = int(min(device_bytes) * (1 - MARGIN)) - CONTEXT_BYTES * (device_type == "cuda")
     sizes = (tokens_per_pack,) if tokens_per_pack else _pack_sizes(longest_example, device_type)
@@ -112,7 +175,7 @@ def plan_memory(
         if plan.memory.device <= room and plan.memory.host <= host_bytes * (1 - MARGIN):
             return plan
     smallest = min(plans, key=lambda plan: plan.memory.device)
-    raise MemoryPlanError(_refusal(shape, plans, smallest, device_bytes, host_bytes, room))
+    raise UserError(_refusal(shape, plans, smallest, device_bytes, host_bytes, room))
 
 
 def memory_of(
@@ -145,6 +208,31 @@ def memory_of(
     masters = 4 * n if precision == "bfloat16" else 0
     moments = int(_EIGHT_BIT_BYTES * n) if optimizer == "adamw_8bit" else 8 * n
     return Memory(computing * n, 4 * n, masters + moments, activations, working, host=0)
+
+
+def model_shape(config: PreTrainedConfig, n_outputs: int, dtype: torch.dtype) -> ModelShape:
+    """Shape of a reward model that computes in `dtype`. Raises UserError."""
+    text = config.get_text_config()
+    n_layers = int(text.num_hidden_layers)
+    try:
+        one, two = (_measured(text, n, dtype) for n in (1, 2))
+    except (AttributeError, ImportError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(
+            f"no {config.model_type} model can be built from the configuration: {error}. Mend config.json, or take "
+            "the model out of the study"
+        ) from error
+    layer_weights, layer_kept = two.weights - one.weights, two.kept - one.kept
+    outer_weights = one.weights - layer_weights
+    capped = getattr(text, "attn_logit_softcapping", None) is not None
+    return ModelShape(
+        n_weights=outer_weights + n_layers * layer_weights + n_outputs * text.hidden_size,
+        largest_unit=max(layer_weights, outer_weights),
+        n_layers=n_layers,
+        layer_bytes=-(-layer_kept // _N_TOKENS),
+        outer_bytes=-(-max(0, one.kept - layer_kept) // _N_TOKENS),
+        checkpoint_bytes=text.hidden_size * dtype.itemsize,
+        squared_bytes=_SOFT_CAP_BYTES * text.num_attention_heads if capped else 0,
+    )
 
 
 def _plans(
@@ -207,3 +295,47 @@ def _enough_devices(shape: ModelShape, plan: MemoryPlan, room: int) -> int | Non
 
 def _gib(n_bytes: float) -> str:
     return f"{n_bytes / GIB:.1f} GiB"
+
+
+@dataclass(frozen=True)
+class _Measured:
+    weights: int
+    kept: int
+
+
+def _measured(config: PreTrainedConfig, n_layers: int, dtype: torch.dtype) -> _Measured:
+    """Weights, and bytes that autograd keeps of _N_TOKENS tokens, of a backbone of a few layers."""
+    config = copy.deepcopy(config)
+    config.num_hidden_layers = n_layers
+    if getattr(config, "layer_types", None):
+        # A model of one layer names one type only; a second layer is like it.
+        config.layer_types = (config.layer_types * n_layers)[:n_layers]
+    config.rope_parameters = _fixed_positions(getattr(config, "rope_parameters", None))
+    with torch.device("meta"):
+        model = AutoModel.from_config(config, dtype=dtype)
+        token_ids = torch.zeros(1, _N_TOKENS, dtype=torch.int64)
+        mask = torch.zeros(1, 1, _N_TOKENS, _N_TOKENS, dtype=dtype)
+    # PyTorch has one storage object per storage; a set holds them, so that none is counted twice.
+    own = {tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())}
+    kept: set[torch.UntypedStorage] = set()
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept.add(tensor.untyped_storage())
+        return tensor
+
+    with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        # A mask of four dimensions is taken as it is; without one, the values of the positions would be looked at.
+        model(input_ids=token_ids, attention_mask=mask, use_cache=False)
+    return _Measured(
+        sum(weight.numel() for weight in model.parameters()), sum(storage.nbytes() for storage in kept - own)
+    )
+
+
+def _fixed_positions(parameters: Any) -> Any:
+    """A position encoding of the same size whose frequencies do not depend on values, which meta tensors lack."""
+    if not isinstance(parameters, Mapping):
+        return parameters
+    if "rope_type" not in parameters:
+        return {kind: _fixed_positions(one) for kind, one in parameters.items()}
+    kept = {key: parameters[key] for key in ("rope_theta", "partial_rotary_factor") if key in parameters}
+    return {"rope_theta": 10000.0} | kept | {"rope_type": "default"}

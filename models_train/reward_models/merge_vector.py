@@ -22,6 +22,8 @@ from itertools import product
 
 import numpy as np
 
+from models_train.errors import UserError
+
 N_ATTRIBUTES = 5
 N_LEVELS = 21
 """Values of one weight: 0 to 20 times 0.05."""
@@ -34,10 +36,6 @@ _LAST = np.array(list(product(_LEVELS, -_LEVELS[::-1])))
 _N_WORDS = -(-len(_LAST) // 64)
 _NEAR = 1e-12
 """Relative distance within which margins are compared in whole numbers; float64 errs by less than 1e-14."""
-
-
-class MergeError(ValueError):
-    """Attribute rewards that no merge vector can be chosen from. The message says which pair."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def best_merge(chosen: np.ndarray, rejected: np.ndarray) -> MergeChoice:
 
     Among equals the one with the largest mean margin at Euclidean norm 1, then the lexicographically smallest. The zero
     vector has no direction: it counts among the optima where it is one (no vector wins a pair), but is never taken.
-    Raises MergeError for other shapes, no pairs, NaN or infinity.
+    Raises UserError for other shapes, no pairs, NaN or infinity.
     """
     differences, scale = _grid_differences(chosen, rejected)
     n_won, optima = optimal_vectors(differences)
@@ -83,7 +81,7 @@ def best_merge(chosen: np.ndarray, rejected: np.ndarray) -> MergeChoice:
 def merged_margins(weights: np.ndarray, chosen: np.ndarray, rejected: np.ndarray) -> np.ndarray:
     """Merged reward of chosen minus rejected, (n_pairs,), in units of the rewards; exact as in `best_merge`.
 
-    weights: (5,), multiples of 0.05. Raises MergeError as `best_merge` does.
+    weights: (5,), multiples of 0.05. Raises UserError as `best_merge` does.
     """
     differences, scale = _grid_differences(chosen, rejected)
     vector = np.rint(np.asarray(weights, dtype=np.float64) * (N_LEVELS - 1))
@@ -116,12 +114,12 @@ def _grid_differences(chosen: np.ndarray, rejected: np.ndarray) -> tuple[np.ndar
     rewards = [np.asarray(side, dtype=np.float64) for side in (chosen, rejected)]
     shapes = [side.shape for side in rewards]
     if shapes[0] != shapes[1] or len(shapes[0]) != 2 or shapes[0][1] != N_ATTRIBUTES:
-        raise MergeError(f"attribute rewards of shapes {shapes[0]} and {shapes[1]}: give (pairs, {N_ATTRIBUTES}) twice")
+        raise UserError(f"attribute rewards of shapes {shapes[0]} and {shapes[1]}: give (pairs, {N_ATTRIBUTES}) twice")
     if shapes[0][0] == 0:
-        raise MergeError("no validation pairs: a merge vector is chosen on at least one")
+        raise UserError("no validation pairs: a merge vector is chosen on at least one")
     wrong = np.flatnonzero(~(np.isfinite(rewards[0]) & np.isfinite(rewards[1])).all(axis=1))
     if wrong.size:
-        raise MergeError(
+        raise UserError(
             f"{wrong.size} of {shapes[0][0]} pairs have an attribute reward that is NaN or infinite, the first is pair "
             f"{wrong[0]} (counted from 0): no merge vector is chosen"
         )

@@ -1,37 +1,45 @@
-"""A reward model: a causal language model's backbone and a linear head on each sequence's last hidden state.
+"""A reward model: a causal language model's backbone, a linear head on each sequence's last hidden state, its loss.
 
-It is Transformers' own sequence classification model of the family, run on packs. Nothing looks for a pad token: where
-a sequence ends is known from the pack.
+It is Transformers' own sequence classification model of the family, run on packs. No pad token is searched for: the
+pack says where a sequence ends.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import (
     MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
     AutoModelForSequenceClassification,
     PreTrainedConfig,
     PreTrainedModel,
-    PreTrainedTokenizerBase,
 )
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from models_train.data.records import ATTRIBUTES
 from models_train.modeling.base_models import BackboneError, ModelSource, load_config, load_model
 from models_train.modeling.packed_attention import packed_inputs, use_packed_attention
 from models_train.modeling.packing import Pack
 from models_train.modeling.rope import same_frequencies
-from models_train.reward_models.card import Card
-from models_train.reward_models.saving import read_tensor, save_reward_model
+from models_train.reward_models.data import Example, TokenPair, TokenRating
+from models_train.study.settings import Objective
 
 REWARD = "reward"
 MERGED = "merged"
 HEAD = "score.weight"
 """Name of the head's weights in Transformers' sequence classification models."""
+
+
+def n_outputs(objective: Objective) -> int:
+    """Width of the head: one reward, or the five attributes."""
+    return 1 if objective == "bradley_terry" else len(ATTRIBUTES)
 
 
 def output_names(n_outputs: int) -> tuple[str, ...]:
@@ -86,7 +94,7 @@ class RewardModule(nn.Module):
 
 
 class RewardModel:
-    """A reward model: `module` is trained, `rewards` asks it, `save` makes it a folder that Transformers loads."""
+    """A reward model: `module` is trained, `rewards` scores packs."""
 
     def __init__(self, classifier: PreTrainedModel) -> None:
         """classifier: of `AutoModelForSequenceClassification`. Raises BackboneError where its head is no linear one."""
@@ -119,29 +127,10 @@ class RewardModel:
         """A saved reward model; the head is float32 whatever `dtype` is. Raises BackboneError."""
         source = ModelSource(folder.name, str(folder), remote_code=remote_code)
         if not (folder / "config.json").is_file():
-            raise BackboneError(f"{folder} holds no reward model; train it first, or mend the path")
+            raise BackboneError(f"{folder} holds no reward model; train it first, or correct the path")
         model = cls(load_model(source, AutoModelForSequenceClassification, dtype))
         model.set_head(read_tensor(folder, HEAD))
         return model
-
-    def save(
-        self,
-        folder: Path,
-        tokenizer: PreTrainedTokenizerBase,
-        card: Card,
-        *,
-        dtype: torch.dtype | None = None,
-        state: Mapping[str, torch.Tensor] | None = None,
-    ) -> None:
-        """Save as safetensors in a new folder, which appears complete or not at all; one that is there is replaced.
-
-        dtype: of the saved backbone, by default as it is. state: weights by the names of the classifier, where they
-        are not in it (sharded training). Raises BackboneError where the tokenizer leaves no pad token to choose.
-        """
-        weights = dict(self.classifier.state_dict() if state is None else state)
-        dtype = dtype or self.classifier.dtype
-        weights = {name: _saved(tensor, torch.float32 if name == HEAD else dtype) for name, tensor in weights.items()}
-        save_reward_model(folder, self.classifier, weights, dtype, tokenizer, card)
 
     def rewards(self, pack: Pack) -> torch.Tensor:
         """(n_sequences, n_outputs) float32, in the pack's order, with gradients where they are on."""
@@ -204,6 +193,43 @@ class RewardModel:
         self.config.problem_type = "regression"
 
 
+def example_losses(rewards: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:
+    """Loss of each example of a pack: (n_examples,) float32.
+
+    rewards: (n_sequences, n_outputs), the sequences of the examples in order. Bradley-Terry, -log sigmoid(r_w - r_l),
+    for pairs (paper, Equation 2); the squared error averaged over the five attributes for ratings (Equation 5).
+    Raises ValueError where rewards and examples do not fit together.
+    """
+    rewards = rewards.float()
+    n_sequences = sum(len(example.sequences) for example in examples)
+    if all(isinstance(example, TokenPair) for example in examples):
+        _fits(rewards, (n_sequences, 1))
+        chosen, rejected = rewards[0::2, 0], rewards[1::2, 0]
+        return -F.logsigmoid(chosen - rejected)
+    ratings = [example.attributes for example in examples if isinstance(example, TokenRating)]
+    if len(ratings) != len(examples):
+        raise ValueError("pairs and ratings cannot be trained on together; train one objective at a time")
+    _fits(rewards, (n_sequences, len(ATTRIBUTES)))
+    wanted = torch.tensor(ratings, dtype=torch.float32, device=rewards.device)
+    return F.mse_loss(rewards, wanted, reduction="none").mean(dim=1)
+
+
+def read_tensor(folder: Path, name: str) -> torch.Tensor:
+    """One tensor of a saved model, in the format of the file. Raises BackboneError where it is not there."""
+    index = folder / SAFE_WEIGHTS_INDEX_NAME
+    try:
+        file = json.loads(index.read_text())["weight_map"][name] if index.is_file() else SAFE_WEIGHTS_NAME
+        with safe_open(folder / file, framework="pt") as tensors:
+            return tensors.get_tensor(name)
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
+        raise BackboneError(f"{folder}: the weights {name} cannot be read ({error}); train the model again") from error
+
+
+def _fits(rewards: torch.Tensor, shape: tuple[int, int]) -> None:
+    if tuple(rewards.shape) != shape:
+        raise ValueError(f"rewards have the shape {tuple(rewards.shape)}, the examples need {shape}: check the head")
+
+
 def _refuse_without_class(source: ModelSource, config: PreTrainedConfig) -> None:
     own: Any = getattr(config, "auto_map", None) or {}
     known = type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
@@ -222,7 +248,3 @@ def _head_of(classifier: PreTrainedModel) -> nn.Linear:
             "classification model has one can become reward models"
         )
     return head
-
-
-def _saved(tensor: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    return tensor.to(dtype) if tensor.is_floating_point() else tensor

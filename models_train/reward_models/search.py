@@ -1,13 +1,9 @@
-"""Which learning rate, seed and checkpoint become the reward model: the whole grid, or successive halving.
+"""Search for learning rate, seed and checkpoint of a reward model: its set-up, and the grid or successive halving.
 
-An arm is one training run: a rate and a seed. It stands for its best checkpoint (most validation pairs won, then lowest
-validation loss, then earliest), a rate for the mean of that over its seeds; a seed that failed counts as winning
-nothing, so that a rate which diverges now and then is not preferred for its lucky seeds. The rate with the highest mean
-is chosen (then the lower mean loss, then the smaller rate), and of it the best checkpoint of all seeds.
-
-Successive halving (Jamieson and Talwalkar 2016, "Non-stochastic best arm identification and hyperparameter
-optimization", AISTATS) trains every rate to the first rung and takes the best on to the next. After warm-up the rate is
-constant, so a rung is an exact prefix of the full run and nothing is trained twice. Two things are its own here:
+A trial is one training run: a rate and a seed. Successive halving (Jamieson and Talwalkar 2016, "Non-stochastic best
+arm identification and hyperparameter optimization", AISTATS) trains every rate to the first rung and takes the best on
+to the next. After warm-up the rate is constant, so a rung is an exact prefix of the full run and nothing is trained
+twice. Two rules differ from that paper:
 - Rates are promoted by the lowest validation loss so far. After a tenth of the steps accuracies differ by less than
   their standard error, while the loss weighs every pair by its margin. The end is decided by accuracy, as in the grid.
 - The first promotion takes the best of every group of neighbouring rates: a short prefix favours high rates, whatever
@@ -18,38 +14,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from pathlib import Path
+from typing import Any, Literal, Protocol
 
 import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
 
-from models_train.study.training import RateSearch
+from models_train.data.chat import Renderer
+from models_train.errors import UserError
+from models_train.modeling.base_models import (
+    ModelSource,
+    context_length,
+    load_config,
+    load_tokenizer,
+    model_source,
+)
+from models_train.reward_models.data import SearchData, load_search_data
+from models_train.reward_models.distributed import Processes
+from models_train.reward_models.memory import MemoryPlan, machine_of, model_shape, plan_memory
+from models_train.reward_models.model import RewardModel, n_outputs
+from models_train.reward_models.training import TrainingRun
+from models_train.reward_models.validation import (
+    Choice,
+    Evaluation,
+    Evaluations,
+    TrainingFailed,
+    Validation,
+    choose,
+    rank,
+)
+from models_train.study.settings import Objective
+from models_train.study.study import StudyModel
+from models_train.study.training import RateSearch, Recipe, Training
+
+OnStep = Callable[[str, Mapping[str, Any]], None]
+"""Called with a run's name and the row of a step."""
+Failures = dict[tuple[float, int], str]
+"""Reasons of the failed trials that the search has come to."""
 
 
-class ArmFailed(RuntimeError):
-    """A training run cannot go on, such as after a loss that is not finite. The message says where and why."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """A checkpoint on the validation pairs. loss: of the objective on its validation examples, None without any."""
-
-    step: int
-    n_won: int
-    n_pairs: int
-    loss: float | None
-
-    @property
-    def accuracy(self) -> float:
-        """Share of pairs won, 0 to 1."""
-        return self.n_won / self.n_pairs
-
-    @property
-    def order(self) -> tuple[int, float, int]:
-        """Smallest for the best: most pairs won, then lowest loss, then earliest."""
-        return -self.n_won, float("inf") if self.loss is None else self.loss, self.step
-
-
-class Arm(Protocol):
+class Trial(Protocol):
     """One training run as the search sees it. Its state and evaluations outlive the process."""
 
     @property
@@ -69,7 +74,7 @@ class Arm(Protocol):
         """Steps taken so far."""
 
     def advance(self, to_step: int) -> None:
-        """Train on to a step, evaluating every checkpoint; nothing where it is there. Raises ArmFailed."""
+        """Train on to a step, evaluating every checkpoint; nothing where it is there. Raises TrainingFailed."""
 
     def release(self) -> None:
         """Free the memory; `advance` goes on from what is on disk."""
@@ -79,73 +84,130 @@ class Arm(Protocol):
 
 
 @dataclass(frozen=True)
-class Choice:
-    """The checkpoint chosen."""
+class TrialOutcome:
+    """How a trial ended. status stopped: by successive halving. reason: None for a finished one."""
 
-    learning_rate: float
-    seed: int
-    evaluation: Evaluation
-
-
-@dataclass(frozen=True)
-class ArmOutcome:
-    """How an arm ended. status stopped: by successive halving. reason: None for a finished one."""
-
-    arm: Arm
+    trial: Trial
     status: Literal["finished", "stopped", "failed"]
     reason: str | None
 
 
 @dataclass(frozen=True)
 class SearchOutcome:
-    """What a search found; choice is None, and reason says why, where every arm failed."""
+    """Result of a search; choice is None, with the reason, where every trial failed."""
 
-    arms: tuple[ArmOutcome, ...]
+    trials: tuple[TrialOutcome, ...]
     choice: Choice | None
     reason: str | None
     n_steps: int
     n_steps_full_grid: int
 
 
-Evaluations = Mapping[tuple[float, int], Sequence[Evaluation]]
-"""Of every arm (rate, seed); those of a failed arm are empty."""
-Failures = dict[tuple[float, int], str]
-"""Why an arm failed, as far as the search has seen."""
+@dataclass(frozen=True)
+class SearchSetup:
+    """A search about to begin, or to go on."""
+
+    objective: Objective
+    training: Training
+    source: ModelSource
+    tokenizer: PreTrainedTokenizerBase
+    data: SearchData
+    plan: MemoryPlan
+
+    @property
+    def recipe(self) -> Recipe:
+        """Of the objective."""
+        return self.training.recipe(self.objective)
+
+    def runs(self, folder: Path, on_step: OnStep) -> list[TrainingRun]:
+        """One run per rate and seed, in folders below `folder`. Raises RunFolderError."""
+        ratings = self.data.validation_ratings
+        validation = Validation(
+            self.data.validation.examples, None if ratings is None else ratings.examples, self.plan.tokens_per_pack
+        )
+        return [
+            self._run(folder, rate, seed, validation, on_step)
+            for rate in self.recipe.learning_rates
+            for seed in self.training.search.seeds
+        ]
+
+    def _run(self, folder: Path, rate: float, seed: int, validation: Validation, on_step: OnStep) -> TrainingRun:
+        name = run_name(rate, seed)
+        return TrainingRun(
+            lambda: RewardModel.from_base(self.source, n_outputs(self.objective), seed, torch.float32),
+            self.data.train.examples,
+            self.recipe,
+            objective=self.objective,
+            learning_rate=rate,
+            seed=seed,
+            folder=folder / name,
+            plan=self.plan,
+            evaluate=validation,
+            on_step=lambda row: on_step(name, row),
+        )
+
+
+def set_up(
+    model: StudyModel, training: Training, objective: Objective, study_folder: Path, processes: Processes
+) -> SearchSetup:
+    """Load tokenizer and data, and plan the memory.
+
+    Raises LocationError, RenderError, UserError.
+    """
+    source = model_source(model, study_folder)
+    config, tokenizer = load_config(source), load_tokenizer(source)
+    recipe = training.recipe(objective)
+    renderer = Renderer(tokenizer, recipe.max_tokens, recipe.over_long, context_length(config))
+    data = load_search_data(training, objective, study_folder, renderer)
+    _refuse_unknown_tokens(source, data, int(config.get_text_config().vocab_size))
+    dtype = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
+    machine = machine_of(processes)
+    plan = plan_memory(
+        model_shape(config, n_outputs(objective), dtype),
+        precision=training.precision,
+        device_bytes=machine.device_bytes,
+        host_bytes=machine.host_bytes,
+        longest_example=data.longest_example,
+        longest_sequence=data.longest_sequence,
+        tokens_per_pack=training.tokens_per_pack,
+        device_type=machine.device_type,
+    )
+    return SearchSetup(objective, training, source, tokenizer, data, plan)
 
 
 def search(
-    arms: Sequence[Arm], settings: RateSearch, checkpoint_every: int, say: Callable[[str], None] = lambda text: None
+    trials: Sequence[Trial], settings: RateSearch, checkpoint_every: int, say: Callable[[str], None] = lambda text: None
 ) -> SearchOutcome:
-    """Advance the arms as the settings say, and choose.
+    """Train the trials as the settings demand, and choose.
 
-    arms: every rate with every seed. `say` is told of every rung. A search that was interrupted is simply made again:
-    its arms know where they stand. It goes the same way, because it decides by nothing that lies ahead of it: what an
-    arm evaluated, or how it failed, before the interruption counts only once the search has come there again.
+    trials: every rate with every seed. say: called with a line for every rung. An interrupted search is repeated from
+    the start, and its trials go on from their saved states. It takes the same way: an evaluation or failure from before
+    the interruption counts only once the search has come to that step again.
     """
-    rates = sorted({arm.learning_rate for arm in arms})
+    rates = sorted({trial.learning_rate for trial in trials})
     failures: Failures = {}
-    reached = {_key(arm): 0 for arm in arms}
+    reached = {_key(trial): 0 for trial in trials}
     candidates = rates
-    for place, (n_rates, step) in enumerate(rungs(arms[0].n_steps, len(rates), settings, checkpoint_every)):
-        while pool := _alive(arms, candidates, failures) or _alive(arms, rates, failures):
-            known = {_key(arm): _up_to(arm, reached[_key(arm)], failures) for arm in arms}
+    for place, (n_rates, step) in enumerate(rungs(trials[0].n_steps, len(rates), settings, checkpoint_every)):
+        while pool := _alive(trials, candidates, failures) or _alive(trials, rates, failures):
+            known = {_key(trial): _up_to(trial, reached[_key(trial)], failures) for trial in trials}
             entrants = _promoted(pool, known, n_rates, by_neighbourhood=place == 1)
             say(f"{len(entrants)} of {len(rates)} learning rates to step {step}: {_named(entrants)}")
-            for arm in arms:
-                if arm.learning_rate in entrants and _key(arm) not in failures:
-                    reached[_key(arm)] = step
-                    _advance(arm, step, failures)
-            if _alive(arms, entrants, failures):
+            for trial in trials:
+                if trial.learning_rate in entrants and _key(trial) not in failures:
+                    reached[_key(trial)] = step
+                    _advance(trial, step, failures)
+            if _alive(trials, entrants, failures):
                 candidates = entrants
                 break
-    return _outcome(arms, failures)
+    return _outcome(trials, failures)
 
 
 def rungs(n_steps: int, n_rates: int, settings: RateSearch, checkpoint_every: int) -> list[tuple[int, int]]:
     """Rates that take part in each rung, and the step that it ends at.
 
-    n_steps: of one arm. A rung ends at the checkpoint nearest to its share of the steps, at least at the first: what is
-    promoted by must be evaluated. Fewer rates are kept, from the last rung up, where the budget demands it.
+    n_steps: of one trial. A rung ends at the checkpoint nearest to its share of the steps, at least at the first:
+    promotion needs an evaluation. Fewer rates are kept, from the last rung up, where the budget demands it.
     """
     if settings.method == "exhaustive":
         return [(n_rates, n_steps)]
@@ -159,9 +221,14 @@ def rungs(n_steps: int, n_rates: int, settings: RateSearch, checkpoint_every: in
 
 
 def planned_steps(n_steps: int, n_rates: int, settings: RateSearch, checkpoint_every: int) -> int:
-    """Steps of a search in which no arm fails; n_steps: of one arm."""
+    """Steps of a search in which no trial fails; n_steps: of one trial."""
     counts, ends = zip(*rungs(n_steps, n_rates, settings, checkpoint_every), strict=True)
     return len(settings.seeds) * _cost(counts, ends)
+
+
+def run_name(learning_rate: float, seed: int) -> str:
+    """Name of a training run, such as `5e-07-s0`."""
+    return f"{learning_rate!r}-s{seed}"
 
 
 def _cost(counts: Sequence[int], ends: Sequence[int]) -> int:
@@ -177,93 +244,73 @@ def _promoted(pool: Sequence[float], known: Evaluations, n_rates: int, *, by_nei
     return [next(rate for rate in ranking if rate in group) for group in groups]
 
 
-def choose(evaluations: Evaluations) -> Choice | None:
-    """The best checkpoint of the rate with the highest mean; None where no arm has an evaluation."""
-    evaluated = {rate for (rate, _), found in evaluations.items() if found}
-    rate = next((rate for rate in rank(evaluations) if rate in evaluated), None)
-    if rate is None:
-        return None
-    best = {seed: min(found, key=_order) for (other, seed), found in evaluations.items() if other == rate and found}
-    seed = min(best, key=lambda seed: (best[seed].order, seed))
-    return Choice(rate, seed, best[seed])
-
-
-def rank(evaluations: Evaluations, *, by_loss: bool = False) -> list[float]:
-    """The rates, best first: by pairs won, or by the lowest loss where every evaluation has one.
-
-    Wins are summed over seeds, not averaged: every rate has all seeds, and sums of whole numbers are exact.
-    """
-    every = [evaluation for found in evaluations.values() for evaluation in found]
-    by_loss = by_loss and all(evaluation.loss is not None for evaluation in every)
-    standing: dict[float, tuple[float, ...]] = {}
-    for (rate, _), found in evaluations.items():
-        n_lost, loss, _ = min(map(_order, found), default=(0, float("inf"), 0))
-        lowest = min((_order(evaluation)[1] for evaluation in found), default=float("inf"))
-        own = (lowest, n_lost) if by_loss else (n_lost, loss)
-        before = standing.get(rate, (0, 0))
-        standing[rate] = (before[0] + own[0], before[1] + own[1])
-    return sorted(standing, key=lambda rate: (*standing[rate], rate))
-
-
-def _order(evaluation: Evaluation) -> tuple[int, float, int]:
-    return evaluation.order
-
-
-def _advance(arm: Arm, to_step: int, failures: Failures) -> None:
-    """Nothing where the arm is there: a failure that lies ahead must not be met."""
-    if arm.step < to_step:
+def _advance(trial: Trial, to_step: int, failures: Failures) -> None:
+    """Train to a step; not at all where the trial has come further, so that no later failure is met."""
+    if trial.step < to_step:
         try:
-            arm.advance(to_step)
-        except ArmFailed as error:
-            failures[_key(arm)] = str(error)
-        arm.release()
-    if _key(arm) not in failures and not arm.evaluations():
-        failures[_key(arm)] = f"no checkpoint was evaluated up to step {to_step}"
+            trial.advance(to_step)
+        except TrainingFailed as error:
+            failures[_key(trial)] = str(error)
+        trial.release()
+    if _key(trial) not in failures and not trial.evaluations():
+        failures[_key(trial)] = f"no checkpoint was evaluated up to step {to_step}"
 
 
-def _finalists(arms: Sequence[Arm], failures: Failures) -> list[Arm]:
-    """Arms of the rates that came to the end with at least one seed; failed seeds of such rates are among them."""
-    ended = {arm.learning_rate for arm in arms if arm.step >= arm.n_steps and _key(arm) not in failures}
-    return [arm for arm in arms if arm.learning_rate in ended]
+def _finalists(trials: Sequence[Trial], failures: Failures) -> list[Trial]:
+    """Trials of the rates that came to the end with at least one seed; failed seeds of such rates are among them."""
+    ended = {trial.learning_rate for trial in trials if trial.step >= trial.n_steps and _key(trial) not in failures}
+    return [trial for trial in trials if trial.learning_rate in ended]
 
 
-def _outcome(arms: Sequence[Arm], failures: Failures) -> SearchOutcome:
-    choice = choose({_key(arm): _up_to(arm, arm.n_steps, failures) for arm in _finalists(arms, failures)})
+def _outcome(trials: Sequence[Trial], failures: Failures) -> SearchOutcome:
+    choice = choose({_key(trial): _up_to(trial, trial.n_steps, failures) for trial in _finalists(trials, failures)})
     reason = None
     if choice is None:
         first = next(iter(failures.values()), "there are none")
-        reason = f"no training run of {len(arms)} ended well; the first: {first}"
+        reason = f"no training run of {len(trials)} ended well; the first: {first}"
     return SearchOutcome(
-        tuple(_arm_outcome(arm, failures.get(_key(arm))) for arm in arms),
+        tuple(_trial_outcome(trial, failures.get(_key(trial))) for trial in trials),
         choice,
         reason,
-        sum(arm.step for arm in arms),
-        sum(arm.n_steps for arm in arms),
+        sum(trial.step for trial in trials),
+        sum(trial.n_steps for trial in trials),
     )
 
 
-def _arm_outcome(arm: Arm, failure: str | None) -> ArmOutcome:
+def _trial_outcome(trial: Trial, failure: str | None) -> TrialOutcome:
     if failure is not None:
-        return ArmOutcome(arm, "failed", failure)
-    if arm.step < arm.n_steps:
-        return ArmOutcome(arm, "stopped", f"stopped at step {arm.step} of {arm.n_steps}: other rates were ahead")
-    return ArmOutcome(arm, "finished", None)
+        return TrialOutcome(trial, "failed", failure)
+    if trial.step < trial.n_steps:
+        return TrialOutcome(
+            trial, "stopped", f"stopped at step {trial.step} of {trial.n_steps}: other rates were ahead"
+        )
+    return TrialOutcome(trial, "finished", None)
 
 
-def _up_to(arm: Arm, step: int, failures: Failures) -> Sequence[Evaluation]:
-    """Evaluations up to a step; none of an arm that failed."""
-    return () if _key(arm) in failures else [one for one in arm.evaluations() if one.step <= step]
+def _up_to(trial: Trial, step: int, failures: Failures) -> Sequence[Evaluation]:
+    """Evaluations up to a step; none of a trial that failed."""
+    return () if _key(trial) in failures else [one for one in trial.evaluations() if one.step <= step]
 
 
-def _alive(arms: Sequence[Arm], rates: Sequence[float], failures: Failures) -> list[float]:
+def _alive(trials: Sequence[Trial], rates: Sequence[float], failures: Failures) -> list[float]:
     """Of the rates those that have a seed which did not fail."""
-    alive = {arm.learning_rate for arm in arms if _key(arm) not in failures}
+    alive = {trial.learning_rate for trial in trials if _key(trial) not in failures}
     return [rate for rate in rates if rate in alive]
 
 
-def _key(arm: Arm) -> tuple[float, int]:
-    return arm.learning_rate, arm.seed
+def _key(trial: Trial) -> tuple[float, int]:
+    return trial.learning_rate, trial.seed
 
 
 def _named(rates: Sequence[float]) -> str:
     return ", ".join(f"{rate:g}" for rate in sorted(rates))
+
+
+def _refuse_unknown_tokens(source: ModelSource, data: SearchData, n_rows: int) -> None:
+    """A GPU does not survive an id outside of the embedding."""
+    largest = data.largest_token
+    if largest >= n_rows:
+        raise UserError(
+            f"{source.name}: its tokenizer gives token {largest}, but the model's vocabulary has {n_rows} rows; "
+            "tokenizer and weights do not belong together"
+        )

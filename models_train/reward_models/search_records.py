@@ -1,36 +1,32 @@
-"""What a search did, as rows of the contracts: its runs, steps, checkpoints, the search itself, its costs."""
+"""Records of a finished search: rows of the raw tables, and the figures of the reward model's card."""
 
 from __future__ import annotations
 
 import functools
 import operator
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from models_train.data.records import ATTRIBUTES
 from models_train.metering import Costs
 from models_train.parts import content_hash
-from models_train.reward_models.examples import SearchData
+from models_train.reward_models.data import SearchData, data_hash
+from models_train.reward_models.export import Card
 from models_train.reward_models.memory import MemoryPlan
-from models_train.reward_models.run_folder import data_hash
-from models_train.reward_models.search import ArmOutcome, SearchOutcome
-from models_train.reward_models.selection_bias import Optimism
+from models_train.reward_models.search import SearchOutcome, SearchSetup, TrialOutcome, run_name
 from models_train.reward_models.training import TrainingRun
+from models_train.reward_models.validation import Optimism
 from models_train.study.settings import Objective
-from models_train.study.training import Training
+from models_train.study.training import DataSource, Training
 
 JOB = "train_reward_model"
 
 
-def run_name(learning_rate: float, seed: int) -> str:
-    """Names a training run, such as `5e-07-s0`."""
-    return f"{learning_rate!r}-s{seed}"
-
-
 @dataclass(frozen=True)
 class SearchRecord:
-    """A search that is over, and what it was about. path: of the reward model, relative to the run-time folder."""
+    """A finished search and its inputs. path: of the reward model, relative to the run-time folder."""
 
     model_id: str
     objective: Objective
@@ -60,7 +56,7 @@ class SearchRecord:
         """Rows of each table; `reward_model_searches`, by which a search is known to be complete, comes last."""
         return {
             "reward_model_runs": [
-                self._run_row(run, end) for run, end in zip(self.runs, self.outcome.arms, strict=True)
+                self._run_row(run, end) for run, end in zip(self.runs, self.outcome.trials, strict=True)
             ],
             "reward_model_steps": [row for run in self.runs for row in self._step_rows(run)],
             "reward_model_checkpoints": [row for run in self.runs for row in self._checkpoint_rows(run)],
@@ -72,7 +68,7 @@ class SearchRecord:
         cell: dict[str, Any] = {"model_id": self.model_id, "objective": self.objective}
         return cell if run is None else cell | {"training_run": run_name(run.learning_rate, run.seed)}
 
-    def _run_row(self, run: TrainingRun, end: ArmOutcome) -> dict[str, Any]:
+    def _run_row(self, run: TrainingRun, end: TrialOutcome) -> dict[str, Any]:
         costs = run.costs
         recipe = self.training.recipe(self.objective).model_dump(mode="json", exclude={"learning_rates"})
         return self._cell(run) | {
@@ -139,3 +135,68 @@ class SearchRecord:
             "status": "failed" if choice is None else "finished",
             "reason": outcome.reason,
         }
+
+
+def search_card(record: SearchRecord, setup: SearchSetup, evaluation: Mapping[str, Any]) -> Card:
+    """Card of the reward model that a search chose. evaluation: of the chosen checkpoint."""
+    return Card(
+        base_model=setup.source.place,
+        base_revision=record.revision,
+        objective=record.objective,
+        data=_data(record),
+        recipe=_recipe(record, setup),
+        results=_results(record, evaluation),
+        notes=(
+            "The validation accuracy is of the pairs that learning rate, checkpoint and merge weights were chosen on; "
+            "the optimism is the gain that is due to this choice, measured on halves of these pairs.",
+        ),
+    )
+
+
+def _data(record: SearchRecord) -> dict[str, Any]:
+    training, data = record.training, record.data
+    found: dict[str, Any] = {"preferences": _source(training.preferences)}
+    if record.objective == "regression" and training.ratings is not None:
+        found["ratings"] = _source(training.ratings)
+    return found | {
+        "examples trained on": len(data.train.examples),
+        "of them with a cut prompt": data.train.n_truncated,
+        "examples left out": data.train.n_left_out,
+        "validation pairs": len(data.validation.examples),
+    }
+
+
+def _recipe(record: SearchRecord, setup: SearchSetup) -> dict[str, Any]:
+    choice, search = record.outcome.choice, record.training.search
+    assert choice is not None, "a card is of a model"
+    settings = setup.recipe.model_dump(mode="json", exclude={"learning_rates"})
+    return {
+        "training run": run_name(choice.learning_rate, choice.seed),
+        "learning rate": choice.learning_rate,
+        "seed": choice.seed,
+        "step": f"{choice.evaluation.step} of {record.outcome.trials[0].trial.n_steps}",
+        "rates tried": ", ".join(f"{rate:g}" for rate in setup.recipe.learning_rates),
+        "seeds tried": ", ".join(map(str, search.seeds)),
+        "search": search.method,
+        **{name.replace("_", " "): value for name, value in settings.items()},
+        "number formats": record.plan.formats,
+    }
+
+
+def _results(record: SearchRecord, evaluation: Mapping[str, Any]) -> dict[str, Any]:
+    n_won, n_pairs = evaluation["n_won"], evaluation["n_pairs"]
+    found = {"validation pairs won": f"{n_won} of {n_pairs} ({n_won / n_pairs:.1%}), ties {evaluation['n_ties']}"}
+    if evaluation["loss"] is not None:
+        found["validation loss"] = f"{evaluation['loss']:.4f}"
+    if record.optimism is not None:
+        found["optimism of the choice"] = f"{record.optimism.points:.1f} points"
+    if "n_optima" in evaluation:
+        found["merge vectors that win as many pairs"] = f"{evaluation['n_optima']:,}"
+    return found
+
+
+def _source(source: DataSource) -> str:
+    """Hub id and commit, or the file's own name: a path is of one machine."""
+    if source.path is not None:
+        return Path(source.path).name
+    return f"{source.hub_id} at {source.revision or 'main'}"

@@ -1,9 +1,9 @@
 """One training run of a reward model: a readable loop over global batches that survives being killed at any moment.
 
-A run is a folder. `run.json` says what is trained, `journal.jsonl` what happened, `state-*.safetensors` is the newest
-saved state and `weights-*.safetensors` the best checkpoint so far. Opened again, a run goes on from its state and
-follows the same loss curve, bit for bit on the same machine with the same number of threads and the same plan: data
-order and rate are functions of the step, there is no dropout, and everything that a step changes is in the state.
+A run is a folder. `run.json` holds its settings, `journal.jsonl` its log, `state-*.safetensors` the newest saved state
+and `weights-*.safetensors` the best checkpoint so far. Opened again, a run goes on from its state and follows the same
+loss curve, bit for bit on the same machine with the same number of threads and the same plan: data order and rate are
+functions of the step, there is no dropout, and everything that a step changes is in the state.
 """
 
 from __future__ import annotations
@@ -19,33 +19,48 @@ from typing import Any, NoReturn
 
 import torch
 import torch.utils.deterministic
+from safetensors import safe_open
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.tensor import DTensor
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from models_train.errors import UserError
 from models_train.metering import Costs, device_name, library_versions, peak_memory_bytes
-from models_train.reward_models.batches import DataOrder, n_tokens
-from models_train.reward_models.distributed import current_processes
-from models_train.reward_models.gradients import add_gradient
-from models_train.reward_models.memory import MemoryPlan, MemoryPlanError
-from models_train.reward_models.model import RewardModel
-from models_train.reward_models.objectives import Example
-from models_train.reward_models.run_folder import Checkpoint, RunFolder, run_settings
-from models_train.reward_models.search import ArmFailed, Evaluation
-from models_train.reward_models.training_state import TrainingState
+from models_train.modeling.packing import pack
+from models_train.reward_models.checkpoints import Checkpoint, RunFolder, Source, Sources, run_settings
+from models_train.reward_models.data import DataOrder, Example, TrainingPack, n_tokens, training_packs
+from models_train.reward_models.distributed import (
+    Processes,
+    current_processes,
+    local,
+    shard,
+    share_like,
+    shares,
+    whole,
+)
+from models_train.reward_models.memory import MemoryPlan
+from models_train.reward_models.model import RewardModel, example_losses
+from models_train.reward_models.optimizer import MasterWeights, adamw
+from models_train.reward_models.validation import Evaluation, TrainingFailed
 from models_train.study.settings import Objective
 from models_train.study.training import Recipe
 
+MASTER = "master"
+"""Kind of the float32 weights in a state file; others are the optimizer's. A tensor is named `<kind>:<weight>`."""
+_CLASSIFIER = "classifier."
 Evaluate = Callable[[RewardModel], Mapping[str, Any]]
 
 
 class TrainingRun:
-    """One learning rate and seed of a search; an `Arm` of `learning_rate_search`.
+    """One learning rate and seed of a search; a `Trial` of `search`.
 
     load_model: brings the RewardModel in float32 with the seed's head; called when training begins or goes on.
     examples: `TokenPair`s or `TokenRating`s. evaluate: called at every checkpoint (each `recipe.checkpoint_every` steps
     and the last one) without gradients; what it returns can be written as JSON and holds `n_won`, `n_pairs` and `loss`
-    (of the validation examples, or None), and whatever else is to be kept; an ArmFailed that it raises ends the run.
+    (of the validation examples, or None), and other values to be kept. A TrainingFailed that it raises ends the run.
     The best checkpoint is the first by `Evaluation.order`; its weights stay on disk. folder: the run's own. on_step:
     called with every row of `steps`. Under torchrun every process makes the same run, and the folder is shared.
-    Raises RunFolderError where the folder holds another run.
+    Raises UserError where the folder holds another run.
     """
 
     def __init__(
@@ -92,7 +107,7 @@ class TrainingRun:
     @property
     def steps(self) -> list[dict[str, Any]]:
         """One row per step taken: step, loss, gradient_norm, learning_rate, n_examples, n_tokens, seconds."""
-        return self.folder.journal.rows("step", self.step)
+        return self.folder.log.rows("step", self.step)
 
     def checkpoints(self) -> list[Checkpoint]:
         """Every evaluated step so far, ascending."""
@@ -105,25 +120,25 @@ class TrainingRun:
     @property
     def costs(self) -> Costs:
         """Of the whole run; work that was lost and done again is in the seconds."""
-        journal, device = self.folder.journal, self._processes.device
+        log, device = self.folder.log, self._processes.device
         return Costs(
             n_tokens=sum(row["n_tokens"] for row in self.steps),
-            device_seconds=journal.total("seconds") * self._processes.n,
+            device_seconds=log.total("seconds") * self._processes.n,
             device=device_name(device),
             n_devices=self._processes.n,
             is_gpu=device.type == "cuda",
-            peak_memory_bytes=journal.largest("peak_memory_bytes"),
+            peak_memory_bytes=log.largest("peak_memory_bytes"),
             versions=library_versions(),
         )
 
     def advance(self, to_step: int) -> None:
-        """Train on to a step, at most the last; nothing to do where it is there. Raises ArmFailed.
+        """Train on to a step, at most the last; nothing to do where it is there. Raises TrainingFailed.
 
         The state is saved at the end, and at checkpoints as far as saving stays a small share of the time.
         """
         to_step = min(to_step, self.n_steps)
         if self.failure is not None:
-            raise ArmFailed(self.failure)
+            raise TrainingFailed(self.failure)
         if self.step >= to_step:
             return
         try:
@@ -131,7 +146,7 @@ class TrainingRun:
                 self._train(self._opened(), to_step)
         except torch.OutOfMemoryError as error:
             self.release()
-            raise MemoryPlanError(
+            raise UserError(
                 f"a device ran out of memory, though the plan was to fit ({self.plan.describe()}): set a smaller "
                 "tokens_per_pack in the study, or stop what else runs on the device"
             ) from error
@@ -148,7 +163,7 @@ class TrainingRun:
         self.folder.reopen()
 
     def best_model(self) -> RewardModel:
-        """The best checkpoint so far on the CPU, in the precision of training. Raises RunFolderError without one."""
+        """The best checkpoint so far on the CPU, in the precision of training. Raises UserError without one."""
         model = self._load_model()
         self.folder.load_best(model)
         return model
@@ -196,7 +211,7 @@ class TrainingRun:
         try:
             with torch.no_grad():
                 evaluation = self._evaluate(state.model)
-        except ArmFailed as error:
+        except TrainingFailed as error:
             self._fail(f"step {self.step}: {error}")
         seconds = time.perf_counter() - began
         peak = peak_memory_bytes(self._processes.device)
@@ -211,10 +226,166 @@ class TrainingRun:
         )
 
     def _fail(self, reason: str) -> NoReturn:
-        """End the run where it stands, for good."""
+        """End the run at this step, for good."""
         self.folder.save_state(None, at_once=True)
         self.folder.fail(reason)
-        raise ArmFailed(reason)
+        raise TrainingFailed(reason)
+
+
+class TrainingState:
+    """A model in training.
+
+    load_model: brings the model in float32 with its head. The module stays in evaluation mode, also with gradient
+    checkpointing: there is no dropout, so the loss of an example is a function of the weights alone. Raises
+    UserError where the family has no gradient checkpointing and the plan needs it.
+    """
+
+    def __init__(
+        self, load_model: Callable[[], RewardModel], recipe: Recipe, plan: MemoryPlan, processes: Processes
+    ) -> None:
+        dtype = torch.bfloat16 if plan.precision == "bfloat16" else torch.float32
+        on_host = plan.optimizer == "adamw_offloaded"
+        self._dtype = dtype
+        self.model = _prepared(load_model, plan, processes, dtype)
+        head = self.model.head.weight
+        self.masters = MasterWeights(
+            self.model.module, dtype, processes.device, on_host=on_host, excepted=lambda weight: weight is head
+        )
+        self.optimizer = adamw(self.masters, recipe, plan.optimizer)
+        self._checkpointed = [
+            layer
+            for layer in self.model.module.modules()
+            if plan.gradient_checkpointing and isinstance(layer, GradientCheckpointingLayer)
+        ]
+
+    def begin_step(self, learning_rate: float) -> None:
+        """Set the rate, and the modes that an evaluation may have changed."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        self.model.module.eval()
+        for layer in self._checkpointed:
+            layer.training = True
+
+    def sources(self) -> Sources:
+        """Masters and moments, by kind and weight; what a later process needs to go on."""
+        return {
+            f"{kind}:{name}": _source(tensor, self.masters.weights[name], tensor.dtype)
+            for name, kind, tensor in self._tensors()
+        }
+
+    def weight_sources(self) -> Sources:
+        """The weights that the model computes with now, by the classifier's names, in the precision of computing.
+
+        Sharded weights are float32: they are rounded as they are when gathered for computing.
+        """
+        head = self.model.head.weight
+        return {
+            name.removeprefix(_CLASSIFIER): _source(weight, weight, torch.float32 if weight is head else self._dtype)
+            for name, weight in self.masters.weights.items()
+        }
+
+    @torch.no_grad()
+    def load(self, path: Path, step: int) -> None:
+        """Take over a saved state. Raises KeyError where it is of another kind of optimizer or of another model."""
+        with safe_open(path, "pt") as file:
+            for name, master in self.masters.masters.items():
+                master.copy_(_share(file.get_tensor(f"{MASTER}:{name}"), self.masters.weights[name], master))
+                self.optimizer.state[master] = {"step": self._step_count(master, step)}
+            names = file.keys()
+            for key in names:
+                kind, _, name = key.partition(":")
+                if kind != MASTER:
+                    master = self.masters.masters[name]
+                    moment = _share(file.get_tensor(key), self.masters.weights[name], master)
+                    self.optimizer.state[master][kind] = moment
+        self.masters.update_weights()
+
+    def _tensors(self) -> Iterator[tuple[str, str, torch.Tensor]]:
+        for name, master in self.masters.masters.items():
+            yield name, MASTER, master
+            for kind, tensor in self.optimizer.state[master].items():
+                if kind != "step":
+                    yield name, kind, tensor
+
+    def _step_count(self, master: torch.Tensor, step: int) -> torch.Tensor:
+        fused = any(group.get("fused") for group in self.optimizer.param_groups)
+        return torch.tensor(float(step), device=master.device if fused else "cpu")
+
+
+def add_gradient(
+    model: RewardModel, examples: Sequence[Example], tokens_per_pack: int, processes: Processes
+) -> torch.Tensor:
+    """Add the gradient of the mean loss of a global batch to the weights'; returns that loss, a float64 scalar.
+
+    examples: all of the batch, in every process. Each works on its share of the packs.
+    """
+    total = torch.zeros((), dtype=torch.float64, device=processes.device)
+    for one in _own_packs(examples, tokens_per_pack, processes):
+        total += _backward(model, one, len(examples), processes.n)
+    return processes.total(total)
+
+
+def _prepared(
+    load_model: Callable[[], RewardModel],
+    plan: MemoryPlan,
+    processes: Processes,
+    dtype: torch.dtype,
+) -> RewardModel:
+    mesh = init_device_mesh(processes.device.type, (processes.n,)) if processes.n > 1 else None
+
+    def prepare() -> RewardModel:
+        model = load_model()
+        if plan.gradient_checkpointing:
+            try:
+                model.classifier.gradient_checkpointing_enable({"use_reentrant": False})
+            except ValueError as error:
+                raise UserError(
+                    f"{type(model.classifier).__name__} cannot train with gradient checkpointing, which the memory "
+                    f"there is demands: {error}"
+                ) from error
+        if mesh is not None:
+            shard(model, mesh, dtype)
+        return model
+
+    return processes.in_turn(prepare)
+
+
+def _source(tensor: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Size, torch.dtype, Source]:
+    shape = weight.shape if isinstance(weight, DTensor) else tensor.shape
+    return shape, dtype, lambda: whole(tensor.detach(), weight.detach()).to(dtype)
+
+
+def _share(tensor: torch.Tensor, weight: torch.Tensor, master: torch.Tensor) -> torch.Tensor:
+    """What belongs to a master of a whole tensor from a state file, where the master is."""
+    own = share_like(tensor, weight)
+    return own if isinstance(master, DTensor) else local(own).to(master.device)
+
+
+def _own_packs(examples: Sequence[Example], tokens_per_pack: int, processes: Processes) -> list[TrainingPack]:
+    """The packs that this process works on; all have as many, because sharded weights are gathered together.
+
+    A process that would have fewer gets packs without examples, of one token: they add nothing.
+    """
+    if processes.n == 1:
+        return training_packs(examples, tokens_per_pack)
+    n_all = sum(n_tokens(example) for example in examples)
+    packs = training_packs(examples, min(tokens_per_pack, -(-n_all // processes.n)))
+    given = shares([len(one.pack.token_ids) for one in packs], processes.n)
+    own = [packs[index] for index in given[processes.rank]]
+    n_empty = max(len(indices) for indices in given) - len(own)
+    return own + [TrainingPack((), pack([packs[0].pack.token_ids[:1].tolist()]))] * n_empty
+
+
+def _backward(model: RewardModel, one: TrainingPack, n_examples: int, n_processes: int) -> torch.Tensor:
+    """Add the gradient of a pack's part of the mean loss of the batch; returns that part."""
+    rewards = model.rewards(one.pack)
+    if not one.examples:
+        (rewards.sum() * 0.0).backward()
+        return torch.zeros((), device=rewards.device)
+    loss = example_losses(rewards, one.examples).sum() / n_examples
+    # FSDP2 averages gradients over the processes; the loss of a batch is a sum over them.
+    (loss * n_processes).backward()
+    return loss.detach()
 
 
 @contextmanager

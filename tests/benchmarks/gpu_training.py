@@ -21,14 +21,11 @@ from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTra
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from models_train.reward_models.batches import n_tokens
+from models_train.reward_models.data import TokenPair, n_tokens
 from models_train.reward_models.distributed import current_processes
-from models_train.reward_models.gradients import add_gradient
-from models_train.reward_models.memory import plan_memory
+from models_train.reward_models.memory import model_shape, plan_memory
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.model_shape import model_shape
-from models_train.reward_models.objectives import TokenPair
-from models_train.reward_models.training_state import TrainingState
+from models_train.reward_models.training import TrainingState, add_gradient
 from models_train.study.training import Recipe
 from tests.benchmarks.gpu_time import peak_flops, seconds_of
 from tests.benchmarks.helpsteer_lengths import pairs_of_lengths

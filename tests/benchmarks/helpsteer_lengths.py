@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models_train.reward_models.objectives import TokenPair
+from models_train.reward_models.data import TokenPair
 
 PROMPT = (56.0, 1.44)
 """Median tokens, and standard deviation of the logarithm."""

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from transformers import LlamaConfig
 
+from models_train.reward_models.data import TokenPair
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.objectives import TokenPair
 from models_train.reward_models.search import SearchOutcome, search
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Validation
@@ -84,9 +84,10 @@ def searched(panel: Panel, settings: RateSearch, folder: Path) -> SearchOutcome:
 
 def rates_agree(full: SearchOutcome, halved: SearchOutcome) -> bool:
     """An exact prefix: what both searches evaluated, they evaluated alike."""
-    pairs = zip(full.arms, halved.arms, strict=True)
+    pairs = zip(full.trials, halved.trials, strict=True)
     return all(
-        list(one.arm.evaluations())[: len(other.arm.evaluations())] == other.arm.evaluations() for one, other in pairs
+        list(one.trial.evaluations())[: len(other.trial.evaluations())] == other.trial.evaluations()
+        for one, other in pairs
     )
 
 
@@ -97,7 +98,7 @@ def accuracy(outcome: SearchOutcome) -> float:
 
 def spread(outcome: SearchOutcome) -> Sequence[float]:
     """Best accuracy of every rate."""
-    return [max(evaluation.accuracy for evaluation in one.arm.evaluations()) for one in outcome.arms]
+    return [max(evaluation.accuracy for evaluation in one.trial.evaluations()) for one in outcome.trials]
 
 
 def test_successive_halving(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,10 +10,9 @@ import torch
 from pytest_benchmark.fixture import BenchmarkFixture
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedModel
 
-from models_train.reward_models.batches import DataOrder
+from models_train.reward_models.data import DataOrder, TokenPair
 from models_train.reward_models.memory import MOST_TOKENS
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.objectives import TokenPair
 from models_train.study.training import Recipe
 from tests.benchmarks.helpsteer_lengths import pairs_of_lengths
 from tests.support.training_runs import plan, training_run

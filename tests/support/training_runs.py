@@ -10,9 +10,9 @@ import torch
 from transformers import LlamaConfig, PreTrainedConfig, PreTrainedModel
 
 from models_train.modeling.packing import pack
+from models_train.reward_models.data import Example, TokenPair, TokenRating
 from models_train.reward_models.memory import Memory, MemoryPlan, OptimizerKind
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.objectives import Example, TokenPair, TokenRating
 from models_train.reward_models.training import TrainingRun
 from models_train.study.training import Precision, Recipe
 from tests.support.padded_models import UNUSED, classifier_of

@@ -14,7 +14,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel
 from trl import RewardConfig, RewardTrainer
 
-from models_train.reward_models.objectives import TokenPair
+from models_train.reward_models.data import TokenPair
 from models_train.study.training import Recipe
 from tests.support.tiny_models import byte_tokenizer
 

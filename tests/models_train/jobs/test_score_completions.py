@@ -22,7 +22,7 @@ from models_train.data.rewardbench import load_test_pairs
 from models_train.jobs.score_completions import main
 from models_train.metering import library_versions
 from models_train.modeling.base_models import ModelSource, load_tokenizer
-from models_train.reward_models.card import Card
+from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import score_pairs
 from models_train.study.fingerprints import evaluation_run_id, training_run_id
@@ -87,7 +87,7 @@ class Place:
         model = RewardModel.from_base(source, 5 if objective == "regression" else 1, 0, torch.float32)
         if objective == "regression":
             model.merge_weights = WEIGHTS
-        model.save(folder, load_tokenizer(source), Card(source.place, "r", objective))
+        save_reward_model(model, folder, load_tokenizer(source), Card(source.place, "r", objective))
         return folder
 
     def run(self, model_id: str, objective: Objective) -> None:

@@ -31,7 +31,7 @@ from models_train.modeling.base_models import (
     refuse_not_finite,
 )
 from models_train.modeling.packing import pack
-from models_train.reward_models.card import Card
+from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.model import RewardModel
 from models_train.study.locations import LocationError, content_of
 from models_train.study.study import StudyModel
@@ -228,7 +228,7 @@ def test_listed_code_makes_a_reward_model_that_brings_it_along(with_code: Path, 
     token_ids = sequences()
     with torch.no_grad():
         wanted = model.rewards(pack(token_ids))
-        model.save(tmp_path / "rm", byte_tokenizer(), Card("org/tiny", COMMIT, "bradley_terry"))
+        save_reward_model(model, tmp_path / "rm", byte_tokenizer(), Card("org/tiny", COMMIT, "bradley_terry"))
         with pytest.raises(BackboneError, match="custom code"):
             RewardModel.load(tmp_path / "rm", torch.float32)
         loaded = RewardModel.load(tmp_path / "rm", torch.float32, remote_code=True)

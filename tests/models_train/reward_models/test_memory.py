@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig
 
+from models_train.errors import UserError
 from models_train.modeling.packing import pack
-from models_train.reward_models.memory import MemoryPlan, MemoryPlanError, plan_memory
+from models_train.reward_models import memory
+from models_train.reward_models.distributed import Processes
+from models_train.reward_models.memory import MemoryPlan, model_shape, plan_memory
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.model_shape import ModelShapeError, model_shape
 from tests.support.padded_models import classifier_of
 from tests.support.tiny_models import FAMILIES, SIZES
 
 GB = 10**9
+PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 LLAMA_8B = {
     "hidden_size": 4096,
     "intermediate_size": 14336,
@@ -79,12 +84,12 @@ def test_8b_on_one_device_of_80_gb_puts_its_state_on_the_host() -> None:
     assert plan.optimizer == "adamw_offloaded" and plan.memory.optimizer == 0
     assert plan.memory.host == 16 * (7_504_924_672 + 4096)
     assert "on the host" in plan.describe()
-    with pytest.raises(MemoryPlanError, match=r"111\.8 GiB on the host, which has 59\.6 GiB"):
+    with pytest.raises(UserError, match=r"111\.8 GiB on the host, which has 59\.6 GiB"):
         planned(LLAMA_8B, [80 * GB], host_bytes=64 * GB)
 
 
 def test_70b_on_one_device_of_24_gb_is_refused_in_words() -> None:
-    with pytest.raises(MemoryPlanError) as error:
+    with pytest.raises(UserError) as error:
         planned(LLAMA_70B, [24 * GB])
     text = str(error.value)
     assert text.startswith("training 69.5 billion weights does not fit on 1 device of 22.4 GiB (19.6 GiB of each can")
@@ -93,11 +98,11 @@ def test_70b_on_one_device_of_24_gb_is_refused_in_words() -> None:
 
 
 def test_what_would_fit_does_fit() -> None:
-    with pytest.raises(MemoryPlanError, match=r"Sharded with torchrun, (\d+) such devices would do") as error:
+    with pytest.raises(UserError, match=r"Sharded with torchrun, (\d+) such devices would do") as error:
         planned(LLAMA_8B, [24 * GB] * 2, host_bytes=0)
     n_devices = int(str(error.value).split("torchrun, ")[1].split()[0])
     assert planned(LLAMA_8B, [24 * GB] * n_devices, host_bytes=0).optimizer == "adamw"
-    with pytest.raises(MemoryPlanError):
+    with pytest.raises(UserError):
         planned(LLAMA_8B, [24 * GB] * (n_devices - 1), host_bytes=0)
 
 
@@ -166,5 +171,19 @@ def test_activations_are_estimated_within_a_third(family: str) -> None:
 
 
 def test_a_configuration_that_is_no_model_is_told_in_words() -> None:
-    with pytest.raises(ModelShapeError, match=r"no llama model can be built .*Mend config\.json"):
+    with pytest.raises(UserError, match=r"no llama model can be built .*Mend config\.json"):
         model_shape(LlamaConfig(**SIZES | {"hidden_act": "none such"}), 1, torch.float32)
+
+
+@pytest.mark.parametrize(("limit", "expected"), [("1073741824\n", 2**30), ("max\n", PHYSICAL), (str(2**62), PHYSICAL)])
+def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, expected: int) -> None:
+    file = tmp_path / "memory.max"
+    file.write_text(limit)
+    monkeypatch.setattr(memory, "CGROUP_LIMIT", file)
+    assert memory.host_bytes() == expected
+
+
+def test_processes_on_a_cpu_share_its_memory() -> None:
+    found = memory.machine_of(Processes(1, 2, torch.device("cpu")))
+    assert found.device_type == "cpu" and found.host_bytes == 0
+    assert found.device_bytes == (memory.host_bytes() // 2,) * 2

@@ -7,7 +7,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from models_train.reward_models.merge_vector import MergeError, best_merge, merged_margins, optimal_vectors
+from models_train.errors import UserError
+from models_train.reward_models.merge_vector import best_merge, merged_margins, optimal_vectors
 
 N_VECTORS = 21**5
 
@@ -155,5 +156,5 @@ def test_more_pairs_than_one_byte_counts() -> None:
     ],
 )
 def test_bad_rewards_are_an_error_in_words(chosen: np.ndarray, rejected: np.ndarray, words: str) -> None:
-    with pytest.raises(MergeError, match=words):
+    with pytest.raises(UserError, match=words):
         best_merge(chosen, rejected)

@@ -9,8 +9,8 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
-from models_train.reward_models.batches import DataOrder, training_packs
-from models_train.reward_models.objectives import Example, example_losses, n_outputs
+from models_train.reward_models.data import DataOrder, Example, training_packs
+from models_train.reward_models.model import example_losses, n_outputs
 from tests.support.padded_models import classifier_of
 from tests.support.tiny_models import FAMILIES, SIZES
 from tests.support.training_runs import (

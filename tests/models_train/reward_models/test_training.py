@@ -13,15 +13,14 @@ import pytest
 import torch
 from transformers import LlamaConfig
 
+from models_train.errors import UserError
 from models_train.modeling.packing import pack
+from models_train.reward_models.checkpoints import TrainingLog
 from models_train.reward_models.distributed import current_processes
-from models_train.reward_models.memory import MemoryPlan, MemoryPlanError
+from models_train.reward_models.memory import MemoryPlan
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.run_folder import RunFolderError
-from models_train.reward_models.search import ArmFailed, Evaluation
-from models_train.reward_models.training import TrainingRun
-from models_train.reward_models.training_log import Journal
-from models_train.reward_models.training_state import TrainingState
+from models_train.reward_models.training import TrainingRun, TrainingState
+from models_train.reward_models.validation import Evaluation, TrainingFailed
 from tests.support.tiny_models import SIZES
 from tests.support.training_runs import RECIPE, evaluate, pairs, plan, reward_model, training_run
 from warehouse.contracts import REWARD_MODEL_TABLES
@@ -150,17 +149,17 @@ def test_a_torn_state_and_a_torn_journal_are_passed_over(tmp_path: Path) -> None
 def test_steps_without_their_journal_are_refused(tmp_path: Path) -> None:
     training_run(tmp_path).advance(5)
     (tmp_path / "journal.jsonl").write_text("")
-    with pytest.raises(RunFolderError, match=r"lacks steps before 5.*remove the folder"):
+    with pytest.raises(UserError, match=r"lacks steps before 5.*remove the folder"):
         training_run(tmp_path)
 
 
 def test_another_run_does_not_take_the_folder(tmp_path: Path) -> None:
     training_run(tmp_path).advance(1)
-    with pytest.raises(RunFolderError, match="holds another run: seed differ"):
+    with pytest.raises(UserError, match="holds another run: seed differ"):
         training_run(tmp_path, seed=6)
-    with pytest.raises(RunFolderError, match="data_hash, n_examples differ"):
+    with pytest.raises(UserError, match="data_hash, n_examples differ"):
         training_run(tmp_path, examples=pairs(42))
-    with pytest.raises(RunFolderError, match="optimizer differ"):
+    with pytest.raises(UserError, match="optimizer differ"):
         training_run(tmp_path, how=plan("adamw_8bit"))
     training_run(tmp_path, how=plan(tokens_per_pack=99)).advance(2)
 
@@ -168,7 +167,7 @@ def test_another_run_does_not_take_the_folder(tmp_path: Path) -> None:
 def test_another_base_model_does_not_take_the_state(tmp_path: Path) -> None:
     training_run(tmp_path).advance(1)
     wider = LlamaConfig(**SIZES | {"hidden_size": 64})
-    with pytest.raises(RunFolderError, match="state of step 1 does not fit the model"):
+    with pytest.raises(UserError, match="state of step 1 does not fit the model"):
         training_run(tmp_path, load=lambda: reward_model(config=wider)).advance(2)
 
 
@@ -183,27 +182,29 @@ def test_a_loss_that_is_not_finite_ends_the_run_in_words(tmp_path: Path) -> None
     examples[1] = type(examples[1])([3, 200], [4])  # one example only, so that some steps are still good
     clean = [pair for pair in examples if 200 not in (*pair.chosen, *pair.rejected)]
     run = training_run(tmp_path, load=load, examples=[*clean, examples[1]])
-    with pytest.raises(ArmFailed, match=r"the loss is nan at step \d+ of \d+ \(learning rate 0.001, seed 5\)") as error:
+    with pytest.raises(
+        TrainingFailed, match=r"the loss is nan at step \d+ of \d+ \(learning rate 0.001, seed 5\)"
+    ) as error:
         run.advance(12)
     assert run.failure == str(error.value)
     n_steps = len(run.steps)
     assert 0 < n_steps < run.n_steps
     again = training_run(tmp_path, load=load, examples=[*clean, examples[1]])
     assert again.step == n_steps == len(again.steps)
-    with pytest.raises(ArmFailed, match="the loss is nan"):
+    with pytest.raises(TrainingFailed, match="the loss is nan"):
         again.advance(12)
 
 
 def test_an_evaluation_that_fails_ends_the_run(tmp_path: Path) -> None:
     def judge(model: RewardModel) -> dict[str, Any]:
-        raise ArmFailed("3 rewards are NaN")
+        raise TrainingFailed("3 rewards are NaN")
 
     run = training_run(tmp_path, evaluate=judge)
-    with pytest.raises(ArmFailed, match=r"^step 5: 3 rewards are NaN$"):
+    with pytest.raises(TrainingFailed, match=r"^step 5: 3 rewards are NaN$"):
         run.advance(12)
     again = training_run(tmp_path)
     assert again.step == 5 and len(again.steps) == 5 and again.checkpoints() == []
-    with pytest.raises(ArmFailed, match=r"^step 5: 3 rewards are NaN$"):
+    with pytest.raises(TrainingFailed, match=r"^step 5: 3 rewards are NaN$"):
         again.advance(12)
 
 
@@ -231,7 +232,7 @@ def test_a_kill_between_any_two_file_operations(seed: int, tmp_path: Path, monke
             raise Killed
 
     with monkeypatch.context() as patched:
-        for owner, name in ((os, "replace"), (os, "fsync"), (Path, "unlink"), (Journal, "write")):
+        for owner, name in ((os, "replace"), (os, "fsync"), (Path, "unlink"), (TrainingLog, "write")):
             plain = getattr(owner, name)
 
             def checked(*arguments: Any, plain: Any = plain, **settings: Any) -> Any:
@@ -253,7 +254,7 @@ def test_a_device_without_memory_is_told_in_words(tmp_path: Path) -> None:
         raise torch.OutOfMemoryError("no memory")
 
     run = training_run(tmp_path, evaluate=judge)
-    with pytest.raises(MemoryPlanError, match=r"ran out of memory.*packs of 150 tokens.*smaller tokens_per_pack"):
+    with pytest.raises(UserError, match=r"ran out of memory.*packs of 150 tokens.*smaller tokens_per_pack"):
         run.advance(12)
 
 

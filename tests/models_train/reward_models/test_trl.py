@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from transformers import LlamaConfig
 
-from models_train.reward_models.batches import DataOrder
+from models_train.reward_models.data import DataOrder
 from tests.support.padded_models import classifier_of
 from tests.support.tiny_models import SIZES
 from tests.support.training_runs import RATE, RECIPE, pairs, training_run

@@ -21,14 +21,13 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
+from models_train import files
 from models_train.data.chat import Renderer
 from models_train.data.records import ATTRIBUTES, Prompt, Turn
-from models_train.modeling.base_models import BackboneError
+from models_train.errors import UserError
 from models_train.modeling.packing import pack
-from models_train.reward_models import saving
-from models_train.reward_models.card import Card
-from models_train.reward_models.export import portable_tokenizer
-from models_train.reward_models.model import RewardModel
+from models_train.reward_models.export import Card, portable_tokenizer, save_reward_model
+from models_train.reward_models.model import RewardModel, read_tensor
 from tests.support.chat_tokenizers import FAMILIES as TEMPLATES
 from tests.support.chat_tokenizers import chat_tokenizer
 from tests.support.padded_models import classifier_of, padded
@@ -83,7 +82,7 @@ def test_the_saved_tokenizer_renders_and_pads_as_the_model_was_trained(name: str
     tokenizer, pad = TOKENIZERS[name]
     before = (tokenizer.pad_token, tokenizer.chat_template, len(tokenizer))
     model = RewardModel(classifier_of(LlamaConfig(**SIZES), 1))
-    model.save(tmp_path / "rm", tokenizer, CARD)
+    save_reward_model(model, tmp_path / "rm", tokenizer, CARD)
     assert (tokenizer.pad_token, tokenizer.chat_template, len(tokenizer)) == before
 
     alone = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm").eval()
@@ -125,7 +124,7 @@ def test_templates_of_well_known_families_render_alike_once_saved(name: str) -> 
 def test_every_family_gives_equal_rewards_by_transformers_alone(family: str, tmp_path: Path) -> None:
     """As loaded by default: soft-capping is not lost to SDPA."""
     model = RewardModel(classifier_of(FAMILIES[family]()))
-    model.save(tmp_path / "rm", byte_tokenizer(), CARD)
+    save_reward_model(model, tmp_path / "rm", byte_tokenizer(), CARD)
     alone = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm").eval()
     assert alone.dtype == torch.float32
     lengths = (13, 24, 7) if "longrope" in family else (13, 40, 7)
@@ -140,13 +139,13 @@ def test_every_family_gives_equal_rewards_by_transformers_alone(family: str, tmp
 @torch.no_grad()
 def test_bfloat16_is_saved_as_such_with_a_float32_head(tmp_path: Path) -> None:
     model = RewardModel(classifier_of(LlamaConfig(**SIZES), 1))
-    model.save(tmp_path / "rm", byte_tokenizer(), CARD, dtype=torch.bfloat16)
+    save_reward_model(model, tmp_path / "rm", byte_tokenizer(), CARD, dtype=torch.bfloat16)
     assert model.classifier.dtype == torch.float32
     config = json.loads((tmp_path / "rm" / "config.json").read_text())
     assert config["dtype"] == "bfloat16" and config["architectures"] == ["LlamaForSequenceClassification"]
-    head = saving.read_tensor(tmp_path / "rm", "score.weight")
+    head = read_tensor(tmp_path / "rm", "score.weight")
     assert torch.equal(head, model.head.weight)
-    assert saving.read_tensor(tmp_path / "rm", "model.norm.weight").dtype == torch.bfloat16
+    assert read_tensor(tmp_path / "rm", "model.norm.weight").dtype == torch.bfloat16
     token_ids = [[1, *ids, 2] for ids in sequences()]
     alone = AutoModelForSequenceClassification.from_pretrained(tmp_path / "rm", dtype=torch.float32).eval()
     wanted = padded(alone, token_ids, "left", pad=1)
@@ -164,7 +163,7 @@ def test_configuration_and_card_say_what_it_is(tmp_path: Path) -> None:
     model.merge_weights = weights
     notes = ("Trained on a | b.",)
     card = Card("org/base", "0" * 40, "regression", {"ratings | x": "a\nb"}, {"learning_rate": 5e-7}, {}, notes)
-    model.save(tmp_path / "rm", byte_tokenizer(DATED + "{# ```` #}"), card)
+    save_reward_model(model, tmp_path / "rm", byte_tokenizer(DATED + "{# ```` #}"), card)
 
     config: Any = PreTrainedConfig.from_pretrained(tmp_path / "rm")
     assert config.merge_weights == weights and config.problem_type == "regression"
@@ -192,8 +191,11 @@ def test_configuration_and_card_say_what_it_is(tmp_path: Path) -> None:
 
 def test_the_code_of_the_card_runs(tmp_path: Path) -> None:
     folder = tmp_path / "base of mine"
-    RewardModel(classifier_of(LlamaConfig(**SIZES), 1)).save(
-        tmp_path / "rm", byte_tokenizer(), Card(str(folder), "abc", "bradley_terry")
+    save_reward_model(
+        RewardModel(classifier_of(LlamaConfig(**SIZES), 1)),
+        tmp_path / "rm",
+        byte_tokenizer(),
+        Card(str(folder), "abc", "bradley_terry"),
     )
     text = (tmp_path / "rm" / "README.md").read_text()
     assert "# Reward model of base of mine" in text and "base_model" not in text.split("---")[1]
@@ -206,23 +208,23 @@ def test_the_code_of_the_card_runs(tmp_path: Path) -> None:
 
 def test_a_save_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = RewardModel(classifier_of(LlamaConfig(**SIZES), 1))
-    model.save(tmp_path / "rm", byte_tokenizer(), CARD)
+    save_reward_model(model, tmp_path / "rm", byte_tokenizer(), CARD)
     before = {path.name: path.read_bytes() for path in (tmp_path / "rm").iterdir()}
     (tmp_path / ".rm.0123abcd.tmp").mkdir()  # of a save that was killed
-    monkeypatch.setattr(saving, "_flush", lambda folder: exec("raise OSError('no space left')"))
+    monkeypatch.setattr(files, "flush", lambda path: exec("raise OSError('no space left')"))
     with pytest.raises(OSError, match="no space"):
-        model.save(tmp_path / "rm", byte_tokenizer(), CARD)
+        save_reward_model(model, tmp_path / "rm", byte_tokenizer(), CARD)
     assert os.listdir(tmp_path) == ["rm"]
     assert {path.name: path.read_bytes() for path in (tmp_path / "rm").iterdir()} == before
     monkeypatch.undo()
     model.set_head(torch.ones(1, 32))
-    model.save(tmp_path / "rm", byte_tokenizer(), CARD)
+    save_reward_model(model, tmp_path / "rm", byte_tokenizer(), CARD)
     assert os.listdir(tmp_path) == ["rm"]
-    assert torch.equal(saving.read_tensor(tmp_path / "rm", "score.weight"), torch.ones(1, 32))
+    assert torch.equal(read_tensor(tmp_path / "rm", "score.weight"), torch.ones(1, 32))
 
 
 def test_no_pickle_is_written(tmp_path: Path) -> None:
-    RewardModel(classifier_of(LlamaConfig(**SIZES), 1)).save(tmp_path / "rm", byte_tokenizer(), CARD)
+    save_reward_model(RewardModel(classifier_of(LlamaConfig(**SIZES), 1)), tmp_path / "rm", byte_tokenizer(), CARD)
     assert {path.suffix for path in (tmp_path / "rm").rglob("*")} == {".json", ".safetensors", ".md", ".jinja"}
 
 
@@ -230,8 +232,8 @@ def test_a_tokenizer_that_leaves_no_pad_token_is_told(tmp_path: Path) -> None:
     full = LlamaConfig(**SIZES | {"vocab_size": 258})
     tokenizer = byte_tokenizer(None, TWO, bos_token="</s>", pad_token="</s>")
     trap = RewardModel(classifier_of(full, 1))
-    with pytest.raises(BackboneError, match="add a pad token"):
-        trap.save(tmp_path / "rm", tokenizer, CARD)
+    with pytest.raises(UserError, match="add a pad token"):
+        save_reward_model(trap, tmp_path / "rm", tokenizer, CARD)
     assert os.listdir(tmp_path) == []
 
 
@@ -239,7 +241,7 @@ def test_a_tokenizer_that_leaves_no_pad_token_is_told(tmp_path: Path) -> None:
 def test_a_damaged_reward_model_is_told(damage: str, tmp_path: Path) -> None:
     folder = tmp_path / "rm"
     model = RewardModel(classifier_of(LlamaConfig(**SIZES), 1))
-    model.save(folder, byte_tokenizer(), CARD)
+    save_reward_model(model, folder, byte_tokenizer(), CARD)
     weights = folder / "model.safetensors"
     if damage == "absent":
         shutil.rmtree(folder)
@@ -252,7 +254,7 @@ def test_a_damaged_reward_model_is_told(damage: str, tmp_path: Path) -> None:
         else:
             state["score.weight"] = torch.full((2 if damage == "another head" else 1, 32), float("nan"))
         save_file(state, weights, {"format": "pt"})
-    with pytest.raises(BackboneError, match=r"rm.*(train it|train the model|download|the files)"):
+    with pytest.raises(UserError, match=r"rm.*(train it|train the model|download|the files)"):
         RewardModel.load(folder, torch.float32)
 
 

@@ -1,21 +1,57 @@
-"""The data of a search as a model reads them: what is trained on, what validates, what had to be left out."""
+"""The examples of a reward model: data sets as token ids, their order over the steps, and the packs of a batch.
+
+The order is a pure function of data, seed and step. Every epoch has its own permutation, drawn from a counter-based
+generator, so step 500 is known without the 499 before it and a resumed run meets the same examples in the same order. A
+step never mixes epochs: the last batch of an epoch keeps the rest, however few, and its loss is the mean over these.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, TypeAlias, TypeVar
+
+import numpy as np
 
 from models_train.data.chat import Renderer, RenderError, TooLong
 from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.records import Preference, Rating
 from models_train.errors import UserError
-from models_train.reward_models.objectives import Example, TokenPair, TokenRating
+from models_train.modeling.packing import Pack, bins, pack
 from models_train.study.settings import Objective
 from models_train.study.training import Training
 
+
+@dataclass(frozen=True)
+class TokenPair:
+    """A preference as token ids of prompt and response, for the chosen and the rejected response."""
+
+    chosen: Sequence[int]
+    rejected: Sequence[int]
+
+    @property
+    def sequences(self) -> tuple[Sequence[int], ...]:
+        """The sequences that go through the model, chosen first."""
+        return self.chosen, self.rejected
+
+
+@dataclass(frozen=True)
+class TokenRating:
+    """A rated response as token ids, and its five attributes (helpfulness ... verbosity, 0 to 4)."""
+
+    token_ids: Sequence[int]
+    attributes: tuple[float, ...]
+
+    @property
+    def sequences(self) -> tuple[Sequence[int], ...]:
+        """The sequences that go through the model."""
+        return (self.token_ids,)
+
+
+Example: TypeAlias = TokenPair | TokenRating
 Record = TypeVar("Record", Preference, Rating)
 Tokens = TypeVar("Tokens", TokenPair, TokenRating)
 
@@ -40,7 +76,7 @@ class Rendered(Generic[Tokens]):
 
 @dataclass(frozen=True)
 class SearchData:
-    """What a search trains on and chooses by. validation_ratings: of regression, for its validation loss; else None."""
+    """Training and validation data of a search. validation_ratings: for the loss of regression; else None."""
 
     train: Rendered[TokenPair] | Rendered[TokenRating]
     validation: Rendered[TokenPair]
@@ -128,6 +164,77 @@ def _refuse_empty(data: SearchData) -> SearchData:
             reason, n = next(iter(rendered.left_out.most_common(1)), ("there are none", 0))
             raise UserError(
                 f"of the examples none are left {what}: {n} of {rendered.n_left_out} are left out, because: {reason}. "
-                "Raise max_tokens of the recipe, or mend the data"
+                "Raise max_tokens of the recipe, or correct the data"
             )
     return data
+
+
+def data_hash(examples: Sequence[Example]) -> str:
+    """Hash of the token ids of examples, and of their attributes."""
+    found = hashlib.sha256()
+    for example in examples:
+        for ids in example.sequences:
+            found.update(len(ids).to_bytes(8, "little"))
+            found.update(np.asarray(ids, dtype="<i8").tobytes())
+        if isinstance(example, TokenRating):
+            found.update(np.asarray(example.attributes, dtype="<f8").tobytes())
+    return found.hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class DataOrder:
+    """The order of `n_examples` examples over `epochs` epochs in global batches of `global_batch`."""
+
+    n_examples: int
+    global_batch: int
+    epochs: int
+    seed: int
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps of one epoch, the last one smaller where the examples do not divide evenly."""
+        return -(-self.n_examples // self.global_batch)
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the whole recipe."""
+        return self.epochs * self.steps_per_epoch
+
+    def batch(self, step: int) -> np.ndarray:
+        """Indices of the examples of a step, counted from 1: (at most global_batch,) int64. Raises ValueError."""
+        if not 1 <= step <= self.n_steps:
+            raise ValueError(f"step {step} is not one of the {self.n_steps} steps of this recipe")
+        epoch, place = divmod(step - 1, self.steps_per_epoch)
+        start = place * self.global_batch
+        return permutation(self.n_examples, self.seed, epoch)[start : start + self.global_batch]
+
+
+def permutation(n: int, seed: int, epoch: int) -> np.ndarray:
+    """(n,) int64: a permutation by sorting raw Philox numbers, whose stream NumPy promises never to change."""
+    keys = np.random.Philox(key=np.array([seed, epoch], dtype=np.uint64)).random_raw(n)
+    return np.argsort(keys, kind="stable")
+
+
+@dataclass(frozen=True)
+class TrainingPack:
+    """Examples that go through the model at once; the sequences of an example stay together, in order."""
+
+    examples: tuple[Example, ...]
+    pack: Pack
+
+
+def training_packs(examples: Sequence[Example], tokens_per_pack: int) -> list[TrainingPack]:
+    """The packs of one global batch, by `packing.bins` over the tokens of whole examples.
+
+    An example longer than `tokens_per_pack` has a pack of its own. Raises ValueError for an empty sequence.
+    """
+    return [
+        TrainingPack(members, pack([ids for member in members for ids in member.sequences]))
+        for one in bins([n_tokens(example) for example in examples], tokens_per_pack)
+        for members in (tuple(examples[index] for index in one),)
+    ]
+
+
+def n_tokens(example: Example) -> int:
+    """Tokens of all sequences of an example."""
+    return sum(len(ids) for ids in example.sequences)

@@ -1,23 +1,97 @@
-"""Objectives by hand; data order a function of seed and step; every example once per epoch and weighed alike."""
+"""Data of a search: no example lost unseen or trained on that validates; order, packs and losses by hand."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors import safe_open
-from safetensors.torch import load_file
 
-from models_train.reward_models.batches import DataOrder, n_tokens, permutation, training_packs
-from models_train.reward_models.objectives import TokenPair, TokenRating, example_losses
-from models_train.reward_models.run_folder import data_hash
-from models_train.reward_models.tensor_files import read_metadata, write_tensors
+from models_train.data.chat import Renderer
+from models_train.errors import UserError
+from models_train.reward_models.data import (
+    DataOrder,
+    SearchData,
+    TokenPair,
+    TokenRating,
+    data_hash,
+    load_search_data,
+    n_tokens,
+    permutation,
+    training_packs,
+)
+from models_train.reward_models.model import example_losses
+from models_train.study.training import Training
+from tests.support import data_files
+from tests.support.data_files import preference, rating
+from tests.support.tiny_models import byte_tokenizer
 from tests.support.training_runs import pairs, ratings
+
+LONG = "word " * 60
+RECORDED = [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
+
+
+def training(folder: Path, preferences: list[dict[str, Any]], ratings: list[dict[str, Any]]) -> Training:
+    data_files.write(folder / "preferences.jsonl", preferences)
+    data_files.write(folder / "ratings.jsonl", ratings)
+    place = {name: {"path": f"{name}.jsonl"} for name in ("preferences", "ratings")}
+    return Training.model_validate(place | {"test_set": {"path": "preferences.jsonl"}})
+
+
+def loaded(folder: Path, objective: Any, over_long: Any = "left_truncate", max_tokens: int = 120) -> SearchData:
+    preferences = [
+        preference("a"),
+        preference(f"b {LONG}", response_1="yes", response_2="no"),
+        preference("c", response_1=LONG),
+        preference("d", strength=0),
+        preference("v", split="val"),
+        preference("w", split="val", response_2=LONG),
+    ]
+    ratings = [
+        rating("a", split="train"),
+        rating("v", split="train"),
+        rating(f"b {LONG}", split="train", response="good"),
+        rating("x", 2, split="validation"),
+    ]
+    renderer = Renderer(byte_tokenizer(), max_tokens, over_long)
+    return load_search_data(training(folder, preferences, ratings), objective, folder, renderer)
+
+
+def test_pairs_are_cut_or_left_out_and_counted(tmp_path: Path) -> None:
+    data = loaded(tmp_path, "bradley_terry")
+    assert len(data.train.examples) == 2 and all(isinstance(one, TokenPair) for one in data.train.examples)
+    assert (data.train.n_truncated, data.train.n_left_out) == (1, 1)
+    assert list(data.train.left_out) == ["too long, and the rule for over-long examples cannot shorten them"]
+    assert len(data.validation.examples) == len(data.validation.prompt_ids) == 1
+    assert data.validation_ratings is None
+    assert data.longest_sequence == 120
+    assert data.longest_example == max(sum(map(len, one.sequences)) for one in data.train.examples)
+    assert data.largest_token == max(max(ids) for one in data.train.examples for ids in one.sequences)
+
+
+def test_dropped_instead_of_cut(tmp_path: Path) -> None:
+    data = loaded(tmp_path, "bradley_terry", "drop")
+    assert (len(data.train.examples), data.train.n_truncated, data.train.n_left_out) == (1, 0, 2)
+
+
+def test_nothing_is_trained_on_a_validation_prompt_of_the_preferences(tmp_path: Path) -> None:
+    data = loaded(tmp_path, "regression")
+    assert len(data.train.examples) == 2, "the rating of prompt v is left out"
+    assert data.train.n_truncated == 1
+    assert data.validation_ratings is not None
+    (validating,) = data.validation_ratings.examples
+    assert isinstance(validating, TokenRating) and validating.attributes == (2, 3, 4, 0, 1)
+    assert not set(data.train.prompt_ids) & set(data.validation.prompt_ids)
+
+
+def test_nothing_left_is_an_error_in_words(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"none are left to train on: 3 of 3 are left out, because: too long"):
+        loaded(tmp_path, "bradley_terry", "drop", max_tokens=10)
 
 
 def test_bradley_terry_by_hand() -> None:
@@ -92,41 +166,3 @@ def test_the_data_hash_knows_every_token_and_attribute() -> None:
     ]
     assert len({data_hash(examples) for examples in [base, *others]}) == 6
     assert data_hash(base) == data_hash([TokenPair((1, 2), (3,)), TokenPair((4,), (5,))])
-
-
-def test_files_are_what_safetensors_reads(tmp_path: Path) -> None:
-    tensors = {
-        "a": torch.randn(3, 4),
-        "b:c": torch.arange(7, dtype=torch.uint8),
-        "half": torch.randn(2, 2).bfloat16(),
-        "none": torch.zeros(0, 3),
-        "turned": torch.randn(3, 5).T,
-    }
-    path = tmp_path / "some.safetensors"
-    sources = {name: (one.shape, one.dtype, lambda one=one: one) for name, one in tensors.items()}
-    write_tensors(path, sources, {"step": "3"})
-    read = load_file(path)
-    assert read.keys() == tensors.keys()
-    assert all(torch.equal(read[name], one) and read[name].dtype == one.dtype for name, one in tensors.items())
-    with safe_open(path, "pt") as file:
-        assert file.metadata() == {"step": "3"} == read_metadata(path)
-    for length in (3, 40, path.stat().st_size - 1):
-        (tmp_path / "torn.safetensors").write_bytes(path.read_bytes()[:length])
-        assert read_metadata(tmp_path / "torn.safetensors") is None
-
-
-def test_a_file_that_cannot_be_finished_leaves_the_one_before(tmp_path: Path) -> None:
-    path = tmp_path / "some.safetensors"
-    path.write_bytes(b"before")
-
-    def fails() -> torch.Tensor:
-        raise RuntimeError("the device is gone")
-
-    with pytest.raises(RuntimeError, match="gone"):
-        write_tensors(path, {"a": (torch.Size([2]), torch.float32, fails)}, {})
-    with pytest.raises(ValueError, match="announced"):
-        write_tensors(path, {"a": (torch.Size([2]), torch.float32, lambda: torch.zeros(3))}, {})
-    assert path.read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 1
-
-
-RECORDED = [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]

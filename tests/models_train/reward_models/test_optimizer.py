@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from models_train.reward_models.adamw_8bit import BLOCK, AdamW8bit, code_values, dequantise, quantise
 from models_train.reward_models.distributed import current_processes
-from models_train.reward_models.training_state import TrainingState
+from models_train.reward_models.optimizer import BLOCK, AdamW8bit, code_values, dequantise, quantise
+from models_train.reward_models.training import TrainingState
 from tests.support.training_runs import RECIPE, plan, reward_model, training_run
 
 CPU = torch.device("cpu")
