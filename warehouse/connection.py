@@ -16,27 +16,29 @@ from typing import TypeVar
 
 import duckdb
 
+from models_train.errors import UserError, first_line
+
 Connection = duckdb.DuckDBPyConnection
 Result = TypeVar("Result")
 
 WAIT_SECONDS = 60.0
-"""How long an open waits for another process to let go of the file."""
+"""Longest wait for another process to release the file, in seconds."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _PID = re.compile(r"\(PID (\d+)\)")
 _BUSY = ("Could not set lock", "different configuration", "Unique file handle conflict")
 
 
-class WarehouseError(RuntimeError):
-    """A DuckDB file cannot be opened."""
+class WarehouseError(UserError):
+    """A DuckDB file that cannot be opened."""
 
 
 class WarehouseMissing(WarehouseError):
-    """There is no such file."""
+    """The file does not exist."""
 
 
 class WarehouseBusy(WarehouseError):
-    """Another process holds the file and did not let go in time; `pid` is its number where DuckDB says."""
+    """Another process holds the file and did not release it in time. pid: its number, where DuckDB names it."""
 
     def __init__(self, message: str, pid: int | None) -> None:
         super().__init__(message)
@@ -109,7 +111,7 @@ def literal(text: str) -> str:
 
 
 def _quiet(connection: Connection) -> Connection:
-    """No extension is fetched or loaded behind the user's back; what is needed is built in."""
+    """Forbid DuckDB to fetch or load extensions; what is needed is built in."""
     connection.execute("set autoinstall_known_extensions = false; set autoload_known_extensions = false")
     return connection
 
@@ -146,7 +148,7 @@ def _busy(file: Path, message: str, waited: float) -> WarehouseBusy:
     found = _PID.search(message)
     pid = int(found.group(1)) if found else None
     if pid is None and "Could not set lock" not in message:
-        pid = os.getpid()  # DuckDB only says so of connections of this very process
+        pid = os.getpid()  # other messages concern connections of this process
     holder = "another process" if pid is None else f"process {pid}"
     if pid == os.getpid():
         holder = f"this process itself ({pid}), by a connection of another kind"
@@ -158,6 +160,5 @@ def _busy(file: Path, message: str, waited: float) -> WarehouseBusy:
 
 
 def _unusable(file: Path, message: str) -> str:
-    first = message.strip().splitlines()[0] if message.strip() else "no reason given"
     remedy = "check path, permissions and DuckDB version; `make run` can rebuild the warehouse"
-    return f"{file} cannot be opened ({first}); {remedy}"
+    return f"{file} cannot be opened ({first_line(message)}); {remedy}"

@@ -1,49 +1,26 @@
-"""Parquet parts -> tables of the schema `raw`, idempotent by partition, and no part is landed twice.
+"""Land Parquet parts in the tables of the schema `raw`, partition by partition, and no part twice.
 
-The parts are the truth: a raw table can be dropped and rebuilt from them at any time, and is, where its
-contract has changed. What was landed is on record (`warehouse.landed_parts`); where the record and the rows
-disagree, the table is landed anew.
+The parts are the truth: a raw table can be dropped and rebuilt from them at any time, and is, where its contract has
+changed. The table `audit.landed_parts` records which part the rows of each partition came from; where record and rows
+disagree, the whole table is landed again.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from warehouse import landed_parts
+from models_train.errors import first_line
 from warehouse.connection import Connection, identifier, literal, transaction
 from warehouse.contracts import TABLES, Table, describe
-from warehouse.landed_parts import Landed
-from warehouse.part_files import (
-    REMEDY,
-    LandingError,
-    Part,
-    newest_parts,
-    read_part,
-    restore_parts,
-    retire_models,
-    retire_parts,
-)
-
-__all__ = [
-    "LandingError",
-    "Part",
-    "create_raw_tables",
-    "land",
-    "land_newest",
-    "newest_parts",
-    "read_part",
-    "rebuild",
-    "restore_parts",
-    "retire_models",
-    "retire_parts",
-    "unlanded",
-]
+from warehouse.part_files import REMEDY, LandingError, Part, Value, newest_parts
 
 _TYPES = {
     pa.string(): "VARCHAR",
@@ -52,13 +29,36 @@ _TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
 }
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_RECORD = "audit.landed_parts"
+_RECORD_ABOUT = "One row per partition of a raw table: the part that its rows came from."
+_RECORD_COLUMNS = {
+    "table_name": ("VARCHAR", "Raw table."),
+    "partition": ("VARCHAR", "Columns of the partition and their values, as JSON."),
+    "file": ("VARCHAR", "File of the part, within the folder of parts."),
+    "run_id": ("VARCHAR", "Run that wrote the part."),
+    "written_at": ("TIMESTAMP WITH TIME ZONE", "When the part was written."),
+    "contract": ("VARCHAR", "Fingerprint of the contract that the part was written for."),
+    "n_rows": ("BIGINT", "Rows of the part."),
+}
+
+
+@dataclass(frozen=True)
+class _Landed:
+    """Identity of a part on record: any other in its place has to be landed. written_us: microseconds since 1970."""
+
+    file: str
+    run_id: str
+    written_us: int
+    contract: str
+    n_rows: int
 
 
 def create_raw_tables(connection: Connection, parts_dir: Path | None = None) -> list[str]:
-    """Make the raw tables that are missing, with NOT NULL and comments.
+    """Create the raw tables that are missing, with NOT NULL and comments.
 
-    A table that differs from its contract is dropped and made anew; with `parts_dir` its newest parts are
-    landed again. Parts written for the old contract are passed over: their assets have to run again.
+    A table that differs from its contract is dropped and created again; with `parts_dir` its newest parts are
+    landed again, without those written for the old contract: their assets have to run again.
     Returns the names of the tables whose contract had changed.
     """
     with transaction(connection):
@@ -72,47 +72,32 @@ def create_raw_tables(connection: Connection, parts_dir: Path | None = None) -> 
 def _renew_tables(connection: Connection) -> list[str]:
     changed = []
     connection.execute("create schema if not exists raw")
-    landed_parts.prepare(connection)
+    _create_record(connection)
     for table in TABLES.values():
         present = _columns(connection, table)
         if present and present != _wanted(table):
             connection.execute(f"drop table {_name(table)}")
-            landed_parts.forget(connection, table)
+            _forget(connection, table)
             changed.append(table.name)
         _create(connection, table)
     return changed
 
 
-def land(connection: Connection, table: Table, part: Path) -> int:
-    """Put one part into its raw table in place of the rows of the same partition; returns the number of rows.
-
-    One transaction: readers see the old rows or the new ones. The table must exist (`create_raw_tables`).
-    Raises LandingError where the part is unreadable, of another table, or does not fit the contract.
-    """
-    facts = read_part(part)
-    _check_part(table, facts)
-    with transaction(connection):
-        _remove(connection, table, [landed_parts.key(facts.partition)])
-        _land(connection, table, [facts])
-    return facts.n_rows
-
-
 def land_newest(connection: Connection, table: Table, parts_dir: Path) -> int:
-    """Make the table's rows those of the newest part of every partition; returns the rows there are.
+    """Replace the table's rows by those of the newest part of every partition; returns the number of rows.
 
-    Only parts that are new or changed are read; rows of partitions without a part go. A table whose rows are not
-    those on record is landed anew. One transaction. Raises LandingError where a part does not fit; then the table
-    stays as it was.
+    Only parts that are new or changed are read; rows of partitions without a part are removed. A table whose rows are
+    not those on record is landed again. One transaction: readers see the old rows or the new ones. Raises LandingError
+    where a part does not fit; then the table stays as it was.
     """
     with transaction(connection):
         return _bring_up_to_date(connection, table, parts_dir)
 
 
 def rebuild(connection: Connection, parts_dir: Path) -> dict[str, int]:
-    """Land the newest part of every partition into every raw table anew; returns the number of rows per table.
+    """Empty every raw table and land the newest part of every partition; returns the number of rows per table.
 
-    Rows of partitions that have no part any more go. All in one transaction: where a part does not fit,
-    LandingError is raised and the tables stay as they were.
+    One transaction: where a part does not fit, LandingError is raised and the tables stay as they were.
     """
     with transaction(connection):
         _renew_tables(connection)
@@ -122,21 +107,21 @@ def rebuild(connection: Connection, parts_dir: Path) -> dict[str, int]:
 
 
 def unlanded(connection: Connection, table: Table, parts_dir: Path) -> bool:
-    """Whether the table's rows are not those of the newest parts: a part is new or changed, one is gone, or the table
-    is not there or was written by something else. Reads only. Raises LandingError for a file that is not a part.
+    """Whether the table's rows differ from those of the newest parts: a part is new, changed or gone, or the table
+    is missing or was written by something else. Reads only. Raises LandingError for a file that is not a part.
     """
-    return landed_parts.recorded(connection, table) != _identities(newest_parts(parts_dir, table))
+    return _recorded(connection, table) != _identities(newest_parts(parts_dir, table))
 
 
 def _bring_up_to_date(connection: Connection, table: Table, parts_dir: Path) -> int:
     """Land what is not landed, remove what has no part, inside the caller's transaction."""
-    landed_parts.prepare(connection)
+    _create_record(connection)
     parts = newest_parts(parts_dir, table)
-    landed = landed_parts.recorded(connection, table)
+    landed = _recorded(connection, table)
     if landed is None:
         _empty(connection, table)
         landed = {}
-    fresh = [part for part in parts if landed.get(landed_parts.key(part.partition)) != landed_parts.identity(part)]
+    fresh = [part for part in parts if landed.get(_key(part.partition)) != _identity(part)]
     for part in fresh:
         _check_part(table, part)
     gone = landed.keys() - _identities(parts).keys()
@@ -145,13 +130,13 @@ def _bring_up_to_date(connection: Connection, table: Table, parts_dir: Path) -> 
     return sum(part.n_rows for part in parts)
 
 
-def _identities(parts: Sequence[Part]) -> dict[str, Landed]:
-    return {landed_parts.key(part.partition): landed_parts.identity(part) for part in parts}
+def _identities(parts: Sequence[Part]) -> dict[str, _Landed]:
+    return {_key(part.partition): _identity(part) for part in parts}
 
 
 def _empty(connection: Connection, table: Table) -> None:
     connection.execute(f"delete from {_name(table)}")
-    landed_parts.forget(connection, table)
+    _forget(connection, table)
 
 
 def _remove(connection: Connection, table: Table, partitions: Collection[str]) -> None:
@@ -168,7 +153,7 @@ def _remove(connection: Connection, table: Table, partitions: Collection[str]) -
         connection.execute(f"delete from {_name(table)} as rows using landing_gone as gone where {same}")
     finally:
         connection.unregister("landing_gone")
-    landed_parts.forget(connection, table, partitions)
+    _forget(connection, table, partitions)
 
 
 def _land(connection: Connection, table: Table, parts: Sequence[Part]) -> None:
@@ -176,12 +161,72 @@ def _land(connection: Connection, table: Table, parts: Sequence[Part]) -> None:
     for part in parts:
         _insert(connection, table, part)
     if parts:
-        landed_parts.record(connection, table, parts)
+        _record(connection, table, parts)
+
+
+def _identity(part: Part) -> _Landed:
+    written_us = (part.written_at - _EPOCH) // timedelta(microseconds=1)
+    return _Landed(part.file, part.run_id, written_us, part.contract, part.n_rows)
+
+
+def _key(partition: Sequence[tuple[str, Value]]) -> str:
+    """A partition as text: JSON with the columns in the contract's order."""
+    return json.dumps(dict(partition), ensure_ascii=False)
+
+
+def _recorded(connection: Connection, table: Table) -> dict[str, _Landed] | None:
+    """Landed parts by partition (`_key`); None where the rows of the table are not those, because it was emptied,
+    dropped or written by something else: then none of them counts.
+    """
+    if not _exists(connection, "audit", "landed_parts") or not _exists(connection, "raw", table.name):
+        return None
+    rows = connection.execute(
+        f"select partition, file, run_id, epoch_us(written_at), contract, n_rows from {_RECORD} where table_name = ?",
+        [table.name],
+    ).fetchall()
+    landed = {partition: _Landed(*facts) for partition, *facts in rows}
+    found = connection.execute(f"select count(*) from {_name(table)}").fetchone()
+    return landed if found == (sum(one.n_rows for one in landed.values()),) else None
+
+
+def _record(connection: Connection, table: Table, parts: Sequence[Part]) -> None:
+    rows = pa.table(
+        {
+            "table_name": [table.name] * len(parts),
+            "partition": [_key(part.partition) for part in parts],
+            "file": [part.file for part in parts],
+            "run_id": [part.run_id for part in parts],
+            "written_at": pa.array([part.written_at for part in parts], pa.timestamp("us", "UTC")),
+            "contract": [part.contract for part in parts],
+            "n_rows": pa.array([part.n_rows for part in parts], pa.int64()),
+        }
+    )
+    connection.register("landed_now", rows)
+    try:
+        connection.execute(f"insert into {_RECORD} by name select * from landed_now")
+    finally:
+        connection.unregister("landed_now")
+
+
+def _forget(connection: Connection, table: Table, partitions: Collection[str] | None = None) -> None:
+    """Remove partitions (`_key`) from the record; without them, all of the table's."""
+    chosen = "" if partitions is None else " and list_contains($partitions::varchar[], partition)"
+    values = {"table": table.name} | ({} if partitions is None else {"partitions": sorted(partitions)})
+    connection.execute(f"delete from {_RECORD} where table_name = $table{chosen}", values)
+
+
+def _exists(connection: Connection, schema: str, name: str) -> bool:
+    found = connection.execute(
+        "select count(*) from duckdb_tables() "
+        "where database_name = current_database() and schema_name = ? and table_name = ?",
+        [schema, name],
+    ).fetchone()
+    return bool(found and found[0])
 
 
 def _check_part(table: Table, part: Part) -> None:
     if part.table != table.name:
-        raise LandingError(f"{part.path} is a part of {part.table}, not of {table.name}; land it there")
+        raise LandingError(f"{part.path} is a part of {part.table}, not of {table.name}; move it to its folder")
     if tuple(name for name, _ in part.partition) != table.partition_by:
         raise LandingError(f"{part.path} is not partitioned by {', '.join(table.partition_by)}; {REMEDY}")
     schema = part.schema
@@ -209,7 +254,7 @@ def _insert(connection: Connection, table: Table, part: Part) -> None:
         try:
             connection.execute(f"insert into {_name(table)} ({columns}) select {columns} from landing_rows")
         except (duckdb.Error, pa.ArrowException) as error:
-            text = f"{part.path} cannot be landed in {table.name} ({str(error).splitlines()[0]}); {REMEDY}"
+            text = f"{part.path} cannot be landed in {table.name} ({first_line(error)}); {REMEDY}"
             raise LandingError(text) from error
         finally:
             connection.unregister("landing_rows")
@@ -234,11 +279,24 @@ def _columns(connection: Connection, table: Table) -> list[tuple[str, str, bool]
 
 
 def _create(connection: Connection, table: Table) -> None:
-    columns = ", ".join(
-        f"{identifier(name)} {kind}{'' if nullable else ' not null'}" for name, kind, nullable in _wanted(table)
-    )
-    connection.execute(f"create table if not exists {_name(table)} ({columns})")
-    connection.execute(f"comment on table {_name(table)} is {literal(table.description)}")
-    for field in table.schema:
-        column = f"{_name(table)}.{identifier(field.name)}"
-        connection.execute(f"comment on column {column} is {literal(describe(field))}")
+    columns = {name: f"{kind}{'' if nullable else ' not null'}" for name, kind, nullable in _wanted(table)}
+    comments = {field.name: describe(field) for field in table.schema}
+    _create_table(connection, _name(table), columns, table.description, comments)
+
+
+def _create_record(connection: Connection) -> None:
+    connection.execute("create schema if not exists audit")
+    columns = {name: f"{kind} not null" for name, (kind, _) in _RECORD_COLUMNS.items()}
+    comments = {name: about for name, (_, about) in _RECORD_COLUMNS.items()}
+    _create_table(connection, _RECORD, columns, _RECORD_ABOUT, comments)
+
+
+def _create_table(
+    connection: Connection, name: str, columns: dict[str, str], about: str, comments: dict[str, str]
+) -> None:
+    """Create a table where it is missing, and comment it and its columns. columns: type and constraint by name."""
+    listed = ", ".join(f"{identifier(column)} {kind}" for column, kind in columns.items())
+    connection.execute(f"create table if not exists {name} ({listed})")
+    connection.execute(f"comment on table {name} is {literal(about)}")
+    for column, comment in comments.items():
+        connection.execute(f"comment on column {name}.{identifier(column)} is {literal(comment)}")

@@ -1,4 +1,4 @@
-"""The parts on disk: what each says of itself, which are the newest, setting aside what is not wanted any more."""
+"""Parquet parts on disk: their metadata, the newest of each partition, and setting aside those no longer wanted."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from typing import TypeAlias
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models_train.errors import UserError, first_line
 from warehouse.contracts import TABLES, Table
 
 Value: TypeAlias = str | int | float | bool | None
@@ -23,13 +24,13 @@ _METADATA = ("table", "partition", "run_id", "written_at", "contract")
 _SHARD, _MODEL, _WRITER = "shard", "model_id", "written_by"
 
 
-class LandingError(RuntimeError):
-    """A part cannot be landed. The message names the file and the remedy."""
+class LandingError(UserError):
+    """A part that cannot be landed. The message names the file and the remedy."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What a part says of itself: table, partition (column -> value), run, time, contract, number of rows."""
+    """Metadata of a part: table, partition (column and value), run, time, contract, number of rows."""
 
     path: Path
     table: str
@@ -52,13 +53,13 @@ class Part:
 
 
 def read_part(path: Path) -> Part:
-    """What a part's metadata says. Raises LandingError for a file that is missing, damaged or not a part."""
+    """Metadata of a part. Raises LandingError for a file that is missing, damaged or not a part."""
     try:
         with pq.ParquetFile(path) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
     except (OSError, pa.ArrowException) as error:
-        first = str(error).splitlines()[0]
-        raise LandingError(f"{path} cannot be read as Parquet ({first}); remove it and {REMEDY}") from error
+        text = f"{path} cannot be read as Parquet ({first_line(error)}); remove it and {REMEDY}"
+        raise LandingError(text) from error
     metadata: Mapping[bytes, bytes] = schema.metadata or {}
     try:
         said = {name: metadata[f"rewardbase.{name}".encode()].decode() for name in _METADATA}
@@ -110,7 +111,7 @@ def _run(part: Part) -> str:
 def retire_parts(parts_dir: Path, study_ids: Collection[str]) -> list[str]:
     """Set aside the parts of all studies but `study_ids`, under `<parts>/.retired`; returns `table/study` of each.
 
-    They are not deleted: `restore_parts` brings back those that were dear to make.
+    They are not deleted: `restore_parts` brings back those that took long to make.
     """
     retired = []
     for name in TABLES:
@@ -134,7 +135,7 @@ def retire_models(parts_dir: Path, study_id: str, kept_model_ids: Collection[str
 def restore_parts(parts_dir: Path, study_id: str, model_ids: Collection[str]) -> list[str]:
     """Bring back what was set aside of models that the study lists (again); returns `table/study/run` of each.
 
-    Tables partitioned by model alone: what trained or scored a model takes hours. A part of the same run that is in
+    Only tables partitioned by model, since training or scoring a model takes hours. A part of the same run that is in
     its place stays.
     """
     return _move_parts(parts_dir / RETIRED, parts_dir, study_id, _MODEL, model_ids, wanted=True)

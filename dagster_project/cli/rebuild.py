@@ -21,13 +21,13 @@ from dagster_project import environment
 from dagster_project.lib import manifest
 from dagster_project.lib.dbt_program import run_dbt
 from dagster_project.lib.locks import AlreadyRunning, alone
+from models_train.errors import UserError
 from warehouse import landing
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, read, write
 from warehouse.content_id import content_id, table_ids
 from warehouse.marts import MartError
 from warehouse.paths import VARIABLE, Home
 from warehouse.publish import publish, refuse_unfit
-from warehouse.publish_gate import PublishError
 from warehouse.reports.errors import ReportError
 from warehouse.reports.page import build_report
 
@@ -46,9 +46,7 @@ class RebuildError(RuntimeError):
 EXPECTED = (
     AlreadyRunning,
     RebuildError,
-    WarehouseError,
-    landing.LandingError,
-    PublishError,
+    UserError,
     MartError,
     ReportError,
     OSError,
@@ -153,7 +151,7 @@ def comparison(before: Ids, after: Ids) -> list[str]:
 
 def show(home: Home) -> bool:
     """Publish the rebuilt marts and make the report of them, unless that is what is published; returns whether it was
-    not. Raises PublishError, MartError, ReportError, OSError."""
+    not. Raises UserError, MartError, ReportError, OSError."""
     parsed = manifest.load(home)
     published = publish(
         home,

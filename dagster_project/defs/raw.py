@@ -29,9 +29,7 @@ from warehouse.contracts import (
 )
 from warehouse.contracts.studies import BENCHMARK_RESULTS
 
-VERSION = versions.of_files(
-    "warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/landed_parts.py", "warehouse/part_files.py"
-)
+VERSION = versions.of_files("warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/part_files.py")
 
 
 GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES

@@ -12,11 +12,10 @@ from dagster_project.defs.resources import RunHome
 from dagster_project.lib import manifest, versions
 from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
-from warehouse import connection
+from warehouse import connection, dbt_nodes
 from warehouse.content_id import content_id
 from warehouse.paths import Home
 from warehouse.publish import refuse_unfit
-from warehouse.tidy import tidy
 
 if TYPE_CHECKING:
     from warehouse.reports.page import Report
@@ -43,7 +42,7 @@ def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> d
     parsed = manifest.load(home)
     with told():
         with connection.write(home.warehouse) as warehouse:
-            dropped = tidy(warehouse, manifest.relations(parsed), manifest.node_ids(parsed))
+            dropped = dbt_nodes.drop_removed(warehouse, manifest.relations(parsed), manifest.node_ids(parsed))
         with connection.read(home.warehouse) as warehouse:
             report, snapshot_id = _build(warehouse, home, manifest.node_ids(parsed))
     for name in dropped:

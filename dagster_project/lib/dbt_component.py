@@ -21,8 +21,8 @@ from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.failures import told
 from dagster_project.lib.progress import BUILT
 from warehouse import connection
+from warehouse.dbt_nodes import relations
 from warehouse.paths import Home
-from warehouse.tidy import relations
 
 SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
 IMPORTED = ("models_train/selection/*.py", "models_train/mix/*.py", "models_train/synthetic/checks/*.py")

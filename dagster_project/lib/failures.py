@@ -7,24 +7,21 @@ from contextlib import contextmanager
 
 import dagster as dg
 
+from models_train.errors import UserError
 from models_train.parts import PartError
 from models_train.study.yaml_lines import StudyError
-from warehouse.connection import WarehouseBusy, WarehouseError
-from warehouse.landing import LandingError
+from warehouse.connection import WarehouseBusy
 from warehouse.marts import MartError
-from warehouse.publish_gate import PublishError
 from warehouse.reports.errors import ReportError
 from warehouse.seeds import SeedError
 
 EXPECTED = (
+    UserError,
     StudyError,
     SeedError,
     PartError,
-    LandingError,
-    WarehouseError,
     MartError,
     ReportError,
-    PublishError,
     OSError,
 )
 

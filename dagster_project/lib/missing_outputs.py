@@ -16,13 +16,12 @@ from models_train.study.yaml_lines import StudyError
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
 from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES, Table
 from warehouse.contracts.studies import BENCHMARK_RESULTS
+from warehouse.dbt_nodes import SCHEMAS, problems, relations
 from warehouse.landing import unlanded
 from warehouse.part_files import LandingError, newest_parts
 from warehouse.paths import Home
-from warehouse.publish import current_snapshot, refuse_unfit
-from warehouse.publish_gate import PublishRefused, nodes_in_the_way
+from warehouse.publish import PublishRefused, current_snapshot, refuse_unfit
 from warehouse.reports.places import CHARTS_FOLDER, PAGE_NAME
-from warehouse.tidy import SCHEMAS, relations
 
 
 def assets_to_redo(home: Home, specs: Sequence[dg.AssetSpec]) -> dict[dg.AssetKey, str]:
@@ -87,7 +86,7 @@ def _in_warehouse(
     try:
         refuse_unfit(connection, database, manifest.MARTS, nodes)
     except PublishRefused:
-        in_the_way = nodes_in_the_way(connection, database, nodes)
+        in_the_way = {problem.node_id for problem in problems(connection, database, nodes) if problem.node_id}
         found_for = [_built_for(parsed, node) for node in in_the_way & nodes]
         # What no asset can be blamed for may come from any.
         again = set().union(*found_for) & dbt if in_the_way and all(found_for) else dbt

@@ -62,7 +62,7 @@ def test_home_follows_the_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert Home.from_environment({"REWARDBASE_HOME": "near"}).root == tmp_path / "near"
     assert Home.from_environment({}).root == Home.from_environment({"REWARDBASE_HOME": " "}).root
     assert Home.from_environment({}).root == REPOSITORY / "var"
-    assert (REPOSITORY / "warehouse" / "home.py").is_file()
+    assert (REPOSITORY / "warehouse" / "paths.py").is_file()
 
 
 def test_reading_and_writing(file: Path) -> None:

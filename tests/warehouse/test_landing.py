@@ -18,7 +18,8 @@ from warehouse import landing
 from warehouse.connection import Connection, write
 from warehouse.contracts import TABLES, Table, describe
 from warehouse.contracts.studies import STUDIES
-from warehouse.landing import LandingError, create_raw_tables, land, newest_parts, read_part, rebuild
+from warehouse.landing import create_raw_tables, land_newest, rebuild
+from warehouse.part_files import LandingError, newest_parts, read_part
 
 
 @pytest.fixture
@@ -58,14 +59,15 @@ def test_raw_tables_are_as_the_contracts_say(connection: Connection) -> None:
 
 def test_landing_replaces_the_partition_and_no_other(connection: Connection, parts: Path) -> None:
     create_raw_tables(connection)
-    assert land(connection, STUDIES, study(parts, "a", "A", "r1")) == 1
-    assert land(connection, STUDIES, study(parts, "b", "B", "r1")) == 1
-    second = study(parts, "a", "A again", "r2")
+    study(parts, "a", "A", "r1")
+    study(parts, "b", "B", "r1")
+    assert land_newest(connection, STUDIES, parts) == 2
+    study(parts, "a", "A again", "r2")
     for _ in range(2):
-        assert land(connection, STUDIES, second) == 1
+        assert land_newest(connection, STUDIES, parts) == 2
         assert titles(connection) == [("a", "A again", "r2"), ("b", "B", "r1")]
-    empty = write_part(parts, STUDIES, [], study_id="b", run_id="r3")
-    assert land(connection, STUDIES, empty) == 0
+    write_part(parts, STUDIES, [], study_id="b", run_id="r3")
+    assert land_newest(connection, STUDIES, parts) == 1
     assert titles(connection) == [("a", "A again", "r2")]
 
 
@@ -74,8 +76,11 @@ def rewrite(part: Path, table: pa.Table) -> None:
 
 
 def bad_parts(part: Path) -> Iterator[tuple[Table, str]]:
-    """Spoil the part in one way after another; yields the table to land in and what must be said."""
+    """Spoil the part in one way after another; yields the table to land in and the message expected."""
     good, metadata = pq.read_table(part, partitioning=None), pq.read_schema(part).metadata
+    misplaced = part.parents[2] / "size_groups" / "a" / part.name
+    misplaced.parent.mkdir(parents=True)
+    shutil.copy(part, misplaced)
     yield TABLES["size_groups"], "is a part of studies, not of size_groups"
     rewrite(part, good.drop_columns(["title"]))
     yield STUDIES, "has no column title"
@@ -92,24 +97,24 @@ def bad_parts(part: Path) -> Iterator[tuple[Table, str]]:
     yield STUDIES, "is not a part: its metadata lacks"
     part.write_bytes(b"PAR1 and no more")
     yield STUDIES, "cannot be read as Parquet"
-    part.unlink()
-    yield STUDIES, "cannot be read as Parquet"
 
 
 def test_a_part_that_does_not_fit_is_refused_and_changes_nothing(connection: Connection, parts: Path) -> None:
     create_raw_tables(connection)
     part = study(parts, "a", "A", "r1")
-    land(connection, STUDIES, part)
-    spoilt = shutil.copy(part, part.with_name("r2.parquet"))
+    land_newest(connection, STUDIES, parts)
+    spoilt = Path(shutil.copy(part, part.with_name("r2.parquet")))
     said = []
-    for table, text in bad_parts(Path(spoilt)):
+    for table, text in bad_parts(spoilt):
         with pytest.raises(LandingError) as caught:
-            land(connection, table, Path(spoilt))
-        assert text in str(caught.value) and str(spoilt) in str(caught.value)
-        assert "materialize" in str(caught.value) or "land it there" in str(caught.value)
+            land_newest(connection, table, parts)
+        assert text in str(caught.value) and spoilt.name in str(caught.value)
+        assert "materialize" in str(caught.value) or "move it to its folder" in str(caught.value)
         assert titles(connection) == [("a", "A", "r1")]
         said.append(text)
-    assert len(said) == 9
+    assert len(said) == 8
+    with pytest.raises(LandingError, match="cannot be read as Parquet"):
+        read_part(spoilt.with_name("gone.parquet"))
 
 
 def newest(parts: Path) -> dict[str, Path]:
@@ -135,7 +140,7 @@ def test_rebuild_is_the_newest_parts_and_nothing_else(connection: Connection, pa
         study(parts, study_id, "new", "r2")
     create_raw_tables(connection)
     gone = study(parts, "c", "gone", "r1")
-    land(connection, STUDIES, gone)
+    land_newest(connection, STUDIES, parts)
     gone.unlink()
     wanted = [("a", "new", "r2"), ("b", "new", "r2")]
     for _ in range(2):
@@ -173,5 +178,6 @@ def test_a_changed_contract_drops_the_table_and_takes_the_parts_that_fit(
     with pytest.raises(LandingError, match="has no column note"):
         rebuild(connection, parts)
     row = {"title": "A", "synthetic": False, "source": "x", "use_loose_benchmarks": False, "note": None}
-    land(connection, newer, write_part(parts, newer, [row], study_id="a", run_id="r2"))
+    write_part(parts, newer, [row], study_id="a", run_id="r2")
+    land_newest(connection, newer, parts)
     assert titles(connection) == [("a", "A", "r2")]

@@ -14,13 +14,13 @@ from typing import Any
 import duckdb
 import pytest
 
+from models_train.errors import UserError
 from tests.support.published_marts import MARTS, change
 from warehouse import publish as publishing
-from warehouse import publish_file
 from warehouse.connection import WarehouseMissing, read, write
 from warehouse.content_id import content_id
 from warehouse.paths import Home
-from warehouse.publish import PublishError, PublishRefused, Snapshot, current_snapshot, publish
+from warehouse.publish import PublishRefused, Snapshot, current_snapshot, publish
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_every_table_bears_the_stamp(home: Home) -> None:
         }
 
 
-def test_an_older_file_without_stamps_is_published_anew(home: Home) -> None:
+def test_an_older_file_without_stamps_is_published_again(home: Home) -> None:
     first = publish(home)
     os.chmod(first.path, 0o644)
     change_file = "alter table marts.fct_results drop column snapshot_id"
@@ -191,7 +191,7 @@ def test_the_gate(home: Home, sql: str, said: str | None) -> None:
     before = files(home)
     with pytest.raises(PublishRefused) as caught:
         publish(home)
-    assert said in str(caught.value) and "run" in str(caught.value)
+    assert said in str(caught.value) and "`make run`" in str(caught.value)
     assert home.current.resolve() == first.path and files(home) == before
 
 
@@ -223,13 +223,13 @@ def fail(*_: Any, **__: Any) -> None:
 
 
 def copying_loses_rows(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = publish_file._copy
+    real = publishing._copy
 
     def copy(connection: Any, table: Any, snapshot: Any) -> None:
         real(connection, table, snapshot)
         connection.execute(f"delete from candidate.marts.{table.name} where study_id = 'lab'")
 
-    monkeypatch.setattr(publish_file, "_copy", copy)
+    monkeypatch.setattr(publishing, "_copy", copy)
 
 
 def wrong_id(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,7 +250,7 @@ def second_replace_fails(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 FAILURES: dict[str, tuple[Callable[[pytest.MonkeyPatch], None], str]] = {
-    "copying": (lambda m: m.setattr(publish_file, "_copy", fail), "could not be written .No space left"),
+    "copying": (lambda m: m.setattr(publishing, "_copy", fail), "could not be written .No space left"),
     "losing rows": (copying_loses_rows, "dim_studies has 1 rows, 1 with the stamp in its view, but 2 in the warehouse"),
     "audit": (wrong_id, "content id is b+, the warehouse's a+"),
     "chmod": (lambda m: m.setattr(os, "chmod", fail), "could not be written .No space left"),
@@ -268,7 +268,7 @@ def test_a_failure_leaves_the_old_snapshot(home: Home, monkeypatch: pytest.Monke
     break_it, said = FAILURES[name]
     with monkeypatch.context() as patch:
         break_it(patch)
-        with pytest.raises(PublishError, match=said):
+        with pytest.raises(UserError, match=said):
             publish(home)
     assert files(home) == before and home.current.resolve() == first.path
     assert ask(home.current, "select count(*) from fct_results") == [(1001,)]
@@ -289,7 +289,7 @@ def test_a_killed_publisher_leaves_the_old_snapshot(home: Home) -> None:
     repository = Path(__file__).resolve().parents[2]
     ended = subprocess.run([sys.executable, "-c", script, str(home.root)], cwd=repository, check=False)
     assert ended.returncode == -9
-    (leftover,) = home.snapshots.glob(".building-*")
+    (leftover,) = home.snapshots.glob(".*.tmp")
     assert home.current.resolve() == first.path
     assert publish(home).changed and leftover.exists()  # it may belong to a publisher at work
     os.utime(leftover, (0, 0))

@@ -1,10 +1,8 @@
-"""Readers beside a publisher: whole snapshots only, and old ones stay for those who read them."""
+"""Readers beside a publisher: whole snapshots only, and each keeps the one that it opened."""
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -16,12 +14,7 @@ from tests.support.publishes import publish_many, warehouse_with_numbers
 from tests.support.readers import Reading, look, readers
 from warehouse.connection import read
 from warehouse.paths import Home
-from warehouse.publish import publish
-from warehouse.retention import is_open, prune
-
-HOLD = (
-    "import duckdb, sys; c = duckdb.connect(sys.argv[1], read_only=True); print('open', flush=True); sys.stdin.read()"
-)
+from warehouse.publish import prune, publish
 
 
 @pytest.fixture
@@ -85,33 +78,10 @@ def test_a_snapshot_stays_for_a_while_after_its_successor_came(home: Home) -> No
     assert on_disk(home) == made[2:]  # its successor is younger than that
 
 
-@pytest.mark.parametrize("how", ["by the pointer", "by its own name", "by a second name"])
-def test_a_snapshot_that_a_process_has_open_stays_until_it_is_closed(home: Home, how: str) -> None:
-    first = publish_next(home, 0)
-    name = {"by the pointer": home.current, "by its own name": first, "by a second name": home.root / "mine.duckdb"}
-    if how == "by a second name":
-        os.link(first, name[how])
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(name[how])], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None and holder.stdout.readline() == "open\n"
-    assert is_open(first)
-    later = [publish_next(home, number, keep=1, grace_seconds=0) for number in (1, 2)]
-    assert on_disk(home) == [first, later[-1]]
-    holder.communicate()
-    assert not is_open(first)
-    assert prune(home, 1, 0) == [first]
-
-
-def test_a_snapshot_that_this_process_has_open_stays(home: Home) -> None:
-    """And looking whether it is open leaves the reader's lock alone: closing a second descriptor would give it up."""
+def test_a_reader_keeps_the_snapshot_that_it_opened_though_it_is_removed(home: Home) -> None:
     first = publish_next(home, 0)
     with read(home.current) as connection:
-        for number in (1, 2):
-            publish_next(home, number, keep=1, grace_seconds=0)
-        assert first.exists() and connection.execute("select count(*) from fct_results").fetchone() == (1001,)
-        ask = "from warehouse.retention import is_open; from pathlib import Path; import sys"
-        asked = [sys.executable, "-c", f"{ask}; print(is_open(Path(sys.argv[1])))", str(first)]
-        root = Path(__file__).resolve().parents[2]
-        assert subprocess.run(asked, cwd=root, capture_output=True, text=True, check=True).stdout == "True\n"
-    assert prune(home, 1, 0) == [first]
+        later = [publish_next(home, number, keep=1, grace_seconds=0) for number in (1, 2)]
+        assert on_disk(home) == [later[-1]] and not first.exists()
+        assert connection.execute("select count(*) from fct_results").fetchone() == (1001,)
+        assert connection.execute("select n from fct_results where model_id = 'm2'").fetchone() == (0,)

@@ -15,6 +15,7 @@ from dagster_project.lib.missing_outputs import _built_for, assets_to_redo
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts.studies import STUDIES
+from warehouse.part_files import retire_parts
 from warehouse.paths import Home
 
 SPECS = [
@@ -144,7 +145,7 @@ def test_a_study_without_a_file_is_set_aside_and_goes_from_the_tables(tmp_path: 
     with write(database) as connection:
         landing.create_raw_tables(connection, parts)
         assert landing.land_newest(connection, STUDIES, parts) == 2
-        assert landing.retire_parts(parts, {"kept"}) == ["studies/gone"]
+        assert retire_parts(parts, {"kept"}) == ["studies/gone"]
         assert landing.land_newest(connection, STUDIES, parts) == 1
         assert connection.execute("select study_id from raw.studies").fetchall() == [("kept",)]
     assert list((parts / ".retired" / "studies" / "gone").glob("*.parquet"))
