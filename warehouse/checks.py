@@ -1,20 +1,20 @@
-"""Checks of the results that hold across tables; the asset checks and the publisher ask the same questions."""
+"""Checks of the results across tables, shared by the asset checks and the publisher."""
 
 from __future__ import annotations
 
 from warehouse.connection import Connection, identifier
 
 TOLERANCE_POINTS = 0.06
-"""Four categories and a score, each rounded to one decimal, can be off by 0.05 + 0.05 at the very worst. The published
-tables stay within 0.06, which is what this project asks of every result."""
+"""Largest difference of a score from the mean of its categories, in points. Rounding each to one decimal allows 0.05 +
+0.05; the published tables stay within 0.06."""
 RESULTS, MODELS = "fct_reward_model_results", "dim_base_models"
 
 
 def incomplete_result_tables(connection: Connection, database: str | None = None) -> list[str]:
-    """Published result tables that do not hold every compared model exactly once, in words.
+    """Messages on published result tables that do not hold every compared model exactly once.
 
-    A study that trains its own reward models has results as they come in: a model without one is shown as missing in
-    the report and keeps nothing from being published. Having two is wrong in any study.
+    A study that trains its own reward models gets its results one by one: a model without one is shown as missing in
+    the report and does not prevent publishing. Two results of a model are wrong in any study.
     """
     marts = _marts(database)
     rows = connection.execute(
@@ -57,7 +57,7 @@ def incomplete_result_tables(connection: Connection, database: str | None = None
 
 
 def scores_off_the_mean(connection: Connection, database: str | None = None) -> list[str]:
-    """Results whose score is further from the mean of the four categories than rounding allows, in words."""
+    """Messages on results whose score is further from the mean of the four categories than rounding allows."""
     rows = connection.execute(
         f"""
         select study_id, objective, model_id, score, (chat + chat_hard + safety + reasoning) / 4 as mean

@@ -1,4 +1,4 @@
-"""What a schema holds: its tables, and an id of all its rows that does not depend on their order."""
+"""Tables of a schema, and a hash of all their rows that does not depend on the order of rows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from warehouse.connection import Connection, identifier
 
 SNAPSHOT_TABLE = "snapshot"
-"""Table of a published snapshot that says which snapshot it is; no part of the content."""
+"""Table of a published snapshot that names the snapshot; not part of the content."""
 
 STAMP = "snapshot_id"
-"""Column that every table of a published snapshot ends with: the snapshot's id in every row; no part of the content."""
+"""Last column of every table of a published snapshot, the snapshot's id; not part of the content."""
 
 BUILT_BY = "built_by"
-"""Column of tables that dbt fills bit by bit: the invocation that wrote a row; no part of the content."""
+"""Column of incremental tables, the dbt invocation that wrote a row; not part of the content."""
 
 _FLOATS = ("DOUBLE", "FLOAT")
 
@@ -69,9 +69,9 @@ def row_counts(connection: Connection, schema: str = "marts", database: str | No
 
 
 def content_id(connection: Connection, schema: str = "marts", database: str | None = None) -> str:
-    """12 hex digits over all rows of all tables of a schema: names, column names and types, counts, rows.
+    """12 hex digits over all tables of a schema: names, column names and types, counts, rows.
 
-    The order of rows plays no part: row hashes are added up. Floating-point columns count with 12 significant
+    The order of rows does not matter: row hashes are added up. Floating-point columns count with 12 significant
     digits, because a sum that several threads took may differ in its last bits from run to run.
     """
     database = database or _current(connection)
@@ -89,7 +89,7 @@ def table_ids(connection: Connection, schemas: Sequence[str], database: str | No
 
 
 def _content(connection: Connection, database: str, schema: str, table: TableFacts) -> list[object]:
-    """What a table is and holds: name, columns, number of rows, sum of their hashes."""
+    """Name, columns, number of rows and sum of their hashes."""
     shape = [[column.name, column.type] for column in table.columns]
     cells = ", ".join(f"{identifier(column.name)} := {_cell(column)}" for column in table.columns)
     counted = connection.execute(

@@ -1,4 +1,4 @@
-"""Where everything written at run time lies: one folder, named by REWARDBASE_HOME."""
+"""Paths of all files written at run time, in the folder that REWARDBASE_HOME names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Home:
-    """The run-time folder and what lies in it. All paths follow from `root`, which is absolute."""
+    """The run-time folder. All paths follow from `root`, which is absolute."""
 
     root: Path
 
@@ -28,7 +28,7 @@ class Home:
 
     @property
     def parts(self) -> Path:
-        """Folder of the Parquet parts, the truth of the project."""
+        """Folder of the Parquet parts, from which the warehouse can be rebuilt."""
         return self.root / "parts"
 
     @property
@@ -38,7 +38,7 @@ class Home:
 
     @property
     def published(self) -> Path:
-        """Folder of what readers open."""
+        """Folder of the published snapshots and of the pointer."""
         return self.root / "published"
 
     @property

@@ -1,19 +1,18 @@
-"""What the performance model reads, out of the marts into Parquet, one folder per study."""
+"""Inputs of the performance model: marts written to Parquet, one folder per study."""
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from pathlib import Path
 
 import polars as pl
 
+from models_train.files import atomic_path
 from warehouse.connection import Connection
 
 INPUTS = {
     "features": "select * from marts.fct_regression_features where study_id = $study order by model_id, feature",
-    # Results on other pairs than the rest would be taken for worse or better models.
+    # Only results on the same pairs: others would look like worse or better models.
     "results": "select objective, model_id, chat, chat_hard, safety, reasoning, score, score_standard_error, "
     "score_standard_error_approximate from marts.fct_reward_model_results "
     "where study_id = $study and is_comparable order by objective, model_id",
@@ -27,21 +26,18 @@ INPUTS = {
 def write_inputs(connection: Connection, folder: Path) -> dict[str, int]:
     """Write `<folder>/<study>/<name>.parquet` for every study and input, and `study.json`; returns rows per study.
 
-    The folder is replaced whole: a study that is gone leaves no inputs behind.
+    The folder is replaced whole, so a removed study leaves no inputs behind.
     """
-    fresh = folder.with_name(folder.name + ".new")
-    shutil.rmtree(fresh, ignore_errors=True)
     rows = {}
-    for (study,) in connection.execute("select study_id from marts.dim_studies order by study_id").fetchall():
-        (fresh / study).mkdir(parents=True)
-        frames = {name: _frame(connection, query, study) for name, query in INPUTS.items()}
-        for name, frame in frames.items():
-            frame.write_parquet(fresh / study / f"{name}.parquet")
-        (fresh / study / "study.json").write_text(json.dumps({"aggregates": _aggregates(connection, study)}))
-        rows[study] = sum(frame.height for frame in frames.values())
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(fresh, folder)
+    with atomic_path(folder) as fresh:
+        fresh.mkdir()
+        for (study,) in connection.execute("select study_id from marts.dim_studies order by study_id").fetchall():
+            (fresh / study).mkdir()
+            frames = {name: _frame(connection, query, study) for name, query in INPUTS.items()}
+            for name, frame in frames.items():
+                frame.write_parquet(fresh / study / f"{name}.parquet")
+            (fresh / study / "study.json").write_text(json.dumps({"aggregates": _aggregates(connection, study)}))
+            rows[study] = sum(frame.height for frame in frames.values())
     return rows
 
 

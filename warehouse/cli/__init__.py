@@ -1,1 +1,1 @@
-"""Commands on the published snapshot: the answer, a recommendation, a SQL shell."""
+"""Commands on the published snapshot: `answer` (printed by `make run`), `recommend` and `shell` (SQL)."""

@@ -1,4 +1,4 @@
-"""The question answered from the published snapshot, for a terminal."""
+"""The answer in the terminal: the best base model of each size group, from the published snapshot."""
 
 from __future__ import annotations
 

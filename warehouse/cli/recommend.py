@@ -1,4 +1,4 @@
-"""`python -m warehouse.cli.recommend`: which base model to take under a size limit, from the published snapshot."""
+"""`python -m warehouse.cli.recommend`: the best base models under a size limit, from the published snapshot."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
+from models_train.errors import UserError
 from warehouse import marts, performance_marts
-from warehouse.connection import Connection, WarehouseError, read
+from warehouse.connection import Connection, read
 from warehouse.paths import Home
 from warehouse.reports import words
 
@@ -32,13 +33,9 @@ NO_CHANCE = (
 )
 
 
-class RecommendationError(Exception):
-    """There is no recommendation for what was asked. The message says why and what could be asked instead."""
-
-
 @dataclass(frozen=True)
 class Recommendation:
-    """What is printed for one study and objective.
+    """The answer for one study and objective.
 
     rows: best first, as dictionaries with rank, model_id, params_b, basis, expected_score, interval_low,
     interval_high, gain_points_over_default, probability_best and reason. n_within: how many models were ranked.
@@ -66,29 +63,29 @@ def print_recommendation(
 
     The limit is inclusive, by the exact number of parameters: a model of 8.03 is above 8, also if its name says 8B.
 
-    objective, study_id: None is all that there are. Raises RecommendationError for a limit or a number of models that
+    objective, study_id: None is all that there are. Raises UserError for a limit or a number of models that
     is not positive, an unknown objective or study, and a limit that no model is under; warehouse.marts.MartError if a
     mart lacks a column.
     """
     if max_params is not None and not (math.isfinite(max_params) and max_params > 0):
-        raise RecommendationError(
+        raise UserError(
             f"MAX_PARAMS is {max_params:g}: give a positive number of billions of parameters, for example 8"
         )
     if top < 1:
-        raise RecommendationError(f"{top} models were asked for: ask for at least one")
+        raise UserError(f"{top} models were asked for: ask for at least one")
     answers = []
     for study in _studies(connection, study_id):
         frame = _with_size(performance_marts.recommendations(connection, study["study_id"]))
         answers.append((study, frame, marts.base_models(connection, study["study_id"])))
     wanted = _objectives([frame for _, frame, _ in answers], objective)
-    told: list[tuple[dict[str, Any], list[Recommendation]]] = []
+    shown: list[tuple[dict[str, Any], list[Recommendation]]] = []
     for study, frame, models in answers:
         found = [recommendation(frame.filter(objective=name), models, max_params, top) for name in wanted]
-        told.append((study, [one for one in found if one.rows or one.abstained]))
-    if not any(one.rows for _, found in told for one in found):
-        raise RecommendationError(_nothing([frame for _, frame, _ in answers], wanted, max_params))
+        shown.append((study, [one for one in found if one.rows or one.abstained]))
+    if not any(one.rows for _, found in shown for one in found):
+        raise UserError(_nothing([frame for _, frame, _ in answers], wanted, max_params))
     limit = "" if max_params is None else f"of at most {max_params:g} billion parameters "
-    for study, found in told:
+    for study, found in shown:
         _line(console)
         _line(console, f"Which base model {limit}should I train my reward model on?", "bold")
         _line(console, _plain(study["title"]) + (" (synthetic data)" if study["synthetic"] else ""), "dim")
@@ -105,8 +102,8 @@ def recommendation(frame: pl.DataFrame, models: pl.DataFrame, max_params: float 
     """The best `top` models of one study and objective within max_params billion parameters.
 
     frame: rows of performance_marts.recommendations of one objective; models: marts.base_models. For a stored limit
-    its rows are taken as they are. For any other, the rows without limit are filtered by size and ranked anew, with
-    reasons of their own and without a probability, which would be that of another set of models.
+    its rows are taken as they are. For any other, the rows without limit are filtered by size and ranked again, with
+    new reasons and without a probability, which would be that of another set of models.
     """
     objective = str(frame["objective"][0]) if frame.height else ""
     limits = tuple(sorted({float(limit) for limit in frame["size_limit_b"].drop_nulls()}))
@@ -160,17 +157,17 @@ def _reason(row: dict[str, Any], rows: list[dict[str, Any]], limit: float, defau
 def _studies(connection: Connection, study_id: str | None) -> list[dict[str, Any]]:
     """The studies to answer for: those with recommendations, or the one that was named."""
     if not performance_marts.is_built(connection, "fct_recommendations"):
-        raise RecommendationError("The published snapshot holds no recommendations yet: run `make run` first.")
+        raise UserError("The published snapshot holds no recommendations yet: run `make run` first.")
     known = marts.studies(connection).to_dicts()
     names = words.listing([_plain(str(study["study_id"])) for study in known])
     if study_id is not None:
         known = [study for study in known if study["study_id"] == study_id]
         if not known:
-            raise RecommendationError(f"There is no study {_plain(study_id)!r}; the snapshot holds: {names or 'none'}.")
+            raise UserError(f"There is no study {_plain(study_id)!r}; the snapshot holds: {names or 'none'}.")
     found = [study for study in known if performance_marts.recommendations(connection, study["study_id"]).height]
     if not found:
         which = f"study {_plain(study_id)}" if study_id else "any study of the snapshot"
-        raise RecommendationError(
+        raise UserError(
             f"There are no recommendations for {which}: it has no results to rank. Run `make run` after adding some."
         )
     return found
@@ -184,13 +181,13 @@ def _objectives(frames: list[pl.DataFrame], objective: str | None) -> list[str]:
     for name in known:
         if name.lower() == wanted or name == objective:
             return [name]
-    raise RecommendationError(
+    raise UserError(
         f"There is no objective {_plain(objective)!r}; there are: {words.listing([_plain(name) for name in known])}."
     )
 
 
 def _with_size(frame: pl.DataFrame) -> pl.DataFrame:
-    """Rows whose model has no known size fit under no limit: their size is infinite, not missing."""
+    """Frame with an infinite size where the size is not known: such a model fits under no limit."""
     return frame.with_columns(pl.col("params_b").fill_null(math.inf)) if frame.height else frame
 
 
@@ -226,7 +223,7 @@ def _print(console: Console, one: Recommendation) -> None:
             f"{words.BASES.get(row['basis'], _plain(row['basis']))}"
         )
         if len(name) > width:
-            # Names are for copying, so a long one has a line of its own.
+            # Names are copied from the terminal, so a long one is not cut but takes a line.
             _line(console, f"{row['rank']:>3}  {name}", "green" if row["rank"] == 1 else "")
             _line(console, f"{_INDENT}{'':<{width}}  {numbers}")
         else:
@@ -249,7 +246,7 @@ def _wrapped(console: Console, text: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """text from data without what a terminal would obey (escape sequences, line breaks)."""
+    """Text without escape sequences and line breaks, which a terminal would obey."""
     return "".join(letter if letter.isprintable() else "�" for letter in str(text))
 
 
@@ -258,7 +255,7 @@ def _line(console: Console, text: str = "", style: str = "") -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Returns 1, with a message, where there is nothing to answer from or with."""
+    """Run the command; returns the exit status, 1 with a message where there is no answer."""
     parser = argparse.ArgumentParser(prog="python -m warehouse.cli.recommend", description=__doc__)
     parser.add_argument(
         "--max-params", type=float, help=f"largest size, in billions of parameters, {SIZE_RULE} (default: any)"
@@ -277,7 +274,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 study_id=options.study,
                 top=options.top,
             )
-    except (RecommendationError, WarehouseError, marts.MartError) as error:
+    except (UserError, marts.MartError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0

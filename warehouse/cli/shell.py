@@ -13,13 +13,13 @@ import duckdb
 
 from warehouse.paths import Home
 
-# No extension is fetched or loaded behind the reader's back, as everywhere in this project.
+# DuckDB fetches and loads no extensions, as everywhere in this project.
 _SETTINGS = "set autoinstall_known_extensions = false; set autoload_known_extensions = false"
 _INSTALLED = "duckdb_cli"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Become the shell; returns 1 where there is no snapshot or no shell."""
+    """Replace this process by the shell; returns 1 where there is no snapshot or no shell."""
     parser = argparse.ArgumentParser(prog="python -m warehouse.cli.shell", description=__doc__)
     parser.add_argument("--query", help="print the result of this SQL instead of opening the shell")
     options = parser.parse_args(arguments)

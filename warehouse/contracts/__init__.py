@@ -1,7 +1,9 @@
-"""The raw tables: Arrow schema, key, partition and meaning of each; the one place for what a part holds.
+"""The raw tables: Arrow schema, key, partition and description of each. Their columns are described only here.
 
-A leaf of the import graph: of third-party packages it imports pyarrow alone, so that the science side
-(`models_train`) and the database side (`warehouse`) can agree on a table without knowing each other.
+`fields` has the building blocks; `studies`, `lab`, `reward_models`, `documents` and `performance` the tables by writer.
+Landing creates the tables and their comments from these contracts, and dbt's sources name the tables only. A leaf of
+the import graph: it imports pyarrow and nothing else, so that `models_train` writes parts and `warehouse` lands them
+without importing each other.
 """
 
 from warehouse.contracts.documents import DOCUMENT_TABLES

@@ -1,4 +1,4 @@
-"""What log-prob scoring writes: the sample of documents, and their scores under each base model."""
+"""Raw tables of log-prob scoring: the sample of documents, and their scores under each base model."""
 
 from warehouse.contracts.fields import MODEL_ID, Table, flag, integer, number, table, text
 

@@ -1,4 +1,4 @@
-"""What a contract is made of: described fields, and a table with its key and its partition."""
+"""Building blocks of a contract: described fields, and a table with its key and its partition."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Table:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits over what a part must agree on: name, typed columns, nullability, key, partition."""
+        """16 hex digits over name, typed columns, nullability, key and partition, which a part must share."""
         columns = [[field.name, str(field.type), field.nullable] for field in self.schema]
         identity = [self.name, columns, list(self.key), list(self.partition_by)]
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]

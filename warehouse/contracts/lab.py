@@ -1,4 +1,4 @@
-"""What making a lab writes: the truth that estimates are held against, and the settings of its noise. All synthetic."""
+"""Raw tables of the lab: the truth that estimates are compared with, and the settings of its noise. All synthetic."""
 
 from warehouse.contracts.fields import MODEL_ID, Table, integer, number, table, text
 

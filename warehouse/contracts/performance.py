@@ -1,4 +1,4 @@
-"""What the performance model writes: predictions, coefficients, errors, components, recommendations."""
+"""Raw tables of the performance model: predictions, coefficients, errors, components, recommendations."""
 
 from warehouse.contracts.fields import OBJECTIVE, Table, flag, integer, number, table, text
 

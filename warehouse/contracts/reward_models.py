@@ -1,4 +1,4 @@
-"""What training and evaluating reward models writes: runs, steps, checkpoints, searches, rewards of completions."""
+"""Raw tables of training and evaluating reward models: runs, steps, checkpoints, searches, rewards of completions."""
 
 from warehouse.contracts.fields import MODEL_ID, OBJECTIVE, Table, flag, integer, number, table, text
 

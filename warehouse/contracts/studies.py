@@ -1,4 +1,4 @@
-"""What study files say: studies, size groups, base models, stated benchmark values, seeds."""
+"""Raw tables of study files: studies, size groups, base models, stated benchmark values, seeds."""
 
 from warehouse.contracts.fields import Table, flag, integer, number, table, text
 

@@ -11,9 +11,10 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from models_train.errors import UserError
 from tests.support import marts_database
 from warehouse import marts, performance_marts
-from warehouse.cli.recommend import RecommendationError, main, print_recommendation, recommendation
+from warehouse.cli.recommend import main, print_recommendation, recommendation
 
 STUDY = "published"
 
@@ -147,24 +148,24 @@ def test_bradley_terry_is_understood_with_a_hyphen(told):
     ],
 )
 def test_a_wrong_question_is_answered_by_what_could_be_asked(told, asked: dict[str, Any], message: str):
-    with pytest.raises(RecommendationError, match=message):
+    with pytest.raises(UserError, match=message):
         told(**asked)
 
 
 def test_a_snapshot_without_recommendations_says_what_to_do(connection, told):
     connection.execute("delete from marts.fct_recommendations")
-    with pytest.raises(RecommendationError, match=r"no recommendations for any study .* Run `make run`"):
+    with pytest.raises(UserError, match=r"no recommendations for any study .* Run `make run`"):
         told()
-    with pytest.raises(RecommendationError, match=r"no recommendations for study published"):
+    with pytest.raises(UserError, match=r"no recommendations for study published"):
         told(study_id=STUDY)
     connection.execute("drop table marts.fct_recommendations")
-    with pytest.raises(RecommendationError, match=r"make run"):
+    with pytest.raises(UserError, match=r"make run"):
         told()
 
 
 def test_abstentions_alone_are_no_recommendation(connection, told):
     connection.execute("delete from marts.fct_recommendations where rank is not null")
-    with pytest.raises(RecommendationError, match="every candidate is an abstention"):
+    with pytest.raises(UserError, match="every candidate is an abstention"):
         told()
 
 
