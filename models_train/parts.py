@@ -1,20 +1,16 @@
 """Rows -> contract -> one immutable Parquet part, written atomically.
 
 Parts are the truth of the project; the warehouse is rebuilt from them. A part lies at
-`<parts_dir>/<table>/<study_id>/<run_id>.parquet` and carries in its Parquet metadata who wrote it, when, and
-for which contract. It appears under its name complete or not at all.
+`<parts_dir>/<table>/<study_id>/<run_id>.parquet`; its Parquet metadata hold who wrote it, when, and for which contract.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import uuid
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,17 +19,14 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pyarrow.types as pt
 
+from models_train.errors import Problems, UserError
+from models_train.files import atomic_path
 from warehouse.contracts import Table
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table | Any
 """A list of dicts, an Arrow table, or any frame that speaks the Arrow C stream (Polars, pandas)."""
 
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-_MOST_PROBLEMS = 20
-
-
-class PartError(ValueError):
-    """Rows do not fit the contract of their table. The message names table, row, column and remedy."""
 
 
 def content_hash(content: Any, length: int = 12) -> str:
@@ -57,13 +50,12 @@ def _as_json(value: Any) -> Any:
 def write_part(parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_id: str) -> Path:
     """Check `rows` against the contract and write them as one part; returns its path.
 
-    The columns `study_id` and `run_id` may be left out of the rows: they are the part's own. A part of the
-    same run is replaced, and its `written_at` is new. Raises PartError where the rows do not fit; then
-    nothing is written.
+    The columns `study_id` and `run_id` may be left out of the rows: the part gives them. A part of the same run is
+    replaced, and its `written_at` is new. Raises UserError where the rows do not fit; then nothing is written.
     """
     for what, name in (("study_id", study_id), ("run_id", run_id)):
         if not _SAFE_NAME.fullmatch(name):
-            raise PartError(
+            raise UserError(
                 f"{table.name}: {what} {name!r} cannot be part of a file name: "
                 "use letters, digits, '_', '.' and '-' only"
             )
@@ -77,155 +69,105 @@ def write_part(parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_
         "rewardbase.contract": table.fingerprint,
     }
     path = parts_dir / table.name / study_id / f"{run_id}.parquet"
-    _write_atomically(checked.replace_schema_metadata(metadata), path)
+    with atomic_path(path) as beside:
+        pq.write_table(checked.replace_schema_metadata(metadata), beside)
     return path
 
 
 def check_rows(table: Table, rows: Rows, *, study_id: str, run_id: str) -> pa.Table:
-    """The rows as an Arrow table with the contract's schema; raises PartError naming what does not fit."""
+    """The rows as an Arrow table with the contract's schema; raises UserError with table, row and column."""
     own = {"study_id": study_id, "run_id": run_id}
-    if isinstance(rows, pa.Table) or hasattr(rows, "__arrow_c_stream__"):
-        arrow = _from_frame(table, pa.table(rows), own)
-    else:
-        arrow = _from_dicts(table, rows, own)
-    _raise(table, _value_problems(table, arrow, own))
+    arrow = _cast(table, _frame(table, rows, own))
+    problems = Problems(table.name)
+    for row, column, text in (*_value_problems(table, arrow, own), *_duplicates(table, arrow)):
+        problems.add(text, row, column)
+    problems.raise_any()
     return arrow
 
 
-def _from_dicts(table: Table, rows: Sequence[Mapping[str, Any]], own: Mapping[str, str]) -> pa.Table:
-    names = table.schema.names
-    filled = [{**{name: own[name] for name in own if name in names}, **row} for row in rows]
-    _raise(table, _dict_problems(table, filled))
-    columns, problems = [], []
-    for field in table.schema:
+def _frame(table: Table, rows: Rows, own: Mapping[str, str]) -> pa.Table:
+    """The rows as an Arrow table of the types that they have, with the part's own columns where they are left out."""
+    if hasattr(rows, "__arrow_c_stream__"):
+        frame = pa.table(rows)
+        for name in own.keys() - {*frame.column_names}:
+            frame = frame.append_column(name, pa.repeat(pa.scalar(own[name]), frame.num_rows))
+        return frame
+    if not rows:
+        return table.schema.empty_table()
+    filled = [{**own, **row} for row in rows]
+    problems = Problems(table.name)
+    for number, row in enumerate(filled, 1):
+        if different := row.keys() ^ filled[0].keys():
+            problems.add(f"its columns differ from row 1: {', '.join(sorted(different))}; give every row all", number)
+    problems.raise_any()
+    columns = {}
+    for name in filled[0]:
         try:
-            columns.append(pa.array([row[field.name] for row in filled], type=field.type))
+            columns[name] = pa.array([row[name] for row in filled])
         except (pa.ArrowException, ValueError, OverflowError) as error:
-            problems.append(f"column {field.name}: cannot be {field.type} ({error}); mend the value")
-    _raise(table, problems)
-    return pa.table(columns, schema=table.schema)
+            problems.add(f"{error}; give values of one type", column=name)
+    problems.raise_any()
+    return pa.table(columns)
 
 
-def _dict_problems(table: Table, rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    for number, row in enumerate(rows, 1):
-        for text in _column_problems(table, list(row)):
-            yield f"row {number}, {text}"
-        for field in table.schema:
-            value = row.get(field.name)
-            if value is not None and not _accepts(field.type, value):
-                yield (
-                    f"row {number}, column {field.name}: {value!r} is a {type(value).__name__}; "
-                    f"give a value of type {field.type}"
-                )
-
-
-def _accepts(kind: pa.DataType, value: Any) -> bool:
-    """True where a Python value is of the column's own type: nothing is parsed, cut or rounded on the way."""
-    if pt.is_boolean(kind):
-        return isinstance(value, bool)
-    if pt.is_integer(kind):
-        return isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
-    if pt.is_floating(kind):
-        return isinstance(value, int | float) and not isinstance(value, bool)
-    if pt.is_string(kind):
-        return isinstance(value, str)
-    try:
-        pa.scalar(value, type=kind)
-    except (pa.ArrowException, TypeError, ValueError, OverflowError):
-        return False
-    return True
-
-
-def _from_frame(table: Table, frame: pa.Table, own: Mapping[str, str]) -> pa.Table:
-    for name, value in own.items():
-        if name in table.schema.names and name not in frame.column_names:
-            frame = frame.append_column(name, pa.repeat(pa.scalar(value), frame.num_rows))
-    _raise(table, _column_problems(table, frame.column_names))
-    columns, problems = [], []
+def _cast(table: Table, frame: pa.Table) -> pa.Table:
+    """The columns of the contract, in its order and types."""
+    expected, given = table.schema.names, frame.column_names
+    problems = Problems(table.name)
+    for name in sorted({*expected} ^ {*given} | {name for name in given if given.count(name) > 1}):
+        text = "missing; add it" if name not in given else "not in the contract, or given twice; remove it"
+        problems.add(text, column=name)
+    problems.raise_any()
+    columns = []
     for field in table.schema:
         column = frame.column(field.name)
         try:
-            if not _same_kind(column.type, field.type):
+            if not _is_same_kind(column.type, field.type):
                 raise pa.ArrowInvalid("another kind of value")
             columns.append(column.cast(field.type))
         except pa.ArrowException as error:
-            problems.append(f"column {field.name}: holds {column.type}, not {field.type} ({error}); convert it first")
-    _raise(table, problems)
+            problems.add(f"holds {column.type}, not {field.type} ({error}); convert it first", column=field.name)
+    problems.raise_any()
     return pa.table(columns, schema=table.schema)
 
 
-def _same_kind(given: pa.DataType, wanted: pa.DataType) -> bool:
-    """True where a cast keeps every value what it is: text to text, integer to float, all-null to any."""
+def _is_same_kind(given: pa.DataType, wanted: pa.DataType) -> bool:
+    """True where a cast keeps each value: Arrow would also parse text and take 1.0 for a whole number."""
     if pt.is_null(given) or given == wanted:
         return True
-    texts: tuple[Callable[[pa.DataType], bool], ...] = (pt.is_string, pt.is_large_string, pt.is_string_view)
     if pt.is_string(wanted):
-        return any(is_text(given) for is_text in texts)
-    if pt.is_integer(wanted):
-        return pt.is_integer(given)
-    if pt.is_floating(wanted):
-        return pt.is_floating(given) or pt.is_integer(given)
-    return False
+        return pt.is_large_string(given) or pt.is_string_view(given)
+    return (pt.is_integer(given) and not pt.is_boolean(wanted)) or (pt.is_floating(given) and pt.is_floating(wanted))
 
 
-def _column_problems(table: Table, names: Sequence[str]) -> Iterator[str]:
-    expected = table.schema.names
-    for name in dict.fromkeys(names):
-        if list(names).count(name) > 1:
-            yield f"column {name}: given more than once; keep one"
-        if name not in expected:
-            close = get_close_matches(str(name), expected, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"the contract has {', '.join(expected)}"
-            yield f"column {name}: not in the contract; {hint}"
-    for name in expected:
-        if name not in names:
-            yield f"column {name}: missing; add it (null is allowed only where the contract says so)"
-
-
-def _value_problems(table: Table, arrow: pa.Table, own: Mapping[str, str]) -> Iterator[str]:
+def _value_problems(table: Table, arrow: pa.Table, own: Mapping[str, str]) -> Iterator[tuple[int, str, str]]:
+    """Row, column and text of each value that the contract does not allow."""
     for field in table.schema:
         column = arrow.column(field.name)
         if not field.nullable:
-            for number in _rows_where(pc.is_null(column)):
-                yield f"row {number}, column {field.name}: is null; the contract wants a value in every row"
+            for row in _rows_where(pc.is_null(column)):
+                yield row, field.name, "is null; the contract wants a value in every row"
         if pt.is_floating(field.type):
-            for number in _rows_where(pc.invert(pc.is_finite(column))):
-                value = column[number - 1].as_py()
-                yield f"row {number}, column {field.name}: {value} is no number; leave it null"
+            for row in _rows_where(pc.invert(pc.is_finite(column))):
+                yield row, field.name, f"{column[row - 1].as_py()} is no number; leave it null"
         if field.name in own:
-            for number in _rows_where(pc.not_equal(column, own[field.name])):
-                value = column[number - 1].as_py()
-                yield (
-                    f"row {number}, column {field.name}: {value!r} is not the part's own "
-                    f"{own[field.name]!r}; write one part per study and run"
-                )
-    yield from _duplicates(table, arrow)
+            for row in _rows_where(pc.not_equal(column, own[field.name])):
+                text = f"{column[row - 1].as_py()!r} is not the part's own {own[field.name]!r}"
+                yield row, field.name, f"{text}; write one part per study and run"
 
 
 def _rows_where(mask: pa.ChunkedArray) -> list[int]:
     """Numbers, counted from 1, of the rows where the mask is true; null counts as false."""
-    return [index + 1 for index in pc.indices_nonzero(mask.combine_chunks()).to_pylist()[: _MOST_PROBLEMS + 1]]
+    return [index + 1 for index in pc.indices_nonzero(mask.combine_chunks()).to_pylist()]
 
 
-def _duplicates(table: Table, arrow: pa.Table) -> Iterator[str]:
+def _duplicates(table: Table, arrow: pa.Table) -> Iterator[tuple[int, str, str]]:
     numbered = arrow.select(list(table.key)).append_column("__row", pa.array(range(1, arrow.num_rows + 1), pa.int64()))
     groups = numbered.group_by(list(table.key)).aggregate([("__row", "min"), ("__row", "max"), ("__row", "count")])
-    for group in groups.filter(pc.greater(groups["__row_count"], 1)).slice(0, _MOST_PROBLEMS + 1).to_pylist():
+    for group in groups.filter(pc.greater(groups["__row_count"], 1)).to_pylist():
         key = ", ".join(f"{name} {group[name]!r}" for name in table.key)
-        yield (
-            f"row {group['__row_max']}, column {', '.join(table.key)}: {key} is already in row "
-            f"{group['__row_min']}; keep one row per key"
-        )
-
-
-def _raise(table: Table, problems: Iterator[str] | Sequence[str]) -> None:
-    found = list(problems)
-    if not found:
-        return
-    shown = [f"{table.name}: {text}" for text in found[:_MOST_PROBLEMS]]
-    if len(found) > _MOST_PROBLEMS:
-        shown.append(f"{table.name}: and {len(found) - _MOST_PROBLEMS} more problems")
-    raise PartError("\n".join(shown))
+        text = f"{key} is already in row {group['__row_min']}; keep one row per key"
+        yield group["__row_max"], ", ".join(table.key), text
 
 
 def _partition_value(table: Table, arrow: pa.Table, name: str, study_id: str) -> Any:
@@ -233,28 +175,8 @@ def _partition_value(table: Table, arrow: pa.Table, name: str, study_id: str) ->
         return study_id
     values = pc.unique(arrow.column(name)).to_pylist()
     if len(values) != 1:
-        raise PartError(
+        raise UserError(
             f"{table.name}: column {name}: a part has one value of it, these rows have {len(values)}; "
             "write one part per value"
         )
     return values[0]
-
-
-def _write_atomically(arrow: pa.Table, path: Path) -> None:
-    """Write under another name in the folder, flush to disk, then rename: nobody reads half a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp"
-    try:
-        with temporary.open("wb") as file:
-            pq.write_table(arrow, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
 
+from models_train.errors import UserError
 from warehouse.seed_rules import CATEGORIES, SCORE_TOLERANCE, SEEDS, Column, Key, Seed
 
 MOST_PROBLEMS = 20
@@ -23,7 +24,7 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 
 
-class SeedError(ValueError):
+class SeedError(UserError):
     """Seed files hold what they must not. The message lists the problems, one per line."""
 
     def __init__(self, problems: Sequence[str]) -> None:

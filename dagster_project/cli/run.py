@@ -115,7 +115,7 @@ def work_through_tasks(
     from dagster_project.lib.partitions import bring_partitions_up_to_date
     from dagster_project.lib.study_plan import follow_models
     from dagster_project.lib.task_runs import run_tasks
-    from models_train.study.locations import LocationError
+    from models_train.study.fingerprints import LocationError
     from models_train.study.yaml_lines import StudyError
 
     failures: list[str] = []

@@ -11,6 +11,7 @@ import dagster as dg
 from dagster_project.environment import STUDIES
 from dagster_project.lib.partitions import partition_key
 from models_train.study.fingerprints import (
+    LocationError,
     benchmark_run_id,
     donors,
     evaluation_run_id,
@@ -22,8 +23,8 @@ from models_train.study.fingerprints import (
 )
 from models_train.study.hub import is_due
 from models_train.study.lab import is_made, lab_folder
-from models_train.study.locations import LocationError
-from models_train.study.study import Study, StudyModel, load_study
+from models_train.study.models import StudyModel
+from models_train.study.study import Study, load_study
 from warehouse.contracts import Table
 from warehouse.contracts.lab import LAB_SETTINGS
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of

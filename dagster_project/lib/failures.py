@@ -8,18 +8,12 @@ from contextlib import contextmanager
 import dagster as dg
 
 from models_train.errors import UserError
-from models_train.parts import PartError
-from models_train.study.yaml_lines import StudyError
 from warehouse.connection import WarehouseBusy
 from warehouse.marts import MartError
 from warehouse.reports.errors import ReportError
-from warehouse.seeds import SeedError
 
 EXPECTED = (
     UserError,
-    StudyError,
-    SeedError,
-    PartError,
     MartError,
     ReportError,
     OSError,

@@ -11,7 +11,7 @@ import dagster as dg
 from dagster_project.defs import base_models, publish, reports, selection
 from dagster_project.lib import manifest
 from dagster_project.lib.due import BENCHMARK_IMPORTS, imports_due, study_files
-from models_train.study.locations import LocationError
+from models_train.study.fingerprints import LocationError
 from models_train.study.yaml_lines import StudyError
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
 from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES, Table

@@ -19,8 +19,7 @@ from dagster_project.defs import base_models
 from dagster_project.lib import due, partitions, stale
 from dagster_project.lib.failures import GIVEN_UP
 from dagster_project.lib.locks import CUT_SHORT
-from models_train.study.fingerprints import import_run_id, lab_run_id, sample_run_id
-from models_train.study.locations import LocationError
+from models_train.study.fingerprints import LocationError, import_run_id, lab_run_id, sample_run_id
 from models_train.study.study import Study
 from models_train.study.yaml_lines import StudyError
 from warehouse.paths import Home

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from models_train.parts import content_hash, write_part
-from models_train.study.study import BenchmarkValue, Candidate, Study, load_study
+from models_train.study.models import BenchmarkValue, Candidate
+from models_train.study.study import Study, load_study
 from models_train.study.yaml_lines import StudyError, parse_yaml
 from warehouse.contracts import STUDY_TABLES
 from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
@@ -33,8 +34,8 @@ class StudyFacts:
 def write_study_parts(studies: Path, seeds: Path, parts: Path) -> list[StudyFacts]:
     """Check all study files (`*.yaml` in `studies`) and their seeds, then write the parts of every study.
 
-    Nothing is written unless everything is right. Raises StudyError or SeedError with all problems of a file, and
-    StudyError where two files claim the same study.
+    Nothing is written unless everything is right. Raises UserError with all problems of a file, and StudyError
+    where two files claim the same study.
     """
     paths = sorted(studies.glob("*.yaml"))
     if not paths:

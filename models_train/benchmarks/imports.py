@@ -12,7 +12,7 @@ from models_train.benchmarks.evalplus import pass_rates
 from models_train.benchmarks.lm_eval_results import model_name, task_result, tasks_in
 from models_train.benchmarks.results import BenchmarkError, Result, read_json, without_repeats
 from models_train.study.benchmarks import EVALPLUS_METRIC, Benchmarks, ResultImport
-from models_train.study.locations import resolve
+from models_train.study.fingerprints import resolve
 from models_train.study.study import Study
 
 PATTERNS = {"lm_eval": "results_*.json", "evalplus": "*eval_results.json"}

@@ -29,7 +29,7 @@ from models_train.benchmarks.results import BenchmarkError, Result, read_json
 from models_train.metering import Costs, default_device, measure
 from models_train.modeling.base_models import ModelSource, load_config, load_model, load_tokenizer
 from models_train.study.benchmarks import Benchmark
-from models_train.study.locations import resolve
+from models_train.study.fingerprints import resolve
 
 RESAMPLES = 1000
 """Bootstrap resamples for standard errors that have no formula; of means they are exact."""

@@ -11,7 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from models_train.data.rows import SUFFIXES, Columns, Row, checked_rows
 from models_train.errors import UserError, first_line
-from models_train.study.locations import LocationError, resolve
+from models_train.study.fingerprints import LocationError, resolve
 from models_train.study.training import DataSource
 
 Choose = Callable[[list[str]], list[str]]

@@ -12,10 +12,8 @@ from typing import Any
 
 from models_train.errors import UserError
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.study.hub import keep_found
-from models_train.study.hub_search import HubError, search
+from models_train.study.hub import keep_found, search
 from models_train.study.study import Study, load_study
-from models_train.study.yaml_lines import StudyError
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -24,12 +22,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with reporter() as report:
         try:
             report.done(find(options.study, options.home, report))
-        except (StudyError, UserError, HubError, OSError) as error:
+        except (OSError, UserError) as error:
             report.fail(str(error))
 
 
 def find(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
-    """Ask, and keep the answer; returns figures: `rows` are the models. Raises StudyError, UserError, HubError."""
+    """Ask, and keep the answer; returns figures: `rows` are the models. Raises UserError."""
     study = load_study(path, home)
     if study.hub is None:
         raise UserError(f"{path}: the study {study.study_id} asks no hub; add a group `hub` to it")

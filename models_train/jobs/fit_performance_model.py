@@ -18,8 +18,9 @@ import joblib
 import numpy as np
 import polars as pl
 
+from models_train.errors import UserError
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.parts import PartError, content_hash, write_part
+from models_train.parts import content_hash, write_part
 from models_train.selection.components import capability_components
 from models_train.selection.errors import SelectionError, TooLittleData
 from models_train.selection.features import feature_table
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             inputs = read_inputs(folder)
             try:
                 found = fit_study(inputs, targets.get(inputs.study_id, [SCORE]), options, report)
-            except (SelectionError, PartError) as error:
+            except (SelectionError, UserError) as error:
                 report.fail(f"{inputs.study_id}: {error}")
             else:
                 figures |= {f"{inputs.study_id}: {name}": value for name, value in found.items()}

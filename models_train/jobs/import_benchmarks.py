@@ -9,15 +9,14 @@ from typing import Any
 
 from models_train.benchmarks.imports import import_results
 from models_train.benchmarks.results import BenchmarkError
+from models_train.errors import UserError
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.parts import PartError, write_part
+from models_train.parts import write_part
 from models_train.study.fingerprints import import_run_id
-from models_train.study.locations import LocationError
 from models_train.study.study import load_study
-from models_train.study.yaml_lines import StudyError
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS
 
-EXPECTED = (BenchmarkError, LocationError, PartError, StudyError)
+EXPECTED = (BenchmarkError, UserError)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

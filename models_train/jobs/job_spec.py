@@ -10,8 +10,9 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from models_train.study.fingerprints import training_run_id
+from models_train.study.models import StudyModel
 from models_train.study.settings import Objective
-from models_train.study.study import Study, StudyModel, load_study
+from models_train.study.study import Study, load_study
 from models_train.study.training import Training
 
 

@@ -13,12 +13,12 @@ from typing import Any
 
 import joblib
 
+from models_train.errors import UserError
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.parts import PartError, write_part
+from models_train.parts import write_part
 from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import lab_folder
 from models_train.study.study import load_study
-from models_train.study.yaml_lines import StudyError
 from models_train.synthetic.truth import truth_rows
 from models_train.synthetic.world import Made, make_data, make_models
 from warehouse.contracts import LAB_TABLES
@@ -36,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with reporter() as report:
         try:
             report.done(make(options.study, options.home, options.workers, report))
-        except (NoLab, PartError, StudyError) as error:
+        except (NoLab, UserError) as error:
             report.fail(str(error))
         except OSError as error:
             report.fail(f"the lab could not be written: {error}; check {options.home / 'lab'} and the disk")
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 def make(path: Path, home: Path, workers: int, report: Reporter) -> dict[str, Any]:
     """Make what is not there of the lab of a study file, and the parts of its truth; returns figures.
 
-    Raises NoLab, StudyError, PartError, and OSError where it cannot be written.
+    Raises NoLab, UserError, and OSError where it cannot be written.
     """
     began = time.monotonic()
     study = load_study(path)

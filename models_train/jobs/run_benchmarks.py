@@ -18,17 +18,17 @@ from transformers.utils.logging import disable_progress_bar
 
 from models_train.benchmarks.lm_eval import CountedModel, load, run_benchmarks
 from models_train.benchmarks.results import BenchmarkError
+from models_train.errors import UserError
 from models_train.jobs.job_spec import CellError, model_of
 from models_train.jobs.progress import progress
 from models_train.jobs.reporting import Reporter, reporter
 from models_train.metering import default_device
 from models_train.modeling.base_models import BackboneError, model_source
-from models_train.parts import PartError, write_part
+from models_train.parts import write_part
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.fingerprints import benchmark_run_id, task_results_id
-from models_train.study.locations import LocationError
-from models_train.study.study import StudyModel, load_study
-from models_train.study.yaml_lines import StudyError
+from models_train.study.models import StudyModel
+from models_train.study.study import load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, run_of
 
@@ -36,7 +36,7 @@ JOB = "run_benchmarks"
 VARIANT = "lm_eval"
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
-EXPECTED = (BackboneError, BenchmarkError, CellError, LocationError, PartError, StudyError)
+EXPECTED = (BackboneError, BenchmarkError, CellError, UserError)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -14,11 +14,9 @@ from models_train.data.documents import sample_documents
 from models_train.data.samples import document_rows, has_sample, n_documents, sample_counts
 from models_train.errors import UserError
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.parts import PartError, write_part
+from models_train.parts import write_part
 from models_train.study.fingerprints import sample_run_id
-from models_train.study.locations import LocationError
 from models_train.study.study import load_study
-from models_train.study.yaml_lines import StudyError
 from warehouse.contracts import DOCUMENT_TABLES
 
 DOCUMENTS = DOCUMENT_TABLES["documents"]
@@ -30,14 +28,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with reporter() as report:
         try:
             report.done(sample(options.study, options.home, report))
-        except (StudyError, LocationError, UserError, PartError) as error:
+        except UserError as error:
             report.fail(str(error))
 
 
 def sample(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     """Draw the sample of a study and write what is not there yet; returns figures, of which `rows` are the documents.
 
-    Raises StudyError, LocationError, UserError or PartError.
+    Raises UserError.
     """
     study = load_study(path, home)
     if study.scoring is None:

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from models_train.data.chat import Renderer, RenderError
+from models_train.data.chat import Renderer
 from models_train.data.rewardbench import load_test_pairs
 from models_train.errors import UserError
 from models_train.jobs.job_spec import Cell, CellError, cell_of
@@ -25,19 +25,17 @@ from models_train.jobs.progress import progress
 from models_train.jobs.reporting import Reporter, reporter
 from models_train.metering import default_device, measure
 from models_train.modeling.base_models import BackboneError, ModelSource, context_length, load_tokenizer
-from models_train.parts import PartError, write_part
+from models_train.parts import write_part
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import OK, score_pairs
 from models_train.study.fingerprints import evaluation_run_id
-from models_train.study.locations import LocationError
 from models_train.study.settings import Objective
-from models_train.study.yaml_lines import StudyError
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 JOB = "score_completions"
 DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 REWARDS, COSTS = "completion_rewards", "run_costs"
-EXPECTED = (BackboneError, CellError, UserError, LocationError, PartError, RenderError, StudyError)
+EXPECTED = (BackboneError, CellError, UserError)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

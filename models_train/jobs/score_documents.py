@@ -37,12 +37,11 @@ from models_train.modeling.base_models import (
     load_tokenizer,
     model_source,
 )
-from models_train.parts import PartError, write_part
+from models_train.parts import write_part
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
-from models_train.study.locations import LocationError
+from models_train.study.models import StudyModel
 from models_train.study.scoring import Scoring
-from models_train.study.study import Study, StudyModel, load_study
-from models_train.study.yaml_lines import StudyError
+from models_train.study.study import Study, load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 JOB = "score_documents"
@@ -50,14 +49,12 @@ RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
 SECONDS_BETWEEN_LOOKS = 1.0
 """While other processes are at the last shards: should one end before its shard is done, it is done here."""
 ERRORS = (
-    StudyError,
-    LocationError,
     BackboneError,
     TokenizerError,
     EngineError,
     ShardError,
     UserError,
-    PartError,
+    UserError,
 )
 
 

@@ -18,37 +18,25 @@ import pyarrow.parquet as pq
 import torch
 from transformers.utils.logging import disable_progress_bar
 
-from models_train.data.chat import RenderError
 from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
 from models_train.jobs.job_spec import Cell, CellError, alone, cell_of
 from models_train.jobs.progress import progress
 from models_train.jobs.reporting import Reporter, reporter
 from models_train.modeling.base_models import BackboneError
-from models_train.parts import PartError, write_part
+from models_train.parts import write_part
 from models_train.reward_models.distributed import Processes, joined
 from models_train.reward_models.export import save_reward_model
 from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, set_up
 from models_train.reward_models.search_records import SearchRecord, search_card
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism, checkpoint_rewards, measure_optimism
-from models_train.study.locations import LocationError
 from models_train.study.settings import Objective
-from models_train.study.yaml_lines import StudyError
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 SEARCHES = "reward_model_searches"
 TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints", "run_costs", SEARCHES)
-EXPECTED = (
-    BackboneError,
-    CellError,
-    UserError,
-    LocationError,
-    UserError,
-    PartError,
-    RenderError,
-    StudyError,
-)
+EXPECTED = (BackboneError, CellError, UserError)
 
 
 class SearchFailed(RuntimeError):

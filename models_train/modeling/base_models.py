@@ -17,9 +17,8 @@ from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrained
 from transformers.utils import logging
 
 from models_train.errors import UserError
-from models_train.study.fingerprints import model_identity
-from models_train.study.locations import is_local, resolve
-from models_train.study.study import StudyModel
+from models_train.study.fingerprints import is_local, model_identity, resolve
+from models_train.study.models import StudyModel
 
 _LOADING_ERRORS = (
     OSError,

@@ -44,8 +44,8 @@ from models_train.reward_models.validation import (
     choose,
     rank,
 )
+from models_train.study.models import StudyModel
 from models_train.study.settings import Objective
-from models_train.study.study import StudyModel
 from models_train.study.training import RateSearch, Recipe, Training
 
 OnStep = Callable[[str, Mapping[str, Any]], None]

@@ -1,6 +1,6 @@
-"""Benchmarks of base models: tasks that lm-evaluation-harness runs, and result files of runs elsewhere. Torch-free.
+"""Settings of benchmarks: tasks that lm-evaluation-harness runs, and result files of runs elsewhere. Torch-free.
 
-Every value is stored on a scale of 0 to 100 under a metric with the ending `_pct`, as the published values are.
+Values are stored on a scale of 0 to 100 under a metric with the ending `_pct`, like the published values.
 """
 
 from __future__ import annotations
@@ -19,63 +19,69 @@ EVALPLUS = {
     "MBPP": ("mbpp", "base"),
     "MBPP+": ("mbpp", "plus"),
 }
-"""The benchmarks of EvalPlus (paper, Table 2), each with its data set and tests there."""
+"""Benchmarks of EvalPlus (paper, Table 2) -> its data set and its kind of tests."""
 EVALPLUS_METRIC = "pass@1_pct"
 EVALPLUS_TOPIC = "Coding"
 
 
 class Benchmark(Settings):
-    """A benchmark of lm_eval: `name` as the study lists it, `task` (by default the name) as lm_eval knows it.
-
-    `folder` holds task YAML files of one's own, with paths in them relative to it; without it the task is one that
-    comes with lm_eval. `metric` may name a filter, such as `exact_match,strict-match`. `scale`: how lm_eval prints the
-    metric, as a fraction of 1 or in percent. `few_shot` is the task's own where it is not stated. `limit`: examples
-    used at most, for a trial. With `run: false` nothing is run here, and the values come from `imports` alone.
-    """
+    """A benchmark that lm_eval runs."""
 
     name: Name
+    """Name of the benchmark in this study."""
     task: Name | None = None
+    """Name of the task in lm_eval; by default the benchmark's name."""
     folder: Text | None = None
+    """Folder with task YAML files, whose paths are relative to it; without it, the task comes with lm_eval."""
     metric: Name = "acc"
+    """Metric of lm_eval, with a filter where it has one, such as `exact_match,strict-match`."""
     scale: Literal["fraction", "percent"] = "fraction"
+    """Scale on which lm_eval prints the metric: a fraction of 1, or percent."""
     few_shot: Annotated[int, Field(ge=0)] | None = None
+    """Examples in the prompt; by default those of the task."""
     limit: Count | None = None
+    """Most examples used, for a trial."""
     topic: Name
+    """Topic of the benchmark in tables and charts."""
     run: bool = True
+    """False: it is not run here, and its values come from `imports` only."""
 
     @property
     def lm_eval_task(self) -> str:
-        """The task's name in lm_eval and in its result files."""
+        """Name of the task in lm_eval and in its result files."""
         return self.task or self.name
 
     @property
     def stored_metric(self) -> str:
-        """The metric as results have it: without filter, in percent."""
+        """Name of the metric in results: without its filter, in percent."""
         return self.metric.split(",")[0] + "_pct"
 
 
 class ResultImport(Settings):
-    """Result files of a user's own: a file, or a folder that is searched with all folders in it.
-
-    `lm_eval`: what `lm_eval --output_path` writes (`results_*.json`); the study's `tasks` are taken from it.
-    `evalplus`: `*eval_results.json`, or one JSON file with pass@1 of many models; HumanEval, MBPP and their + are
-    taken. `models`: name of a model in the files -> model_id of the study; names that are a model's hub id or model_id
-    need no entry. `unknown_models: skip` passes over models that the study does not list.
-    """
+    """Result files of runs elsewhere."""
 
     path: Text
+    """A file, or a folder, which is searched with all folders in it."""
     format: Literal["lm_eval", "evalplus"]
+    """`lm_eval`: files of `lm_eval --output_path` (`results_*.json`), for the study's `tasks`. `evalplus`:
+    `*eval_results.json`, or one JSON file with pass@1 of many models, for HumanEval, MBPP and their + versions."""
     models: dict[str, Name] = Field(default_factory=dict)
+    """Name of a model in the files -> its model_id; a hub_id or model_id of the study needs no entry."""
     unknown_models: Literal["error", "skip"] = "error"
+    """Models in the files that the study does not list: report an error, or skip them."""
 
 
 class Benchmarks(Settings):
-    """Benchmarks of a study: run on every compared model and candidate, in `batch_size` requests at once; imported."""
+    """Benchmarks of a study: run on every compared model and candidate, or imported."""
 
     tasks: Annotated[tuple[Benchmark, ...], Field(strict=False)] = ()
+    """Benchmarks of lm_eval."""
     imports: Annotated[tuple[ResultImport, ...], Field(strict=False)] = ()
+    """Result files of runs elsewhere."""
     precision: Precision = "bfloat16"
+    """Number format of the forward pass."""
     batch_size: Count = 16
+    """Requests per batch."""
 
     @model_validator(mode="after")
     def _nothing_twice(self) -> Self:
@@ -95,11 +101,11 @@ class Benchmarks(Settings):
 
     @property
     def to_run(self) -> tuple[Benchmark, ...]:
-        """The tasks that are run here."""
+        """The tasks to run here."""
         return tuple(task for task in self.tasks if task.run)
 
     def rows(self) -> list[dict[str, Any]]:
-        """The benchmarks as rows of raw.benchmarks: the tasks, and EvalPlus's where results of that are imported."""
+        """Rows of raw.benchmarks: the tasks, and EvalPlus's benchmarks where its results are imported."""
         of_lm_eval = [
             {
                 "benchmark": task.name,

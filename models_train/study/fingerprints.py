@@ -1,29 +1,87 @@
-"""What names a result: model revision, data and settings, hashed. Equal inputs are never worked on twice. Torch-free.
+"""Run ids: hashes of the model revision, data and settings of a result. Torch-free.
 
-Dagster compares these names with the parts that are there; a job writes its parts under them.
+Dagster compares them with the parts on disk, and a job writes its parts under them: no work is done twice. A model or
+data set lies on a hub, with its revision as its identity, or in a local folder, with the hash of its content.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from models_train.errors import UserError
 from models_train.parts import content_hash
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.lab import LAB_VERSION
-from models_train.study.locations import content_of, is_local, resolve
+from models_train.study.models import StudyModel
 from models_train.study.scoring import Corpus, Scoring
 from models_train.study.settings import Objective
-from models_train.study.study import Study, StudyModel
+from models_train.study.study import Study
 from models_train.study.training import DataSource, Training
 
 TRAINING_VERSION = 2
-"""Raised when a change of code changes what training or evaluation yields: then everything is trained anew."""
+"""Version of training and evaluation; a change of their results raises it, and everything is trained again."""
 SCORING_VERSION = 1
-"""Raised when a change of code changes the scores of documents."""
+"""Version of document scoring; a change of its results raises it."""
 BENCHMARK_VERSION = 1
-"""Raised when a change of code changes what a run of benchmarks or an import of result files yields."""
+"""Version of benchmark runs and imports; a change of their results raises it."""
+LOCAL = ("/", "./", "../", "~", "$")
+"""Beginnings of a `hub_id` that is a folder."""
+
+
+class LocationError(UserError):
+    """A folder or file of a study is not there. The message names it and the remedy."""
+
+
+def is_local(hub_id: str) -> bool:
+    """True where a model's `hub_id` is a local folder."""
+    return hub_id.startswith(LOCAL)
+
+
+def resolve(path: str, study_folder: Path) -> Path:
+    """The path with `~` and variables filled in, relative to the study file's folder.
+
+    Raises LocationError where it is not there, or where a variable is not set.
+    """
+    filled = os.path.expandvars(os.path.expanduser(path))
+    if "$" in filled:
+        raise LocationError(f"{path}: the variable in it is not set; set it, or write the path out")
+    found = (study_folder / filled).resolve()
+    if not found.exists():
+        raise LocationError(f"{path}: there is no {found}; correct the path in the study file")
+    return found
+
+
+def content_of(path: Path) -> str:
+    """SHA-256, hexadecimal, over names and contents of a file or of all files of a folder.
+
+    Hidden files and folders do not count. Unchanged files are read once per process.
+    """
+    digest = hashlib.sha256()
+    for file in _files(path):
+        state = file.stat()
+        name = file.relative_to(path).as_posix() if path.is_dir() else ""
+        digest.update(f"{name}\0{_of_file(str(file), state.st_mtime_ns, state.st_size)}\0".encode())
+    return digest.hexdigest()
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_file():
+        yield path
+        return
+    for file in sorted(path.rglob("*")):
+        if file.is_file() and not any(step.startswith(".") for step in file.relative_to(path).parts):
+            yield file
+
+
+@lru_cache(maxsize=4096)
+def _of_file(path: str, changed_ns: int, size: int) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def model_identity(model: StudyModel, study_folder: Path) -> dict[str, Any]:
@@ -43,7 +101,7 @@ def data_identity(source: DataSource | None, study_folder: Path) -> dict[str, An
 
 
 def lab_run_id(study: Study) -> str:
-    """Names a study's lab and the parts of its truth. Raises ValueError for a study without a lab."""
+    """Run id of a study's lab and of the parts of its truth. Raises ValueError for a study without a lab."""
     if study.lab is None:
         raise ValueError(f"{study.study_id}: has no lab; only a study with a group `lab` has one")
     made = {spec.model_id for spec in study.lab.models}
@@ -52,9 +110,9 @@ def lab_run_id(study: Study) -> str:
 
 
 def training_run_id(model: StudyModel, training: Training, objective: Objective, study_folder: Path) -> str:
-    """Names the reward model of a base model and objective, and the parts of its search.
+    """Run id of the reward model of a base model and objective, and of the parts of its search.
 
-    The test set is not in it: evaluation does not change a reward model.
+    The test set is no part of it: evaluation does not change a reward model.
     """
     return content_hash(
         {
@@ -71,7 +129,7 @@ def training_run_id(model: StudyModel, training: Training, objective: Objective,
 
 
 def evaluation_run_id(model: StudyModel, training: Training, objective: Objective, study_folder: Path) -> str:
-    """Names the rewards of a reward model on the test set."""
+    """Run id of the rewards of a reward model on the test set."""
     return content_hash(
         {
             "training": training_run_id(model, training, objective, study_folder),
@@ -81,7 +139,7 @@ def evaluation_run_id(model: StudyModel, training: Training, objective: Objectiv
 
 
 def sample_run_id(corpus: Corpus, study_folder: Path) -> str:
-    """Names the sample of documents of a corpus."""
+    """Run id of the sample of documents of a corpus."""
     return content_hash(
         {
             "version": SCORING_VERSION,
@@ -92,7 +150,7 @@ def sample_run_id(corpus: Corpus, study_folder: Path) -> str:
 
 
 def scoring_run_id(model: StudyModel, scoring: Scoring, study_folder: Path) -> str:
-    """Names the scores of a corpus under a model; the part of a shard is `<this>-<shard>`."""
+    """Run id of the scores of a corpus under a model; the part of a shard is `<run id>-<shard>`."""
     return content_hash(
         {
             "model": model_identity(model, study_folder),
@@ -103,7 +161,7 @@ def scoring_run_id(model: StudyModel, scoring: Scoring, study_folder: Path) -> s
 
 
 def benchmark_run_id(model: StudyModel, benchmarks: Benchmarks, study_folder: Path) -> str:
-    """Names the results of the study's benchmarks that are run on a model; the model's name is in it."""
+    """Run id of the benchmarks run on a model; the model's name is part of it."""
     return content_hash(
         {
             "version": BENCHMARK_VERSION,
@@ -117,7 +175,7 @@ def benchmark_run_id(model: StudyModel, benchmarks: Benchmarks, study_folder: Pa
 
 
 def task_results_id(model: StudyModel, benchmarks: Benchmarks, tasks: Sequence[Benchmark], study_folder: Path) -> str:
-    """Names what lm_eval says of some tasks on a model; which metric a study takes of it does not matter."""
+    """Id of lm_eval's results of some tasks on a model, with all their metrics."""
     return content_hash(
         {
             "version": BENCHMARK_VERSION,
@@ -131,7 +189,7 @@ def task_results_id(model: StudyModel, benchmarks: Benchmarks, tasks: Sequence[B
 
 
 def import_run_id(study: Study, study_folder: Path) -> str:
-    """Names what the study's imports of result files yield; the files and the study's models are in it."""
+    """Run id of the study's imports of result files, from the files and the study's models."""
     benchmarks = study.benchmarks or Benchmarks()
     return content_hash(
         {
@@ -156,7 +214,7 @@ def _task_settings(task: Benchmark, study_folder: Path) -> dict[str, Any]:
 
 
 def donors(study: Study) -> dict[str, str]:
-    """Of every compared model, the model whose document scores stand for it (definitions, Section 7).
+    """Donor of each compared model: the model whose document scores are used for it (definitions, Section 7).
 
     Models of one family with the same number of pre-training tokens share those of the largest; of equally large ones
     the base model's, then those of the first in the file. Where `tokens_t` or `params_b` is not stated in the study

@@ -1,7 +1,7 @@
-"""A study's standing question to a hub: which of its models are base models of the study. Torch-free.
+"""Hub query of a study: the settings, the search on the hub, and the answer kept on disk. Torch-free.
 
-What was found is kept in `<run-time folder>/hub_models/<study_id>.json`, and is part of the study whenever that is
-loaded. The file's time is when the hub was last asked; its content changes only with what was found.
+The answer is kept in `<run-time folder>/hub_models/<study_id>.json` and is part of the study at each load. The file's
+time is that of the last search; its content changes only with the models found.
 """
 
 from __future__ import annotations
@@ -9,63 +9,182 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from models_train.errors import UserError, first_line
+from models_train.files import write_text
 from models_train.parts import content_hash
-from models_train.study.settings import Count, Distinct, Name, NotNegative, Positive, Settings, Stage
+from models_train.study.models import SizeGroup, StudyModel
+from models_train.study.settings import LONGEST_NAME, Count, Distinct, Name, NotNegative, Positive, Settings, Stage
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi, ModelInfo
+    from huggingface_hub.hf_api import ExpandModelProperty_T
 
 HOME = "REWARDBASE_HOME"
-"""Environment variable that names the run-time folder, where the caller does not."""
+"""Environment variable of the run-time folder, for callers that do not give it."""
+TASK = "text-generation"
+"""The hub's name for models that generate text."""
+WANTED: list[ExpandModelProperty_T] = [
+    "cardData",
+    "config",
+    "downloads",
+    "pipeline_tag",
+    "safetensors",
+    "sha",
+    "tags",
+]
+"""Properties of a model asked of the hub."""
 
 
 class HubQuery(Settings):
-    """Models of publishers or collections of a hub, which the environment variable HF_ENDPOINT names.
+    """Query for models of publishers or collections on a hub, which the environment variable HF_ENDPOINT names.
 
-    A model is taken where the hub says that it generates text, has safetensors, has at least `min_params_b` and at
-    most `max_params_b` billion parameters, a licence out of `licences` (the hub's names, such as `apache-2.0`) and
-    `min_downloads` downloads in the last 30 days; of those, the `most_models` most downloaded ones. `stage` is what the
-    study takes them for: a hub does not say it. They are reward-modelled like the study's own models.
+    The hub must say that a model generates text and has safetensors. The models are trained like the study's own.
     """
 
     publishers: Annotated[tuple[Name, ...], Field(strict=False), Distinct] = ()
+    """Publishers whose models are searched."""
     collections: Annotated[tuple[Name, ...], Field(strict=False), Distinct] = ()
+    """Collections whose models are searched."""
     min_params_b: NotNegative = 0.0
+    """Least size, in billions of parameters."""
     max_params_b: Positive
+    """Largest size, in billions of parameters."""
     licences: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct]
+    """Licences allowed, as the hub names them, such as `apache-2.0`."""
     min_downloads: Annotated[int, Field(ge=0)] = 0
+    """Least number of downloads in the last 30 days."""
     most_models: Count = 20
+    """Most models taken; the most downloaded ones come first."""
     stage: Stage = "base"
+    """Training stage of the models found; a hub does not state it."""
     refresh_hours: Positive = 24.0
+    """Time after which the hub is asked again, in hours."""
 
     @model_validator(mode="after")
     def _asks_somewhere(self) -> Self:
         if not self.publishers and not self.collections:
             raise PydanticCustomError("hub", "names neither publishers nor collections; list at least one")
         if self.min_params_b > self.max_params_b:
-            raise PydanticCustomError("hub", "has min_params_b above max_params_b; swap or mend them")
+            raise PydanticCustomError("hub", "has min_params_b above max_params_b; swap or correct them")
         return self
 
     @property
     def name(self) -> str:
-        """Hash of all that decides what is found."""
+        """Hash of all settings that decide which models are found."""
         return content_hash({"query": self.model_dump(exclude={"refresh_hours"})})
 
 
+def search(query: HubQuery) -> tuple[list[dict[str, Any]], Counter[str]]:
+    """Settings of the models that match the query, the most downloaded first; and how many were left out, by reason.
+
+    Settings are those of a StudyModel without its `model_id`. Raises UserError where the hub cannot be asked, or does
+    not know a publisher or collection.
+    """
+    from huggingface_hub import HfApi  # here, since the published study runs without the hub's client
+
+    hub = HfApi()
+    found: dict[str, dict[str, Any]] = {}
+    left_out: Counter[str] = Counter()
+    for info in _candidates(hub, query):
+        reason = _reason_to_skip(info, query)
+        if reason is not None:
+            left_out[reason] += 1
+        elif info.id not in found:
+            found[info.id] = _settings(info, query)
+    ranked = sorted(found.values(), key=lambda model: (-(model["downloads"] or 0), model["hub_id"]))
+    if len(ranked) > query.most_models:
+        left_out[f"beyond the {query.most_models} most downloaded ones"] = len(ranked) - query.most_models
+    return ranked[: query.most_models], left_out
+
+
+def _candidates(hub: HfApi, query: HubQuery) -> Iterator[ModelInfo]:
+    for publisher in query.publishers:
+        try:
+            yield from hub.list_models(author=publisher, pipeline_tag=TASK, expand=WANTED)
+        except Exception as error:
+            raise _unreachable(hub, f"publisher {publisher}", error) from error
+    for slug in query.collections:
+        try:
+            for item in hub.get_collection(slug).items:
+                if item.item_type == "model":
+                    yield hub.model_info(item.item_id, expand=WANTED)
+        except Exception as error:
+            raise _unreachable(hub, f"collection {slug}", error) from error
+
+
+def _unreachable(hub: HfApi, what: str, error: Exception) -> UserError:
+    return UserError(
+        f"{what}: {hub.endpoint} could not be asked: {first_line(error)}. The models of the last answer are kept. "
+        "Check the group `hub` in the study file, the network, and HF_ENDPOINT"
+    )
+
+
+def _reason_to_skip(info: ModelInfo, query: HubQuery) -> str | None:
+    """Why this model does not match the query, or None."""
+    params = _params_b(info)
+    tags = info.tags or []
+    if info.pipeline_tag != TASK:
+        return "does not generate text"
+    if params is None:
+        return "no safetensors, or of unknown size"
+    if not query.min_params_b <= params <= query.max_params_b:
+        return "size outside the limits"
+    if _licence(info) not in query.licences:
+        return "licence not in the list"
+    if (info.downloads or 0) < query.min_downloads:
+        return "too few downloads"
+    if "custom_code" in tags:
+        return "runs code of the repository; list it in the study file to allow that"
+    if (info.config or {}).get("quantization_config"):
+        return "quantized"
+    if not info.sha or len(info.id) > LONGEST_NAME or not info.id.isprintable():
+        return "no commit, or a name that cannot be used"
+    return None
+
+
+def _settings(info: ModelInfo, query: HubQuery) -> dict[str, Any]:
+    return {
+        "hub_id": info.id,
+        "revision": info.sha,
+        "publisher": info.id.split("/")[0],
+        "family": (info.config or {}).get("model_type") or "unknown",
+        "params_b": _params_b(info),
+        "stage": query.stage,
+        "licence": _licence(info),
+        "downloads": info.downloads,
+    }
+
+
+def _params_b(info: ModelInfo) -> float | None:
+    total = info.safetensors.total if info.safetensors else None
+    return total / 1e9 if total else None
+
+
+def _licence(info: ModelInfo) -> str | None:
+    """The hub's name of the licence: of the tags, which the hub derives, or else of the card."""
+    tagged = [tag.removeprefix("license:") for tag in info.tags or [] if tag.startswith("license:")]
+    stated = info.card_data.get("license") if info.card_data else None
+    return tagged[0] if tagged else stated if isinstance(stated, str) else None
+
+
 def found_file(home: Path, study_id: str) -> Path:
-    """File of what the hub had for a study."""
+    """File of the last answer to a study's hub query."""
     return home / "hub_models" / f"{study_id}.json"
 
 
 def found_models(study_id: str, query: HubQuery, home: Path | None = None) -> list[dict[str, Any]]:
-    """Settings of the models that the last answer to this query held; none where it was never answered.
+    """Settings of the models in the last answer to this query; none where there is no answer.
 
-    home: the run-time folder, else the one that REWARDBASE_HOME names. A file that cannot be read counts as none: the
-    hub is asked again.
+    home: the run-time folder, else the one that REWARDBASE_HOME names. An unreadable file counts as no answer: the hub
+    is asked again.
     """
     place = home or (Path(named) if (named := os.environ.get(HOME, "").strip()) else None)
     kept = _read(found_file(place, study_id)) if place else {}
@@ -73,19 +192,13 @@ def found_models(study_id: str, query: HubQuery, home: Path | None = None) -> li
 
 
 def keep_found(home: Path, study_id: str, query: HubQuery, models: Iterable[Mapping[str, Any]]) -> bool:
-    """Keep the answer to a query, whole or not at all; returns whether it differs from the last one."""
+    """Keep the answer to a query; returns whether it differs from the last one."""
     path = found_file(home, study_id)
     content = {"query": query.name, "models": [dict(model) for model in models]}
     if _read(path) == content:
         os.utime(path)
         return False
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        new.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(new, path)
-    finally:
-        new.unlink(missing_ok=True)
+    write_text(path, json.dumps(content, indent=1, sort_keys=True) + "\n")
     return True
 
 
@@ -106,32 +219,26 @@ def _read(path: Path) -> dict[str, Any]:
     return kept if is_whole else {}
 
 
-def merged(study: Mapping[str, Any], found: Iterable[Mapping[str, Any]], model_class: type[Settings]) -> list[Any]:
-    """Of the models that were found, those that the study can take, as `model_class`.
+def usable_models(
+    found: Iterable[Mapping[str, Any]], listed: Iterable[StudyModel], groups: Iterable[SizeGroup]
+) -> list[StudyModel]:
+    """The models of an answer that the study can use. listed: all models of the study file.
 
-    study: its settings. Left out are models that it lists itself (by hub id), and such that lie in no size group. One
-    whose name is taken already is called by its whole hub id.
+    Models that the study lists itself (by hub id) or that lie in no size group are left out. A model whose name is
+    taken gets its whole hub id as its name.
     """
-    listed = [*study["models"], *study["candidates"]]
-    hub_ids, names = {model["hub_id"] for model in listed}, {model["model_id"] for model in listed}
-    taken = []
+    hub_ids, names = {model.hub_id for model in listed}, {model.model_id for model in listed}
+    usable = []
     for settings in found:
-        hub_id = str(settings.get("hub_id"))
-        if hub_id in hub_ids or not _has_a_group(study["size_groups"], settings.get("params_b")):
+        hub_id, params_b = str(settings.get("hub_id")), settings.get("params_b")
+        if hub_id in hub_ids or not (params_b is None or any(group.holds(params_b) for group in groups)):
             continue
         name = hub_id.split("/")[-1]
         try:
-            model = model_class.model_validate({**settings, "model_id": hub_id if name in names else name})
+            model = StudyModel.model_validate({**settings, "model_id": hub_id if name in names else name})
         except ValidationError:
-            continue  # the job that finds models says which it cannot use
-        taken.append(model)
+            continue  # the job find_models reports their number
+        usable.append(model)
         hub_ids.add(hub_id)
-        names.add(model.model_dump()["model_id"])
-    return taken
-
-
-def _has_a_group(groups: Iterable[Mapping[str, Any]], params_b: float | None) -> bool:
-    return params_b is None or any(
-        group["params_b_from"] <= params_b and (group["params_b_below"] is None or params_b < group["params_b_below"])
-        for group in groups
-    )
+        names.add(model.model_id)
+    return usable

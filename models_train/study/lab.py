@@ -1,4 +1,4 @@
-"""The lab of a study: base models that are made here, and how much of everything. Torch-free."""
+"""Settings of the lab: base models that are made on the spot, and the sizes of its data sets. Torch-free."""
 
 from __future__ import annotations
 
@@ -8,38 +8,42 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from models_train.study.scoring import DOMAINS, Domain
+from models_train.study.scoring import Domain
 from models_train.study.settings import Count, Name, NotNegative, Settings
 
 SUM_TOLERANCE = 1e-9
+"""Largest difference from 1 of the sum of a mix."""
 LAB_VERSION = 5
-"""Raised when a change of code changes what the lab makes: then all of it is made anew."""
-
-
+"""Version of the lab's code; a change of its output raises it, and every lab is made again."""
 DATA_SETS = ("preferences.jsonl", "ratings.jsonl", "test.jsonl", "documents.jsonl")
+"""Files of a lab's folder."""
 TASKS = "tasks"
-"""Files of a lab's folder, and the folder of its benchmarks."""
+"""Folder of a lab's benchmarks."""
 
 
 class LabModel(Settings):
-    """A base model that the lab makes: its shape, and the mix of domains that it is pre-trained on.
-
-    A model without `mix` is a further stage (sft, dpo, rlvr) of its parent, trained on the lab's preferences.
-    """
+    """A base model that the lab makes."""
 
     model_id: Name
+    """Name of the model; the study lists it under `models`, too."""
     architecture: Literal["llama", "qwen2", "gemma2"]
+    """Architecture of Transformers."""
     hidden: Annotated[int, Field(ge=16, multiple_of=16)]
+    """Width of the hidden states."""
     layers: Count
+    """Number of layers."""
     pretraining_tokens: Count | None = None
+    """Tokens of pre-training; goes with `mix`."""
     mix: dict[Domain, NotNegative] | None = None
+    """Shares of the domains in the pre-training text, with the sum 1. A model without it is a further stage (sft, dpo,
+    rlvr) of its parent, trained on the lab's preferences."""
 
     @model_validator(mode="after")
     def _a_mix_is_shares(self) -> Self:
         if (self.mix is None) != (self.pretraining_tokens is None):
             raise PydanticCustomError("mix", "needs both mix and pretraining_tokens, or neither (a further stage)")
         if self.mix is not None and abs(sum(self.mix.values()) - 1) > SUM_TOLERANCE:
-            raise PydanticCustomError("mix", "has a mix whose shares do not add up to 1; mend them")
+            raise PydanticCustomError("mix", "has a mix whose shares do not add up to 1; correct them")
         return self
 
     def share(self, domain: Domain) -> float:
@@ -48,19 +52,30 @@ class LabModel(Settings):
 
 
 class Lab(Settings):
-    """A small world made on the spot (design: the lab): everything in it follows from `seed`."""
+    """Base models and data that are made on the spot, all of them from one seed."""
 
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of all texts, models and data."""
     vocabulary: Annotated[int, Field(ge=300)] = 1024
+    """Entries of the tokenizer's vocabulary."""
     models: Annotated[tuple[LabModel, ...], Field(strict=False, min_length=1)]
+    """Base models to make."""
     documents_per_domain: Count = 400
+    """Documents of each domain."""
     preferences: Count = 480
+    """Preference pairs to train on."""
     ratings: Count = 640
+    """Rated responses to train on."""
     validation: Count = 160
+    """Preference pairs, and rated responses, for validation."""
     preference_noise: NotNegative = 0.5
+    """Scale of the logistic noise in the preferences; 0 for none."""
     rating_noise: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Chance that a rating is off by one."""
     test_pairs_per_subset: Count = 40
+    """Test pairs of each subset."""
     questions_per_task: Count = 80
+    """Questions of each benchmark."""
 
 
 def lab_folder(home: Path, study_id: str) -> Path:
@@ -74,9 +89,6 @@ def model_folder(folder: Path, model_id: str) -> Path:
 
 
 def is_made(folder: Path, lab: Lab) -> bool:
-    """True where every model and data set of the lab is in its folder; not whether they are of these settings."""
+    """True where every model and data set of the lab is in its folder, made with whatever settings."""
     weights = [model_folder(folder, spec.model_id) / "model.safetensors" for spec in lab.models]
     return all(path.exists() for path in (*weights, folder / TASKS, *(folder / name for name in DATA_SETS)))
-
-
-__all__ = ["DOMAINS", "LAB_VERSION", "Lab", "LabModel", "is_made", "lab_folder", "model_folder"]

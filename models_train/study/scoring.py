@@ -1,4 +1,4 @@
-"""How documents are sampled and scored for the pre-training mix (paper, Section 5.2). Torch-free."""
+"""Settings of document sampling and scoring for the pre-training mix (paper, Section 5.2). Torch-free."""
 
 from __future__ import annotations
 
@@ -14,32 +14,40 @@ DOMAINS: tuple[Domain, ...] = ("Github", "Book", "ArXiv", "Wikipedia", "StackExc
 
 
 class Corpus(Settings):
-    """A seeded sample of `documents_per_domain` documents of each domain; `source` has SlimPajama's columns.
-
-    `most_hub_files`: files of a hub data set that are read at most, in a seeded order; a folder is read whole.
-    SlimPajama has 59,166 files of about 15 MB; 4,000 of them hold some 10,000 books, the rarest domain.
-    """
+    """A seeded sample of documents of each domain."""
 
     name: Identifier
+    """Name of the corpus in tables: lower-case letters, digits and "_"."""
     source: DataSource
+    """Documents, with the columns of SlimPajama."""
     domains: Annotated[tuple[Domain, ...], Field(strict=False, min_length=1), Distinct] = DOMAINS
+    """Domains of the sample."""
     documents_per_domain: Count = 200_000
+    """Documents of each domain; a domain with fewer documents gives all of them."""
     most_hub_files: Count = 4000
+    """Most files read of a hub data set, in a seeded order; a folder is read whole. SlimPajama has 59,166 files of
+    about 15 MB; 4,000 of them hold some 10,000 books, the rarest domain."""
     seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the sample."""
 
 
 class Scoring(Settings):
-    """Log-prob scoring: the corpus, the engine and its limits.
-
-    `max_document_tokens`: tokens of a document that are scored (the model's context may lower it). A donor's scores
-    stand for its whole family where `share_within_family` (definitions, Section 7).
-    """
+    """Log-probability scoring of documents: the corpus, the engine and its limits."""
 
     corpus: Corpus
+    """Sample of documents to score."""
     engine: Literal["packed", "vllm"] = "packed"
+    """Engine: `packed` runs anywhere; `vllm` needs a GPU and the extra of that name."""
     precision: Precision = "bfloat16"
+    """Number format of the forward pass."""
     max_document_tokens: Annotated[int, Field(ge=2)] = 2048
+    """Most tokens scored of a document; a shorter context of the model lowers it."""
     documents_per_shard: Count = 10_000
+    """Documents per shard; a finished shard is never scored again."""
     tokens_per_pack: Count = 16_384
+    """Most tokens that pass through the model at once."""
     min_k_plus_plus: bool = True
+    """Compute Min-K%++, too."""
     share_within_family: bool = True
+    """Use the scores of the largest model of a family with the same pre-training tokens for the whole family
+    (definitions, Section 7)."""

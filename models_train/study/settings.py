@@ -1,13 +1,20 @@
-"""What all settings are made of: text that is safe to show, names, numbers, and a strict base class. Torch-free."""
+"""Field types of settings, the strict base class, and the messages of problems with fields. Torch-free."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from models_train.errors import close_match
+
 LONGEST_NAME = 200
+"""Longest name, in characters."""
+LONGEST_SHOWN = 60
+"""Longest value shown in a message, in characters."""
 
 
 def _safe(value: str) -> str:
@@ -48,12 +55,17 @@ def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
     return values
 
 
+def _text_schema(**limits: Any) -> WithJsonSchema:
+    """JSON schema of a text; the validators, whose messages name the remedy, check the same limits."""
+    return WithJsonSchema({"type": "string", "minLength": 1, **limits})
+
+
 Distinct = AfterValidator(_distinct)
-"""Of a list: no entry stands in it twice."""
-Text = Annotated[str, AfterValidator(_safe)]
-Name = Annotated[Text, AfterValidator(_short)]
-Identifier = Annotated[Name, AfterValidator(_identifier)]
-Commit = Annotated[str, AfterValidator(_commit)]
+"""A list without repeated entries."""
+Text = Annotated[str, AfterValidator(_safe), _text_schema()]
+Name = Annotated[Text, AfterValidator(_short), _text_schema(maxLength=LONGEST_NAME)]
+Identifier = Annotated[Name, AfterValidator(_identifier), _text_schema(maxLength=LONGEST_NAME, pattern="^[a-z0-9_]+$")]
+Commit = Annotated[str, AfterValidator(_commit), _text_schema(pattern="^[0-9a-f]{40}$")]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
@@ -63,6 +75,80 @@ Target = Literal["chat", "chat_hard", "safety", "reasoning", "score"]
 
 
 class Settings(BaseModel):
-    """Strict: a number in quotes is text, `1` is no truth value, an unknown key is an error."""
+    """Strict: a number in quotes is text, `1` is no truth value, an unknown key is an error.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    The text below a field describes it in the JSON schema, which editors show.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+
+
+Location = tuple[str | int, ...]
+"""Path from the top of the settings to a value, such as ("models", 3, "parent")."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem: where in the settings, what is wrong, and what to do."""
+
+    location: Location
+    text: str
+
+    @property
+    def where(self) -> str:
+        """The location as messages write it: `models[3].parent`, counted from 0 in the order of the file."""
+        text = ""
+        for step in self.location:
+            text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else str(step)
+        return text or "the file"
+
+
+CONTRADICTION = "contradiction"
+"""Type of pydantic's error for settings that contradict each other; `checks` has a problem for each."""
+
+_WRONG_TYPE = {
+    "string_type": "must be text; put it in quotes",
+    "float_type": "must be a number, without quotes",
+    "bool_type": "must be true or false, without quotes",
+    "tuple_type": "must be a list: one '- ' entry per line",
+    "model_type": "must be a group of 'key: value' lines",
+    "model_attributes_type": "must be a group of 'key: value' lines",
+    "finite_number": "must be a finite number",
+}
+
+
+def field_problems(error: ValidationError, settings: type[BaseModel]) -> Iterator[Problem]:
+    """Pydantic's findings with the value found and a remedy, and a near name for a misspelt key."""
+    for found in error.errors(include_url=False):
+        location: Location = found["loc"]
+        kind = found["type"]
+        if kind == CONTRADICTION:
+            continue
+        if kind == "extra_forbidden":
+            known = _settings_at(settings, location[:-1]).model_fields
+            yield Problem(location, f"unknown key; {close_match(str(location[-1]), known, 'the keys here are')}")
+        elif kind == "missing":
+            yield Problem(location, "missing; add this key")
+        elif kind == "too_short" and not found["input"]:
+            yield Problem(location, "is empty; list at least 1 entry")
+        elif found["input"] is None:
+            yield Problem(location, "has no value; give it one, or remove the key if it is optional")
+        else:
+            text = _WRONG_TYPE.get(kind) or found["msg"].replace("Input should", "should")
+            yield Problem(location, f"{shown(found['input'])} {text}")
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it, shortened."""
+    text = ascii(value) if isinstance(value, str) and not value.isprintable() else repr(value)
+    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
+
+
+def _settings_at(settings: type[BaseModel], location: Location) -> type[BaseModel]:
+    """The settings class that a location lies in."""
+    for step in location:
+        if isinstance(step, str):
+            annotation = settings.model_fields[step].annotation
+            inside = (annotation, *get_args(annotation))
+            settings = next(a for a in inside if isinstance(a, type) and issubclass(a, BaseModel))
+    return settings

@@ -1,126 +1,70 @@
-"""Study files: what is compared, with which defaults, from which seeds. Torch-free; unknown keys are errors.
+"""Study files: the models compared, the defaults, the seeds of figures, and the work to do. Torch-free.
 
-`load_study` reports every problem of a file at once, each with the line of the YAML, the key and the remedy.
+`load_study` reports all problems of a file together, each with the line of the YAML, the key and the remedy.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, model_validator
+from pydantic import Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from models_train.study.benchmarks import Benchmarks
-from models_train.study.checks import Problem, consistency_problems, field_problems
-from models_train.study.hub import HubQuery, found_models, merged
+from models_train.study.checks import consistency_problems
+from models_train.study.hub import HubQuery, found_models, usable_models
 from models_train.study.lab import Lab
+from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.scoring import Scoring
-from models_train.study.settings import Commit, Identifier, Name, NotNegative, Positive, Settings, Stage, Target, Text
+from models_train.study.settings import CONTRADICTION, Identifier, Name, Problem, Settings, Target, Text, field_problems
 from models_train.study.training import Training
 from models_train.study.yaml_lines import StudyError, parse_yaml
 
 
-class SizeGroup(Settings):
-    """One size group: `params_b_from` (inclusive) to `params_b_below` (exclusive), billions of parameters.
-
-    `default` is the model that the gains of the group are measured against (definitions, Section 2).
-    """
-
-    name: Name
-    params_b_from: NotNegative
-    params_b_below: Positive | None = None
-    default: Name
-
-
-class SeedSource(Settings):
-    """A file of figures, `dbt/seeds/<name>.csv`: where they come from and which table of the paper it is."""
-
-    name: Identifier
-    paper_table: Name | None = None
-    source: Text
-    licence: Text
-
-
-class StudyModel(Settings):
-    """One base model.
-
-    `publisher`, `params_b` (billions) and `tokens_t` (trillions) are None where a seed gives them. `hub_id` is a
-    repository of the hub, or a folder: then it begins with `/`, `./`, `~` or `$` (`$REWARDBASE_HOME` and other
-    variables are filled in; `./` is the folder of the study file). `remote_code` runs the repository's own Python code
-    and is allowed only at a stated `revision`. `licence` and `downloads` (of the last 30 days) are what a hub said,
-    where a hub query found the model.
-    """
-
-    model_id: Name
-    hub_id: Name
-    revision: Commit | None = None
-    publisher: Name | None = None
-    family: Name
-    params_b: Positive | None = None
-    tokens_t: Positive | None = None
-    stage: Stage
-    parent: Name | None = None
-    is_compared: bool = True
-    remote_code: bool = False
-    licence: Name | None = None
-    downloads: Annotated[int, Field(ge=0)] | None = None
-
-
-class BenchmarkValue(Settings):
-    """A benchmark value of a candidate, on a scale of 0 to 100; `metric` is one that the benchmark is known by."""
-
-    benchmark: Name
-    metric: Name
-    value: Annotated[float, Field(ge=0, le=100)]
-    shots: Name | None = None
-    match: Literal["exact", "close", "loose"] = "exact"
-    source: Text
-
-
-class Candidate(StudyModel):
-    """A base model that no reward model was trained on: it gets a prediction, or an abstention with the reason."""
-
-    publisher: Name
-    params_b: Positive
-    is_compared: Literal[False] = False
-    benchmarks: Annotated[tuple[BenchmarkValue, ...], Field(strict=False)] = ()
-
-
 class Study(Settings):
-    """A study: its models, its size groups with their defaults, and the seeds that its figures come from.
+    """A study: its models, its size groups with their defaults, and the origin of its figures.
 
-    `candidates` are models without a reward model; `predicted_targets` is what the performance model predicts.
-    `training` and `scoring` are None where the study's results come from seeds alone: then no GPU job runs for it.
-    `benchmarks` are run on the study's models, or read from result files. `lab` makes the study's base models and data
-    on the spot. `hub` adds models to `models`: those that a hub had when it was last asked.
-
-    Building one from contradictory settings (a parent that is not listed, groups with a gap, ...) raises
-    pydantic's ValidationError; `load_study` is the way for files.
+    Contradictory settings (a parent that is not listed, groups with a gap, ...) raise pydantic's ValidationError.
     """
 
     study_id: Identifier
+    """Name of the study in all tables and folders: lower-case letters, digits and "_"."""
     title: Name
+    """Title in the report."""
     synthetic: bool
+    """True for made-up models or data: the report labels all figures of the study."""
     source: Text
+    """Where the figures come from."""
     use_loose_benchmarks: bool = False
-    size_groups: Annotated[tuple[SizeGroup, ...], Field(strict=False)]
+    """Use benchmark values of the match class "loose", which another pipeline measured, too."""
+    size_groups: Annotated[tuple[SizeGroup, ...], Field(strict=False, min_length=1)]
+    """Size groups, from the smallest models up."""
     seeds: Annotated[tuple[SeedSource, ...], Field(strict=False)] = ()
-    models: Annotated[tuple[StudyModel, ...], Field(strict=False)]
+    """Files of published figures in dbt/seeds."""
+    models: Annotated[tuple[StudyModel, ...], Field(strict=False, min_length=1)]
+    """Base models with a reward model, trained here or published."""
     candidates: Annotated[tuple[Candidate, ...], Field(strict=False)] = ()
+    """Base models without a reward model; the performance model predicts their results."""
     predicted_targets: Annotated[tuple[Target, ...], Field(strict=False, min_length=1)] = ("score",)
+    """Results that the performance model predicts."""
     training: Training | None = None
+    """Training of reward models; left out where the figures come from seeds alone."""
     scoring: Scoring | None = None
+    """Scoring of documents for the pre-training mix; left out where there is none."""
     benchmarks: Benchmarks | None = None
+    """Benchmarks to run on the models, or to read from result files."""
     lab: Lab | None = None
+    """Base models and data that are made on the spot."""
     hub: HubQuery | None = None
+    """Query for further models on a hub; the models of its last answer are part of the study."""
 
     @model_validator(mode="after")
-    def _consistent(self, info: ValidationInfo) -> Self:
-        if not (info.context or {}).get("checked_apart"):
-            problems = consistency_problems(self.model_dump())
-            if problems:
-                raise ValueError("\n".join(f"{problem.where}: {problem.text}" for problem in problems))
+    def _consistent(self) -> Self:
+        if problems := consistency_problems(dict(self)):
+            text = "\n".join(f"{problem.where}: {problem.text}" for problem in problems)
+            raise PydanticCustomError(CONTRADICTION, "{text}", {"text": text})
         return self
 
     @property
@@ -147,27 +91,28 @@ class Study(Settings):
 
 
 def load_study(path: Path | str, home: Path | None = None) -> Study:
-    """Read and check a study file; the models that its hub query found are with its own.
+    """Read and check a study file, and add the models of its hub query's last answer.
 
-    home: the run-time folder, where these are kept; else the one that REWARDBASE_HOME names.
+    home: the run-time folder, which holds these answers; else the one that REWARDBASE_HOME names.
 
     Raises StudyError that names the file and, for all problems together, line, key and remedy.
     """
     path = Path(path)
     document = parse_yaml(path)
-    problems: list[Problem] = list(document.problems)
     if not isinstance(document.data, Mapping):
         raise StudyError(path, [(1, "holds no settings; it begins with a line such as 'study_id: my_study'")])
+    problems: list[Problem] = list(document.problems)
     study = None
     try:
-        study = Study.model_validate(document.data, context={"checked_apart": True})
+        study = Study.model_validate(document.data)
     except ValidationError as error:
-        problems += field_problems(error, Study)
-    problems += consistency_problems(document.data)
+        # Fields first; entries with correct fields are compared with each other even where others have problems.
+        problems += [*field_problems(error, Study), *consistency_problems(document.data)]
     if problems or study is None:
         lines = [(document.line(problem.location), f"{problem.where}: {problem.text}") for problem in problems]
         raise StudyError(path, lines)
     if study.hub is None:
         return study
-    found = merged(study.model_dump(), found_models(study.study_id, study.hub, home), StudyModel)
-    return study.model_copy(update={"models": (*study.models, *found)})
+    found = found_models(study.study_id, study.hub, home)
+    added = usable_models(found, (*study.models, *study.candidates), study.size_groups)
+    return study.model_copy(update={"models": (*study.models, *added)})

@@ -1,4 +1,4 @@
-"""How reward models are trained: data, recipe of each objective, rate search (paper, Section 3.1). Torch-free."""
+"""Settings of training: data, recipe of each objective, learning-rate search (paper, Section 3.1). Torch-free."""
 
 from __future__ import annotations
 
@@ -11,21 +11,23 @@ from models_train.study.settings import Commit, Count, Distinct, Name, NotNegati
 
 Precision = Literal["bfloat16", "float32"]
 Beta = Annotated[float, Field(ge=0, lt=1)]
+"""A decay rate of AdamW's moments."""
 BRADLEY_TERRY_RATES = (5e-7, 6e-7, 7e-7, 8e-7, 9e-7, 1e-6, 2e-6, 3e-6, 4e-6, 5e-6)
 REGRESSION_RATES = (1e-7, 3e-7, 5e-7, 7e-7, 9e-7, 1e-6, 3e-6, 5e-6, 7e-6, 9e-6)
+"""The paper's learning rates by objective."""
 RATE_TOLERANCE = 1e-12
 
 
 class DataSource(Settings):
-    """A data set: `hub_id` (with an optional `revision`), or `path`, a local file or folder; one of them.
-
-    Local files are JSONL (also .gz, .zst) or Parquet of the hub's columns. A relative path begins at the folder of the
-    study file; `~` and variables such as `$REWARDBASE_HOME` are filled in.
-    """
+    """A data set: either `hub_id` or `path`."""
 
     hub_id: Name | None = None
+    """Data set on the hub."""
     revision: Commit | None = None
+    """Commit of the hub's data set, 40 hexadecimal digits; without it, the newest one is used."""
     path: Text | None = None
+    """Local file or folder: JSONL (also .gz, .zst) or Parquet of the hub's columns. A relative path begins at the
+    folder of the study file; `~` and variables such as `$REWARDBASE_HOME` are filled in."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -37,40 +39,50 @@ class DataSource(Settings):
 
 
 class Recipe(Settings):
-    """How one reward model is trained: AdamW, `warmup_steps` of linear warm-up, then a constant rate.
-
-    `global_batch` counts examples (pairs or rated responses). `max_tokens` limits prompt and response together, as
-    rendered; what is longer is dropped, or loses the oldest tokens of its prompt (`left_truncate`), and is counted.
-    """
+    """Training of one reward model: AdamW, linear warm-up, then a constant learning rate."""
 
     learning_rates: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1), Distinct]
+    """Learning rates that the search chooses from."""
     epochs: Count = 1
+    """Passes over the training data."""
     global_batch: Count = 64
+    """Examples (pairs or rated responses) per step, over all devices."""
     warmup_steps: Annotated[int, Field(ge=0)] = 20
+    """Steps of linear warm-up."""
     checkpoint_every: Count = 20
+    """Steps between two checkpoints."""
     max_tokens: Annotated[int, Field(ge=8)] = 4096
+    """Most tokens of an example, prompt and response together."""
     over_long: Literal["drop", "left_truncate"] = "left_truncate"
+    """Longer examples: drop them, or cut the oldest tokens of their prompts (left_truncate); both are counted."""
     weight_decay: NotNegative = 0.0
+    """Weight decay of AdamW."""
     max_gradient_norm: Positive | None = 1.0
+    """Largest norm of the gradient; null leaves gradients unclipped."""
     adam_betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
+    """Decay rates of AdamW's first and second moments."""
     adam_epsilon: Positive = 1e-8
+    """Epsilon of AdamW."""
 
 
 class RateSearch(Settings):
-    """Which runs are made to choose the learning rate.
+    """Search of the learning rate.
 
-    `exhaustive` trains every rate to the end, as the paper does. `successive_halving` trains all rates to the first
-    rung, keeps the share `keep` of them, and so on; at a constant rate every rung is an exact prefix of the full run.
-    Fewer are kept where it would take more than the share `budget` of the grid's steps. What collapses late looks good
-    in every prefix: where some of the rates may be far too high, take `exhaustive`.
-    `rungs`: shares of the whole run at which is chosen, ascending, the last is 1.
+    With successive halving, every rung is an exact prefix of the full run, since the rate is constant. A run that
+    collapses late looks good in every prefix: where some of the rates may be far too high, use `exhaustive`.
     """
 
     method: Literal["exhaustive", "successive_halving"] = "exhaustive"
+    """`exhaustive` trains every rate to the end, as the paper does; `successive_halving` trains all rates to the first
+    rung, keeps some of them for the next rung, and so on."""
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), Distinct] = (0,)
+    """Seeds; every rate is trained once with each."""
     rungs: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (0.1, 0.4, 1.0)
+    """Shares of the whole run at which runs are compared: ascending, the last is 1."""
     keep: Annotated[float, Field(gt=0, lt=1)] = 0.4
+    """Share of the runs that go on after a rung."""
     budget: Annotated[float, Field(gt=0, le=1)] = 0.35
+    """Largest share of the steps of an exhaustive search; fewer runs are kept where more would be needed."""
 
     @model_validator(mode="after")
     def _ascending(self) -> Self:
@@ -80,25 +92,30 @@ class RateSearch(Settings):
 
 
 class Training(Settings):
-    """Reward models of a study: what they learn from, how, and what they are tested on.
-
-    `preferences` has HelpSteer2-Preference's columns, `ratings` HelpSteer2's, `test_set` RewardBench's. Both
-    objectives are validated on the preferences' validation prompts. `tokens_per_pack` is the most tokens that go
-    through the model at once; None lets the memory plan choose.
-    """
+    """Training and test of the study's reward models."""
 
     preferences: DataSource
+    """Preference pairs, with the columns of HelpSteer2-Preference. Their validation prompts select the checkpoints of
+    both objectives."""
     ratings: DataSource | None = None
+    """Rated responses, with the columns of HelpSteer2; needed for the objective regression."""
     test_set: DataSource
+    """Test pairs, with the columns of RewardBench."""
     objectives: Annotated[tuple[Objective, ...], Field(strict=False, min_length=1), Distinct] = (
         "bradley_terry",
         "regression",
     )
+    """Objectives: one reward model per base model and objective."""
     bradley_terry: Recipe = Recipe(learning_rates=BRADLEY_TERRY_RATES)
+    """Recipe of the Bradley-Terry reward models; the default is the paper's."""
     regression: Recipe = Recipe(learning_rates=REGRESSION_RATES, epochs=2)
+    """Recipe of the regression reward models; the default is the paper's."""
     search: RateSearch = RateSearch()
+    """Search of the learning rate; the default is the paper's."""
     precision: Precision = "bfloat16"
+    """Number format of the forward and backward pass."""
     tokens_per_pack: Count | None = None
+    """Most tokens that pass through the model at once; without it, the memory plan chooses."""
 
     @model_validator(mode="after")
     def _ratings_for_regression(self) -> Self:

@@ -1,4 +1,4 @@
-"""The text of a study file -> its data, with the line of every key for messages."""
+"""The text of a study file -> its data, with the line of each key for messages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from typing import Any
 
 import yaml
 
-from models_train.study.checks import Location, Problem
+from models_train.errors import UserError, first_line
+from models_train.study.settings import Location, Problem
 
 
-class StudyError(ValueError):
-    """A study file cannot be used. `problems`: (line or None, text) of each, in order of line."""
+class StudyError(UserError):
+    """A study file with problems. `problems`: (line or None, text) of each, in order of line."""
 
     def __init__(self, path: Path, problems: Sequence[tuple[int | None, str]]) -> None:
         self.path = path
@@ -25,7 +26,7 @@ class StudyError(ValueError):
 
 @dataclass
 class Document:
-    """A parsed file: its data, the line of every location in it, and what the parser itself lets pass."""
+    """A parsed file: its data, the line of each location, and the keys given twice, which YAML allows."""
 
     data: Any
     lines: dict[Location, int] = field(default_factory=dict)
@@ -55,14 +56,14 @@ def parse_yaml(path: Path) -> Document:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
         line = mark.line + 1 if mark else None
-        raise StudyError(path, [(line, f"is not valid YAML: {what}; mend the syntax at this line")]) from None
+        raise StudyError(path, [(line, f"is not valid YAML: {what}; correct the syntax at this line")]) from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = str(error).splitlines()[0]
-        raise StudyError(path, [(None, f"is not valid YAML: {first}; mend the syntax")]) from None
+        text = f"is not valid YAML: {first_line(error)}; correct the syntax"
+        raise StudyError(path, [(None, text)]) from None
     document = Document(data)
     for location, line, repeated in _marks(node, (), frozenset()) if node else ():
         if repeated:
-            document.problems.append(Problem(location, "stands more than once; keep one"))
+            document.problems.append(Problem(location, "is given more than once; keep one"))
         document.lines[location] = line
     return document
 

@@ -23,8 +23,8 @@ from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from models_train.modeling.packed_attention import packed_inputs, use_packed_attention
 from models_train.modeling.packing import Pack, pack
-from models_train.study.lab import DOMAINS, LabModel
-from models_train.study.scoring import Domain
+from models_train.study.lab import LabModel
+from models_train.study.scoring import DOMAINS, Domain
 from models_train.synthetic.texts import documents
 
 CONTEXT = 512

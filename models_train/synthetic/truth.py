@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from models_train.data.records import ATTRIBUTES
-from models_train.study.lab import DOMAINS, Lab, LabModel
+from models_train.study.lab import Lab, LabModel
+from models_train.study.scoring import DOMAINS
 from models_train.study.study import Study
 from models_train.synthetic.preferences import TRUE_WEIGHTS
 

@@ -19,8 +19,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 
 from models_train.modeling.packed_attention import use_packed_attention
 from models_train.parts import content_hash
-from models_train.study.lab import DATA_SETS, DOMAINS, LAB_VERSION, TASKS, Lab, LabModel, model_folder
-from models_train.study.study import Study, StudyModel
+from models_train.study.lab import DATA_SETS, LAB_VERSION, TASKS, Lab, LabModel, model_folder
+from models_train.study.models import StudyModel
+from models_train.study.scoring import DOMAINS
+from models_train.study.study import Study
 from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
 from models_train.synthetic.preferences import preference_rows, rating_rows, test_rows, write_rows
 from models_train.synthetic.stages import further_stage

@@ -22,6 +22,7 @@ ALLOWED = {
     "warehouse": GROUND_FLOOR,
     # Of the science side only what needs no torch: settings, names of results, parts.
     "dagster_project": (
+        *GROUND_FLOOR,
         "warehouse",
         "models_train.study",
         "models_train.parts",

@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from models_train.errors import UserError
 from models_train.study.study import load_study
 from warehouse.seed_rules import SEEDS
-from warehouse.seeds import SeedError, SeedFacts, check_seeds
+from warehouse.seeds import SeedFacts, check_seeds
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = REPOSITORY / "dbt" / "seeds"
@@ -31,7 +32,7 @@ def check(folder: Path, names: list[str] | None = None) -> dict[str, SeedFacts]:
 
 
 def problems(folder: Path, names: list[str] | None = None) -> list[str]:
-    with pytest.raises(SeedError) as caught:
+    with pytest.raises(UserError) as caught:
         check(folder, names)
     return [line.replace(f"{folder}/", "") for line in str(caught.value).splitlines()]
 

@@ -20,6 +20,7 @@ from dagster_project.lib.due import (
 )
 from models_train.parts import write_part
 from models_train.study.fingerprints import (
+    LocationError,
     benchmark_run_id,
     evaluation_run_id,
     import_run_id,
@@ -27,7 +28,6 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     training_run_id,
 )
-from models_train.study.locations import LocationError
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.paths import Home
 
@@ -119,7 +119,7 @@ def test_what_reads_a_changed_file_is_due_again(studies: Path, tmp_path: Path, c
 
 def test_a_folder_that_is_gone_is_named(studies: Path, tmp_path: Path) -> None:
     (studies / "test.jsonl").unlink()
-    with pytest.raises(LocationError, match=r"test\.jsonl.*mend the path"):
+    with pytest.raises(LocationError, match=r"test\.jsonl.*correct the path"):
         due(study_files(studies), Home(tmp_path / "home"))
 
 
@@ -183,5 +183,5 @@ def test_imports_are_due_when_a_result_file_changes(benchmarked: Path, tmp_path:
     (benchmarked / "results.json").write_text("{ }")
     assert imports_due(studies, home)
     (benchmarked / "results.json").unlink()
-    with pytest.raises(LocationError, match=r"results\.json.*mend the path"):
+    with pytest.raises(LocationError, match=r"results\.json.*correct the path"):
         imports_due(studies, home)

@@ -13,7 +13,7 @@ import pytest
 from models_train.benchmarks.imports import Imported, import_results
 from models_train.benchmarks.results import BenchmarkError
 from models_train.study.benchmarks import Benchmarks
-from models_train.study.locations import LocationError
+from models_train.study.fingerprints import LocationError
 from models_train.study.study import load_study
 from tests.support.result_files import TASKS, evalplus_file, import_study, lm_eval_file, write
 

@@ -100,7 +100,7 @@ def test_a_damaged_file_is_told(name: str, damage: Callable[[bytes], bytes], tmp
 
 
 def test_a_path_that_is_not_there_or_holds_no_data_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"nowhere: there is no .*; mend the path in the study file"):
+    with pytest.raises(UserError, match=r"nowhere: there is no .*; correct the path in the study file"):
         list(read_rows(DataSource(path="nowhere"), tmp_path, COLUMNS))
     (tmp_path / "table.csv").write_text("a,n")
     for path in (".", "table.csv"):

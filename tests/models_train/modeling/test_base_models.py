@@ -33,8 +33,8 @@ from models_train.modeling.base_models import (
 from models_train.modeling.packing import pack
 from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.model import RewardModel
-from models_train.study.locations import LocationError, content_of
-from models_train.study.study import StudyModel
+from models_train.study.fingerprints import LocationError, content_of
+from models_train.study.models import StudyModel
 from tests.support.padded_models import one_by_one
 from tests.support.tiny_models import SIZES, byte_tokenizer, random_base, sequences, write_base
 
@@ -68,7 +68,7 @@ def test_a_folder_is_found_from_the_study_file_and_named_by_its_content(
         source = model_source(study_model(hub_id), base.parent)
         assert source == ModelSource("tiny", str(base), None, False, content_of(base))
         assert source.stated_revision == content_of(base)
-    with pytest.raises(LocationError, match="mend the path"):
+    with pytest.raises(LocationError, match="correct the path"):
         model_source(study_model("./elsewhere"), base.parent)
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from models_train.study.study import StudyError, load_study
+from models_train.study.study import load_study
+from models_train.study.yaml_lines import StudyError
 from tests.support.bad_names import ALLOWED, REFUSED
 
 STUDY = """\

@@ -7,8 +7,14 @@ from typing import Any
 
 import pytest
 
-from models_train.study.fingerprints import donors, evaluation_run_id, sample_run_id, scoring_run_id, training_run_id
-from models_train.study.locations import LocationError
+from models_train.study.fingerprints import (
+    LocationError,
+    donors,
+    evaluation_run_id,
+    sample_run_id,
+    scoring_run_id,
+    training_run_id,
+)
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from tests.support.studies import SETTINGS, changed, study_of

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from huggingface_hub import constants
 
+from models_train.errors import UserError
 from models_train.jobs.find_models import find
 from models_train.jobs.reporting import may_pass
-from models_train.study.hub import HubQuery, found_file, is_due
-from models_train.study.hub_search import HubError, search
+from models_train.study.hub import HubQuery, found_file, is_due, search
 from models_train.study.study import Study, load_study
 from models_train.study.yaml_lines import StudyError
 from tests.support.hub_server import Hub, served
@@ -138,12 +138,12 @@ def test_a_hub_that_fails_is_told_and_the_old_list_stays(
     hub.broken = True
     waits: list[float] = []
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", waits.append)
-    with pytest.raises(HubError, match=r"publisher acme: http://127.*kept.*HF_ENDPOINT") as told:
+    with pytest.raises(UserError, match=r"publisher acme: http://127.*kept.*HF_ENDPOINT") as told:
         find(path, home, Said())  # type: ignore[arg-type]
     assert may_pass(told.value) and waits == sorted(waits) and len(waits) > 2, "after tries further and further apart"
     assert names(load_study(path, home)) == ["own", "new"]
     hub.broken = False
-    with pytest.raises(HubError, match="collection acme/none") as told:
+    with pytest.raises(UserError, match="collection acme/none") as told:
         search(HubQuery(collections=("acme/none",), max_params_b=1.0, licences=("mit",)))
     assert not may_pass(told.value), "a name that the hub does not know does not pass"
 

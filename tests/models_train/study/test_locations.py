@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models_train.study.locations import LocationError, content_of, is_local, resolve
+from models_train.study.fingerprints import LocationError, content_of, is_local, resolve
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_what_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.delenv("NOT_SET", raising=False)
     with pytest.raises(LocationError, match=r"\$NOT_SET/a: the variable in it is not set; set it, or write"):
         resolve("$NOT_SET/a", tmp_path)
-    with pytest.raises(LocationError, match=f"./a: there is no {tmp_path}/a; mend the path in the study file"):
+    with pytest.raises(LocationError, match=f"./a: there is no {tmp_path}/a; correct the path in the study file"):
         resolve("./a", tmp_path)
 
 

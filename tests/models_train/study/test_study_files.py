@@ -10,7 +10,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from models_train.study.study import Stage, Study, StudyError, load_study
+from models_train.study.settings import Stage
+from models_train.study.study import Study, load_study
+from models_train.study.yaml_lines import StudyError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 PUBLISHED = REPOSITORY / "dagster_project" / "studies" / "published.yaml"
@@ -137,7 +139,7 @@ def test_published_study_is_the_papers() -> None:
         ("hub_id: someone/tiny", 'hub_id: " a"', "hub_id", "begins or ends with a space"),
         ("hub_id: someone/tiny", "hub_id: " + "a" * 201, "hub_id", "is 201 characters long; at most 200"),
         ("stage: base", "stage: base\n    revision: main", "revision", "is not a hub commit"),
-        ("stage: base", "stage: base\n    stage: sft", "stage: sft", "stands more than once; keep one"),
+        ("stage: base", "stage: base\n    stage: sft", "stage: sft", "is given more than once; keep one"),
     ],
 )
 def test_one_problem_is_named_with_its_line(tmp_path: Path, old: str, new: str, at: str, said: str) -> None:
@@ -205,7 +207,7 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["models", "size_groups"])
 def test_empty_lists_and_wrong_shapes(tmp_path: Path, name: str) -> None:
     settings = yaml.safe_load(SMALL)
-    for value, said in (([], "list at least one"), ({"a": 1}, "must be a list"), ([7], "'key: value' lines")):
+    for value, said in (([], "list at least 1"), ({"a": 1}, "must be a list"), ([7], "'key: value' lines")):
         message = problems_of(tmp_path, yaml.safe_dump({**settings, name: value}))
         assert said in message, message
 
@@ -253,7 +255,7 @@ def test_contradictions_are_refused_without_a_file_too() -> None:
     ("old", "new", "said"),
     [
         ("- model_id: tiny-qwen-s\n", "- model_id: tiny-qwen-x\n", "'tiny-qwen-x', which the study does not list; did"),
-        ("- model_id: tiny-qwen-s\n", "- model_id: tiny-qwen-m\n", "is already listed at models[3]"),
+        ("- model_id: tiny-qwen-s\n", "- model_id: tiny-qwen-m\n", "is already listed at lab.models[3]"),
         ("stage: sft, parent: tiny-llama-m}", "stage: base}", "must be one of sft, dpo, rlvr, not base"),
         ("stage: sft, parent: tiny-llama-m}", "stage: sft}", "its parent must be a model of the lab, not None"),
     ],

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 import yaml
 
-from models_train.study.study import Study, StudyError, load_study
+from models_train.study.study import Study, load_study
 from models_train.study.training import BRADLEY_TERRY_RATES, REGRESSION_RATES, DataSource, Recipe, Training
+from models_train.study.yaml_lines import StudyError
 from tests.support.studies import SETTINGS, changed
 
 REPOSITORY = Path(__file__).resolve().parents[3]

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
-from models_train.study.lab import DOMAINS, LabModel
+from models_train.study.lab import LabModel
+from models_train.study.scoring import DOMAINS
 from models_train.synthetic.models import new_model, train_tokenizer
 from models_train.synthetic.texts import documents
 

@@ -10,7 +10,8 @@ from itertools import islice
 import numpy as np
 import pytest
 
-from models_train.study.lab import DOMAINS, LabModel
+from models_train.study.lab import LabModel
+from models_train.study.scoring import DOMAINS
 from models_train.synthetic import preferences, texts
 from models_train.synthetic.preferences import SUBSETS, TRUE_WEIGHTS, preference_rows, rating_rows, utility
 from models_train.synthetic.responses import FACTS, HARMLESS, REFUSAL, Question, Response, code, harmful, padded, proof
