@@ -14,7 +14,7 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run all answer recommend sql docs rebuild ui test lint style format bench clean
+.PHONY: help setup run all answer recommend sql docs rebuild ui test lint style format bench schema clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -68,6 +68,9 @@ format: $(VENV)/.installed-dev ## Put code and SQL into their usual form
 
 bench: $(VENV)/.installed-dev ## Performance beside its peers, as ratios
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s
+
+schema: setup ## Write the JSON schema of study files, by which editors complete them
+	@$(BIN)/python -m models_train.study.schema dagster_project/studies/schema.json
 
 clean: ## Remove the environment and caches (what was made under var/ stays)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info

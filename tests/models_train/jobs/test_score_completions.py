@@ -177,8 +177,8 @@ SPOILED: dict[str, tuple[Callable[[Place], object], str, str]] = {
         "stories",
         "the study trains regression, not bradley_terry",
     ),
-    "no base model": (lambda place: shutil.rmtree(place.path.parent / "stories"), "stories", "mend the path"),
-    "no test set": (lambda place: (place.path.parent / "test_set.jsonl").unlink(), "stories", "mend the path"),
+    "no base model": (lambda place: shutil.rmtree(place.path.parent / "stories"), "stories", "correct the path"),
+    "no test set": (lambda place: (place.path.parent / "test_set.jsonl").unlink(), "stories", "correct the path"),
     "bad test set": (lambda place: test_set(place, {"prompt": "?", "chosen": 3}), "stories", "test_set.jsonl, row 1"),
     "nothing scored": (
         lambda place: test_set(place, {"prompt": "?", "chosen": "", "rejected": "", "subset": "s", "id": 1}),
