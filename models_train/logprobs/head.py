@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from transformers import PreTrainedModel
 
-from models_train.logprobs.exponentials import row_sums
-
 TILE = {"cpu": (1024, 512), "cuda": (4096, 2048)}
 """Tokens and columns of a tile: enough for a fast matrix product, few enough to stay in a cache while it is reduced."""
 SMALLEST_DEVIATION = 1e-6
@@ -107,10 +105,7 @@ class _Sums:
         top = logits.amax(1)
         if self._top is not None:
             top = torch.maximum(self._top, top)
-        if logits.dtype == torch.float32 and not logits.is_cuda:
-            sums = row_sums(logits, top, self._moments)
-        else:
-            sums = self._row_sums(logits.sub_(top[:, None]))
+        sums = self._row_sums(logits.sub_(top[:, None]))
         if self._top is not None:
             sums = [new + old for new, old in zip(sums, self._moved(self._top - top), strict=True)]
         self._top, self._sums = top, sums
@@ -119,7 +114,7 @@ class _Sums:
         if not self._moments:
             return [torch.exp_(x).sum(1)]
         shares = torch.exp(x)
-        return [shares.sum(1), torch.linalg.vecdot(shares, x), torch.linalg.vecdot(shares.mul_(x), x)]
+        return [shares.sum(1), shares.mul_(x).sum(1), shares.mul_(x).sum(1)]
 
     def _moved(self, by: torch.Tensor) -> list[torch.Tensor]:
         """The sums up to now, with `by` added to every x."""

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-import numba
 import numpy as np
 
-from models_train.mix.compiling import COMPILED
-from models_train.mix.samples import MAGNITUDE, N_BLOCKS, Samples, numbers, ordinals
+from models_train.mix.samples import N_BLOCKS, Samples, numbers, ordinals
 
 Binning = Literal["quantile", "equal_width"]
 BINNINGS: tuple[Binning, ...] = ("quantile", "equal_width")
@@ -33,12 +31,21 @@ def edges(samples: Samples, n_bins: int, binning: Binning) -> np.ndarray:
 
 
 def pooled_order_statistics(samples: Samples, ranks: np.ndarray) -> np.ndarray:
-    """The scores at the given ranks (from 0) of all samples together, float32, exactly, without merging them."""
+    """The scores at the given ranks (from 0) of all samples together, float32, exactly, without merging them.
+
+    Bisection over the float32 numbers themselves, of which there are 2^32, for all ranks at once: the smallest number
+    that more than `rank` documents do not exceed.
+    """
     known = samples.spans[np.diff(samples.spans).ravel() > 0]
-    low, high = ordinals(np.array([samples.scores[known[:, 0]].min(), samples.scores[known[:, 1] - 1].max()]))
-    found = np.empty(ranks.size, np.int64)
-    _bisect(samples.scores, known, ranks.astype(np.int64), low, high, found)
-    return numbers(found)
+    least, most = ordinals(np.array([samples.scores[known[:, 0]].min(), samples.scores[known[:, 1] - 1].max()]))
+    low, high = np.full(ranks.size, least), np.full(ranks.size, most)
+    while (low < high).any():
+        middle = (low + high) >> 1
+        limits = numbers(middle)
+        at_most = sum(np.searchsorted(samples.scores[first:end], limits, side="right") for first, end in known)
+        reached = at_most > ranks
+        low, high = np.where(reached, low, np.minimum(middle + 1, high)), np.where(reached, middle, high)
+    return numbers(high)
 
 
 def counts(samples: Samples, bin_edges: np.ndarray) -> np.ndarray:
@@ -50,57 +57,9 @@ def counts(samples: Samples, bin_edges: np.ndarray) -> np.ndarray:
 
 def block_counts(samples: Samples, bin_edges: np.ndarray, models: list[str]) -> np.ndarray:
     """Documents (models, bins, N_BLOCKS) per bin and block, float64, of all samples of each model."""
-    found = np.zeros((len(models), bin_edges.size - 1, N_BLOCKS))
-    places = {model: place for place, model in enumerate(models)}
-    rows = np.array([places[model] for model in samples.models], np.int64)
-    borders = np.cumsum(counts(samples, bin_edges), axis=1) + samples.spans[:, :1]
-    _count_blocks(samples.blocks, samples.spans[:, 0].copy(), borders, rows, found)
-    return found
-
-
-@numba.njit(**COMPILED)
-def _bisect(
-    scores: np.ndarray, spans: np.ndarray, ranks: np.ndarray, lowest: int, highest: int, found: np.ndarray
-) -> None:
-    """Bisection over the float32 numbers themselves, of which there are 2^32: for each rank the ordinal of the smallest
-    number that more than `rank` documents do not exceed. What of each sample can still matter shrinks on the way."""
-    starts, ends, cuts = np.empty(len(spans), np.int64), np.empty(len(spans), np.int64), np.empty(len(spans), np.int64)
-    for place in range(ranks.size):
-        low, high = lowest, highest
-        starts[:], ends[:] = spans[:, 0], spans[:, 1]
-        while low < high:
-            middle = (low + high) >> 1
-            bits = np.int32(middle)
-            limit = np.int32(bits ^ MAGNITUDE if bits < 0 else bits).view(np.float32)
-            at_most = 0
-            for sample in range(len(spans)):
-                first, last = starts[sample], ends[sample]
-                while first < last:
-                    half = (first + last) >> 1
-                    if scores[half] <= limit:
-                        first = half + 1
-                    else:
-                        last = half
-                cuts[sample] = first
-                at_most += first - spans[sample, 0]
-            if at_most > ranks[place]:
-                high = middle
-                ends[:] = cuts
-            else:
-                low = middle + 1
-                starts[:] = cuts
-        found[place] = high
-
-
-@numba.njit(**COMPILED)
-def _count_blocks(
-    blocks: np.ndarray, starts: np.ndarray, borders: np.ndarray, rows: np.ndarray, found: np.ndarray
-) -> None:
-    """Adds to found (models, bins, N_BLOCKS). borders: (samples, bins), the end of each bin within `blocks`."""
-    for sample in range(rows.size):
-        first = starts[sample]
-        for bin_ in range(borders.shape[1]):
-            table = found[rows[sample], bin_]
-            for document in range(first, borders[sample, bin_]):
-                table[blocks[document]] += 1.0
-            first = borders[sample, bin_]
+    n_bins = bin_edges.size - 1
+    found = np.zeros((len(models), n_bins * N_BLOCKS))
+    for model, (first, end), in_bins in zip(samples.models, samples.spans, counts(samples, bin_edges), strict=True):
+        cells = np.repeat(np.arange(n_bins) * N_BLOCKS, in_bins) + samples.blocks[first:end]
+        found[models.index(model)] += np.bincount(cells, minlength=found.shape[1])
+    return found.reshape(len(models), n_bins, N_BLOCKS)

@@ -16,9 +16,7 @@ import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
 from models_train.mix import distances, histograms
-from models_train.mix.agreement import Scores, spearman, wasserstein_1
-from models_train.mix.documents import AlignedScores, side_by_side
-from models_train.mix.rows import one_table
+from models_train.mix.agreement import AlignedScores, Scores, side_by_side, spearman, wasserstein_1
 from models_train.mix.samples import ALL, Samples, read_samples
 
 HISTOGRAM_SCHEMA = pa.schema(
@@ -59,13 +57,14 @@ AGREEMENT_SCHEMA = pa.schema(
     ]
 )
 MOST_JOBS = 8
+"""Most threads at work."""
 T = TypeVar("T")
 
 
 def histogram_rows(samples: pa.Table, n_bins: int) -> pa.Table:
     """Histograms of every model, domain and binning on edges common to all models; `HISTOGRAM_SCHEMA`.
 
-    samples: as `sorting.sort_documents` makes them. The domain `all` has edges of its own.
+    samples: as `samples.sort_documents` returns them. The domain `all` has edges of its own.
     """
     found = read_samples(samples)
     tasks = [
@@ -74,28 +73,18 @@ def histogram_rows(samples: pa.Table, n_bins: int) -> pa.Table:
     return one_table(_parallel(_histograms, tasks), HISTOGRAM_SCHEMA)
 
 
-def distance_rows(
-    histogram: pa.Table, read: Callable[[], pa.Table], n_resamples: int, n_permutations: int, seed: str
-) -> pa.Table:
+def distance_rows(histogram: pa.Table, samples: pa.Table, n_resamples: int, n_permutations: int, seed: str) -> pa.Table:
     """Distance, floor and interval of every pair of models, per domain and binning; `DISTANCE_SCHEMA`.
 
-    histogram: rows of `histogram_rows`; read: gives the samples that they were made of, while the floors, which need
-    none, are computed. seed: what the rows belong to, in words. The rows do not depend on the number of threads.
+    histogram: rows of `histogram_rows`; samples: the rows that they were made of. seed: any text that names the rows.
+    The rows do not depend on the number of threads.
     """
-    weights = distances.block_weights(n_resamples)
-    groups = {key: _Group(rows) for key, rows in _groups(histogram).items()}
-    with _pool() as pool:
-        floors = [
-            pool.submit(distances.null_floors, group.counts, n_permutations, f"{seed}/{domain}/{binning}")
-            for (domain, binning), group in groups.items()
-        ]
-        samples = read_samples(read())
-        found = [pool.submit(_intervals, group, samples.of(key[0]), weights) for key, group in groups.items()]
-        rows = [
-            _distances(*key, group, floor.result(), *ends.result())
-            for (key, group), floor, ends in zip(groups.items(), floors, found, strict=True)
-        ]
-    return one_table(rows, DISTANCE_SCHEMA)
+    weights, found = distances.block_weights(n_resamples), read_samples(samples)
+    tasks = [
+        (domain, binning, _Group(rows), found.of(domain), weights, n_permutations, f"{seed}/{domain}/{binning}")
+        for (domain, binning), rows in _groups(histogram).items()
+    ]
+    return one_table(_parallel(_distances, tasks), DISTANCE_SCHEMA)
 
 
 def agreement_rows(scores: AlignedScores) -> pa.Table:
@@ -114,10 +103,16 @@ def agreement_rows(scores: AlignedScores) -> pa.Table:
     return one_table(tables, AGREEMENT_SCHEMA)
 
 
-def load_loops() -> None:
-    """Load the compiled loops, which takes half a second the first time in a process and nothing from then on."""
-    one = Samples([""], [""], np.zeros(1, np.float32), np.zeros(1, np.uint8), np.array([[0, 1]]))
-    histograms.edges(one, 1, "quantile")
+def labelled(rows: pa.Table, **values: str) -> pa.Table:
+    """The rows, with columns of one text each before their own."""
+    columns = [pa.array([value] * rows.num_rows, pa.string()) for value in values.values()]
+    return pa.table([*columns, *rows.columns], names=[*values, *rows.column_names])
+
+
+def one_table(tables: Sequence[pa.Table], schema: pa.Schema, *labels: str) -> pa.Table:
+    """The tables below one another; of none, an empty one with the labels' columns and those of the schema."""
+    whole = pa.schema([*((label, pa.string()) for label in labels), *schema])
+    return pa.concat_tables([whole.empty_table(), *tables])
 
 
 def _histograms(samples: Samples, domain: str, binning: histograms.Binning, n_bins: int) -> pa.Table:
@@ -149,28 +144,26 @@ class _Group:
         self.edges = np.append(low, high[-1]).astype(np.float32)
 
 
-def _intervals(group: _Group, samples: Samples, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Distances of the pairs and the ends of their intervals, each (pairs,)."""
-    blocks = histograms.block_counts(samples, group.edges, group.models)
-    observed = distances.distances(group.counts)
-    return observed, *distances.intervals(observed, distances.resampled_divergences(blocks, weights))
-
-
 def _distances(
     domain: str,
     binning: str,
     group: _Group,
-    floors: np.ndarray,
-    observed: np.ndarray,
-    low: np.ndarray,
-    high: np.ndarray,
+    samples: Samples,
+    weights: np.ndarray,
+    n_permutations: int,
+    seed: str,
 ) -> pa.Table:
     a, b = np.triu_indices(len(group.models), 1)
     sizes = group.counts.sum(axis=1)
+    observed = distances.distances(group.counts)
+    blocks = histograms.block_counts(samples, group.edges, group.models)
     columns = [
         *(np.repeat([name], a.size) for name in (domain, binning)),
         *(np.array(group.models)[side] for side in (a, b)),
-        *(observed, floors, low, high, sizes[a], sizes[b]),
+        observed,
+        distances.null_floors(group.counts, n_permutations, seed),
+        *distances.intervals(observed, distances.resampled_divergences(blocks, weights)),
+        *(sizes[a], sizes[b]),
         np.count_nonzero(group.counts[a] + group.counts[b], axis=1),
         np.minimum(sizes[a], sizes[b]) < distances.MIN_DOCUMENTS,
     ]
@@ -213,13 +206,13 @@ def _table(columns: Iterable[Sequence | np.ndarray], schema: pa.Schema) -> pa.Ta
 
 
 def _parallel(function: Callable[..., T], calls: Sequence[tuple]) -> list[T]:
-    """What the function gives for each call, in the order of the calls."""
+    """Results of the calls, in their order."""
     with _pool() as pool:
         return list(pool.map(lambda call: function(*call), calls))
 
 
 @contextmanager
 def _pool() -> Iterator[ThreadPoolExecutor]:
-    """Threads: NumPy and the compiled loops let go of Python's lock. NumPy itself uses one in each."""
+    """A pool of threads, since NumPy releases Python's lock; NumPy itself uses one thread in each."""
     with threadpool_limits(1), ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_JOBS)) as pool:
         yield pool

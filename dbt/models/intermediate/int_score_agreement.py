@@ -1,8 +1,8 @@
 """Wasserstein-1 and paired Spearman of every pair of models with scores of their own."""
 
 from models_train.mix import tables
-from models_train.mix.documents import AlignedScores
-from models_train.mix.rows import labelled, one_table
+from models_train.mix.agreement import AlignedScores
+from models_train.mix.tables import labelled, one_table
 
 
 def model(dbt, session):

@@ -1,7 +1,7 @@
 """Jensen-Shannon distance, null floor and interval of every pair of models with scores of their own."""
 
 from models_train.mix import tables
-from models_train.mix.rows import labelled, one_table
+from models_train.mix.tables import labelled, one_table
 
 
 def model(dbt, session):
@@ -18,7 +18,7 @@ def model(dbt, session):
     for group in groups:
         rows = tables.distance_rows(
             session.execute(bins, group).to_arrow_table(),
-            lambda group=group: session.execute(mine, group).to_arrow_table(),
+            session.execute(mine, group).to_arrow_table(),
             resamples,
             permutations,
             "/".join(group),

@@ -2,9 +2,8 @@
 
 from concurrent.futures import ThreadPoolExecutor
 
-from models_train.mix.rows import labelled, one_table
-from models_train.mix.samples import LAYOUT, N_BLOCKS, SORTED_SCHEMA
-from models_train.mix.sorting import sort_documents
+from models_train.mix.samples import LAYOUT, N_BLOCKS, SORTED_SCHEMA, sort_documents
+from models_train.mix.tables import labelled, one_table
 
 
 def model(dbt, session):

@@ -8,8 +8,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from models_train.mix.agreement import Scores, spearman, wasserstein_1
-from models_train.mix.documents import AlignedScores
+from models_train.mix.agreement import AlignedScores, Scores, spearman, wasserstein_1
 from models_train.mix.tables import AGREEMENT_SCHEMA, agreement_rows
 
 

@@ -9,9 +9,8 @@ import pyarrow as pa
 import pytest
 
 from models_train.mix import tables
-from models_train.mix.ahead import one_ahead
-from models_train.mix.rows import labelled, one_table
-from models_train.mix.sorting import sort_documents
+from models_train.mix.samples import sort_documents
+from models_train.mix.tables import labelled, one_table
 
 
 @pytest.fixture(scope="module")
@@ -32,17 +31,17 @@ def test_rows_do_not_depend_on_threads(samples: pa.Table, monkeypatch: pytest.Mo
     for n_threads in (1, 2, 5):
         monkeypatch.setattr(os, "cpu_count", lambda n=n_threads: n)
         histograms = tables.histogram_rows(samples, 20)
-        found.append((histograms, tables.distance_rows(histograms, lambda: samples, 30, 5, "seed")))
+        found.append((histograms, tables.distance_rows(histograms, samples, 30, 5, "seed")))
     for histograms, distances in found[1:]:
         assert histograms.equals(found[0][0]) and distances.equals(found[0][1])
-    other = tables.distance_rows(found[0][0], lambda: samples, 30, 5, "another seed")
+    other = tables.distance_rows(found[0][0], samples, 30, 5, "another seed")
     assert other["distance_low"].equals(found[0][1]["distance_low"])
     assert not other["null_floor"].equals(found[0][1]["null_floor"])
 
 
 def test_every_model_and_pair_of_a_domain_has_its_rows(samples: pa.Table) -> None:
     histograms = tables.histogram_rows(samples, 20)
-    distances = tables.distance_rows(histograms, lambda: samples, 30, 5, "seed").to_pylist()
+    distances = tables.distance_rows(histograms, samples, 30, 5, "seed").to_pylist()
     assert histograms.num_rows == 20 * 2 * (3 + 3 + 2)
     by_domain = {
         domain: {(row["model_a"], row["model_b"]) for row in distances if row["domain"] == domain}
@@ -58,16 +57,7 @@ def test_nothing_gives_empty_tables(samples: pa.Table) -> None:
     none = samples.slice(0, 0)
     histograms = tables.histogram_rows(none, 20)
     assert histograms.schema == tables.HISTOGRAM_SCHEMA and histograms.num_rows == 0
-    distances = tables.distance_rows(histograms, lambda: none, 30, 5, "seed")
+    distances = tables.distance_rows(histograms, none, 30, 5, "seed")
     assert distances.schema == tables.DISTANCE_SCHEMA and distances.num_rows == 0
     whole = one_table([], tables.DISTANCE_SCHEMA, "study_id")
     assert whole.column_names == ["study_id", *tables.DISTANCE_SCHEMA.names]
-
-
-def test_one_ahead_keeps_the_order_and_passes_errors_on() -> None:
-    assert list(one_ahead(lambda a, b: a / b, [(6, 2), (1, 1), (5, 2)])) == [3, 1, 2.5]
-    assert list(one_ahead(abs, [])) == []
-    answers = one_ahead(lambda a, b: a / b, [(6, 2), (1, 0), (5, 2)])
-    assert next(answers) == 3
-    with pytest.raises(ZeroDivisionError):
-        next(answers)

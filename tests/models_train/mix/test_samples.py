@@ -6,8 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from models_train.mix.samples import read_samples
-from models_train.mix.sorting import sort_documents
+from models_train.mix.samples import read_samples, sort_documents
 
 
 def documents(rows: dict[str, list[tuple]], kinds: tuple[str, ...]) -> pa.Table:
