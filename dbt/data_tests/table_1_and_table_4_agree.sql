@@ -1,4 +1,4 @@
--- Four models stand in Table 1 and in Table 4 of the paper: the same reward models, so the same digits.
+-- Four models are in Table 1 and in Table 4 of the paper: the same reward models, so the same digits.
 select
     excerpt.model_id,
     excerpt.score as table_1,

@@ -1,11 +1,11 @@
 {#
-  One row per node of the project: how its latest run ended, and when. The publisher reads this table
+  One row per node of the project: status and time of its latest run. The publisher reads this table
   (audit.node_results) and refuses a snapshot while a test fails or is older than the model it tests.
 #}
 {% macro record_node_results(results) %}
     {% if execute and flags.WHICH in ('build', 'run', 'test', 'seed') %}
         {% set rows = [] %}
-        {# dbt's times are UTC, without saying so. #}
+        {# dbt's times are UTC without a time zone. #}
         {% for result in results %}
             {% set finished = (result.timing | map(attribute='completed_at') | select | list) %}
             {% do rows.append([

@@ -1,4 +1,4 @@
-{# Every row stands in another relation by these columns: a foreign key over several columns.
+{# Every row exists in another relation by these columns: a foreign key over several columns.
    `other_columns`: their names there, where they differ. #}
 {% test exists_in(model, columns, to, other_columns=none) %}
 {% set theirs = other_columns or columns %}

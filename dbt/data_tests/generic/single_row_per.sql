@@ -1,4 +1,4 @@
-{# No two rows agree in all of the columns; null counts as a value of its own. #}
+{# No two rows agree in all of the columns; null counts as a value. #}
 {% test single_row_per(model, columns) %}
 select
     {{ columns | join(', ') }},

@@ -11,7 +11,7 @@ size_groups as (
 ),
 
 -- Walk from each model to its parents; the last one reached is the model that post-training began from.
--- Study files with a circle of parents are refused; should one slip through, the depth ends the walk.
+-- Study files with a circle of parents are refused; the depth ends the walk in any other case.
 lineage as (
     select
         study_id,
@@ -45,7 +45,7 @@ roots as (
     group by study_id, model_id
 ),
 
--- A study file may leave the figures to the seed of Table 3; what it does state wins.
+-- Figures of the study file, or else of the seed of Table 3.
 described as (
     select
         models.study_id,

@@ -17,7 +17,7 @@ studies as (
     select * from {{ ref('stg_studies') }}
 ),
 
--- Who may stand for a benchmark at all: never a duplicate entry; a loose match only where the study asks for it.
+-- Candidates for the value of a benchmark: never a duplicate entry; a loose match only where the study allows it.
 candidates as (
     select
         results.*,

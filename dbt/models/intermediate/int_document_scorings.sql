@@ -14,7 +14,7 @@ with scorings as (
     group by study_id, model_id, corpus, engine
 ),
 
--- Scores of different corpora are never pooled: the corpus that most models were scored on stands for the study.
+-- Scores of different corpora are never pooled: a study uses the corpus that most models were scored on.
 corpora as (
     select
         study_id,

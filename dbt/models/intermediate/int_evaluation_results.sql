@@ -95,7 +95,7 @@ select
     wide.chat_hard,
     wide.safety,
     wide.reasoning,
-    -- Added in this order: the mean of four numbers of nine digits lies on the border of two roundings now and then.
+    -- Added in this order: otherwise a mean on the border of two roundings could differ between runs.
     case
         when wide.n_categories = 4 then round((wide.chat + wide.chat_hard + wide.safety + wide.reasoning) / 4, 9)
     end as score,

@@ -10,7 +10,7 @@ models as (
     from {{ ref('stg_lab_mixes') }}
 ),
 
--- What an earlier search left over has another run_id.
+-- Rows left by an earlier search have another run_id.
 rates as (
     select
         study_id,

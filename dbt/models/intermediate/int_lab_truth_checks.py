@@ -1,4 +1,4 @@
-"""Estimates against the truth of every lab: what SQL has no words for (rank correlations, resampled models)."""
+"""Estimates against the truth of every lab: rank correlations over resampled models."""
 
 import polars as pl
 

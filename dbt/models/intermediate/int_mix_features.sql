@@ -45,7 +45,7 @@ select
     'documents scored under ' || donor_model_id as source
 from mix
 union all by name
--- A draw per family for every feature of the mix, and for the same models: what a family label alone can fake.
+-- A draw per family for every feature of the mix, and for the same models: the effect that a family label could fake.
 select
     study_id,
     model_id,

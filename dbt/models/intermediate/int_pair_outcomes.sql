@@ -1,7 +1,7 @@
 with rewards as (
     select
         *,
-        -- What a pair is judged by: the reward itself, or the five attributes merged.
+        -- Reward that decides a pair: the scalar reward, or the five attributes merged.
         attribute = case objective when 'regression' then 'merged' else 'reward' end as is_final
     from {{ ref('stg_completion_rewards') }}
     where benchmark = 'rewardbench'

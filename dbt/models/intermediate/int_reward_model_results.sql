@@ -34,7 +34,7 @@ printed as (
         ranked.reasoning,
         ranked.score,
         null::double as score_standard_error,
-        -- Binomial, from the category sizes alone; the score is the mean of four independent categories.
+        -- Binomial, from the category sizes only; the score is the mean of four independent categories.
         sqrt(
             ranked.chat * (100 - ranked.chat) / sizes.n_chat
             + ranked.chat_hard * (100 - ranked.chat_hard) / sizes.n_chat_hard

@@ -30,7 +30,7 @@ counted as (
     group by study_id, objective, model_id, subset
 ),
 
--- A synthetic study has a test set of its own: whole is what has all that any of its reward models was asked.
+-- A synthetic study has its own test set: it is whole with all the pairs that any of its reward models was scored on.
 own_sizes as (
     select
         counted.study_id,

@@ -4,7 +4,7 @@ select
     value
 from {{ ref('stg_lab_settings') }}
 union all by name
--- What the preferences were made with stands beside how they were made.
+-- The weights behind the preferences beside the settings of the lab.
 select
     study_id,
     'weight_' || attribute as setting,

@@ -6,7 +6,7 @@ feature_names as (
     select * from {{ ref('int_feature_names') }}
 ),
 
--- For each model: how many stand strictly above it, and how many share its value (itself counted).
+-- For each model: how many are strictly above it, and how many share its value (itself counted).
 ranked as (
     select
         study_id,

@@ -25,7 +25,7 @@ steps as (
         )
 ),
 
--- At most 200 points a run: its steps are cut into that many stretches of equal length, give or take one step.
+-- At most 200 points a run: its steps are cut into that many stretches, equal in length to within one step.
 placed as (
     select
         *,

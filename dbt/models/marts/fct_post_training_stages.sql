@@ -6,7 +6,7 @@ models as (
     select * from {{ ref('int_base_models') }}
 ),
 
--- A model from which something was post-trained stands for itself.
+-- The base model of a model from which others were post-trained is the model itself.
 staged as (
     select
         study_id,

@@ -40,7 +40,7 @@ compared as (
         defaults.default_score,
         results.score - defaults.default_score as gain_points,
         100 * (results.score - defaults.default_score) / nullif(defaults.default_score, 0) as gain_percent,
-        -- Two models judged on the same items are positively correlated: taking them as independent is the wide side.
+        -- Two models judged on the same items are positively correlated: independence gives the wider interval.
         case
             when not models.is_default
                 then sqrt(

@@ -27,7 +27,7 @@ published as (
 ),
 
 -- Values that a study file states of its candidates, runs of lm_eval, and imported result files. A run made here wins
--- over other values that match as well: what it ran on is known.
+-- over other values that match equally well, since its data and settings are known.
 of_studies as (
     select
         study_id,

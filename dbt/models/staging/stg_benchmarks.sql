@@ -19,7 +19,7 @@ published as (
     from seed
 ),
 
--- What study files list; what the seed says of a benchmark of the published study stays.
+-- Benchmarks of study files; for the published study the row of the seed stays.
 of_studies as (
     select
         listed.study_id,
