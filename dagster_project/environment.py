@@ -1,24 +1,35 @@
-"""The process environment of a run: where things are written, and programs that keep quiet."""
+"""Settings (`REWARDBASE_*`) and the process environment of a run. Run as a program, it prints the settings."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from models_train import telemetry
+from models_train.errors import UserError
 from warehouse.paths import REPOSITORY, VARIABLE, Home
 
 PROJECT = Path(__file__).resolve().parent
 STUDIES_VARIABLE = "REWARDBASE_STUDIES"
-STUDIES = Path(os.environ.get(STUDIES_VARIABLE, "").strip() or PROJECT / "studies").expanduser().absolute()
-"""Folder of the study files: what REWARDBASE_STUDIES names, or else the studies that ship with the project."""
 DBT_PROJECT = REPOSITORY / "dbt"
 SEEDS = DBT_PROJECT / "seeds"
+MOST_DEFAULT_WORKERS = 2
+"""GPU tasks at a time on a machine without a GPU, by default: each of them holds a model."""
 
-# NumPy sets these while it is first imported and takes them away again. dbt's threads read the environment meanwhile,
-# and one that finds a name gone fails; what is set already, NumPy leaves alone.
+REPLACED = {
+    "REWARDBASE_ALERT_WEBHOOK": "REWARDBASE_ALERTS=json://host/path (or jsons://, slack://, discord://, ...)",
+    "REWARDBASE_ALERT_EMAIL": "REWARDBASE_ALERTS=mailtos://user:password@mail.example.org:465?to=me@example.org",
+    "REWARDBASE_SMTP": "REWARDBASE_ALERTS=mailtos://user:password@mail.example.org:465?to=me@example.org",
+}
+"""Former settings that are no longer read, and what replaces them."""
+
+# NumPy sets these while it is first imported and removes them again. dbt's threads read the environment meanwhile, and
+# one that finds a name gone fails; NumPy leaves alone what is set already.
 STEADY = {"OPENBLAS_MAIN_FREE": "1", "GOTOBLAS_MAIN_FREE": "1"}
 
 QUIET = {
@@ -27,18 +38,120 @@ QUIET = {
 } | telemetry.OFF
 
 
+def _about(variable: str, shown: str, text: str, parse: Callable[[str], Any] = str) -> dict[str, Any]:
+    """Metadata of a field of `Settings`. shown: the default as the table shows it. parse: raises ValueError."""
+    return {"variable": variable, "shown": shown, "text": text, "parse": parse}
+
+
+def _folder(text: str) -> Path:
+    return Path(text).expanduser().absolute()
+
+
+def _count(text: str) -> int:
+    if (number := int(text)) < 1:
+        raise ValueError
+    return number
+
+
+def _positive(text: str) -> float:
+    if not (number := float(text)) > 0:
+        raise ValueError
+    return number
+
+
+def default_workers() -> int:
+    """One where there is a GPU; otherwise one per core, MOST_DEFAULT_WORKERS at most."""
+    return 1 if Path("/dev/nvidia0").exists() else min(MOST_DEFAULT_WORKERS, os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that `REWARDBASE_*` variables set: one field per variable."""
+
+    home: Path = field(
+        default_factory=lambda: REPOSITORY / "var",
+        metadata=_about(VARIABLE, "`var/`", "Folder of everything written at run time.", _folder),
+    )
+    studies: Path = field(
+        default=PROJECT / "studies",
+        metadata=_about(STUDIES_VARIABLE, "`dagster_project/studies/`", "Folder of the study files.", _folder),
+    )
+    workers: int = field(
+        default_factory=default_workers,
+        metadata=_about(
+            "REWARDBASE_WORKERS", f"1; {MOST_DEFAULT_WORKERS} without a GPU", "Number of GPU tasks at a time.", _count
+        ),
+    )
+    job_hours: float = field(
+        default=48.0,
+        metadata=_about("REWARDBASE_JOB_HOURS", "48", "Time limit of a GPU job, in hours.", _positive),
+    )
+    look_seconds: int = field(
+        default=30,
+        metadata=_about("REWARDBASE_LOOK_SECONDS", "30", "Polling interval of sensors, in seconds.", _count),
+    )
+    alerts: str = field(
+        default="",
+        metadata=_about(
+            "REWARDBASE_ALERTS",
+            "none",
+            "Where alerts of failed runs and of a stale snapshot go: addresses of "
+            "[apprise](https://github.com/caronc/apprise), separated by spaces, such as `json://`, `slack://` or "
+            "`mailtos://`. They are never shown or written.",
+        ),
+    )
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Read every variable; an empty one counts as not set. Raises UserError naming the variable that is wrong."""
+        given = os.environ if environment is None else environment
+        for variable, instead in REPLACED.items():
+            if given.get(variable, "").strip():
+                raise UserError(f"{variable} is no longer read; set {instead}")
+        values = {}
+        for one in fields(cls):
+            about = one.metadata
+            text = given.get(about["variable"], "").strip()
+            if text:
+                try:
+                    values[one.name] = about["parse"](text)
+                except ValueError:
+                    raise UserError(
+                        f"{about['variable']}={text} is not a number above zero; correct or unset it "
+                        f"(default {about['shown']})"
+                    ) from None
+        return cls(**values)
+
+
+def settings() -> Settings:
+    """The settings of this process. Raises UserError."""
+    return Settings.from_environment()
+
+
+def settings_table() -> str:
+    """The settings as a Markdown table."""
+    rows = [(one.metadata["variable"], one.metadata["shown"], one.metadata["text"]) for one in fields(Settings)]
+    lines = ["| Variable | Default | Meaning |", "| --- | --- | --- |"]
+    return "\n".join([*lines, *(f"| `{variable}` | {shown} | {text} |" for variable, shown, text in rows)])
+
+
+STUDIES = _folder(os.environ.get(STUDIES_VARIABLE, "").strip() or str(PROJECT / "studies"))
+"""Folder of the study files of this process."""
+
+
 def prepare() -> Home:
-    """Make the run-time folders and point Dagster and dbt at them; returns the home.
+    """Make the run-time folders and point Dagster and dbt at them; returns the home. Raises UserError, OSError.
 
     Settings that the caller's environment already has stay, except the home and the folder of study files, which
     are made absolute: dbt runs in another folder.
     """
+    settings()
     home = Home.from_environment().ensure()
     os.environ[VARIABLE] = str(home.root)
     os.environ[STUDIES_VARIABLE] = str(STUDIES)
     for name, value in (QUIET | STEADY).items():
         os.environ.setdefault(name, value)
-    # Programs of this environment (dbt) are found although nobody activated it.
+    # Programs of this environment (dbt) are found without activating it.
     programs = str(Path(sys.executable).parent)
     if programs not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])
@@ -47,3 +160,7 @@ def prepare() -> Home:
     os.environ["DBT_LOG_PATH"] = str(home.dbt_logs)
     shutil.copyfile(PROJECT / "instance.yaml", home.dagster_home / "dagster.yaml")
     return home
+
+
+if __name__ == "__main__":
+    print(settings_table())

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tempfile
 from pathlib import Path
 
 from dagster_project import environment
-from dagster_project.lib.dbt_program import run_dbt
+from dagster_project.lib.dbt import run_dbt
+from models_train.errors import UserError
+from models_train.files import write_text
 from warehouse.connection import write
 from warehouse.landing import create_raw_tables
 from warehouse.paths import VARIABLE, Home
 
-# The page is dbt's, its code not ours: whatever is in it, it may not talk to anybody.
+# dbt wrote the code of the page: whatever is in it, it must not connect anywhere.
 _POLICY = (
     "default-src 'self' data: blob:; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; "
     "connect-src 'none'; form-action 'none'"
 )
 _HEAD = "<head>"
-
-
-class DocsError(RuntimeError):
-    """The page could not be made. The message says why."""
 
 
 def main() -> int:
@@ -32,7 +29,7 @@ def main() -> int:
     except OSError as error:
         print(f"{error}; REWARDBASE_HOME must name a folder that can be written", file=sys.stderr)
         return 1
-    except DocsError as error:
+    except UserError as error:
         print(error, file=sys.stderr)
         return 1
     print(f"Documentation of every table, column and test, with their lineage: {page}")
@@ -40,7 +37,7 @@ def main() -> int:
 
 
 def write_page(home: Home) -> Path:
-    """Write `docs/index.html` below the home from the dbt project alone; returns its path. Raises DocsError, OSError.
+    """Write `docs/index.html` below the home from the dbt project alone; returns its path. Raises UserError, OSError.
 
     The warehouse stays closed, so that a run at work is not disturbed: dbt reads one with empty raw tables.
     """
@@ -49,16 +46,13 @@ def write_page(home: Home) -> Path:
         with write(Home(made).warehouse) as connection:
             create_raw_tables(connection)  # dbt reads the columns of the sources from the database
         places = {VARIABLE: folder, "DBT_TARGET_PATH": str(made / "target"), "DBT_LOG_PATH": str(made / "logs")}
-        said = run_dbt("docs", "generate", "--static", places=places)
-        if said is not None:
-            raise DocsError(f"dbt cannot read the project in dbt/; mend what it names and run again.\n{said}")
+        messages = run_dbt("docs", "generate", "--static", places=places)
+        if messages is not None:
+            raise UserError(f"dbt cannot read the project in dbt/; correct the files below and run again.\n{messages}")
         text = (made / "target" / "static_index.html").read_text(encoding="utf-8")
         policy = f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        whole = made / "index.html"
-        whole.write_text(text.replace(_HEAD, _HEAD + policy, 1), encoding="utf-8")
         page = home.root / "docs" / "index.html"
-        page.parent.mkdir(exist_ok=True)
-        os.replace(whole, page)
+        write_text(page, text.replace(_HEAD, _HEAD + policy, 1))
     return page
 
 

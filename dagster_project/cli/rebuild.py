@@ -1,7 +1,7 @@
-"""`python -m dagster_project.cli.rebuild`: the warehouse anew from the parts alone, and whether it holds what it held.
+"""`python -m dagster_project.cli.rebuild`: rebuild the warehouse from the parts alone, and compare the content.
 
-No job runs: whatever was trained, scored or predicted lies in the parts. The old warehouse is the one in use until the
-new one is whole and has passed dbt's tests.
+No job runs: everything trained, scored or predicted is in the parts. The old warehouse stays in use until the new one
+is complete and has passed dbt's tests.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ import duckdb
 from rich.console import Console
 
 from dagster_project import environment
-from dagster_project.lib import manifest
-from dagster_project.lib.dbt_program import run_dbt
-from dagster_project.lib.locks import AlreadyRunning, alone
+from dagster_project.lib.dbt import MARTS, load_manifest, may_be_empty, result_ids, run_dbt, update_manifest
+from dagster_project.lib.locks import run_lock
 from models_train.errors import UserError
 from warehouse import landing
 from warehouse.connection import Connection, WarehouseBusy, WarehouseError, read, write
@@ -39,13 +38,7 @@ Ids = Mapping[str, str]
 """Hash of each table, by `schema.table`."""
 
 
-class RebuildError(RuntimeError):
-    """The warehouse could not be rebuilt; the old one is in its place. The message says what to do."""
-
-
 EXPECTED = (
-    AlreadyRunning,
-    RebuildError,
     UserError,
     MartError,
     ReportError,
@@ -58,10 +51,8 @@ def main() -> int:
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
     try:
         home = environment.prepare()
-        with alone(home):
-            message = manifest.bring_up_to_date(home)
-            if message:
-                raise RebuildError(message)
+        with run_lock(home):
+            update_manifest(home)
             with held(home.warehouse) as connection:
                 before = content_before(connection)
                 console.print("Landing the parts, then dbt with all of its tests ...")
@@ -112,7 +103,7 @@ def content_before(connection: Connection | None) -> Ids:
 def rebuild(home: Home) -> Ids:
     """Build a warehouse from the parts and put it in place of the present one, which stays as ASIDE; returns hashes.
 
-    Raises LandingError for a part that does not fit, RebuildError where dbt fails, PublishRefused where the result is
+    Raises LandingError for a part that does not fit, UserError where dbt fails, PublishRefused where the result is
     not fit to be published, and OSError; then nothing has changed.
     """
     scratch = Home(home.root / "rebuild")
@@ -124,7 +115,7 @@ def rebuild(home: Home) -> Ids:
         _build(scratch)
         with write(scratch.warehouse) as connection:
             connection.execute("force checkpoint")
-            refuse_unfit(connection, scratch.warehouse.stem, manifest.MARTS, manifest.node_ids(manifest.load(home)))
+            refuse_unfit(connection, scratch.warehouse.stem, MARTS, result_ids(load_manifest(home)))
             ids = table_ids(connection, SCHEMAS)
         _exchange(scratch.warehouse, home.warehouse, home.root / ASIDE)
     finally:
@@ -152,13 +143,8 @@ def comparison(before: Ids, after: Ids) -> list[str]:
 def show(home: Home) -> bool:
     """Publish the rebuilt marts and make the report of them, unless that is what is published; returns whether it was
     not. Raises UserError, MartError, ReportError, OSError."""
-    parsed = manifest.load(home)
-    published = publish(
-        home,
-        may_be_empty=manifest.may_be_empty(parsed),
-        required=manifest.MARTS,
-        expected_nodes=manifest.node_ids(parsed),
-    )
+    manifest = load_manifest(home)
+    published = publish(home, may_be_empty=may_be_empty(manifest), required=MARTS, expected_nodes=result_ids(manifest))
     if not published.changed:
         return False
     with read(home.warehouse) as connection:
@@ -168,9 +154,9 @@ def show(home: Home) -> bool:
 
 def _build(scratch: Home) -> None:
     places = {VARIABLE: str(scratch.root), "DBT_TARGET_PATH": str(scratch.dbt_target)}
-    said = run_dbt("build", places=places | {"DBT_LOG_PATH": str(scratch.dbt_logs)})
-    if said is not None:
-        raise RebuildError(f"dbt could not build the warehouse; mend what it names and run again.\n{said}")
+    messages = run_dbt("build", places=places | {"DBT_LOG_PATH": str(scratch.dbt_logs)})
+    if messages is not None:
+        raise UserError(f"dbt could not build the warehouse; correct the files below and run again.\n{messages}")
 
 
 def _exchange(new: Path, place: Path, aside: Path) -> None:

@@ -1,4 +1,8 @@
-"""`python -m dagster_project.cli.run`: materialize through Dagster what is out of date, then print the answer."""
+"""`python -m dagster_project.cli.run`: do all due work through Dagster, publish, and print the answer.
+
+On a new machine the studies that need no work are published first, and their answer is printed; then come labs and GPU
+work, and the second publication.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +10,7 @@ import argparse
 import os
 import sys
 import time
-import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -16,8 +18,10 @@ from rich.console import Console
 if TYPE_CHECKING:
     import dagster as dg
 
+    from dagster_project.lib.due import DueWork, Work
+
 from dagster_project import environment
-from dagster_project.lib import manifest
+from models_train.errors import UserError
 from warehouse.paths import Home
 
 
@@ -26,208 +30,192 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     console = Console(highlight=False)
     errors = Console(stderr=True, highlight=False)
-    if options.answer:
-        return answer(Home.from_environment(), console, errors)
     home = Home.from_environment()
+    if options.answer:
+        return print_answer(home, console, errors)
     before = pointer(home)
     try:
         environment.prepare()
-        failures = refresh(home, console, everything=options.all)
+        failures = run(home, console, everything=options.all, quick=options.quick)
     except KeyboardInterrupt:
-        errors.print("Interrupted. The published snapshot is as it was before; run again to go on.")
+        errors.print(f"Interrupted. {left_published(home, before)} `make run` resumes the work.")
         return 130
+    except UserError as error:
+        failures = [str(error)]
     except OSError as error:
         failures = [f"{error}; REWARDBASE_HOME must name a folder that can be written"]
     if failures:
-        errors.print(f"[bold red]Stopped.[/] {left_behind(home, before)}")
+        errors.print(f"[bold red]Stopped.[/] {left_published(home, before)}")
         for failure in failures:
             errors.print(failure, markup=False, soft_wrap=True)
         return 1
-    return answer(home, console, errors)
+    return print_answer(home, console, errors)
 
 
 def pointer(home: Home) -> str:
-    """What the pointer to the published snapshot names."""
+    """Target of the pointer to the published snapshot."""
     return os.path.realpath(home.current)
 
 
-def left_behind(home: Home, before: str) -> str:
-    """What a failed run means for readers, in words. before: what the pointer named when it began."""
+def left_published(home: Home, before: str) -> str:
+    """What a run that did not end well means for readers. before: target of the pointer when it began."""
     if pointer(home) == before:
         return "The published snapshot is as it was before."
-    return "Everything else was refreshed and published; what failed is tried again by the next run."
+    return "Everything else was refreshed and published; the next run tries the failed work again."
 
 
-def refresh(home: Home, console: Console, *, everything: bool = False) -> list[str]:
-    """Materialize the stale assets (or everything) in one Dagster run; returns the messages of what failed.
+def run(home: Home, console: Console, *, everything: bool = False, quick: bool = False) -> list[str]:
+    """Do all due work, then materialize the stale assets; returns the messages of failures.
 
-    Raises KeyboardInterrupt after Ctrl-C, when the run has ended in good order.
+    everything: all work and assets, due or not. quick: only what needs no lab and no GPU work. Raises UserError where
+    another run is at work or the project cannot be read, and KeyboardInterrupt after Ctrl-C, when the Dagster run has
+    ended.
     """
     import dagster as dg
 
-    from dagster_project.lib.locks import AlreadyRunning, alone, end_dead_runs
-    from dagster_project.lib.missing_outputs import assets_to_redo
-    from dagster_project.lib.stale import stale_assets
-    from warehouse.connection import WarehouseBusy
+    from dagster_project.lib.dbt import update_manifest
+    from dagster_project.lib.locks import end_dead_runs, run_lock
 
-    began = time.monotonic()
-    try:
-        with alone(home), dg.DagsterInstance.get() as instance:
-            end_dead_runs(instance, home)
-            console.print("Reading the project ...")
-            message = manifest.bring_up_to_date(home)
-            if message:
-                return [message]
-            definitions = load_definitions()
-            failures, in_vain = work_through_tasks(definitions, instance, home, console, everything)
-            specs = [spec for spec in definitions.resolve_all_asset_specs() if spec.partitions_def is None]
-            redo = {spec.key: "asked for" for spec in specs} if everything else assets_to_redo(home, specs)
-            stale = stale_assets(specs, instance, redo)
-            for key in in_vain:
-                stale.pop(key, None)
-            if not stale:
-                console.print("Nothing changed since the last run.")
-                return failures
-            first, reason = next(iter(stale.items()))
-            console.print(
-                f"{len(stale)} of {len(specs)} assets to materialize, from {first.to_user_string()} on: {reason}.",
-                markup=False,
-                soft_wrap=True,
-            )
-            stopped = materialize(definitions, instance, set(stale))
-    except (AlreadyRunning, WarehouseBusy) as error:
-        return [str(error)]
-    if not stopped:
-        console.print(f"{len(stale)} assets materialized in {time.monotonic() - began:.0f} s.", markup=False)
-    return [*failures, *stopped]
+    with run_lock(home), dg.DagsterInstance.get() as instance:
+        end_dead_runs(instance, home)
+        console.print("Reading the project ...")
+        update_manifest(home)
+        return _Run(instance, home, console, everything).do(quick=quick)
 
 
-def work_through_tasks(
-    definitions: dg.Definitions, instance: dg.DagsterInstance, home: Home, console: Console, everything: bool
-) -> tuple[list[str], set[dg.AssetKey]]:
-    """Ask hubs, make labs and samples of documents, and run the GPU jobs that are due.
+class _Run:
+    """One `make run`: works through what is due, each piece once, and refreshes the assets that follow."""
 
-    Returns the messages of failures, and the assets that were tried in vain. A model, a lab or a sample that fails
-    holds back what needs it only. A study file that cannot be read is passed over here: the refresh that follows
-    reports it.
-    """
-    from dagster_project.lib import due
-    from dagster_project.lib.partitions import bring_partitions_up_to_date
-    from dagster_project.lib.study_plan import follow_models
-    from dagster_project.lib.task_runs import run_tasks
-    from models_train.study.fingerprints import LocationError
-    from models_train.study.yaml_lines import StudyError
+    def __init__(self, instance: dg.DagsterInstance, home: Home, console: Console, everything: bool) -> None:
+        from dagster_project.lib.executor import load_definitions
 
-    failures: list[str] = []
-    in_vain: set[dg.AssetKey] = set()
+        self.instance, self.home, self.console, self.everything = instance, home, console, everything
+        self.specs = [spec for spec in load_definitions().resolve_all_asset_specs() if spec.partitions_def is None]
+        self.failures: list[str] = []
+        self.tried: set[str] = set()
+        self.failed: set[dg.AssetKey] = set()
 
-    def made(key: dg.AssetKey, words: str, *, with_messages: bool = False) -> bool:
-        console.print(words)
-        stopped = materialize(definitions, instance, {key}, with_messages=with_messages)
-        failures.extend(stopped)
-        in_vain.update({key} if stopped else ())
+    def do(self, *, quick: bool) -> list[str]:
+        """All phases; returns the messages of failures."""
+        due = self._due_work()
+        if quick or (due and self._is_first(due)):
+            succeeded = self.refresh(due)
+            if quick or not succeeded:
+                return self.failures
+            self._print_first_answer()
+        self.drain()
+        self.refresh()
+        return self.failures
+
+    def drain(self) -> None:
+        """Do due work until none is left that was not tried: labs and other inputs first, then GPU work."""
+        while (due := self._due_work()) and (due.before_gpu or due.gpu):
+            for work in due.before_gpu:
+                self._do(work)
+            if not due.before_gpu:
+                self._do_gpu_work(due.gpu)
+
+    def refresh(self, waiting: DueWork | None = None) -> bool:
+        """Materialize the stale assets in one Dagster run; returns whether it succeeded.
+
+        waiting: work that comes later. Its assets are not made, and its studies stay out of the warehouse if they are
+        new: the snapshot shows no empty study.
+        """
+        from dagster_project.lib.executor import execute
+        from dagster_project.lib.run_requests import refresh_request
+        from dagster_project.lib.stale import stale_assets
+
+        leave_out = self._new_studies(waiting) if waiting else set()
+        later = {key for work in waiting.before_gpu for key in work.assets} if waiting else set()
+        if self.everything:
+            stale = {spec.key: "asked for" for spec in self.specs}
+        else:
+            stale = stale_assets(self.home, self.instance, self.specs, leave_out)
+        stale = {key: reason for key, reason in stale.items() if key not in self.failed | later}
+        if not stale:
+            self.console.print("Nothing changed since the last run.")
+            return True
+        first, reason = next(iter(stale.items()))
+        count = f"{len(stale)} of {len(self.specs)} assets"
+        self._print(f"{count} to materialize, from {first.to_user_string()} on: {reason}.")
+        began = time.monotonic()
+        stopped = execute(self.instance, refresh_request(stale, leave_out=leave_out))
+        self.failures += stopped
+        if not stopped:
+            self._print(f"{len(stale)} assets materialized in {time.monotonic() - began:.0f} s.")
         return not stopped
 
-    try:
-        studies = due.study_files()
-        if due.queries_due(studies, home):
-            made(due.HUB_MODELS, "Asking the hub for models ...", with_messages=True)
-            studies = due.study_files()
-    except StudyError:
-        return failures, in_vain
-    follow_models(home.parts, list(studies.values()))
-    bring_partitions_up_to_date(instance, list(studies.values()))
-    words = "Making the lab: its data, and its base models, which are pre-trained here ..."
-    if due.labs_due(studies, home) and not made(due.LAB, words, with_messages=True):
-        studies = {path: study for path, study in studies.items() if not due.labs_due({path: study}, home)}
-    tasks = due.due(studies, home, everything=everything, problems=failures)
-    try:
-        unsampled = due.samples_due(studies, home) and not made(due.DOCUMENTS, "Sampling documents ...")
-    except LocationError as error:
-        unsampled = True
-        failures.append(str(error))
-    if unsampled:
-        tasks = [task for task in tasks if due.DOCUMENT_SCORES not in task.assets]
-    if tasks:
-        with own_console() as terminal:
-            failures += run_tasks(instance, tasks, terminal)
-    return failures, in_vain
+    def _due_work(self) -> DueWork | None:
+        """Due work that was not tried; None where a study file cannot be read: the refresh reports it."""
+        from dagster_project.lib.due import due_work
+        from dagster_project.lib.keys import update_partitions
+        from dagster_project.lib.study_plan import follow_models
+        from models_train.study.yaml_lines import StudyError
 
-
-def materialize(
-    definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
-    keys: set[dg.AssetKey],
-    *,
-    with_messages: bool = False,
-) -> list[str]:
-    """Materialize `keys` in one run of the job `refresh`, with progress; returns the messages of what failed.
-
-    with_messages: show what the steps say of themselves, too.
-    """
-    import dagster as dg
-
-    from dagster_project.lib.locks import QUIET_LOGS, TAG
-    from dagster_project.lib.progress import watch
-
-    job = definitions.resolve_job_def("refresh").get_subset(asset_selection=keys)
-    run_id = str(uuid.uuid4())
-
-    def work() -> bool:
-        return job.execute_in_process(
-            instance=instance,
-            run_id=run_id,
-            run_config=QUIET_LOGS,
-            tags=TAG,
-            raise_on_error=False,
-        ).success
-
-    with own_console() as terminal:
         try:
-            return watch(instance, run_id, len(keys), work, terminal, with_messages=with_messages)
-        except dg.DagsterExecutionInterruptedError as error:
-            raise KeyboardInterrupt from error
+            due = due_work(self.home, everything=self.everything)
+        except StudyError:
+            return None
+        studies = list(due.studies.values())
+        follow_models(self.home.parts, studies)
+        update_partitions(self.instance, studies)
+        due.before_gpu = [work for work in due.before_gpu if work.name not in self.tried]
+        due.gpu = [work for work in due.gpu if work.name not in self.tried]
+        self.failures += [problem for problem in due.problems if problem not in self.failures]
+        return due
+
+    def _do(self, work: Work) -> None:
+        from dagster_project.lib.executor import execute
+        from dagster_project.lib.run_requests import request_of
+
+        self.tried.add(work.name)
+        self._print(f"{work.title[0].upper()}{work.title[1:]} ...")
+        stopped = execute(self.instance, request_of(work), with_messages=True)
+        self.failures += stopped
+        self.failed |= set(work.assets) if stopped else set()
+
+    def _do_gpu_work(self, works: Sequence[Work]) -> None:
+        from dagster_project.lib.executor import execute_gpu_work
+
+        self.tried |= {work.name for work in works}
+        self.failures += execute_gpu_work(self.instance, works)
+
+    def _is_first(self, due: DueWork) -> bool:
+        """True where nothing is published yet, and some studies need no work while others do."""
+        from warehouse.publish import current_snapshot
+
+        if current_snapshot(self.home) is not None:
+            return False
+        new = self._new_studies(due)
+        with_parts = {path.parent.name for path in self.home.parts.glob("*/*/*.parquet")}
+        return 0 < len(new) < len(due.studies) and not with_parts.intersection(new)
+
+    def _new_studies(self, due: DueWork) -> set[str]:
+        """Studies with due work that are not in the warehouse yet."""
+        from dagster_project.lib.due import studies_without_parts
+
+        with_work = {study_id for work in (*due.before_gpu, *due.gpu) for study_id in work.study_ids}
+        return with_work & studies_without_parts(self.home, due.studies)
+
+    def _print_first_answer(self) -> None:
+        print_answer(self.home, self.console, Console(stderr=True, highlight=False))
+        self._print(
+            "\nThis answer is published. The studies that train and score models on this machine follow; when they are "
+            "done, everything is published again.\nTo stop here, press Ctrl-C (`make run` resumes) or use `make quick`."
+        )
+
+    def _print(self, text: str) -> None:
+        self.console.print(text, markup=False, soft_wrap=True)
 
 
-@contextmanager
-def own_console() -> Iterator[Console]:
-    """A console on the real standard output, while all else that the process prints goes nowhere.
-
-    What steps and dbt print is captured by Dagster and shown in its UI; here it would tear the progress display.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    saved = os.dup(1), os.dup(2)
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        with open(os.dup(1), "w", encoding="utf-8") as terminal:
-            os.dup2(nowhere, 1)
-            os.dup2(nowhere, 2)
-            yield Console(file=terminal, highlight=False)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os.dup2(saved[0], 1)
-        os.dup2(saved[1], 2)
-        for descriptor in (*saved, nowhere):
-            os.close(descriptor)
-
-
-def load_definitions() -> dg.Definitions:
-    """The code location."""
-    from dagster_project.definitions import defs
-
-    return defs()
-
-
-def answer(home: Home, console: Console, errors: Console) -> int:
-    """Print the answer from the published snapshot, and where everything is; returns the exit status."""
-    from warehouse.cli.answer import print_answer
+def print_answer(home: Home, console: Console, errors: Console) -> int:
+    """Print the answer of the published snapshot, and where everything is; returns the exit status."""
+    from warehouse.cli import answer
     from warehouse.connection import WarehouseError, read
 
     try:
         with read(home.current) as connection:
-            print_answer(connection, console)
+            answer.print_answer(connection, console)
     except WarehouseError as error:
         errors.print(str(error), markup=False, soft_wrap=True)
         return 1
@@ -243,7 +231,8 @@ def answer(home: Home, console: Console, errors: Console) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m dagster_project.cli.run", description=__doc__)
-    parser.add_argument("--all", action="store_true", help="materialize everything, changed or not")
+    parser.add_argument("--all", action="store_true", help="do all work again, due or not")
+    parser.add_argument("--quick", action="store_true", help="publish what needs no lab and no GPU work, and stop")
     parser.add_argument("--answer", action="store_true", help="print the answer of the published snapshot only")
     return parser
 

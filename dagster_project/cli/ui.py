@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dagster_project import environment
-from dagster_project.lib import manifest
+from dagster_project.lib.dbt import update_manifest
+from models_train.errors import UserError
 from warehouse.paths import Home
 
 HOST = "127.0.0.1"
@@ -23,17 +24,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         home = environment.prepare()
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
     except OSError as error:
         print(f"{error}; REWARDBASE_HOME must name a folder that can be written", file=sys.stderr)
         return 1
     if not _is_free(options.port):
         print(f"Port {options.port} on {HOST} is taken; choose another: make ui UI_PORT=3001", file=sys.stderr)
         return 1
-    message = manifest.bring_up_to_date(home)
-    if message:
-        print(message, file=sys.stderr)
+    try:
+        update_manifest(home)
+    except UserError as error:
+        print(error, file=sys.stderr)
         return 1
-    _make_ready(home)
+    _prepare_instance(home)
     print(f"Dagster UI: http://{HOST}:{options.port}  (Ctrl-C ends it)", flush=True)
     dagster = Path(sys.executable).with_name("dagster")
     workspace = ["--workspace", str(environment.PROJECT / "workspace.yaml")]
@@ -43,18 +48,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
 
 
-def _make_ready(home: Home) -> None:
-    """Mark runs as failed that an earlier UI left unfinished, and give the GPU pool the size of this machine."""
+def _prepare_instance(home: Home) -> None:
+    """Mark unfinished runs of an earlier UI as failed, and set the size of the GPU pool."""
     import dagster as dg
 
+    from dagster_project.environment import settings
+    from dagster_project.lib.keys import GPU_POOL
     from dagster_project.lib.locks import end_dead_runs
-    from dagster_project.lib.task_runs import POOL, n_workers
 
     with dg.DagsterInstance.get() as instance:
         ended = end_dead_runs(instance, home)
-        instance.event_log_storage.set_concurrency_slots(POOL, n_workers())
+        instance.event_log_storage.set_concurrency_slots(GPU_POOL, settings().workers)
     if ended:
-        print(f"{len(ended)} runs were ended with the UI that started them; what they left is made again", flush=True)
+        print(f"{len(ended)} unfinished runs of an earlier UI were marked as failed; their work is due", flush=True)
 
 
 def _is_free(port: int) -> bool:

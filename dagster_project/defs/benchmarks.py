@@ -2,25 +2,24 @@
 
 import dagster as dg
 
-from dagster_project.defs import base_models
-from dagster_project.defs.resources import RunHome
-from dagster_project.lib.due import BENCHMARK_IMPORTS, BENCHMARKS, study_files
-from dagster_project.lib.failures import JOB_RETRIES, told
-from dagster_project.lib.job_runs import job_command, model_of, nothing_to_do, run_for_studies, run_job, with_costs
-from dagster_project.lib.partitions import BASE_MODELS
+from dagster_project.defs.jobs import RunHome
+from dagster_project.lib import keys
+from dagster_project.lib.due import study_files
+from dagster_project.lib.failures import JOB_RETRIES, as_dagster_failure
+from dagster_project.lib.jobs import job_command, model_of, nothing_to_do, run_for_studies, run_job, with_costs
 from models_train.study.fingerprints import BENCHMARK_VERSION, benchmark_run_id
 
 VERSION = f"benchmarks-{BENCHMARK_VERSION}"
 
 
 @dg.asset(
-    key=BENCHMARKS,
-    deps=[base_models.KEY],
-    partitions_def=BASE_MODELS,
+    key=keys.BENCHMARKS,
+    deps=[keys.STUDIES],
+    partitions_def=keys.BASE_MODEL_PARTITIONS,
     group_name="benchmarks",
     owners=["team:scoring"],
     kinds={"torch", "parquet"},
-    pool="gpu",
+    pool=keys.GPU_POOL,
     retry_policy=JOB_RETRIES,
     code_version=VERSION,
     description="The benchmarks of a study, run on each of its base models through lm-evaluation-harness.",
@@ -29,7 +28,7 @@ def benchmarks(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.run_benchmarks` for the partition."""
-    with told(context):
+    with as_dagster_failure(context):
         path, study, model = model_of(study_files(), context.partition_key)
     if model not in study.benchmarked_model_ids:
         return nothing_to_do(f"{path.name} runs no benchmarks on {model}; list tasks under `benchmarks`")
@@ -40,8 +39,8 @@ def benchmarks(
 
 
 @dg.asset(
-    key=BENCHMARK_IMPORTS,
-    # Not after parts/studies, though it reads the same files: Dagster would cut dbt's run in two for it.
+    key=keys.BENCHMARK_IMPORTS,
+    # No dependency on parts/studies, although it reads the same files: Dagster would split the dbt run for it.
     group_name="benchmarks",
     owners=["team:scoring"],
     kinds={"python", "parquet"},
@@ -52,6 +51,6 @@ def benchmark_imports(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.import_benchmarks` for every study that imports results."""
-    with told(context):
+    with as_dagster_failure(context):
         paths = [path for path, study in study_files().items() if study.benchmarks and study.benchmarks.imports]
-    return run_for_studies(context, pipes, run_home.home, BENCHMARK_IMPORTS, "import_benchmarks", paths)
+    return run_for_studies(context, pipes, run_home.home, keys.BENCHMARK_IMPORTS, "import_benchmarks", paths)

@@ -1,12 +1,13 @@
-"""Asset checks beside dbt's tests: the result tables are whole, and their scores are means."""
+"""Asset checks beside dbt's tests: the result tables are complete, and their scores are means."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from dagster_project.defs.resources import RunHome
-from dagster_project.lib.failures import told
+from dagster_project.defs.jobs import RunHome
+from dagster_project.lib import keys
+from dagster_project.lib.failures import as_dagster_failure
 from warehouse import checks, connection
 
 RESULTS = dg.AssetKey(["marts", "fct_reward_model_results"])
@@ -31,11 +32,11 @@ BASE_MODELS = dg.AssetKey(["marts", "dim_base_models"])
             description=f"Within {checks.TOLERANCE_POINTS} points, which rounding to one decimal allows.",
         ),
     ],
-    pool="warehouse",
+    pool=keys.WAREHOUSE_POOL,
 )
 def result_tables_are_whole(run_home: RunHome) -> Iterator[dg.AssetCheckResult]:
     """Ask the warehouse, read-only."""
-    with told(), connection.read(run_home.home.warehouse) as warehouse:
+    with as_dagster_failure(), connection.read(run_home.home.warehouse) as warehouse:
         incomplete = checks.incomplete_result_tables(warehouse)
         off = checks.scores_off_the_mean(warehouse)
         counts = checks.result_counts(warehouse)
@@ -47,11 +48,11 @@ def result_tables_are_whole(run_home: RunHome) -> Iterator[dg.AssetCheckResult]:
     asset=PRESENCE,
     name="every_document_was_scored",
     description="Share of the sampled documents that could not be scored, by model: empty or broken ones, mostly.",
-    pool="warehouse",
+    pool=keys.WAREHOUSE_POOL,
 )
 def every_document_was_scored(run_home: RunHome) -> dg.AssetCheckResult:
     """Ask the warehouse, read-only; only warn, because each such document is a row with its reason."""
-    with told(), connection.read(run_home.home.warehouse) as warehouse:
+    with as_dagster_failure(), connection.read(run_home.home.warehouse) as warehouse:
         shares = checks.unscored_documents(warehouse)
     return dg.AssetCheckResult(
         passed=not shares,

@@ -1,23 +1,24 @@
-"""The worlds that are made here, and the sample of documents of each study: what GPU jobs work on."""
+"""Inputs of GPU jobs: the synthetic studies (labs), and the sample of documents of each study."""
 
 from collections.abc import Iterator
 
 import dagster as dg
 
-from dagster_project.defs.resources import RunHome
-from dagster_project.lib.due import DOCUMENTS, LAB, study_files
-from dagster_project.lib.failures import told
-from dagster_project.lib.job_runs import run_for_studies
+from dagster_project.defs.jobs import RunHome
+from dagster_project.lib import keys
+from dagster_project.lib.due import study_files
+from dagster_project.lib.failures import as_dagster_failure
+from dagster_project.lib.jobs import run_for_studies
 from models_train.study.fingerprints import SCORING_VERSION
 from models_train.study.lab import LAB_VERSION
 
 
-# One op for both, and not after parts/studies, though it reads the same files: Dagster would cut dbt's run in two.
+# One op for both, without a dependency on parts/studies, whose files it reads, too: Dagster would split the dbt run.
 @dg.multi_asset(
     name="make_inputs",
     specs=[
         dg.AssetSpec(
-            key=LAB,
+            key=keys.LAB,
             group_name="lab",
             owners=["team:training"],
             kinds={"torch", "parquet"},
@@ -26,8 +27,8 @@ from models_train.study.lab import LAB_VERSION
             "lab, and the truth about them.",
         ),
         dg.AssetSpec(
-            key=DOCUMENTS,
-            deps=[LAB],
+            key=keys.DOCUMENTS,
+            deps=[keys.LAB],
             group_name="scoring",
             owners=["team:scoring"],
             kinds={"python", "parquet"},
@@ -41,11 +42,11 @@ def make_inputs(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> Iterator[dg.MaterializeResult]:
     """Run `models_train.jobs.make_lab` for every lab, then `sample_documents` for every study that scores documents."""
-    with told(context):
+    with as_dagster_failure(context):
         studies = study_files()
     work = {
-        LAB: ("make_lab", [path for path, study in studies.items() if study.lab]),
-        DOCUMENTS: ("sample_documents", [path for path, study in studies.items() if study.scoring]),
+        keys.LAB: ("make_lab", [path for path, study in studies.items() if study.lab]),
+        keys.DOCUMENTS: ("sample_documents", [path for path, study in studies.items() if study.scoring]),
     }
     for key, (job, paths) in work.items():
         if key in context.selected_asset_keys:

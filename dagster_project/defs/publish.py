@@ -1,47 +1,39 @@
 """Publish: write a snapshot of the marts, audit it, move the pointer."""
 
-from datetime import timedelta
-
 import dagster as dg
 
-from dagster_project.defs import reports
-from dagster_project.defs.resources import RunHome
-from dagster_project.lib import manifest, versions
-from dagster_project.lib.automation import INPUTS_CHANGED, SNAPSHOT
-from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
+from dagster_project.defs.jobs import RunHome
+from dagster_project.lib import keys
+from dagster_project.lib.automation import FRESHNESS, INPUTS_CHANGED
+from dagster_project.lib.dbt import MARTS, load_manifest, may_be_empty, result_ids
+from dagster_project.lib.failures import WAREHOUSE_RETRIES, as_dagster_failure
 from warehouse.publish import publish
 
-KEY = SNAPSHOT
 FILES = ("warehouse/publish.py", "warehouse/content_id.py", "warehouse/checks.py", "warehouse/dbt_nodes.py")
-VERSION = f"{versions.of_files(*FILES)}-{versions.of_names(manifest.MARTS)}"
-FRESHNESS = dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=36), warn_window=timedelta(hours=26))
-"""The nightly refresh always comes to the snapshot: one that nobody looked at for longer is stale."""
+VERSION = f"{keys.version_of_files(*FILES)}-{keys.version_of_names(MARTS)}"
 
 
 @dg.asset(
-    key=KEY,
-    deps=[reports.KEY, *(["marts", name] for name in manifest.MARTS)],
+    key=keys.SNAPSHOT,
+    deps=[keys.REPORT, *(["marts", name] for name in MARTS)],
     group_name="publish",
     owners=["team:warehouse"],
     kinds={"duckdb"},
-    pool="warehouse",
+    pool=keys.WAREHOUSE_POOL,
     retry_policy=WAREHOUSE_RETRIES,
     automation_condition=INPUTS_CHANGED,
     freshness_policy=FRESHNESS,
     code_version=VERSION,
     description="Read-only copy of the marts that readers open, behind an atomic pointer. Refused, with the old one "
-    "left in place, while a test fails or is older than what it tests.",
+    "left in place, while a test fails or is older than its models.",
 )
 def snapshot(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.MaterializeResult:
     """Publish the marts unless they equal what is published already."""
     home = run_home.home
-    parsed = manifest.load(home)
-    with told():
+    manifest = load_manifest(home)
+    with as_dagster_failure():
         published = publish(
-            home,
-            may_be_empty=manifest.may_be_empty(parsed),
-            required=manifest.MARTS,
-            expected_nodes=manifest.node_ids(parsed),
+            home, may_be_empty=may_be_empty(manifest), required=MARTS, expected_nodes=result_ids(manifest)
         )
     context.log.info(f"{published.id}: {'published' if published.changed else 'unchanged'}")
     return dg.MaterializeResult(

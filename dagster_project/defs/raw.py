@@ -4,20 +4,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import dagster as dg
 
-from dagster_project.defs import base_models, selection
-from dagster_project.defs.resources import RunHome
-from dagster_project.lib import versions
-from dagster_project.lib.automation import PARTS_CAME
-from dagster_project.lib.due import (
-    BENCHMARK_IMPORTS,
-    BENCHMARKS,
-    COMPLETION_REWARDS,
-    DOCUMENT_SCORES,
-    DOCUMENTS,
-    LAB,
-    REWARD_MODELS,
-)
-from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
+from dagster_project.defs.jobs import RunHome
+from dagster_project.lib import keys
+from dagster_project.lib.automation import PARTS_CHANGED
+from dagster_project.lib.failures import WAREHOUSE_RETRIES, as_dagster_failure
 from warehouse import connection, landing
 from warehouse.contracts import (
     DOCUMENT_TABLES,
@@ -29,33 +19,33 @@ from warehouse.contracts import (
 )
 from warehouse.contracts.studies import BENCHMARK_RESULTS
 
-VERSION = versions.of_files("warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/part_files.py")
+VERSION = keys.version_of_files("warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/part_files.py")
 
 
 GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES
 _WRITERS = {
-    "completion_rewards": (COMPLETION_REWARDS,),
-    "documents": (DOCUMENTS,),
-    "document_scores": (DOCUMENT_SCORES,),
-    "run_costs": (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS),
-    **dict.fromkeys(LAB_TABLES, (LAB,)),
+    "completion_rewards": (keys.COMPLETION_REWARDS,),
+    "documents": (keys.DOCUMENTS,),
+    "document_scores": (keys.DOCUMENT_SCORES,),
+    "run_costs": keys.GPU_PARTS,
+    **dict.fromkeys(LAB_TABLES, (keys.LAB,)),
 }
 
 
 def _after_studies(table: str) -> Sequence[dg.AssetKey]:
-    """The writers of a GPU table, and the study files: they say whose parts are set aside."""
-    return [base_models.KEY, *_WRITERS.get(table, (REWARD_MODELS,))]
+    """Parts that a table of GPU work is landed from; the study files decide which of them are set aside."""
+    return [keys.STUDIES, *_WRITERS.get(table, (keys.REWARD_MODELS,))]
 
 
 def _of_studies(table: str) -> Sequence[dg.AssetKey]:
-    """The writers of a table that study files fill."""
-    return [base_models.KEY, *((BENCHMARKS, BENCHMARK_IMPORTS) if table == BENCHMARK_RESULTS.name else ())]
+    """Parts that a table of the study files is landed from."""
+    return [keys.STUDIES, *((keys.BENCHMARKS, keys.BENCHMARK_IMPORTS) if table == BENCHMARK_RESULTS.name else ())]
 
 
 def landing_assets(
-    name: str, tables: Mapping[str, Table], writers: Callable[[str], Sequence[dg.AssetKey]]
+    name: str, tables: Mapping[str, Table], writers: Callable[[str], Sequence[dg.AssetKey]], group: str = "raw"
 ) -> dg.AssetsDefinition:
-    """One op that lands the newest part of every partition into each of `tables`; writers: who made a table's parts."""
+    """One op that lands the newest part of every partition into each of `tables`. writers: the parts of a table."""
 
     @dg.multi_asset(
         name=name,
@@ -63,22 +53,22 @@ def landing_assets(
             dg.AssetSpec(
                 key=["raw", table.name],
                 deps=writers(table.name),
-                group_name="raw",
+                group_name=group,
                 owners=["team:warehouse"],
                 kinds={"duckdb"},
                 code_version=VERSION,
                 description=table.description,
-                automation_condition=PARTS_CAME,
+                automation_condition=PARTS_CHANGED,
             )
             for table in tables.values()
         ],
-        pool="warehouse",
+        pool=keys.WAREHOUSE_POOL,
         retry_policy=WAREHOUSE_RETRIES,
         can_subset=True,
     )
     def land(context: dg.AssetExecutionContext, run_home: RunHome) -> Iterator[dg.MaterializeResult]:
         home = run_home.home
-        with told(), connection.write(home.warehouse) as warehouse:
+        with as_dagster_failure(), connection.write(home.warehouse) as warehouse:
             landing.create_raw_tables(warehouse, home.parts)
             rows = {
                 key.path[-1]: landing.land_newest(warehouse, tables[key.path[-1]], home.parts)
@@ -96,4 +86,4 @@ def landing_assets(
 
 land_studies = landing_assets("land_studies", STUDY_TABLES, _of_studies)
 land_gpu_work = landing_assets("land_gpu_work", GPU_TABLES, _after_studies)
-land_performance = landing_assets("land_performance", PERFORMANCE_TABLES, lambda _: [selection.PARTS])
+land_performance = landing_assets("land_performance", PERFORMANCE_TABLES, lambda _: [keys.PERFORMANCE], "predictions")

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 import dagster as dg
 
-from dagster_project.defs.resources import RunHome
-from dagster_project.lib import manifest, versions
+from dagster_project.defs.jobs import RunHome
+from dagster_project.lib import keys
 from dagster_project.lib.automation import INPUTS_CHANGED
-from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
+from dagster_project.lib.dbt import MARTS, load_manifest, relations_of, result_ids
+from dagster_project.lib.failures import WAREHOUSE_RETRIES, as_dagster_failure
 from warehouse import connection, dbt_nodes
 from warehouse.content_id import content_id
 from warehouse.paths import Home
@@ -20,17 +21,16 @@ from warehouse.publish import refuse_unfit
 if TYPE_CHECKING:
     from warehouse.reports.page import Report
 
-KEY = dg.AssetKey(["reports", "base_model_choice"])
-VERSION = f"{versions.of_files('warehouse/*marts.py', 'warehouse/reports/**/*')}-{versions.of_names(manifest.MARTS)}"
+VERSION = f"{keys.version_of_files('warehouse/*marts.py', 'warehouse/reports/**/*')}-{keys.version_of_names(MARTS)}"
 
 
 @dg.asset(
-    key=KEY,
-    deps=[["marts", name] for name in manifest.MARTS],
+    key=keys.REPORT,
+    deps=[["marts", name] for name in MARTS],
     group_name="reports",
     owners=["team:reports"],
     kinds={"altair", "html"},
-    pool="warehouse",
+    pool=keys.WAREHOUSE_POOL,
     retry_policy=WAREHOUSE_RETRIES,
     automation_condition=INPUTS_CHANGED,
     code_version=VERSION,
@@ -39,14 +39,14 @@ VERSION = f"{versions.of_files('warehouse/*marts.py', 'warehouse/reports/**/*')}
 def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.MaterializeResult:
     """Render the report from the marts; every file is replaced whole."""
     home = run_home.home
-    parsed = manifest.load(home)
-    with told():
+    parsed = load_manifest(home)
+    with as_dagster_failure():
         with connection.write(home.warehouse) as warehouse:
-            dropped = dbt_nodes.drop_removed(warehouse, manifest.relations(parsed), manifest.node_ids(parsed))
+            dropped = dbt_nodes.drop_removed(warehouse, relations_of(parsed), result_ids(parsed))
         with connection.read(home.warehouse) as warehouse:
-            report, snapshot_id = _build(warehouse, home, manifest.node_ids(parsed))
+            report, snapshot_id = _build(warehouse, home, result_ids(parsed))
     for name in dropped:
-        context.log.info(f"{name} is not in the dbt project any more; dropped")
+        context.log.info(f"{name} dropped: not in the dbt project any more")
     metadata: dict[str, dg.MetadataValue] = {
         "page": dg.MetadataValue.path(str(report.path)),
         "snapshot": dg.MetadataValue.text(snapshot_id),
@@ -59,17 +59,17 @@ def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> d
 
 
 def _build(warehouse: connection.Connection, home: Home, expected_nodes: set[str]) -> "tuple[Report, str]":
-    """The report, but only of what may be published: it must not show what a snapshot would be refused for."""
+    """The report, if the marts may be published: it must not show content that a snapshot is refused for."""
     from warehouse.reports.page import build_report  # with the drawing library, which no other step needs
 
     database = warehouse.execute("select current_database()").fetchone()
-    refuse_unfit(warehouse, database[0] if database else "", manifest.MARTS, expected_nodes)
+    refuse_unfit(warehouse, database[0] if database else "", MARTS, expected_nodes)
     snapshot_id = content_id(warehouse)
     return build_report(warehouse, home.reports, snapshot_id, datetime.now(UTC)), snapshot_id
 
 
 def _data_url(picture: Path) -> str:
-    """The PNG in a drawing without a width of its own, which is shown as wide as its place allows."""
+    """The PNG inside an SVG without a fixed width, which the UI shows as wide as its column."""
     content = picture.read_bytes()
     width, height = struct.unpack(">II", content[16:24])  # of the header that begins every PNG
     image = f'<image width="{width}" height="{height}" href="data:image/png;base64,{_base64(content)}"/>'

@@ -1,25 +1,21 @@
-"""The performance model: features out of the warehouse, a job of its own, parts back. The job opens no database."""
+"""The performance model: features out of the warehouse, a job, parts back. The job opens no database."""
 
 import json
 import sys
 
 import dagster as dg
 
-from dagster_project.defs.resources import RunHome
-from dagster_project.environment import STUDIES
-from dagster_project.lib import versions
+from dagster_project.defs.jobs import RunHome
+from dagster_project.lib import keys
 from dagster_project.lib.automation import INPUTS_CHANGED
-from dagster_project.lib.failures import WAREHOUSE_RETRIES, told
-from models_train.study.study import load_study
+from dagster_project.lib.due import study_files
+from dagster_project.lib.failures import WAREHOUSE_RETRIES, as_dagster_failure
 from warehouse import connection
 from warehouse.performance_inputs import write_inputs
 
-INPUTS = dg.AssetKey(["parts", "performance_inputs"])
-PARTS = dg.AssetKey(["parts", "performance"])
-
 
 @dg.asset(
-    key=INPUTS,
+    key=keys.PERFORMANCE_INPUTS,
     deps=[
         ["marts", "fct_regression_features"],
         ["marts", "fct_reward_model_results"],
@@ -31,27 +27,27 @@ PARTS = dg.AssetKey(["parts", "performance"])
     group_name="selection",
     owners=["team:selection"],
     kinds={"duckdb", "parquet"},
-    pool="warehouse",
+    pool=keys.WAREHOUSE_POOL,
     retry_policy=WAREHOUSE_RETRIES,
-    code_version=versions.of_files("warehouse/performance_inputs.py", "dagster_project/defs/selection.py"),
-    description="What the performance model reads, per study, as Parquet: features, results, models, size groups.",
+    code_version=keys.version_of_files("warehouse/performance_inputs.py", "dagster_project/defs/selection.py"),
+    description="Inputs of the performance model, per study, as Parquet: features, results, models, size groups.",
 )
 def performance_inputs(run_home: RunHome) -> dg.MaterializeResult:
     """Write the inputs of every study; the database is open only while they are read."""
     home = run_home.home
-    with told(), connection.read(home.warehouse) as warehouse:
+    with as_dagster_failure(), connection.read(home.warehouse) as warehouse:
         rows = write_inputs(warehouse, home.root / "inputs" / "performance")
     return dg.MaterializeResult(metadata={"dagster/row_count": sum(rows.values()), "rows_by_study": rows})
 
 
 @dg.asset(
-    key=PARTS,
-    deps=[INPUTS],
+    key=keys.PERFORMANCE,
+    deps=[keys.PERFORMANCE_INPUTS],
     automation_condition=INPUTS_CHANGED,
     group_name="selection",
     owners=["team:selection"],
     kinds={"scikitlearn", "parquet"},
-    code_version=versions.of_files(
+    code_version=keys.version_of_files(
         "models_train/selection/*.py",
         "models_train/jobs/fit_performance_model.py",
         "models_train/parts.py",
@@ -66,8 +62,8 @@ def performance(
 ) -> dg.MaterializeResult:
     """Run the job `models_train.jobs.fit_performance_model` over all studies."""
     home = run_home.home
-    with told():
-        studies = [load_study(path) for path in sorted(STUDIES.glob("*.yaml"))]
+    with as_dagster_failure():
+        studies = study_files().values()
     targets = {study.study_id: list(study.predicted_targets) for study in studies}
     command = [sys.executable, "-m", "models_train.jobs.fit_performance_model"]
     folders = ["--inputs", str(home.root / "inputs" / "performance"), "--parts", str(home.parts)]

@@ -1,14 +1,16 @@
-"""The dbt project as Dagster assets: groups by folder, versions that see tests, macros and imported Python."""
+"""The dbt project as Dagster assets: groups, code versions that see tests, macros and imported Python, row counts."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.metadata
 import json
+import os
 import shutil
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import dagster as dg
 from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, DbtProjectComponent
@@ -16,76 +18,83 @@ from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 
 from dagster_project.environment import DBT_PROJECT
-from dagster_project.lib import manifest, versions
+from dagster_project.lib import dbt as dbt_project
 from dagster_project.lib.automation import INPUTS_CHANGED
-from dagster_project.lib.failures import told
+from dagster_project.lib.failures import as_dagster_failure
+from dagster_project.lib.keys import version_of_files
 from dagster_project.lib.progress import BUILT
+from models_train.errors import UserError, listed
 from warehouse import connection
+from warehouse.contracts import PERFORMANCE_TABLES
 from warehouse.dbt_nodes import relations
 from warehouse.paths import Home
 
 SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
 IMPORTED = ("models_train/selection/*.py", "models_train/mix/*.py", "models_train/synthetic/checks/*.py")
-"""What dbt's Python models import."""
+"""Modules that dbt's Python models import."""
 MOST_NAMED = 10
+"""Most failed models and tests that an error names."""
 OP_NAME = "dbt_warehouse"
 KEPT_INVOCATIONS = 6
-CHECKED = dg.AssetDep(["raw", "study_seeds"])
-FOLDERS_AS_GROUPS = {"seeds", "staging", "intermediate", "marts"}
+"""Number of folders of compiled SQL and logs kept."""
+SEEDS_CHECKED = dg.AssetDep(["raw", "study_seeds"])
+GROUPED_FOLDERS = {"seeds", "staging", "intermediate", "marts"}
+AFTER_SELECTION = "predictions"
+"""Group of the models that read what the performance model predicted, whichever folder they are in."""
 
 
 class WarehouseDbt(DbtProjectComponent):
     """The dbt project of the warehouse."""
 
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        """Definitions from the project as it stands, with a manifest that is up to date.
+        """Definitions from the project in place, with an up-to-date manifest.
 
         The base class would copy the whole project beside the definitions and run that copy from then on.
         """
-        message = manifest.bring_up_to_date(Home.from_environment())
-        if message:
-            raise dg.DagsterInvalidDefinitionError(message)
+        home = Home.from_environment()
+        try:
+            dbt_project.update_manifest(home)
+        except UserError as error:
+            raise dg.DagsterInvalidDefinitionError(str(error)) from error
         self.code_versions: dict[str, str] = {}
+        parsed = dbt_project.load_manifest(home)
+        predictions = {key for key, source in parsed["sources"].items() if source["name"] in PERFORMANCE_TABLES}
+        self.after_selection = dbt_project.descendants(parsed, predictions)
         return self.build_defs_from_state(context, state_path=None)
 
     def get_asset_spec(self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None) -> dg.AssetSpec:
-        """The asset of a dbt node, in the group named as its folder."""
+        """The asset of a dbt node: its group is its folder, or `predictions`."""
         spec = super().get_asset_spec(manifest, unique_id, project)
         node = self.get_resource_props(manifest, unique_id)
-        folder = Path(node["original_file_path"]).parent.name
-        if unique_id.startswith("source.") or folder not in FOLDERS_AS_GROUPS:
+        folder = _folder(node)
+        if unique_id.startswith("source.") or folder not in GROUPED_FOLDERS:
             return spec
         # A seed is loaded only after it was checked, and its provenance landed.
-        deps = [*spec.deps, CHECKED] if folder == "seeds" else spec.deps
+        deps = [*spec.deps, SEEDS_CHECKED] if folder == "seeds" else spec.deps
         # dagster-dbt asks for the asset of a node again for each of its tests.
         if unique_id not in self.code_versions:
             self.code_versions[unique_id] = code_version(manifest, node)
         return spec.replace_attributes(
             deps=deps,
-            group_name=folder,
+            group_name=AFTER_SELECTION if unique_id in self.after_selection else folder,
             owners=["team:warehouse"],
             code_version=self.code_versions[unique_id],
             automation_condition=INPUTS_CHANGED,
         )
 
     def execute(self, context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
-        """Run dbt; each asset carries its number of rows. A failure names the nodes that failed and what they say.
+        """Run dbt; each asset carries its number of rows. A failure names the models and tests that failed.
 
         Assets are logged as dbt finishes them and yielded at the end: their rows can only be counted when dbt has let
         go of the database. (dagster-dbt's own way of counting leaves the file open in this process.)
         """
         built = {key.path[-1] for key in context.selected_asset_keys}
         home = Home.from_environment()
-        parsed = manifest.load(home)
-        with told(), connection.read(home.warehouse) as warehouse:
+        manifest = dbt_project.load_manifest(home)
+        with as_dagster_failure(), connection.read(home.warehouse) as warehouse:
             existing = set(relations(warehouse))
-        tests = tests_of(parsed, built, existing)
-        select = ["--select", " ".join(tests)] if tests else []
-        # Otherwise dagster-dbt runs `dbt --version` for it: two seconds, and a question to the network each time.
-        vars(dbt)["_cli_version"] = Version(importlib.metadata.version("dbt-core"))
-        # And it would load dbt and its macros into this process, to ask for columns, which nothing here does.
-        vars(dbt)["_initialize_dbt_core_adapter"] = lambda arguments: None
-        invocation = dbt.cli([*self.get_cli_args(context), *select], context=context)
+        tests = dbt_project.tests_of(manifest, built, existing)
+        invocation = self._start(context, dbt, home, [*sorted(built), *tests])
         events, failure = [], None
         try:
             for event in invocation.stream():
@@ -93,43 +102,54 @@ class WarehouseDbt(DbtProjectComponent):
                     context.log.info(BUILT + context.asset_key_for_output(event.output_name).to_user_string())
                 events.append(event)
         except DagsterDbtCliRuntimeError as error:
-            failure = dg.Failure(description=failures_in_words(invocation, error), allow_retries=False)
+            failure = dg.Failure(description=failure_message(invocation, error), allow_retries=False)
         rows = table_rows(home)
-        forget_old_invocations(home)
+        remove_old_invocations(home)
         for event in events:
             yield _with_rows(context, event, rows)
         if failure is not None:
             raise failure
 
+    def _start(
+        self, context: dg.AssetExecutionContext, dbt: DbtCliResource, home: Home, selected: Sequence[str]
+    ) -> DbtCliInvocation:
+        """Start dbt on the selected nodes.
 
-def tests_of(parsed: Mapping[str, Any], built: Set[str], existing: Set[str]) -> list[str]:
-    """Names of the tests to run with the models and seeds named `built`: their unit tests, and every data test that
-    looks at one of them or at a source that they read, and otherwise only at relations that exist (`schema/name`).
+        `DbtCliResource.cli` would run `dbt --version` first (two seconds, and a question to the network), and load
+        dbt and its macros into this process to ask for columns, which nothing here does.
+        """
+        target = home.dbt_target / f"{OP_NAME}-{context.run.run_id[:7]}-{uuid4().hex[:7]}"
+        settings = {
+            "DBT_LOG_FORMAT": "json",
+            "DBT_TARGET_PATH": str(target),
+            "DBT_LOG_PATH": str(target),
+            "DBT_PROFILES_DIR": str(DBT_PROJECT),
+            "DBT_PROJECT_DIR": str(DBT_PROJECT),
+            "PYTHONUNBUFFERED": "1",
+        }
+        return DbtCliInvocation.run(
+            args=[dbt.dbt_executable, *self.get_cli_args(context), "--select", " ".join(selected)],
+            env=os.environ | settings,
+            manifest=dbt_project.load_manifest(home),
+            dagster_dbt_translator=self.translator,
+            project_dir=DBT_PROJECT,
+            target_path=target,
+            raise_on_error=True,
+            context=context,
+            adapter=None,
+            cli_version=Version(importlib.metadata.version("dbt-core")),
+            dbt_project=self.dbt_project,
+        )
 
-    dbt's own choices run too few tests (none that also looks at a model outside the selection) or too many (those of
-    models that are built later in the same run).
-    """
-    nodes, sources = parsed["nodes"], parsed["sources"]
-    buildable = {key: node for key, node in nodes.items() if node["resource_type"] in manifest.BUILDABLE}
-    touched = {key for key, node in buildable.items() if node["name"] in built}
-    touched |= {parent for key in touched for parent in _parents(nodes[key]) if parent in sources}
-    names = [test["name"] for test in parsed["unit_tests"].values() if test["model"] in built]
-    for node in nodes.values():
-        if node["resource_type"] == "test" and touched & set(_parents(node)):
-            others = [nodes.get(key) or sources[key] for key in _parents(node) if key not in touched]
-            if all(f"{other['schema']}/{other['name']}" in existing for other in others):
-                names.append(node["name"])
-    return sorted(names)
+
+def _folder(node: Mapping[str, Any]) -> str:
+    return Path(node["original_file_path"].removeprefix("models/")).parts[0]
 
 
-def _parents(node: Mapping[str, Any]) -> list[str]:
-    return list(node.get("depends_on", {}).get("nodes", []))
+def remove_old_invocations(home: Home, keep: int = KEPT_INVOCATIONS) -> None:
+    """Remove all but the newest folders of compiled SQL and logs: there is one per invocation.
 
-
-def forget_old_invocations(home: Home, keep: int = KEPT_INVOCATIONS) -> None:
-    """Remove all but the newest folders of compiled SQL and logs: dagster-dbt makes one per invocation.
-
-    dbt also writes its graph as a pickle, which nothing reads; none is left lying about.
+    dbt also writes its graph as a pickle, which nothing reads; it is removed.
     """
     for pickled in home.dbt_target.rglob("*.gpickle"):
         pickled.unlink(missing_ok=True)
@@ -140,7 +160,7 @@ def forget_old_invocations(home: Home, keep: int = KEPT_INVOCATIONS) -> None:
 
 def table_rows(home: Home) -> dict[str, int]:
     """Number of rows of every table of the warehouse, by `schema/table`."""
-    with told(), connection.read(home.warehouse) as warehouse:
+    with as_dagster_failure(), connection.read(home.warehouse) as warehouse:
         named = warehouse.execute(
             "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
         ).fetchall()
@@ -159,43 +179,38 @@ def _with_rows(context: dg.AssetExecutionContext, event: Any, rows: Mapping[str,
     return event.with_metadata({**event.metadata, "dagster/row_count": rows[name]}) if name in rows else event
 
 
-def failures_in_words(invocation: DbtCliInvocation, error: Exception) -> str:
-    """Which models and tests failed, one per line with dbt's message; without results (dbt could not even
-    parse the project), dbt's own words."""
+def failure_message(invocation: DbtCliInvocation, error: Exception) -> str:
+    """The models and tests that failed, one per line with dbt's message; without results (dbt could not even parse
+    the project), dbt's own error."""
     try:
-        results = invocation.get_artifact("run_results.json")["results"]
+        lines = list(dbt_project.failed_nodes(invocation.get_artifact("run_results.json")))
     except (OSError, KeyError, ValueError):
         return str(error)
-    lines = [
-        f"- {result['unique_id'].split('.', 2)[-1]}: {' '.join((result['message'] or 'failed').split())}"
-        for result in results
-        if result["status"] in ("error", "fail", "runtime error")
-    ]
     if not lines:
         return str(error)
-    shown = lines[:MOST_NAMED] + ([f"- ... and {len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED else [])
-    return "dbt: these models and tests failed; the published snapshot stays as it was.\n" + "\n".join(shown)
+    shown = "\n".join(listed(lines, most=MOST_NAMED))
+    return f"dbt: these models and tests failed; the published snapshot stays as it was.\n{shown}"
 
 
-def code_version(parsed: Mapping[str, Any], node: Mapping[str, Any]) -> str:
-    """12 hex digits over all that makes a node what it is.
+def code_version(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> str:
+    """12 hex digits over everything that a node is made from.
 
-    Its own code or file; its columns, description and settings; the tests that look at it or at a source of its, unit
-    tests included; the macros and settings of the project; and, for a Python model, the modules that it may import.
+    Its own code or file; its columns, description and settings; the tests that read it or a source of its, unit tests
+    included; the macros and settings of the project; and, for a Python model, the modules that it may import.
     """
     own = {name: node.get(name) for name in ("raw_code", "checksum", "description", "columns", "config")}
-    looked_at = {node["unique_id"], *(key for key in _parents(node) if key in parsed["sources"])}
+    tested: Set[str] = {node["unique_id"], *(key for key in dbt_project.parents(node) if key in manifest["sources"])}
     tests = [
         json.dumps([test["raw_code"], test.get("test_metadata"), test["config"]], sort_keys=True, default=str)
-        for test in parsed["nodes"].values()
-        if test["resource_type"] == "test" and looked_at & set(_parents(test))
+        for test in manifest["nodes"].values()
+        if test["resource_type"] == "test" and tested & set(dbt_project.parents(test))
     ]
     tests += [
         json.dumps([test["name"], test["given"], test["expect"], test.get("overrides")], sort_keys=True, default=str)
-        for test in parsed["unit_tests"].values()
+        for test in manifest["unit_tests"].values()
         if test["model"] == node["name"]
     ]
-    shared = versions.of_files(*SETTINGS, root=DBT_PROJECT)
-    imported = versions.of_files(*IMPORTED) if node.get("language") == "python" else ""
+    shared = version_of_files(*SETTINGS, root=DBT_PROJECT)
+    imported = version_of_files(*IMPORTED) if node.get("language") == "python" else ""
     whole = json.dumps([own, sorted(tests), shared, imported], sort_keys=True, default=str)
     return hashlib.sha256(whole.encode()).hexdigest()[:12]

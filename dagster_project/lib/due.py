@@ -1,15 +1,21 @@
-"""Which GPU jobs are due: a job whose parts are there under the name of its inputs has nothing to do."""
+"""Due work: the study files to check, the hub to query, labs, samples and imports to make, and GPU work.
+
+Work is due when the parts that it makes are not there under the run id of its present inputs. `make run`, the sensor
+and the nightly schedule all use this definition; `stale.py` holds its counterpart for the assets that follow.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
 
 from dagster_project.environment import STUDIES
-from dagster_project.lib.partitions import partition_key
+from dagster_project.lib import keys
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
@@ -28,29 +34,47 @@ from models_train.study.study import Study, load_study
 from warehouse.contracts import Table
 from warehouse.contracts.lab import LAB_SETTINGS
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
+from warehouse.contracts.studies import STUDIES as STUDY_TABLE
 from warehouse.part_files import LandingError, newest_parts
 from warehouse.paths import Home
 
-HUB_MODELS = dg.AssetKey(["parts", "hub_models"])
-LAB = dg.AssetKey(["parts", "lab"])
-REWARD_MODELS = dg.AssetKey(["parts", "reward_models"])
-COMPLETION_REWARDS = dg.AssetKey(["parts", "completion_rewards"])
-DOCUMENTS = dg.AssetKey(["parts", "documents"])
-DOCUMENT_SCORES = dg.AssetKey(["parts", "document_scores"])
-BENCHMARKS = dg.AssetKey(["parts", "benchmarks"])
-BENCHMARK_IMPORTS = dg.AssetKey(["parts", "benchmark_imports"])
+STUDY_CODE = (
+    "dbt/seeds/*.csv",
+    "dagster_project/lib/study_plan.py",
+    "models_train/study/*.py",
+    "models_train/parts.py",
+    "warehouse/contracts/*.py",
+    "warehouse/seed*.py",
+)
+"""Files that the parts of study files are made from, beside the study files."""
+CODE_VERSION = "dagster/code_version"
+
+Studies = Mapping[Path, Study]
 
 
 @dataclass(frozen=True)
-class Task:
-    """One piece of GPU work that is due: the Dagster job, its assets and partition, what it is in words, and the run id
-    of the parts that it makes."""
+class Work:
+    """Work that is due: its Dagster job, assets and partition, a title for people, its studies, and its name.
+
+    The name is a hash of everything that the work would make; it is a tag of the runs that do the work.
+    """
 
     job: str
     assets: tuple[dg.AssetKey, ...]
-    partition: str
-    words: str
-    makes: str
+    partition: str | None
+    title: str
+    study_ids: tuple[str, ...]
+    name: str
+
+
+@dataclass
+class DueWork:
+    """Due work in order: work before GPU work, GPU work; and problems that keep some work from being found."""
+
+    before_gpu: list[Work] = field(default_factory=list)
+    gpu: list[Work] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    studies: dict[Path, Study] = field(default_factory=dict)
 
 
 def study_files(folder: Path = STUDIES) -> dict[Path, Study]:
@@ -58,36 +82,103 @@ def study_files(folder: Path = STUDIES) -> dict[Path, Study]:
     return {path: load_study(path) for path in sorted(folder.glob("*.yaml"))}
 
 
-def due(
-    studies: Mapping[Path, Study], home: Home, *, everything: bool = False, problems: list[str] | None = None
-) -> list[Task]:
-    """GPU jobs whose parts are not there, reward models first. `everything`: all of them, there or not.
+def study_version(folder: Path = STUDIES) -> str:
+    """Version of the study files, the hub's answers, the seeds and the code that reads them, at this moment."""
+    found = keys.version_of_files("hub_models/*.json", root=Home.from_environment().root, may_be_none=True)
+    files = keys.version_of_files("*.yaml", root=folder, may_be_none=True)
+    return files + keys.version_of_files(*STUDY_CODE) + found
 
-    Where the folder of a model or data set is not there, LocationError is raised; or, where a list `problems` is given,
-    its message is put there, and the tasks of the other models are returned.
+
+def due_work(home: Home, folder: Path = STUDIES, *, everything: bool = False, now: float | None = None) -> DueWork:
+    """Due work of all studies, but for the check of the study files (`study_check`).
+
+    everything: GPU work is due whether its parts are there or not. now: seconds since 1970, for tests. Raises
+    StudyError: until every study file is right, no work begins.
     """
-    newest = _newest(home, BENCHMARK_RESULTS)
-    tasks: list[Task] = []
-    for models_of, tasks_of in ((_trained, _trainings), (_scored, _scorings), (_benchmarked, _benchmarkings)):
+    found = DueWork(studies=study_files(folder))
+    found.before_gpu += _hub_query(found.studies, home, time.time() if now is None else now)
+    labs = {path: study for path, study in found.studies.items() if labs_due({path: study}, home)}
+    found.before_gpu += _labs(labs)
+    ready = {path: study for path, study in found.studies.items() if path not in labs}
+    unsampled = _inputs(ready, home, found)
+    for work in gpu_work(ready, home, everything=everything, problems=found.problems):
+        if work.job != "score_documents" or not unsampled.intersection(work.study_ids):
+            found.gpu.append(work)
+    return found
+
+
+def study_check(
+    instance: dg.DagsterInstance, home: Home, folder: Path = STUDIES, studies: Studies | None = None
+) -> Work | None:
+    """The check of the study files, where they, the seeds or the code that reads them changed since the last one, or
+    where one of `studies` has no parts."""
+    version = study_version(folder)
+    event = instance.get_latest_materialization_event(keys.STUDIES)
+    last = event.asset_materialization if event else None
+    is_checked = event is not None and last is not None and (last.tags or {}).get(CODE_VERSION) == version
+    if is_checked and not studies_without_parts(home, studies or {}):
+        return None
+    # Files that are restored to an earlier version have to be read again: the last run is part of the name.
+    name = _name("studies", version, event.run_id if event else "")
+    return Work("refresh", (keys.STUDIES,), None, "reading the study files", (), name)
+
+
+def studies_without_parts(home: Home, studies: Studies) -> set[str]:
+    """Studies of the study files that have no row in the parts of `raw.studies`."""
+    present = {study_id for study_id, _ in _newest(home, STUDY_TABLE)}
+    return {study.study_id for study in studies.values()} - present
+
+
+def _hub_query(studies: Studies, home: Home, now: float) -> Iterator[Work]:
+    """The query to the hub, where it was not answered lately. Its name changes with every interval."""
+    asking = [study for path, study in studies.items() if study.hub and hub_due({path: study}, home, now)]
+    if asking:
+        names = [f"{study.hub.name} {now // (study.hub.refresh_hours * 3600):.0f}" for study in asking if study.hub]
+        ids = tuple(study.study_id for study in asking)
+        yield Work("refresh", (keys.HUB_MODELS,), None, "asking the hub for models", ids, _name("hub", *names))
+
+
+def _labs(labs: Studies) -> Iterator[Work]:
+    if labs:
+        ids = tuple(study.study_id for study in labs.values())
+        title = "making the lab: its data, and its base models, which are pre-trained here"
+        yield Work("refresh", (keys.LAB,), None, title, ids, _name(*map(lab_run_id, labs.values())))
+
+
+def _inputs(studies: Studies, home: Home, found: DueWork) -> set[str]:
+    """Add samples of documents and imports that are due; returns the studies whose documents are not sampled."""
+    unsampled = set()
+    kinds: tuple[tuple[dg.AssetKey, Callable[[Studies, Home], bool], Callable[[Study, Path], str], str], ...] = (
+        (keys.DOCUMENTS, samples_due, _sample_name, "sampling documents"),
+        (keys.BENCHMARK_IMPORTS, imports_due, import_run_id, "importing benchmark results"),
+    )
+    for key, due, name_of, title in kinds:
+        names: dict[str, str] = {}
         for path, study in studies.items():
-            for model_id in models_of(study):
-                cell = _Cell(study, study.by_id[model_id], path.parent, home, newest, everything)
-                try:
-                    tasks += tasks_of(cell)
-                except LocationError as error:
-                    if problems is None:
-                        raise
-                    problems.append(f"{study.study_id}, {model_id}: {error}")
-    return tasks
+            try:
+                if due({path: study}, home):
+                    names[study.study_id] = name_of(study, path.parent)
+                    unsampled |= {study.study_id} if key == keys.DOCUMENTS else set()
+            except LocationError as error:
+                found.problems.append(f"{study.study_id}: {error}")
+                unsampled |= {study.study_id} if key == keys.DOCUMENTS else set()
+        if names:
+            found.before_gpu.append(Work("refresh", (key,), None, title, tuple(names), _name(title, *names.values())))
+    return unsampled
 
 
-def queries_due(studies: Mapping[Path, Study], home: Home, now: float | None = None) -> bool:
-    """True where some study's question to a hub was not answered lately, or not as it stands."""
+def _sample_name(study: Study, folder: Path) -> str:
+    assert study.scoring is not None
+    return sample_run_id(study.scoring.corpus, folder)
+
+
+def hub_due(studies: Studies, home: Home, now: float | None = None) -> bool:
+    """True where a study's hub query has no recent answer, or one to another query."""
     return any(is_due(home.root, study.study_id, study.hub, now) for study in studies.values() if study.hub)
 
 
-def labs_due(studies: Mapping[Path, Study], home: Home) -> bool:
-    """True where some study's lab as it stands was not the last that was made, or a model or file of it is gone."""
+def labs_due(studies: Studies, home: Home) -> bool:
+    """True where a study's lab was last made by other settings, or a model or file of it is missing."""
     newest = _newest(home, LAB_SETTINGS)
     return any(
         newest.get((study.study_id, "")) != lab_run_id(study)
@@ -97,19 +188,19 @@ def labs_due(studies: Mapping[Path, Study], home: Home) -> bool:
     )
 
 
-def samples_due(studies: Mapping[Path, Study], home: Home) -> bool:
-    """True where some study's sample of documents is not there. Raises LocationError."""
+def samples_due(studies: Studies, home: Home) -> bool:
+    """True where a study's sample of documents is missing. Raises LocationError."""
     return any(
-        not _there(home, "documents", study, sample_run_id(study.scoring.corpus, path.parent))
+        not _has_part(home, "documents", study, sample_run_id(study.scoring.corpus, path.parent))
         for path, study in studies.items()
         if study.scoring
     )
 
 
-def imports_due(studies: Mapping[Path, Study], home: Home) -> bool:
-    """True where the newest part of some study's imports is not of its present result files.
+def imports_due(studies: Studies, home: Home) -> bool:
+    """True where the newest part of a study's imports is of other result files than the present ones.
 
-    Raises LocationError where a file is not there.
+    Raises LocationError where a file is missing.
     """
     newest = _newest(home, BENCHMARK_RESULTS)
     return any(
@@ -119,9 +210,32 @@ def imports_due(studies: Mapping[Path, Study], home: Home) -> bool:
     )
 
 
+def gpu_work(
+    studies: Studies, home: Home, *, everything: bool = False, problems: list[str] | None = None
+) -> list[Work]:
+    """GPU work whose parts are missing, reward models first. `everything`: all GPU work.
+
+    Where the folder of a model or data set is missing, its message goes to `problems`, and the work of the other
+    models is returned; without such a list LocationError is raised.
+    """
+    newest = _newest(home, BENCHMARK_RESULTS)
+    works: list[Work] = []
+    for models_of, works_of in ((_trained, _trainings), (_scored, _scorings), (_benchmarked, _benchmarkings)):
+        for path, study in studies.items():
+            for model_id in models_of(study):
+                model = _ModelWork(study, study.by_id[model_id], path.parent, home, newest, everything)
+                try:
+                    works += works_of(model)
+                except LocationError as error:
+                    if problems is None:
+                        raise
+                    problems.append(f"{study.study_id}, {model_id}: {error}")
+    return works
+
+
 @dataclass(frozen=True)
-class _Cell:
-    """A model of a study, and what says whether work on it is due."""
+class _ModelWork:
+    """A model of a study, and what decides whether work on it is due."""
 
     study: Study
     model: StudyModel
@@ -131,64 +245,71 @@ class _Cell:
     everything: bool
 
     @property
-    def key(self) -> str:
-        return partition_key(self.study.study_id, self.model.model_id)
+    def partition(self) -> str:
+        return keys.partition_key(self.study.study_id, self.model.model_id)
 
-    def task(self, job: str, assets: tuple[dg.AssetKey, ...], partition: str, words: str, makes: str) -> Task:
-        return Task(job, assets, partition, f"{self.study.study_id}: {words}", makes)
+    def work(self, job: str, assets: tuple[dg.AssetKey, ...], partition: str, title: str, run_id: str) -> Work:
+        """run_id: of the parts that the work makes."""
+        names = ",".join(key.to_user_string() for key in assets)
+        study_id = self.study.study_id
+        name = _name(job, partition, names, run_id)
+        return Work(job, assets, partition, f"{study_id}: {title}", (study_id,), name)
 
 
 def _trained(study: Study) -> Sequence[str]:
     return study.compared_model_ids if study.training else ()
 
 
-def _trainings(cell: _Cell) -> Iterator[Task]:
-    training, name = cell.study.training, cell.model.model_id
+def _trainings(model: _ModelWork) -> Iterator[Work]:
+    training, name = model.study.training, model.model.model_id
     assert training is not None
     for objective in training.objectives:
-        trained = training_run_id(cell.model, training, objective, cell.folder)
-        evaluated = evaluation_run_id(cell.model, training, objective, cell.folder)
-        retrain = cell.everything or not _there(cell.home, "reward_model_searches", cell.study, trained)
-        if retrain or not _there(cell.home, "completion_rewards", cell.study, evaluated):
-            key = dg.MultiPartitionKey({"base_model": cell.key, "objective": objective})
-            assets = (REWARD_MODELS, COMPLETION_REWARDS) if retrain else (COMPLETION_REWARDS,)
-            yield cell.task("train_reward_models", assets, str(key), f"reward model of {name}, {objective}", evaluated)
+        trained = training_run_id(model.model, training, objective, model.folder)
+        evaluated = evaluation_run_id(model.model, training, objective, model.folder)
+        retrain = model.everything or not _has_part(model.home, "reward_model_searches", model.study, trained)
+        if retrain or not _has_part(model.home, "completion_rewards", model.study, evaluated):
+            key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
+            assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
+            yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", evaluated)
 
 
 def _scored(study: Study) -> Sequence[str]:
     return list(dict.fromkeys(donors(study).values())) if study.scoring else ()
 
 
-def _scorings(cell: _Cell) -> Iterator[Task]:
-    assert cell.study.scoring is not None
-    run_id = scoring_run_id(cell.model, cell.study.scoring, cell.folder)
+def _scorings(model: _ModelWork) -> Iterator[Work]:
+    assert model.study.scoring is not None
+    run_id = scoring_run_id(model.model, model.study.scoring, model.folder)
     # The costs are written when every shard is done.
-    if cell.everything or not _there(cell.home, "run_costs", cell.study, run_id):
-        yield cell.task(
-            "score_documents", (DOCUMENT_SCORES,), cell.key, f"documents under {cell.model.model_id}", run_id
-        )
+    if model.everything or not _has_part(model.home, "run_costs", model.study, run_id):
+        title = f"documents under {model.model.model_id}"
+        yield model.work("score_documents", (keys.DOCUMENT_SCORES,), model.partition, title, run_id)
 
 
 def _benchmarked(study: Study) -> Sequence[str]:
     return study.benchmarked_model_ids
 
 
-def _benchmarkings(cell: _Cell) -> Iterator[Task]:
-    assert cell.study.benchmarks is not None
-    run_id = benchmark_run_id(cell.model, cell.study.benchmarks, cell.folder)
-    name = cell.model.model_id
-    if cell.everything or cell.newest.get((cell.study.study_id, run_of(name))) != run_id:
-        yield cell.task("run_benchmarks", (BENCHMARKS,), cell.key, f"benchmarks of {name}", run_id)
+def _benchmarkings(model: _ModelWork) -> Iterator[Work]:
+    assert model.study.benchmarks is not None
+    run_id = benchmark_run_id(model.model, model.study.benchmarks, model.folder)
+    name = model.model.model_id
+    if model.everything or model.newest.get((model.study.study_id, run_of(name))) != run_id:
+        yield model.work("run_benchmarks", (keys.BENCHMARKS,), model.partition, f"benchmarks of {name}", run_id)
 
 
 def _newest(home: Home, table: Table) -> dict[tuple[str, str], str]:
-    """Run of the newest part of a table, by study and writer ("" in most tables); of none where one cannot be read."""
+    """Run id of the newest part of a table, by study and writer ("" in most tables); none if a part is unreadable."""
     try:
         parts = newest_parts(home.parts, table, fitting=True)
     except LandingError:
-        return {}  # landing says which file it is
+        return {}  # landing reports which file it is
     return {(part.study_id, str(dict(part.partition).get("written_by", ""))): part.run_id for part in parts}
 
 
-def _there(home: Home, table: str, study: Study, run_id: str) -> bool:
+def _has_part(home: Home, table: str, study: Study, run_id: str) -> bool:
     return (home.parts / table / study.study_id / f"{run_id}.parquet").exists()
+
+
+def _name(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]

@@ -1,4 +1,4 @@
-"""Expected failures as Dagster failures: the message for the person, no traceback; a retry for what may pass only."""
+"""Errors for people as Dagster failures, without a traceback; retry policies for failures that may pass."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ EXPECTED = (
 )
 
 WAREHOUSE_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
-"""Of steps that open the warehouse: another program may have it open for a while."""
+"""For steps that open the warehouse: another program may have it open for a while."""
 JOB_RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""Of steps that run a job: the network, memory that another program took, a process that was killed."""
+"""For steps that run a job: network failures, memory that another program took, killed processes."""
 HUB_RETRIES = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""Of the question to a hub."""
+"""For the query to a hub."""
 GIVEN_UP = "rewardbase/given_up"
-"""Tag of a run that failed for a reason which does not pass by itself: sensors do not start its work again."""
+"""Tag of a run that failed for a permanent reason: sensors do not start its work again."""
 
 
 @contextmanager
-def told(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
-    """Turn errors that are meant for people into a dagster.Failure with the same words; let others pass.
+def as_dagster_failure(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
+    """Re-raise errors for people as dagster.Failure with the same message; other errors keep their traceback.
 
-    Only a busy warehouse may pass by itself: nothing else is tried again, and the run of the context is marked so.
+    Only a busy warehouse is tried again. After any other failure the run of the context is tagged GIVEN_UP.
     """
     try:
         yield
@@ -44,7 +44,7 @@ def told(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
 
 
 def give_up(context: dg.AssetExecutionContext | None, text: str) -> dg.Failure:
-    """The failure of work that will not succeed if it is only tried again; its run is marked so."""
+    """A permanent failure: Dagster does not retry the step, and the run is tagged GIVEN_UP."""
     if context is not None:
         context.instance.add_run_tags(context.run.run_id, {GIVEN_UP: "yes"})
     return dg.Failure(description=text, allow_retries=False)

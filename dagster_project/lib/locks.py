@@ -1,8 +1,8 @@
-"""One `make run` at a time and none beside a run of the UI's; and the cleaning up after runs that were killed.
+"""Locks: one `make run` at a time, and never beside a run of the UI's daemon; clean-up after killed runs.
 
-`make run` holds the home's lock and works in runs of its own. A run that the UI's daemon started holds a file of its
-own, `dagster/at_work/<run>`, for as long as its process lives. Each looks whether the other is there after it has made
-itself seen, so that never both go on.
+`make run` holds the home's lock. A run of the daemon holds a file, `dagster/at_work/<run>`, while its process lives.
+Each takes its lock first and then checks for the other's, so that both never go on. The kernel releases the locks of
+a process that is killed.
 """
 
 from __future__ import annotations
@@ -17,45 +17,38 @@ from typing import IO
 
 import dagster as dg
 
+from models_train.errors import UserError
 from warehouse.paths import Home
 
-# Dagster's own log lines stay off the terminal: the progress display tells what matters, the UI has the rest.
-QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-# The daemon starts none of them again: the next `make run` does.
-TAG = {"rewardbase/started_by": "make run", "dagster/max_retries": "0"}
+MAKE_RUN_TAGS = {"rewardbase/started_by": "make run", "dagster/max_retries": "0"}
+"""Tags of the runs of `make run`. The daemon retries none of them: the next `make run` does."""
 CUT_SHORT = "rewardbase/cut_short"
-"""Tag of a run whose process was killed, most likely with all else: that says nothing of its work."""
+"""Tag of a run whose process was killed or interrupted: it does not count as an attempt at its work."""
 _UNFINISHED = [
     dg.DagsterRunStatus.NOT_STARTED,
     dg.DagsterRunStatus.STARTING,
     dg.DagsterRunStatus.STARTED,
     dg.DagsterRunStatus.CANCELING,
 ]
-_LOOK_SECONDS = 1.0
-
-
-class AlreadyRunning(RuntimeError):
-    """Another `make run`, or a run of the UI's, is at work in the same home."""
+_POLL_SECONDS = 1.0
 
 
 @contextmanager
-def alone(home: Home) -> Iterator[None]:
-    """Hold the home's lock; it goes with the process, however that ends. Raises AlreadyRunning."""
+def run_lock(home: Home) -> Iterator[None]:
+    """Hold the home's lock. Raises UserError where another `make run`, or a run of the UI, is at work."""
     with open(_lock_file(home), "a+", encoding="utf-8") as file:
         if not _lock(file):
             file.seek(0)
             holder = file.read().strip() or "unknown"
-            raise AlreadyRunning(
-                f"Another `make run` is at work in {home.root} (process {holder}); wait for it, or end it."
-            )
+            raise UserError(f"Another `make run` is at work in {home.root} (process {holder}); wait for it, or end it.")
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
         others = [path.name for path in _run_files(home) if _is_held(path)]
         if others:
-            raise AlreadyRunning(
+            raise UserError(
                 f"A run of the Dagster UI is at work in {home.root} (run {others[0][:8]}); "
-                "wait for it, or end it there."
+                "wait for it, or terminate it there."
             )
         yield
 
@@ -66,10 +59,9 @@ def make_run_is_at_work(home: Home) -> bool:
 
 
 @contextmanager
-def among_others(home: Home, run: dg.DagsterRun) -> Iterator[None]:
-    """What a run of the UI's is inside of, for as long as its process works: seen by others, and never beside `make
-    run`, which it waits for. The runs that `make run` itself makes are covered by its own lock."""
-    if TAG.items() <= run.tags.items():
+def shared_run_lock(home: Home, run: dg.DagsterRun) -> Iterator[None]:
+    """Hold the shared run lock while a UI run executes; waits for `make run`. Runs of `make run` do not need it."""
+    if MAKE_RUN_TAGS.items() <= run.tags.items():
         yield
         return
     place = _run_files_folder(home) / run.run_id
@@ -83,20 +75,20 @@ def among_others(home: Home, run: dg.DagsterRun) -> Iterator[None]:
                 finally:
                     place.unlink(missing_ok=True)
                 return
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
 
 
 def end_dead_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
-    """Mark runs as failed whose process is gone, and free the pools that they held; returns their ids.
+    """Mark runs whose process is gone as failed, and free the pools that they held; returns their ids.
 
     Without this, a killed run would hold the pool for ever, and every later run would wait for it. Runs of an earlier
-    `make run` are dead where the caller is `alone`, or no `make run` is at work; runs of the UI's where their file is
-    there, but nobody holds it.
+    `make run` are dead where the caller holds the lock or nobody does; runs of the UI where their file is there, but
+    not locked.
     """
     dead = [path.name for path in _run_files(home) if not _is_held(path)]
     runs = [run for run_id in dead if (run := instance.get_run_by_id(run_id)) and run.status in _UNFINISHED]
     if _held_here(home) or not make_run_is_at_work(home):
-        runs += instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED, tags=TAG))
+        runs += instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED, tags=MAKE_RUN_TAGS))
     for run in runs:
         instance.add_run_tags(run.run_id, {CUT_SHORT: "yes"})
         instance.report_run_failed(run, "The process of this run ended before it did.")
@@ -107,7 +99,7 @@ def end_dead_runs(instance: dg.DagsterInstance, home: Home) -> list[str]:
 
 
 def _lock(file: IO[str]) -> bool:
-    """Lock the file, if need be at the third try: whoever looks whether it is held, holds it for a moment."""
+    """Lock the file, with three attempts: a check whether it is locked locks it for a moment."""
     for pause in (0.1, 0.1, 0.0):
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,9 +1,10 @@
-"""What a run shows of itself: a bar on a terminal, plain lines elsewhere; and the message of what failed."""
+"""Progress of runs, from Dagster's event stream: a bar on a terminal, plain lines elsewhere; messages of failures."""
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -14,18 +15,23 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     SpinnerColumn,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 
 BUILT = "dbt built "
-"""Begins the log line of each dbt model as it is built; its materialization comes when dbt has ended."""
+"""Start of the log line of each dbt model as it is built; its materialization is recorded when dbt has ended."""
 POLL_SECONDS = 0.2
+
+Show = Callable[[str, int], None]
+"""Called with each piece of news and the number of assets done."""
 
 
 @dataclass
-class Watched:
-    """What has been seen of a run so far."""
+class RunProgress:
+    """Events of a run so far."""
 
     done: set[str] = field(default_factory=set)
     cursor: str | None = None
@@ -44,24 +50,26 @@ def watch(
 ) -> list[str]:
     """Do `work` while a second thread shows the run's events; returns the messages of its failures.
 
-    run_id: of the Dagster run that `work` executes. total: assets to be materialized. with_messages: show what steps
-    say of themselves, too (jobs that take long). `work` returns whether the run succeeded; a failure without a message
-    of its own is reported as such. It is done in the calling thread, so that Ctrl-C reaches Dagster, which ends the
-    run in good order. Raises KeyboardInterrupt then, and what `work` raises.
+    run_id: of the Dagster run that `work` executes. total: number of assets to materialize. with_messages: show log
+    messages of steps, too (long jobs). `work` returns whether the run succeeded; a failure without a message is
+    reported as such. It is done in the calling thread, so that Ctrl-C reaches Dagster, which ends the run cleanly.
+    Raises KeyboardInterrupt then, and what `work` raises.
     """
-    seen, ended = Watched(), threading.Event()
+    seen, ended = RunProgress(), threading.Event()
     with bars(console) as bar:
         task = bar.add_task("starting", total=total)
 
         def show(text: str, done: int) -> None:
-            _show(bar, task, console, total, text, done)
+            bar.update(task, completed=done, description=text)
+            if not console.is_terminal:
+                console.print(f"  [{done:>3}/{total}] {text}", markup=False)
 
-        def take_news() -> None:
+        def read_events() -> None:
             catch_up(instance, run_id, seen, show, with_messages)
 
         def display() -> None:
             while not ended.wait(POLL_SECONDS):
-                take_news()
+                read_events()
 
         thread = threading.Thread(target=display, name="progress", daemon=True)
         thread.start()
@@ -70,7 +78,7 @@ def watch(
         finally:
             ended.set()
             thread.join()
-        take_news()
+        read_events()
     if seen.interrupted:
         raise KeyboardInterrupt
     if not success and not seen.failures:
@@ -79,64 +87,98 @@ def watch(
 
 
 def bars(console: Console) -> Progress:
-    """The display of bars: on a terminal only, and gone when it ends."""
+    """Progress bars with the time left: on a terminal only, removed when they end."""
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
     )
     return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
 
 
-def _show(bar: Progress, task: object, console: Console, total: int, text: str, done: int) -> None:
-    bar.update(task, completed=done, description=text)  # type: ignore[arg-type]
-    if not console.is_terminal:
-        console.print(f"  [{done:>3}/{total}] {text}", markup=False)
+class TaskDisplay:
+    """Progress of several runs at a time: a bar over all of them, and a line for each that is at work.
+
+    titles: of the runs, in order. After each run the time left is estimated from the mean time per run so far.
+    """
+
+    def __init__(self, bar: Progress, console: Console, titles: Sequence[str]) -> None:
+        self._bar, self._console, self._titles = bar, console, titles
+        self._whole = bar.add_task("tasks", total=len(titles))
+        self._lines: dict[int, TaskID] = {}
+        self._began = time.monotonic()
+        self._ended = 0
+
+    def begin(self, place: int) -> None:
+        """The run at `place`, from 0, begins."""
+        self._lines[place] = self._bar.add_task(self._titles[place], total=None)
+        self._print(f"Task {place + 1} of {len(self._titles)}: {self._titles[place]}")
+
+    def show(self, place: int, text: str) -> None:
+        """Show the latest message of a run behind its title."""
+        self._bar.update(self._lines[place], description=f"{self._titles[place]}: {text}")
+
+    def end(self, place: int, seconds: float) -> None:
+        """The run ended after `seconds`."""
+        self._bar.update(self._lines[place], visible=False)
+        self._bar.advance(self._whole)
+        self._ended += 1
+        total = len(self._titles)
+        left = (time.monotonic() - self._began) / self._ended * (total - self._ended)
+        rest = f"; about {duration(left)} left" if self._ended < total else ""
+        self._print(f"  [{place + 1}/{total}] {self._titles[place]}: {seconds:.0f} s{rest}")
+
+    def _print(self, text: str) -> None:
+        self._console.print(text, markup=False, soft_wrap=True)
 
 
-def catch_up(
-    instance: dg.DagsterInstance, run_id: str, seen: Watched, show: Callable[[str, int], None], with_messages: bool
-) -> None:
-    """Take in the events of a run since the cursor; `show` is told of each, with the number of assets done."""
+def duration(seconds: float) -> str:
+    """Seconds below two minutes, otherwise minutes, otherwise hours."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def catch_up(instance: dg.DagsterInstance, run_id: str, seen: RunProgress, show: Show, with_messages: bool) -> None:
+    """Read the events of a run since the cursor and show them."""
     more = True
     while more:
         found = instance.get_records_for_run(run_id, cursor=seen.cursor, limit=1000)
         seen.cursor, more = found.cursor, found.has_more
-        _take_in(found.records, seen, show, with_messages)
+        for record in found.records:
+            _take_in(record.event_log_entry, seen, show, with_messages)
 
 
-def _take_in(
-    records: Sequence[dg.EventLogRecord], seen: Watched, show: Callable[[str, int], None], with_messages: bool
-) -> None:
-    for record in records:
-        entry = record.event_log_entry
-        event = entry.dagster_event
-        if event is None:
-            built = entry.user_message.removeprefix(BUILT)
-            if built != entry.user_message:
-                seen.done.add(built)
-                show(built, len(seen.done))
-            elif with_messages and entry.level == logging.INFO:
-                show(entry.user_message, len(seen.done))
-        elif event.is_step_materialization and event.asset_key is not None:
-            name = event.asset_key.to_user_string()
-            if name not in seen.done:
-                seen.done.add(name)
-                show(_materialized(event), len(seen.done))
-        elif event.is_step_failure:
-            error = event.step_failure_data.error
-            seen.interrupted |= error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
-            seen.failures.append(_failure(event))
-        elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION and _blocks(event):
-            check = event.asset_check_evaluation_data
-            said = f"{check.description or 'it failed'}"
-            seen.failures.append(f"check {check.check_name} of {check.asset_key.to_user_string()}: {said}")
+def _take_in(entry: dg.EventLogEntry, seen: RunProgress, show: Show, with_messages: bool) -> None:
+    event = entry.dagster_event
+    if event is None:
+        built = entry.user_message.removeprefix(BUILT)
+        if built != entry.user_message:
+            seen.done.add(built)
+            show(built, len(seen.done))
+        elif with_messages and entry.level == logging.INFO:
+            show(entry.user_message, len(seen.done))
+    elif event.is_step_materialization and event.asset_key is not None:
+        name = event.asset_key.to_user_string()
+        if name not in seen.done:
+            seen.done.add(name)
+            show(_materialized(event), len(seen.done))
+    elif event.is_step_failure:
+        error = event.step_failure_data.error
+        seen.interrupted |= error is not None and error.cls_name == dg.DagsterExecutionInterruptedError.__name__
+        seen.failures.append(_failure(event))
+    elif event.event_type == dg.DagsterEventType.ASSET_CHECK_EVALUATION and _blocks(event):
+        check = event.asset_check_evaluation_data
+        reason = check.description or "it failed"
+        seen.failures.append(f"check {check.check_name} of {check.asset_key.to_user_string()}: {reason}")
 
 
 def _materialized(event: dg.DagsterEvent) -> str:
-    """Name and, where it is known, number of rows of a materialized asset."""
+    """Name of a materialized asset, with its number of rows where it is known."""
     materialization = event.step_materialization_data.materialization
     rows = materialization.metadata.get("dagster/row_count")
     name = materialization.asset_key.to_user_string()
@@ -149,7 +191,7 @@ def _blocks(event: dg.DagsterEvent) -> bool:
 
 
 def _failure(event: dg.DagsterEvent) -> str:
-    """The words of a dagster.Failure, or else the error's own."""
+    """The message of a dagster.Failure, or else of the error at the end of the chain of causes."""
     data = event.step_failure_data
     if data.user_failure_data and data.user_failure_data.description:
         return data.user_failure_data.description

@@ -21,8 +21,8 @@ def definitions(home: Path) -> Iterator[dg.Definitions]:
         for name in ("DAGSTER_HOME", "DBT_TARGET_PATH", "DBT_LOG_PATH", "PATH"):
             patch.setenv(name, os.environ.get(name, ""))
         patch.setenv("REWARDBASE_HOME", str(home))
-        from dagster_project.cli.run import load_definitions
         from dagster_project.environment import prepare
+        from dagster_project.lib.executor import load_definitions
 
         prepare()
         yield load_definitions()
@@ -121,7 +121,7 @@ def test_all_from_the_raw_tables_on_follows_its_inputs_by_a_named_condition(defi
     for spec in definitions.resolve_all_asset_specs():
         name = spec.automation_condition.get_label() if spec.automation_condition else None
         by_group.setdefault(spec.key.path[0], set()).add(name)
-    assert by_group.pop("raw") == {"parts came, and no more are on their way"}
+    assert by_group.pop("raw") == {"there are new parts, and no GPU work is in progress"}
     parts = by_group.pop("parts")
     assert parts == {None, "an input was made again"}, "but for the performance model, the sensor asks for them"
     assert set(map(frozenset, by_group.values())) == {frozenset({"an input was made again"})}
@@ -159,7 +159,7 @@ PARSED = {
 )
 def test_which_tests_run_with_a_model(built: set[str], existing: set[str], expected: list[str]) -> None:
     """A test of two models runs when either is built, as soon as both exist; a source's with what reads it."""
-    from dagster_project.lib.dbt_component import tests_of
+    from dagster_project.lib.dbt import tests_of
 
     assert tests_of(PARSED, built, existing) == expected
 

@@ -102,7 +102,7 @@ def test_the_published_study_needs_no_torch_and_little_time(tmp_path: Path) -> N
 import sys, time
 from dagster_project import environment
 environment.prepare()
-from dagster_project.cli.run import load_definitions
+from dagster_project.lib.executor import load_definitions
 load_definitions()
 print(sorted({"torch", "transformers", "vllm", "altair", "vl_convert"} & set(sys.modules)))
 print(time.process_time())

@@ -6,9 +6,9 @@ from pathlib import Path
 
 SECRETS = {
     "HF_TOKEN": "hf_NotARealTokenButOneThatMustNotBeSeen",
-    "REWARDBASE_SMTP": "smtp://user:NotARealPasswordButOneThatMustNotBeSeen@127.0.0.1:9",
+    "REWARDBASE_ALERTS": "json://user:NotARealPasswordButOneThatMustNotBeSeen@127.0.0.1:9/alerts",
 }
-"""Variable -> value. (No mail is sent: no address to write to is set.)"""
+"""Variable -> value. (Nothing listens at the address of the alerts.)"""
 
 MARK = "ThatMustNotBeSeen"
 """What all of them have in them, and nothing else."""

@@ -13,7 +13,8 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
-from dagster_project.lib.run_requests import WORK, Found, look
+from dagster_project.lib.run_requests import WORK, Evaluation
+from dagster_project.lib.run_requests import evaluate as evaluate_sensor
 from tests.support.forked import Launcher
 from warehouse.paths import Home
 
@@ -23,8 +24,8 @@ INSTANCE = REPOSITORY / "dagster_project" / "instance.yaml"
 RUN_KEY = "dagster/run_key"
 
 
-def take(instance: dg.DagsterInstance, found: Found) -> None:
-    """What the daemon does with partitions after a look."""
+def take(instance: dg.DagsterInstance, found: Evaluation) -> None:
+    """What the daemon does with partitions after an evaluation."""
     if found.added:
         instance.add_dynamic_partitions("base_models", found.added)
     for key in found.retired:
@@ -54,7 +55,7 @@ def evaluate(home: Home, folder: Path) -> None:
     """One evaluation of the sensor and what follows from it."""
     os.environ["DAGSTER_HOME"] = str(home.dagster_home)
     with dg.DagsterInstance.get() as instance:
-        found = look(instance, home, folder)
+        found = evaluate_sensor(instance, home, folder)
         take(instance, found)
         for request in found.runs:
             start(instance, request)

@@ -7,10 +7,15 @@ from datetime import datetime, timedelta
 import dagster as dg
 import pytest
 
-from dagster_project.lib.automation import GPU_PARTS, INPUTS_CHANGED, PARTS_CAME, SNAPSHOT
-from dagster_project.lib.partitions import BASE_MODELS, REWARD_MODELS
+from dagster_project.lib.automation import INPUTS_CHANGED, PARTS_CHANGED
+from dagster_project.lib.keys import (
+    BASE_MODEL_PARTITIONS,
+    GPU_PARTS,
+    REWARD_MODEL_PARTITIONS,
+    SNAPSHOT,
+    STUDIES,
+)
 
-STUDIES = dg.AssetKey(["parts", "studies"])
 FAILS: set[str] = set()
 
 
@@ -28,7 +33,7 @@ def step(
 def gpu(key: dg.AssetKey) -> dg.AssetsDefinition:
     is_trained = key.path[-1] in ("reward_models", "completion_rewards")
 
-    @dg.asset(key=key, deps=[STUDIES], partitions_def=REWARD_MODELS if is_trained else BASE_MODELS)
+    @dg.asset(key=key, deps=[STUDIES], partitions_def=REWARD_MODEL_PARTITIONS if is_trained else BASE_MODEL_PARTITIONS)
     def made(context: dg.AssetExecutionContext) -> None:
         if str(context.partition_key) in FAILS:
             raise dg.Failure("as the test wants it", allow_retries=False)
@@ -40,9 +45,9 @@ DEFINITIONS = dg.Definitions(
     [
         step(STUDIES),
         *map(gpu, GPU_PARTS),
-        step(["raw", "base_models"], STUDIES, condition=PARTS_CAME),
-        step(["raw", "rewards"], STUDIES, *GPU_PARTS[:2], condition=PARTS_CAME),
-        step(["raw", "scores"], STUDIES, GPU_PARTS[2], condition=PARTS_CAME),
+        step(["raw", "base_models"], STUDIES, condition=PARTS_CHANGED),
+        step(["raw", "rewards"], STUDIES, *GPU_PARTS[:2], condition=PARTS_CHANGED),
+        step(["raw", "scores"], STUDIES, GPU_PARTS[2], condition=PARTS_CHANGED),
         step(["marts", "fct"], ["raw", "rewards"], ["raw", "base_models"], condition=INPUTS_CHANGED),
         step(["marts", "other"], ["raw", "scores"], ["raw", "base_models"], condition=INPUTS_CHANGED),
         step(SNAPSHOT, ["marts", "fct"], ["marts", "other"], condition=INPUTS_CHANGED),

@@ -8,16 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dagster_project.lib.due import (
-    BENCHMARKS,
-    COMPLETION_REWARDS,
-    DOCUMENT_SCORES,
-    REWARD_MODELS,
-    due,
-    imports_due,
-    samples_due,
-    study_files,
-)
+from dagster_project.lib.due import gpu_work, imports_due, samples_due, study_files
+from dagster_project.lib.keys import BENCHMARKS, COMPLETION_REWARDS, DOCUMENT_SCORES, REWARD_MODELS
 from models_train.parts import write_part
 from models_train.study.fingerprints import (
     LocationError,
@@ -80,7 +72,7 @@ def finish(folder: Path, home: Home) -> None:
 
 def test_everything_is_due_at_first_and_nothing_when_done(studies: Path, tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
-    tasks = due(study_files(studies), home)
+    tasks = gpu_work(study_files(studies), home)
     assert [(task.assets, task.partition) for task in tasks] == [
         *(
             ((REWARD_MODELS, COMPLETION_REWARDS), f"tiny/{model}|{objective}")
@@ -91,9 +83,9 @@ def test_everything_is_due_at_first_and_nothing_when_done(studies: Path, tmp_pat
     ]
     assert samples_due(study_files(studies), home)
     finish(studies, home)
-    assert due(study_files(studies), home) == []
+    assert gpu_work(study_files(studies), home) == []
     assert not samples_due(study_files(studies), home)
-    assert len(due(study_files(studies), home, everything=True)) == 5
+    assert len(gpu_work(study_files(studies), home, everything=True)) == 5
 
 
 @pytest.mark.parametrize(
@@ -110,7 +102,7 @@ def test_what_reads_a_changed_file_is_due_again(studies: Path, tmp_path: Path, c
     home = Home(tmp_path / "home")
     finish(studies, home)
     (studies / changed).write_text(json.dumps({"other": "content", "in": changed}))
-    tasks = due(study_files(studies), home)
+    tasks = gpu_work(study_files(studies), home)
     assert len(tasks) == expected
     if changed == "test.jsonl":
         assert {task.assets for task in tasks} == {(COMPLETION_REWARDS,)}, "the reward models are still good"
@@ -120,7 +112,7 @@ def test_what_reads_a_changed_file_is_due_again(studies: Path, tmp_path: Path, c
 def test_a_folder_that_is_gone_is_named(studies: Path, tmp_path: Path) -> None:
     (studies / "test.jsonl").unlink()
     with pytest.raises(LocationError, match=r"test\.jsonl.*correct the path"):
-        due(study_files(studies), Home(tmp_path / "home"))
+        gpu_work(study_files(studies), Home(tmp_path / "home"))
 
 
 @pytest.fixture
@@ -155,7 +147,7 @@ def test_benchmarks_are_due_until_their_newest_part_is_of_the_present_settings(
     home = Home(tmp_path / "home")
     ((path, study),) = study_files(benchmarked).items()
     assert study.benchmarks is not None
-    tasks = due({path: study}, home)
+    tasks = gpu_work({path: study}, home)
     assert [(task.job, task.assets, task.partition) for task in tasks] == [
         ("run_benchmarks", (BENCHMARKS,), f"tiny/{name}") for name in ("small", "large", "wanted")
     ]
@@ -164,13 +156,13 @@ def test_benchmarks_are_due_until_their_newest_part_is_of_the_present_settings(
     assert len(set(names)) == 3, "models of one folder have parts of their own"
     for name, run_id in zip(study.benchmarked_model_ids, names, strict=True):
         put_result(home, run_of(name), run_id)
-    assert due({path: study}, home) == []
-    assert len(due({path: study}, home, everything=True)) == 3
+    assert gpu_work({path: study}, home) == []
+    assert len(gpu_work({path: study}, home, everything=True)) == 3
     # Settings tried in between leave a later part: the earlier one has to become the newest again.
     put_result(home, run_of("wanted"), "later")
-    assert [task.partition for task in due({path: study}, home)] == ["tiny/wanted"]
+    assert [task.partition for task in gpu_work({path: study}, home)] == ["tiny/wanted"]
     put_result(home, run_of("wanted"), names[-1])
-    assert due({path: study}, home) == []
+    assert gpu_work({path: study}, home) == []
 
 
 def test_imports_are_due_when_a_result_file_changes(benchmarked: Path, tmp_path: Path) -> None:

@@ -13,17 +13,16 @@ import dagster as dg
 import pytest
 import yaml
 
-from dagster_project.defs import base_models
-from dagster_project.lib import due
+from dagster_project.lib import keys
 from dagster_project.lib.failures import GIVEN_UP
-from dagster_project.lib.locks import TAG, AlreadyRunning, alone, among_others, end_dead_runs
-from dagster_project.lib.partitions import BASE_MODELS
-from dagster_project.lib.run_requests import MOST_ATTEMPTS, WORK, Found, look
+from dagster_project.lib.locks import MAKE_RUN_TAGS, end_dead_runs, run_lock, shared_run_lock
+from dagster_project.lib.run_requests import MOST_ATTEMPTS, WORK, Evaluation, evaluate
+from models_train.errors import UserError
 from models_train.study.hub import HubQuery, keep_found
 from tests.support.sensor_daemon import killed_evaluations, start, take, write_study
 from warehouse.paths import Home
 
-STUDIES_ASSET = {base_models.KEY}
+STUDIES_ASSET = {keys.STUDIES}
 
 
 @pytest.fixture
@@ -46,11 +45,11 @@ def folder(tmp_path: Path) -> Path:
     return studies
 
 
-def trainings(found: Found) -> list[str]:
+def trainings(found: Evaluation) -> list[str]:
     return [str(run.partition_key) for run in found.runs if run.job_name == "train_reward_models"]
 
 
-def assets(found: Found) -> set[dg.AssetKey]:
+def assets(found: Evaluation) -> set[dg.AssetKey]:
     return {key for run in found.runs for key in run.asset_selection or ()}
 
 
@@ -59,12 +58,12 @@ def fail(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 
 def test_a_new_model_is_found_with_its_work(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
-    found = look(instance, home, folder)
+    found = evaluate(instance, home, folder)
     assert (found.added, found.retired) == (["first/small"], [])
     studies, training = found.runs
     assert set(studies.asset_selection or ()) == STUDIES_ASSET and studies.job_name == "refresh"
     assert training.partition_key == "first/small|bradley_terry"
-    assert set(training.asset_selection or ()) == {due.REWARD_MODELS, due.COMPLETION_REWARDS}
+    assert set(training.asset_selection or ()) == {keys.REWARD_MODELS, keys.COMPLETION_REWARDS}
 
 
 @pytest.mark.parametrize("crash", ["before partitions", "after partitions", "after some runs", "after all runs"])
@@ -72,14 +71,14 @@ def test_a_crash_between_the_steps_doubles_nothing(
     instance: dg.DagsterInstance, home: Home, folder: Path, crash: str
 ) -> None:
     write_study(folder, "second", "a", "b")
-    first = look(instance, home, folder)
+    first = evaluate(instance, home, folder)
     assert len(first.runs) == 4
     if crash != "before partitions":
         take(instance, first)
     started = {"after some runs": 2, "after all runs": 4}.get(crash, 0)
     for run in first.runs[:started]:
         start(instance, run)
-    second = look(instance, home, folder)
+    second = evaluate(instance, home, folder)
     # What was started is not asked for again, and the rest under the same key, of which Dagster starts a run once.
     assert [run.run_key for run in second.runs] == [run.run_key for run in first.runs[started:]]
     assert second.added == (first.added if crash == "before partitions" else [])
@@ -96,26 +95,26 @@ def test_a_model_that_goes_is_retired_and_one_that_comes_back_is_new(
     instance: dg.DagsterInstance, home: Home, folder: Path
 ) -> None:
     write_study(folder, "second", "a", "b")
-    take(instance, look(instance, home, folder))
+    take(instance, evaluate(instance, home, folder))
     write_study(folder, "second", "a")
-    found = look(instance, home, folder)
+    found = evaluate(instance, home, folder)
     assert (found.added, found.retired) == ([], ["second/b"])
     take(instance, found)
     (folder / "second.yaml").unlink()
-    assert look(instance, home, folder).retired == ["second/a"]
+    assert evaluate(instance, home, folder).retired == ["second/a"]
     write_study(folder, "second", "a", "b")
-    assert look(instance, home, folder).added == ["second/b"]
+    assert evaluate(instance, home, folder).added == ["second/b"]
 
 
 def test_a_new_revision_is_new_work(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
-    first = look(instance, home, folder)
+    first = evaluate(instance, home, folder)
     for run in first.runs:
         start(instance, run)
     (folder / "small" / "config.json").write_text(json.dumps({"name": "small", "revision": 2}))
-    assert trainings(look(instance, home, folder)) == []  # one run of a partition at a time
+    assert trainings(evaluate(instance, home, folder)) == []  # one run of a partition at a time
     for run in instance.get_runs():
         fail(instance, run)
-    found = look(instance, home, folder)
+    found = evaluate(instance, home, folder)
     assert trainings(found) == ["first/small|bradley_terry"]
     assert found.runs[-1].run_key != first.runs[-1].run_key
 
@@ -123,24 +122,24 @@ def test_a_new_revision_is_new_work(instance: dg.DagsterInstance, home: Home, fo
 def test_what_failed_is_tried_again_after_a_pause_and_given_up_in_the_end(
     instance: dg.DagsterInstance, home: Home, folder: Path
 ) -> None:
-    now, keys = time.time(), set()
+    now, run_keys = time.time(), set()
     for attempt in range(MOST_ATTEMPTS):
-        found = look(instance, home, folder, now=now)
+        found = evaluate(instance, home, folder, now=now)
         (request,) = (run for run in found.runs if run.job_name == "train_reward_models")
-        keys.add(request.run_key)
+        run_keys.add(request.run_key)
         fail(instance, start(instance, request))
-        later = look(instance, home, folder, now=time.time())
+        later = evaluate(instance, home, folder, now=time.time())
         assert trainings(later) == []
         said = "given up until its inputs change" if attempt == MOST_ATTEMPTS - 1 else "minutes after that"
         assert any("reward model of small" in note and said in note for note in later.notes)
         now += 7200
-    assert len(keys) == MOST_ATTEMPTS
-    assert trainings(look(instance, home, folder, now=now + 1e6)) == []
+    assert len(run_keys) == MOST_ATTEMPTS
+    assert trainings(evaluate(instance, home, folder, now=now + 1e6)) == []
 
 
 def test_work_that_was_killed_goes_on_at_once(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
     for _ in range(MOST_ATTEMPTS + 1):
-        (request,) = (run for run in look(instance, home, folder).runs if run.job_name == "train_reward_models")
+        (request,) = (run for run in evaluate(instance, home, folder).runs if run.job_name == "train_reward_models")
         run = start(instance, request)
         place = home.dagster_home / "at_work" / run.run_id
         place.parent.mkdir(exist_ok=True)
@@ -149,10 +148,10 @@ def test_work_that_was_killed_goes_on_at_once(instance: dg.DagsterInstance, home
 
 
 def test_what_cannot_succeed_is_not_tried_again(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
-    run = start(instance, look(instance, home, folder).runs[-1])
+    run = start(instance, evaluate(instance, home, folder).runs[-1])
     instance.add_run_tags(run.run_id, {GIVEN_UP: "yes"})
     fail(instance, run)
-    found = look(instance, home, folder, now=time.time() + 1e6)
+    found = evaluate(instance, home, folder, now=time.time() + 1e6)
     assert trainings(found) == [] and "until its inputs change" in found.notes[0] and run.run_id[:8] in found.notes[0]
 
 
@@ -161,7 +160,7 @@ def test_one_model_without_its_folder_holds_back_itself_only(
 ) -> None:
     write_study(folder, "second", "a", "b")
     shutil.rmtree(folder / "a")
-    found = look(instance, home, folder)
+    found = evaluate(instance, home, folder)
     assert trainings(found) == ["first/small|bradley_terry", "second/b|bradley_terry"]
     assert [note.split(":")[0] for note in found.notes] == ["second, a"]
 
@@ -170,13 +169,13 @@ def test_a_bad_study_file_is_reported_once_and_begins_nothing(
     instance: dg.DagsterInstance, home: Home, folder: Path
 ) -> None:
     (folder / "bad.yaml").write_text("study_id: 7\n")
-    found = look(instance, home, folder)
+    found = evaluate(instance, home, folder)
     assert [run.job_name for run in found.runs] == ["refresh"], "the check that fails with the file's problems"
     assert "bad.yaml" in found.notes[0] and (found.added, found.retired) == ([], [])
     run = start(instance, found.runs[0])
     instance.add_run_tags(run.run_id, {GIVEN_UP: "yes"})
     fail(instance, run)
-    assert look(instance, home, folder, now=time.time() + 1e6).runs == []
+    assert evaluate(instance, home, folder, now=time.time() + 1e6).runs == []
 
 
 def test_the_hub_is_asked_when_its_answer_is_old_and_what_it_found_is_new_work(
@@ -186,25 +185,25 @@ def test_the_hub_is_asked_when_its_answer_is_old_and_what_it_found_is_new_work(
     path = folder / "first.yaml"
     query = {"publishers": ["acme"], "max_params_b": 2.0, "licences": ["mit"], "refresh_hours": 10.0}
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"hub": query}))
-    before = look(instance, home, folder)
-    asked = [run for run in before.runs if set(run.asset_selection or ()) == {due.HUB_MODELS}]
+    before = evaluate(instance, home, folder)
+    asked = [run for run in before.runs if set(run.asset_selection or ()) == {keys.HUB_MODELS}]
     assert len(asked) == 1 and before.added == ["first/small"]
     fail(instance, start(instance, asked[0]))
-    assert due.HUB_MODELS not in assets(look(instance, home, folder))
+    assert keys.HUB_MODELS not in assets(evaluate(instance, home, folder))
     found = {"hub_id": "acme/new", "revision": "a" * 40, "publisher": "acme", "family": "f", "params_b": 1.0}
     keep_found(home.root, "first", HubQuery.model_validate(query), [found | {"stage": "base"}])
-    after = look(instance, home, folder)
+    after = evaluate(instance, home, folder)
     assert "first/new" in after.added and "first/new|bradley_terry" in trainings(after)
-    assert due.HUB_MODELS not in assets(after) and after.runs[0].run_key != before.runs[0].run_key
-    assert due.HUB_MODELS in assets(look(instance, home, folder, now=time.time() + 11 * 3600))
+    assert keys.HUB_MODELS not in assets(after) and after.runs[0].run_key != before.runs[0].run_key
+    assert keys.HUB_MODELS in assets(evaluate(instance, home, folder, now=time.time() + 11 * 3600))
 
 
 def test_what_somebody_else_makes_is_not_asked_for(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
     """A backfill's run of the partition, without the sensor's tag."""
-    request = look(instance, home, folder).runs[-1]
+    request = evaluate(instance, home, folder).runs[-1]
     run = start(instance, request._replace(tags={}))
     assert WORK not in run.tags
-    assert trainings(look(instance, home, folder)) == []
+    assert trainings(evaluate(instance, home, folder)) == []
 
 
 def test_the_sensor_hands_on_what_the_look_found(
@@ -222,8 +221,10 @@ def test_the_sensor_hands_on_what_the_look_found(
         made = sensors.new_models(context)
     assert isinstance(made, dg.SensorResult)
     assert [run.job_name for run in made.run_requests or ()] == ["refresh", "train_reward_models"]
-    assert list(made.dynamic_partitions_requests or ()) == [BASE_MODELS.build_add_request(["first/small"])]
-    with alone(home), dg.build_sensor_context(instance=instance) as context:
+    assert list(made.dynamic_partitions_requests or ()) == [
+        keys.BASE_MODEL_PARTITIONS.build_add_request(["first/small"])
+    ]
+    with run_lock(home), dg.build_sensor_context(instance=instance) as context:
         made = sensors.new_models(context)
     assert isinstance(made, dg.SensorResult) and not made.run_requests
     assert made.skip_reason is not None and "make run" in str(made.skip_reason.skip_message)
@@ -231,11 +232,11 @@ def test_the_sensor_hands_on_what_the_look_found(
 
 def test_a_run_of_the_ui_and_make_run_exclude_each_other(instance: dg.DagsterInstance, home: Home) -> None:
     run = instance.add_run(dg.DagsterRun(job_name="refresh", status=dg.DagsterRunStatus.STARTED))
-    with among_others(home, run):
-        with pytest.raises(AlreadyRunning, match=f"Dagster UI.*{run.run_id[:8]}"), alone(home):
+    with shared_run_lock(home, run):
+        with pytest.raises(UserError, match=f"Dagster UI.*{run.run_id[:8]}"), run_lock(home):
             pass
         assert end_dead_runs(instance, home) == []
-    with alone(home), among_others(home, dg.DagsterRun(job_name="refresh", tags=TAG)):
+    with run_lock(home), shared_run_lock(home, dg.DagsterRun(job_name="refresh", tags=MAKE_RUN_TAGS)):
         pass  # its own runs do not wait for it
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dagster as dg
 import pytest
 
-from dagster_project.lib.partitions import (
-    REWARD_MODELS,
-    bring_partitions_up_to_date,
-    models_at_work,
+from dagster_project.lib.keys import (
+    REWARD_MODEL_PARTITIONS,
+    models_by_partition,
     partition_key,
+    update_partitions,
 )
 from models_train.study.study import Study
 
@@ -59,28 +59,28 @@ def test_keys_of_different_models_differ() -> None:
 @pytest.mark.parametrize("name", ODD_NAMES)
 def test_dagster_keeps_keys_of_odd_names(name: str) -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        bring_partitions_up_to_date(instance, [a_study(name)])
+        update_partitions(instance, [a_study(name)])
         keys = instance.get_dynamic_partitions("base_models")
         assert keys == [partition_key("tiny", name)]
         both = dg.MultiPartitionKey({"base_model": keys[0], "objective": "regression"})
-        found = REWARD_MODELS.get_partition_key_from_str(str(both))
+        found = REWARD_MODEL_PARTITIONS.get_partition_key_from_str(str(both))
         assert found.keys_by_dimension == {"base_model": keys[0], "objective": "regression"}
 
 
 def test_partitions_follow_the_studies() -> None:
     with dg.DagsterInstance.ephemeral() as instance:
-        assert bring_partitions_up_to_date(instance, [a_study("a", "b")]) == (["tiny/a", "tiny/b"], [])
-        assert bring_partitions_up_to_date(instance, [a_study("a", "b")]) == ([], [])
-        assert bring_partitions_up_to_date(instance, [a_study("b", "c")]) == (["tiny/c"], ["tiny/a"])
+        assert update_partitions(instance, [a_study("a", "b")]) == (["tiny/a", "tiny/b"], [])
+        assert update_partitions(instance, [a_study("a", "b")]) == ([], [])
+        assert update_partitions(instance, [a_study("b", "c")]) == (["tiny/c"], ["tiny/a"])
         assert set(instance.get_dynamic_partitions("base_models")) == {"tiny/b", "tiny/c"}
 
 
 def test_a_study_of_seeds_alone_has_no_work() -> None:
-    assert models_at_work(a_study("a", training=False)) == {}
+    assert models_by_partition(a_study("a", training=False)) == {}
 
 
 def test_only_donors_are_scored() -> None:
-    scored = models_at_work(a_study("small", "large", training=False, scoring=True))
+    scored = models_by_partition(a_study("small", "large", training=False, scoring=True))
     assert scored == {"tiny/large": "large"}
-    trained = models_at_work(a_study("small", "large", training=True, scoring=True))
+    trained = models_by_partition(a_study("small", "large", training=True, scoring=True))
     assert set(trained.values()) == {"small", "large"}

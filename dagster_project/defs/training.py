@@ -4,25 +4,24 @@ from collections.abc import Callable
 
 import dagster as dg
 
-from dagster_project.defs import base_models
-from dagster_project.defs.resources import RunHome
-from dagster_project.lib.due import COMPLETION_REWARDS, REWARD_MODELS, study_files
-from dagster_project.lib.failures import JOB_RETRIES, told
-from dagster_project.lib.job_runs import job_command, model_of, nothing_to_do, run_job, with_costs
-from dagster_project.lib.partitions import REWARD_MODELS as PARTITIONS
+from dagster_project.defs.jobs import RunHome
+from dagster_project.lib import keys
+from dagster_project.lib.due import study_files
+from dagster_project.lib.failures import JOB_RETRIES, as_dagster_failure
+from dagster_project.lib.jobs import job_command, model_of, nothing_to_do, run_job, with_costs
 from models_train.study.fingerprints import TRAINING_VERSION, evaluation_run_id, training_run_id
 
 VERSION = f"training-{TRAINING_VERSION}"
 
 
 @dg.asset(
-    key=REWARD_MODELS,
-    deps=[base_models.KEY],
-    partitions_def=PARTITIONS,
-    group_name="reward_models",
+    key=keys.REWARD_MODELS,
+    deps=[keys.STUDIES],
+    partitions_def=keys.REWARD_MODEL_PARTITIONS,
+    group_name="training",
     owners=["team:training"],
     kinds={"torch", "parquet"},
-    pool="gpu",
+    pool=keys.GPU_POOL,
     retry_policy=JOB_RETRIES,
     code_version=VERSION,
     description="A reward model of each base model by each objective: the search over learning rates, its runs, "
@@ -31,18 +30,18 @@ VERSION = f"training-{TRAINING_VERSION}"
 def reward_models(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
-    """Run `models_train.jobs.train_reward_model` for the partition; an interrupted search goes on where it was."""
+    """Run `models_train.jobs.train_reward_model` for the partition; an interrupted search resumes."""
     return _run(context, run_home, pipes, "train_reward_model", training_run_id)
 
 
 @dg.asset(
-    key=COMPLETION_REWARDS,
-    deps=[REWARD_MODELS],
-    partitions_def=PARTITIONS,
-    group_name="reward_models",
+    key=keys.COMPLETION_REWARDS,
+    deps=[keys.REWARD_MODELS],
+    partitions_def=keys.REWARD_MODEL_PARTITIONS,
+    group_name="training",
     owners=["team:training"],
     kinds={"torch", "parquet"},
-    pool="gpu",
+    pool=keys.GPU_POOL,
     retry_policy=JOB_RETRIES,
     code_version=VERSION,
     description="The reward of every completion of the test set, by each reward model (definitions, Section 1).",
@@ -62,10 +61,10 @@ def _run(
     run_id: Callable[..., str],
 ) -> dg.MaterializeResult:
     """One job for the base model and objective of the context's partition; run_id: names the parts that it makes."""
-    keys = context.partition_key.keys_by_dimension
-    with told(context):
-        path, study, model = model_of(study_files(), keys["base_model"])
-    objective = keys["objective"]
+    partition = context.partition_key.keys_by_dimension
+    with as_dagster_failure(context):
+        path, study, model = model_of(study_files(), partition["base_model"])
+    objective = partition["objective"]
     if study.training is None or objective not in study.training.objectives:
         return nothing_to_do(f"{path.name} trains no reward model by {objective}; list it under training: objectives")
     if not study.by_id[model].is_compared:

@@ -1,4 +1,4 @@
-"""What has to run again although Dagster's records look right: files and tables that are lost or damaged."""
+"""Stale assets by their files and tables: lost, damaged, or older than their parts."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import dagster as dg
 import duckdb
 import pytest
 
-from dagster_project.lib import manifest
-from dagster_project.lib.missing_outputs import _built_for, assets_to_redo
+from dagster_project.lib import stale
+from dagster_project.lib.dbt import load_manifest, models_to_build_for
+from dagster_project.lib.stale import missing_outputs
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts.studies import STUDIES
@@ -56,19 +57,19 @@ def forget_a_test(home: Home) -> None:
 
 CASES: dict[str, tuple[Callable[[Home], None], set[str], str]] = {
     "nothing": (lambda home: None, set(), ""),
-    "raw table": (drop("raw.studies"), {"raw/studies"}, "its table is not there"),
+    "raw table": (drop("raw.studies"), {"raw/studies"}, "its table is missing"),
     "mart": (
         drop("marts.fct_size_group_gains"),
         {"marts/dim_studies", "marts/fct_size_group_gains"},
-        "not there",
+        "missing",
     ),
     "damaged part": (cut_short, {"parts/studies", "raw/base_models"}, "cannot be read"),
     "lost part": (
         lambda home: shutil.rmtree(home.parts / "recommendations"),
         {"parts/performance", "raw/recommendations"},
-        "not there",
+        "missing",
     ),
-    "inputs": (lambda home: shutil.rmtree(home.root / "inputs"), {"parts/performance_inputs"}, "not there"),
+    "inputs": (lambda home: shutil.rmtree(home.root / "inputs"), {"parts/performance_inputs"}, "missing"),
     "page": (lambda home: (home.reports / "base_model_choice.html").unlink(), {"reports/base_model_choice"}, "page"),
     "charts": (lambda home: shutil.rmtree(home.reports / "charts"), {"reports/base_model_choice"}, "charts"),
     "pointer": (lambda home: home.current.unlink(), {"published/snapshot"}, "no published snapshot"),
@@ -82,7 +83,7 @@ CASES: dict[str, tuple[Callable[[Home], None], set[str], str]] = {
 def test_what_is_lost_is_made_again(case: str, copy: Home) -> None:
     spoil, expected, words = CASES[case]
     spoil(copy)
-    redo = assets_to_redo(copy, SPECS)
+    redo = missing_outputs(copy, SPECS)
     assert {key.to_user_string() for key in redo} == expected
     beside = ("failed or did not run", "not those of the newest parts")
     assert all(any(said in reason for said in (words, *beside)) for reason in redo.values()), redo
@@ -121,15 +122,15 @@ PARSED = {
 )
 def test_a_node_gets_a_new_result_with_what_it_looks_at(node: str, built: set[str]) -> None:
     """By hand, on a small manifest. Where nothing is found, all of dbt's assets are built."""
-    assert _built_for(PARSED, node) == {dg.AssetKey(["x", name]) for name in built}
+    assert {PARSED["nodes"][key]["name"] for key in models_to_build_for(PARSED, node)} == built
 
 
 def test_what_no_asset_can_be_blamed_for_may_come_from_any(copy: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     """A test that looks at nothing, new and therefore without a result."""
-    real = manifest.load(copy)
+    real = load_manifest(copy)
     new = {"test.p.alone": PARSED["nodes"]["test.p.alone"] | {"config": {"enabled": True}}}
-    monkeypatch.setattr(manifest, "load", lambda home: real | {"nodes": real["nodes"] | new})
-    redo = {key.to_user_string() for key in assets_to_redo(copy, SPECS)}
+    monkeypatch.setattr(stale, "load_manifest", lambda home: real | {"nodes": real["nodes"] | new})
+    redo = {key.to_user_string() for key in missing_outputs(copy, SPECS)}
     assert redo == {"marts/dim_studies", "marts/fct_size_group_gains"}
 
 

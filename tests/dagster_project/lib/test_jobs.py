@@ -1,4 +1,4 @@
-"""Steps that run a job: what they say when it fails, takes too long, or what it cost."""
+"""Steps that run a job: failures, time limit, costs; and forked jobs, which equal a fresh start."""
 
 import sys
 import time
@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from dagster_project.lib.failures import GIVEN_UP
-from dagster_project.lib.job_runs import DEFAULT_HOURS, HOURS_VARIABLE, longest_hours, run_job, with_costs
+from dagster_project.lib.jobs import LOADED, JobProcesses, is_forked, run_job, with_costs
 from models_train.jobs.reporting import may_pass
 from models_train.parts import write_part
 from models_train.study.study import Study
@@ -17,6 +17,7 @@ from warehouse.contracts import REWARD_MODEL_TABLES
 from warehouse.paths import Home
 
 KEY = dg.AssetKey("made")
+SCORE = [sys.executable, "-m", "models_train.jobs.score_documents"]
 SLEEPS = "import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"
 FAILS = """
 from models_train.study.study import Study
@@ -60,22 +61,16 @@ def test_only_what_may_pass_is_tried_again(error: str, retries: int) -> None:
 
 
 def test_a_job_that_takes_too_long_is_ended_with_what_it_started(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(HOURS_VARIABLE, str(2 / 3600))
+    monkeypatch.setenv("REWARDBASE_JOB_HOURS", str(2 / 3600))
     began = time.monotonic()
     done, tags = materialized(SLEEPS)
     assert not done.success and time.monotonic() - began < 20
-    assert "did not end within 0.000555556 hours" in words(done) and HOURS_VARIABLE in words(done)
+    assert "did not end within 0.000555556 hours" in words(done) and "REWARDBASE_JOB_HOURS" in words(done)
     assert GIVEN_UP in tags
     left = [
         child for child in psutil.Process().children(recursive=True) if "time.sleep(60)" in " ".join(child.cmdline())
     ]
     assert left == []
-
-
-@pytest.mark.parametrize(("named", "hours"), [("", DEFAULT_HOURS), ("3.5", 3.5), ("-1", DEFAULT_HOURS), ("long", 48.0)])
-def test_the_limit_is_a_setting(monkeypatch: pytest.MonkeyPatch, named: str, hours: float) -> None:
-    monkeypatch.setenv(HOURS_VARIABLE, named)
-    assert longest_hours() == hours
 
 
 def test_costs_stand_in_the_metadata(tmp_path: Path) -> None:
@@ -114,3 +109,47 @@ def test_what_may_pass(error: Exception, passes: bool) -> None:
 def test_an_offline_client_stays_offline() -> None:
     offline = type("OfflineModeIsEnabled", (ConnectionError,), {})()
     assert not may_pass(offline) and not may_pass(None)
+
+
+def outcome(command: list[str]) -> dg.ExecuteInProcessResult:
+    """A Dagster run of one asset that runs `command`."""
+
+    @dg.asset
+    def scores(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:
+        return run_job(context, pipes, command).get_materialize_result()
+
+    with dg.instance_for_test() as instance:
+        resources = {"pipes": JobProcesses(env={"OMP_NUM_THREADS": "1"})}
+        return dg.materialize([scores], instance=instance, resources=resources, raise_on_error=False)
+
+
+def test_only_jobs_of_this_python_are_forked() -> None:
+    assert is_forked([*SCORE, "--help"])
+    assert all(is_forked([sys.executable, "-m", module]) for module in LOADED)
+    assert not is_forked([sys.executable, "-m", "models_train.jobs.fit_performance_model"])
+    assert not is_forked(["python", "-m", SCORE[2]])
+    assert not is_forked(" ".join(SCORE))
+
+
+def test_what_a_forked_job_prints_goes_where_its_step_prints(capfd: pytest.CaptureFixture[str]) -> None:
+    """Also the second one's, whose server began while the first one's output was captured."""
+    assert outcome([*SCORE, "--help"]).success
+    first = capfd.readouterr().out
+    assert outcome([*SCORE, "--help"]).success
+    second = capfd.readouterr().out
+    assert "--study" in first and "--study" in second
+
+
+def test_why_a_forked_job_stopped_is_the_message_of_its_step(tmp_path: Path) -> None:
+    missing = tmp_path / "no.yaml"
+    done = outcome([*SCORE, "--study", str(missing), "--model", "m", "--home", str(tmp_path)])
+    failure = done.failure_data_for_node("scores")
+    assert not done.success and failure is not None and failure.user_failure_data is not None
+    assert "no.yaml" in (failure.user_failure_data.description or "")
+
+
+def test_a_forked_job_that_crashes_fails_its_step() -> None:
+    done = outcome([*SCORE, "--no-such-option"])
+    failure = done.failure_data_for_node("scores")
+    assert not done.success and failure is not None and failure.user_failure_data is not None
+    assert "score_documents ended with status 2" in (failure.user_failure_data.description or "")

@@ -1,0 +1,82 @@
+"""Jobs that `make run`, the sensors and the UI start; their executor and the resources of their steps."""
+
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import dagster as dg
+
+from dagster_project.environment import settings
+from dagster_project.lib import keys
+from dagster_project.lib.jobs import JobProcesses
+from dagster_project.lib.locks import shared_run_lock
+from warehouse.paths import Home
+
+# Time limits of runs, in seconds. Jobs end earlier, by their own limit; a training run has two jobs.
+REFRESH_TAGS = {"dagster/max_runtime": str(6 * 3600)}
+GPU_TAGS = {"dagster/max_runtime": str(round(2.1 * 3600 * settings().job_hours))}
+
+GPU_WORK = dg.AssetSelection.assets(*keys.GPU_PARTS)
+
+
+class RunHome(dg.ConfigurableResource):
+    """The run-time folder, by default the one that REWARDBASE_HOME names."""
+
+    @property
+    def home(self) -> Home:
+        """Paths of the parts, the warehouse, the snapshots and the reports."""
+        return Home.from_environment()
+
+    @contextmanager
+    def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["RunHome", None, None]:
+        """Hold the shared run lock while a run executes."""
+        if context.run is None:
+            yield self
+            return
+        with shared_run_lock(self.home, context.run):
+            yield self
+
+
+def job_environment() -> dict[str, str]:
+    """Environment variables of jobs beside this process's: the number of threads, a share of the cores."""
+    threads = max(1, (os.cpu_count() or 1) // settings().workers)
+    return {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
+
+
+refresh = dg.define_asset_job(
+    name="refresh",
+    selection=dg.AssetSelection.all() - GPU_WORK,
+    tags=REFRESH_TAGS,
+    description="Everything but GPU work: study files, raw tables, dbt, performance model, report, snapshot.",
+)
+
+train_reward_models = dg.define_asset_job(
+    name="train_reward_models",
+    selection=dg.AssetSelection.assets(keys.REWARD_MODELS, keys.COMPLETION_REWARDS),
+    tags=GPU_TAGS,
+    description="Reward models of one base model by one objective: training search, then the test set.",
+)
+
+score_documents = dg.define_asset_job(
+    name="score_documents",
+    selection=dg.AssetSelection.assets(keys.DOCUMENT_SCORES),
+    tags=GPU_TAGS,
+    description="The sampled documents under one base model.",
+)
+
+run_benchmarks = dg.define_asset_job(
+    name="run_benchmarks",
+    selection=dg.AssetSelection.assets(keys.BENCHMARKS),
+    tags=GPU_TAGS,
+    description="The benchmarks of a study, run on one base model.",
+)
+
+
+@dg.definitions
+def jobs() -> dg.Definitions:
+    """Jobs, resources, and the executor: steps are short or start processes, so one process runs them all."""
+    return dg.Definitions(
+        jobs=[refresh, train_reward_models, score_documents, run_benchmarks],
+        resources={"run_home": RunHome(), "pipes": JobProcesses(env=job_environment())},
+        executor=dg.in_process_executor,
+    )

@@ -1,0 +1,239 @@
+"""Steps that run a job of `models_train.jobs` as a process: command, time limit, failures, costs, and the Pipes client.
+
+The Pipes client forks jobs from a server process that has the heavy libraries loaded: starting Python with torch costs
+seconds of CPU per job. Each process that runs jobs has one such server, which starts with its first job and ends with
+it. The server only loads modules; it starts no thread and opens no device, so a fork of it equals a fresh start.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from multiprocessing import get_context
+from multiprocessing.reduction import DupFd
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import psutil
+import pyarrow.parquet as pq
+
+from dagster_project.environment import settings
+from dagster_project.lib.failures import give_up
+from dagster_project.lib.keys import models_by_partition
+from models_train.study.study import Study
+from warehouse.paths import Home
+
+FAILURE, MAY_PASS, ASSET_KEY = "failure", "may_pass", "asset_key"
+"""Fields of a job's report: the failure message, whether a retry may help; and the Pipes extra with the asset key."""
+_GRACE_SECONDS = 30.0
+"""Time that a job has between SIGTERM and SIGKILL, in seconds."""
+JOBS = "models_train.jobs."
+LOADED = [JOBS + name for name in ("train_reward_model", "score_completions", "score_documents", "run_benchmarks")]
+_STREAMS = (1, 2)
+
+
+def job_command(name: str, path: Path, home: Home, model: str | None = None, *more: str) -> list[str]:
+    """Command line of a job in `models_train.jobs` for a study file and one of its models."""
+    command = [sys.executable, "-m", f"models_train.jobs.{name}", "--study", str(path), "--home", str(home.root)]
+    return [*command, *(["--model", model] if model is not None else []), *more]
+
+
+def run_job(
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    command: list[str],
+    key: dg.AssetKey | None = None,
+) -> dg.PipesClientCompletedInvocation:
+    """Run a job and return its report. key: the asset that it makes, where the step makes several.
+
+    Raises dagster.Failure with the job's message after a failure, or after the time limit.
+    """
+    extras = {ASSET_KEY: key.to_escaped_user_string()} if key is not None else {}
+    hours = settings().job_hours
+    with _ended_after(hours * 3600) as too_long:
+        try:
+            done = pipes.run(command=command, context=context, extras=extras)
+        except dg.DagsterExecutionInterruptedError:
+            raise
+        except Exception:
+            if not too_long.is_set():
+                raise
+    if too_long.is_set():
+        text = f"{command[2]} did not end within {hours:g} hours and was stopped; raise REWARDBASE_JOB_HOURS"
+        raise give_up(context, text)
+    for message in done.get_custom_messages():
+        if message.get(MAY_PASS):
+            raise dg.Failure(description=message[FAILURE])
+        raise give_up(context, message[FAILURE])
+    return done
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[threading.Event]:
+    """End the processes that are started inside when their time is up; the event is set if that happened.
+
+    SIGTERM comes first, so that a job can save its state.
+    """
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    too_long = threading.Event()
+
+    def end() -> None:
+        too_long.set()
+        started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
+        for child in started:
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
+        for child in psutil.wait_procs(started, _GRACE_SECONDS)[1]:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+
+    timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield too_long
+    finally:
+        timer.cancel()
+
+
+def with_costs(result: dg.MaterializeResult, home: Home, study: Study, run_id: str) -> dg.MaterializeResult:
+    """The result with the costs of the work, from its part of `run_costs`; unchanged where there is no such part."""
+    part = home.parts / "run_costs" / study.study_id / f"{run_id}.parquet"
+    if not part.is_file():
+        return result
+    rows = pq.read_table(part, partitioning=None).to_pylist()
+    memory = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
+    costs = {
+        "device seconds": round(sum(row["device_seconds"] for row in rows), 1),
+        "tokens": sum(row["n_tokens"] for row in rows),
+        "device": ", ".join(sorted({f"{row['n_devices']} x {row['device']}" for row in rows})),
+    }
+    if memory:
+        costs["peak memory, GB"] = round(max(memory) / 1e9, 3)
+    return result._replace(metadata={**(result.metadata or {}), **costs})
+
+
+def nothing_to_do(text: str) -> dg.MaterializeResult:
+    """The result of a partition that no study asks for: a backfill of all partitions must not fail on it."""
+    return dg.MaterializeResult(metadata={"nothing to do": text})
+
+
+def run_for_studies(
+    context: dg.AssetExecutionContext,
+    pipes: dg.PipesSubprocessClient,
+    home: Home,
+    key: dg.AssetKey,
+    job: str,
+    paths: Sequence[Path],
+) -> dg.MaterializeResult:
+    """Run a job for every study file; returns the asset `key` with the rows that the jobs reported."""
+    done = (run_job(context, pipes, job_command(job, path, home), key) for path in paths)
+    rows = sum(_row_count(one.get_materialize_result(implicit_materialization=False)) for one in done)
+    return dg.MaterializeResult(asset_key=key, metadata={"dagster/row_count": rows, "studies": len(paths)})
+
+
+def _row_count(result: dg.MaterializeResult) -> int:
+    """Rows that a job reported: Dagster wraps the value, or not."""
+    value: Any = (result.metadata or {}).get("rows", 0)
+    return int(getattr(value, "value", value))
+
+
+def model_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
+    """Study file, study and model of a partition key. Raises dagster.Failure for one that no study file has."""
+    for path, study in studies.items():
+        model = models_by_partition(study).get(key)
+        if model is not None:
+            return path, study, model
+    text = f"{key}: no study file names this model any more; materialize parts/studies to retire the partition"
+    raise dg.Failure(description=text, allow_retries=False)
+
+
+class JobProcesses(dg.PipesSubprocessClient):
+    """A Pipes client that runs `python -m models_train.jobs.X` as a fork, and any other command unchanged."""
+
+    def run(  # type: ignore[override]  # as in its own superclass
+        self,
+        *,
+        context: dg.OpExecutionContext | dg.AssetExecutionContext,
+        extras: Mapping[str, Any] | None = None,
+        command: str | Sequence[str],
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> dg.PipesClientCompletedInvocation:
+        """Run a command in a Pipes session and wait for its end.
+
+        Raises dagster.Failure where a job ends with a status other than 0, Dagster's own error for another command.
+        """
+        if not is_forked(command):
+            return super().run(context=context, extras=extras, command=command, env=env, cwd=cwd)
+        with dg.open_pipes_session(context, self.context_injector, self.message_reader, extras=extras) as session:
+            environment = {**os.environ, **self.env, **(env or {}), **session.get_bootstrap_env_vars()}
+            self._fork(context, command[2], list(command[3:]), environment)
+        return dg.PipesClientCompletedInvocation(session)
+
+    def _fork(
+        self,
+        context: dg.OpExecutionContext | dg.AssetExecutionContext,
+        module: str,
+        arguments: list[str],
+        environment: dict[str, str],
+    ) -> None:
+        os.environ.update(self.env)  # the server inherits it: libraries read the number of threads while they load
+        forks = get_context("forkserver")
+        forks.set_forkserver_preload(LOADED)
+        job = forks.Process(target=_job, args=(module, arguments, environment, _Streams()))
+        job.start()
+        try:
+            job.join()
+        except dg.DagsterExecutionInterruptedError:
+            context.log.info(f"{module}: interrupted, ending it")
+            os.kill(job.pid or 0, signal.SIGINT)
+            job.join(self.termination_timeout_seconds)
+            raise
+        if job.exitcode != 0:
+            raise dg.Failure(description=_exit_message(module, job.exitcode or 0))
+
+
+def is_forked(command: str | Sequence[str]) -> bool:
+    """True for a command that runs a job with this Python on Linux, where forking is safe."""
+    return (
+        sys.platform == "linux"
+        and not isinstance(command, str)
+        and list(command[:2]) == [sys.executable, "-m"]
+        and command[2] in LOADED
+    )
+
+
+def _exit_message(module: str, status: int) -> str:
+    name = module.removeprefix(JOBS)
+    if status < 0:
+        return f"the job {name} was killed by signal {-status}, perhaps because memory ran out; finished parts are kept"
+    return f"the job {name} ended with status {status}; its output is in the log of the step"
+
+
+class _Streams:
+    """The present standard output and error of this process, for a process that the server forks: the server has those
+    of its start, and Dagster captures each step's output in a separate file."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"descriptors": [DupFd(stream) for stream in _STREAMS]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for stream, descriptor in zip(_STREAMS, state["descriptors"], strict=True):
+            handed = descriptor.detach()
+            os.dup2(handed, stream)
+            os.close(handed)
+
+
+def _job(module: str, arguments: list[str], environment: dict[str, str], _streams: _Streams) -> None:
+    """Run the job in the fork as `python -m` would."""
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = [module, *arguments]
+    importlib.import_module(module).main(arguments)

@@ -1,0 +1,106 @@
+"""Names in the asset graph: asset keys, groups, partitions, pools, and the code versions of assets.
+
+Assets and the helpers that look for them share these names, so that nothing but `definitions.py` imports `defs/`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import dagster as dg
+
+from models_train.study.fingerprints import donors
+from models_train.study.study import Study
+from warehouse.paths import REPOSITORY
+
+STUDIES = dg.AssetKey(["parts", "studies"])
+HUB_MODELS = dg.AssetKey(["parts", "hub_models"])
+LAB = dg.AssetKey(["parts", "lab"])
+REWARD_MODELS = dg.AssetKey(["parts", "reward_models"])
+COMPLETION_REWARDS = dg.AssetKey(["parts", "completion_rewards"])
+DOCUMENTS = dg.AssetKey(["parts", "documents"])
+DOCUMENT_SCORES = dg.AssetKey(["parts", "document_scores"])
+BENCHMARKS = dg.AssetKey(["parts", "benchmarks"])
+BENCHMARK_IMPORTS = dg.AssetKey(["parts", "benchmark_imports"])
+PERFORMANCE_INPUTS = dg.AssetKey(["parts", "performance_inputs"])
+PERFORMANCE = dg.AssetKey(["parts", "performance"])
+REPORT = dg.AssetKey(["reports", "base_model_choice"])
+SNAPSHOT = dg.AssetKey(["published", "snapshot"])
+
+GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS)
+"""Parts made by jobs in the pool `gpu`, one partition per base model."""
+GPU_POOL = "gpu"
+WAREHOUSE_POOL = "warehouse"
+
+BASE_MODEL_PARTITIONS = dg.DynamicPartitionsDefinition(name="base_models")
+OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(["bradley_terry", "regression"])
+REWARD_MODEL_PARTITIONS = dg.MultiPartitionsDefinition(
+    {"base_model": BASE_MODEL_PARTITIONS, "objective": OBJECTIVE_PARTITIONS}
+)
+
+# Characters and strings that Dagster reserves in partition keys: the separator of dimensions, lists, ranges. "%" marks
+# an escaped character.
+_RESERVED = "%|,[]"
+_SEPARATOR = "/"
+
+
+def partition_key(study_id: str, model_id: str) -> str:
+    """The key of a study's model, such as `lab/tiny-llama`; characters that Dagster reserves are written as %XX."""
+    name = "".join(f"%{ord(letter):02X}" if letter in _RESERVED else letter for letter in model_id)
+    return study_id + _SEPARATOR + name.replace("...", "%2E%2E%2E")
+
+
+def models_by_partition(study: Study) -> dict[str, str]:
+    """Partition key -> model, for every model of the study that some GPU job works on."""
+    models = set(study.compared_model_ids if study.training else ()) | set(study.benchmarked_model_ids)
+    if study.scoring:
+        models |= set(donors(study).values())
+    return {partition_key(study.study_id, model): model for model in sorted(models)}
+
+
+def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) -> tuple[list[str], list[str]]:
+    """Keys of base models that the studies have and the instance lacks, and keys that no study has any more."""
+    wanted = {key for study in studies for key in models_by_partition(study)}
+    present = set(instance.get_dynamic_partitions("base_models"))
+    return sorted(wanted - present), sorted(present - wanted)
+
+
+def update_partitions(instance: dg.DagsterInstance, studies: Iterable[Study]) -> tuple[list[str], list[str]]:
+    """Make the instance's base models those of the studies; returns the keys added and the keys retired.
+
+    The record of what was materialized of a retired key stays, and its parts are set aside, not deleted.
+    """
+    added, retired = partition_changes(instance, studies)
+    if added:
+        instance.add_dynamic_partitions("base_models", added)
+    for key in retired:
+        instance.delete_dynamic_partition("base_models", key)
+    return added, retired
+
+
+def version_of_files(*patterns: str, root: Path = REPOSITORY, may_be_none: bool = False) -> str:
+    """12 hex digits over names and contents of the files that match the glob patterns, relative to `root`.
+
+    Dagster compares the code version of an asset with the one that it was last materialized with. Raises
+    FileNotFoundError for a pattern that matches nothing, unless `may_be_none`: such a version would never change.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(set(_matching_files(patterns, root, may_be_none))):
+        digest.update(f"{path.relative_to(root).as_posix()}\0".encode())
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:12]
+
+
+def version_of_names(names: Iterable[str]) -> str:
+    """12 hex digits over a set of names."""
+    return hashlib.sha256("\0".join(sorted(names)).encode()).hexdigest()[:12]
+
+
+def _matching_files(patterns: Iterable[str], root: Path, may_be_none: bool) -> Iterable[Path]:
+    for pattern in patterns:
+        found = [path for path in root.glob(pattern) if path.is_file() and "__pycache__" not in path.parts]
+        if not found and not may_be_none:
+            raise FileNotFoundError(f"no file matches {pattern} in {root}")
+        yield from found
