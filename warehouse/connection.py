@@ -38,11 +38,7 @@ class WarehouseMissing(WarehouseError):
 
 
 class WarehouseBusy(WarehouseError):
-    """Another process holds the file and did not release it in time. pid: its number, where DuckDB names it."""
-
-    def __init__(self, message: str, pid: int | None) -> None:
-        super().__init__(message)
-        self.pid = pid
+    """Another process holds the file and did not release it in time."""
 
 
 @contextmanager
@@ -154,8 +150,7 @@ def _busy(file: Path, message: str, waited: float) -> WarehouseBusy:
         holder = f"this process itself ({pid}), by a connection of another kind"
     return WarehouseBusy(
         f"{file} is still held by {holder} after {waited:g} s; wait for it to end or close that program, "
-        "then run again (to only read, open var/published/current.duckdb instead)",
-        pid,
+        "then run again (to only read, open var/published/current.duckdb instead)"
     )
 
 

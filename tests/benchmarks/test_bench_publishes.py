@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.publishes import publish_many, warehouse_with_numbers
+from tests.support.publishing import publish_many, warehouse_with_numbers
 from tests.support.readers import readers, summary
 
 pytestmark = pytest.mark.bench

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import duckdb
 
 from tests.support.programs import started
-from tests.support.snapshots import published_state
+from tests.support.publishing import published_state
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Copy = tuple[Path, Path]

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 
 from models_train.errors import UserError
-from tests.support.published_marts import MARTS, change
+from tests.support.publishing import MARTS, change
 from warehouse import publish as publishing
 from warehouse.connection import WarehouseMissing, read, write
 from warehouse.content_id import content_id

@@ -9,8 +9,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.support.published_marts import MARTS, change
-from tests.support.publishes import publish_many, warehouse_with_numbers
+from tests.support.publishing import MARTS, change, publish_many, warehouse_with_numbers
 from tests.support.readers import Reading, look, readers
 from warehouse.connection import read
 from warehouse.paths import Home

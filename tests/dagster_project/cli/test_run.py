@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.snapshots import published_state
+from tests.support.publishing import published_state
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 

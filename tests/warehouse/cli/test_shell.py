@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from tests.support.published_marts import MARTS, change
+from tests.support.publishing import MARTS, change
 from warehouse.cli import shell
 from warehouse.paths import REPOSITORY, VARIABLE, Home
 from warehouse.publish import publish

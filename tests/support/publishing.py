@@ -1,9 +1,16 @@
-"""Two small marts with a record of their tests: all that a publisher needs."""
+"""Two small marts with a record of their tests, all that a publisher needs; many publishes; the published snapshot."""
 
 from __future__ import annotations
 
+import os
+import time
+from pathlib import Path
+
+import duckdb
+
 from warehouse.connection import write
 from warehouse.paths import Home
+from warehouse.publish import publish
 
 MARTS = """
 create schema marts;
@@ -36,3 +43,32 @@ def change(home: Home, sql: str) -> None:
     """Run statements in the warehouse, in one transaction."""
     with write(home.warehouse) as connection:
         connection.execute(f"begin; {sql}; commit")
+
+
+def warehouse_with_numbers(root: Path) -> Home:
+    """A home whose two marts have a column `n` that `publish_many` writes one number into."""
+    home = Home(root).ensure()
+    change(home, MARTS + "alter table marts.dim_studies add column n bigint")
+    change(home, "update marts.dim_studies set n = -1; update marts.fct_results set n = -1")
+    publish(home)
+    return home
+
+
+def publish_many(home: Home, n: int, *, keep: int, grace_seconds: float) -> list[float]:
+    """Change both marts and publish, n times; returns the seconds that each publish took."""
+    seconds = []
+    for number in range(n):
+        change(home, f"update marts.dim_studies set n = {number}; update marts.fct_results set n = {number}")
+        began = time.monotonic()
+        assert publish(home, keep=keep, grace_seconds=grace_seconds).changed
+        seconds.append(time.monotonic() - began)
+    return seconds
+
+
+def published_state(home: Path) -> tuple[str, int, str]:
+    """Where the pointer points, when its file was written (nanoseconds), and the snapshot's id."""
+    pointer = home / "published" / "current.duckdb"
+    with duckdb.connect(str(pointer), read_only=True) as connection:
+        snapshot = connection.execute("select snapshot_id from marts.snapshot").fetchone()
+    assert snapshot is not None
+    return os.readlink(pointer), pointer.stat().st_mtime_ns, snapshot[0]
