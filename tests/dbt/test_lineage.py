@@ -57,3 +57,11 @@ def test_every_mart_is_read_by_an_exposure() -> None:
     listed = yaml.safe_load((MODELS / "exposures.yml").read_text())["exposures"]
     read = {reference for exposure in listed for reference in exposure["depends_on"]}
     assert {f"ref('{path.stem}')" for path in (MODELS / "marts").glob("*.sql")} <= read
+
+
+def test_every_column_of_a_mart_is_described() -> None:
+    """dbt holds the columns of a mart to its yml (contract) and puts the descriptions on the table."""
+    for path in sorted((MODELS / "marts").glob("*.yml")):
+        for mart in yaml.safe_load(path.read_text()).get("models", []):
+            missing = [column["name"] for column in mart["columns"] if not column.get("description")]
+            assert mart["description"] and missing == [], mart["name"]
