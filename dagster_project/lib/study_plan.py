@@ -11,13 +11,13 @@ from typing import Any
 
 from models_train.parts import content_hash, write_part
 from models_train.study.models import BenchmarkValue, Candidate
+from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_study
 from models_train.study.yaml_lines import StudyError, parse_yaml
 from warehouse.contracts import STUDY_TABLES
 from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
 from warehouse.part_files import restore_parts, restore_writers, retire_models, retire_writers
 from warehouse.paths import REPOSITORY
-from warehouse.seeds import SeedFacts, check_seeds
 
 LEAVE_OUT = "rewardbase/leave_out"
 """Tag of a run: studies that stay out of the warehouse until their work is done, separated by commas."""
@@ -51,9 +51,7 @@ def write_study_parts(studies: Path, seeds: Path, parts: Path, leave_out: Collec
             raise StudyError(
                 path, [(1, f"study_id: {study.study_id!r} is also that of {other}; give one of them another")]
             )
-        facts = check_seeds(
-            seeds, path.name, [seed.name for seed in study.seeds], study.compared_model_ids, study.model_ids
-        )
+        facts = check_seeds(seeds, study, path.name)
         _check_candidates(path, study, facts)
         checked[study.study_id] = path, study, facts
     return [_write(study, facts, parts) for _, study, facts in checked.values() if study.study_id not in leave_out]

@@ -17,7 +17,7 @@ LONGEST_SHOWN = 60
 """Longest value shown in a message, in characters."""
 
 
-def _safe(value: str) -> str:
+def safe(value: str) -> str:
     """Text of one line that a terminal, a file and a page can show as it is."""
     if not value:
         raise PydanticCustomError("unsafe", "is empty; give it a value")
@@ -62,7 +62,7 @@ def _text_schema(**limits: Any) -> WithJsonSchema:
 
 Distinct = AfterValidator(_distinct)
 """A list without repeated entries."""
-Text = Annotated[str, AfterValidator(_safe), _text_schema()]
+Text = Annotated[str, AfterValidator(safe), _text_schema()]
 Name = Annotated[Text, AfterValidator(_short), _text_schema(maxLength=LONGEST_NAME)]
 Identifier = Annotated[Name, AfterValidator(_identifier), _text_schema(maxLength=LONGEST_NAME, pattern="^[a-z0-9_]+$")]
 Commit = Annotated[str, AfterValidator(_commit), _text_schema(pattern="^[0-9a-f]{40}$")]
@@ -115,6 +115,7 @@ _WRONG_TYPE = {
     "model_attributes_type": "must be a group of 'key: value' lines",
     "finite_number": "must be a finite number",
 }
+_OUT_OF_RANGE = ("greater_than", "greater_than_equal", "less_than", "less_than_equal", "multiple_of")
 
 
 def field_problems(error: ValidationError, settings: type[BaseModel]) -> Iterator[Problem]:
@@ -135,6 +136,7 @@ def field_problems(error: ValidationError, settings: type[BaseModel]) -> Iterato
             yield Problem(location, "has no value; give it one, or remove the key if it is optional")
         else:
             text = _WRONG_TYPE.get(kind) or found["msg"].replace("Input should", "should")
+            text += "; correct it" if kind in _OUT_OF_RANGE else ""
             yield Problem(location, f"{shown(found['input'])} {text}")
 
 

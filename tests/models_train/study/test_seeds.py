@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from models_train.errors import UserError
+from models_train.study.models import SeedSource
+from models_train.study.seeds import SEEDS, SeedFacts, check_seeds
 from models_train.study.study import load_study
-from warehouse.seed_rules import SEEDS
-from warehouse.seeds import SeedFacts, check_seeds
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+REPOSITORY = Path(__file__).resolve().parents[3]
 SHIPPED = REPOSITORY / "dbt" / "seeds"
 STUDY = load_study(REPOSITORY / "dagster_project" / "studies" / "published.yaml")
 
@@ -27,8 +27,8 @@ def seeds(tmp_path: Path) -> Path:
 
 
 def check(folder: Path, names: list[str] | None = None) -> dict[str, SeedFacts]:
-    seed_names = [seed.name for seed in STUDY.seeds] if names is None else names
-    return check_seeds(folder, "published.yaml", seed_names, STUDY.compared_model_ids, STUDY.model_ids)
+    seeds = STUDY.seeds if names is None else tuple(SeedSource(name=name, source="a", licence="b") for name in names)
+    return check_seeds(folder, STUDY.model_copy(update={"seeds": seeds}), "published.yaml")
 
 
 def problems(folder: Path, names: list[str] | None = None) -> list[str]:
@@ -60,14 +60,14 @@ def cell(file: Path, row: int, column: str, value: str) -> None:
 @pytest.mark.parametrize(
     ("seed", "column", "value", "said"),
     [
-        ("table_4_regression", "chat", "140", "chat: 140 is not between 0 and 100"),
-        ("table_4_regression", "score", "140", "score: 140 is not between 0 and 100"),
-        ("table_4_regression", "score", "-0.1", "score: -0.1 is not between 0 and 100"),
+        ("table_4_regression", "chat", "140", "chat: '140' should be less than or equal to 100; correct it"),
+        ("table_4_regression", "score", "140", "score: '140' should be less than or equal to 100"),
+        ("table_4_regression", "score", "-0.1", "score: '-0.1' should be greater than or equal to 0"),
         (
             "table_5_bradley_terry",
             "score",
             "60.0",
-            "score: 60.0 is not the mean of the four categories (59.30",
+            "score: '60.0' is not the mean of the four categories (59.30",
         ),
         ("table_4_regression", "chat", "nan", "chat: 'nan' is not a number"),
         ("table_4_regression", "chat", "inf", "chat: 'inf' is not a number"),
@@ -76,23 +76,28 @@ def cell(file: Path, row: int, column: str, value: str) -> None:
         ("table_4_regression", "chat", "\u0669", "is not a number"),
         ("table_4_regression", "chat", " 96.1", "begins or ends with a space"),
         ("table_4_regression", "chat", "N/A", "chat: 'N/A' is not a number"),
-        ("table_4_regression", "chat", "", "chat: is empty; fill it in"),
-        ("table_4_regression", "chat", "1e999", "chat: 1e999 is too large"),
-        ("table_3_models", "params_b", "0", "params_b: 0 is not above 0"),
-        ("table_3_models", "tokens_t", "-1", "tokens_t: -1 is not above 0"),
+        ("table_4_regression", "chat", "", "chat: '' is empty; give it a value"),
+        ("table_4_regression", "chat", "1e999", "chat: '1e999' must be a finite number"),
+        ("table_3_models", "params_b", "0", "params_b: '0' should be greater than 0"),
+        ("table_3_models", "tokens_t", "-1", "tokens_t: '-1' should be greater than 0"),
         ("table_3_models", "downloads", "12.5", "downloads: '12.5' is not a whole number"),
-        ("table_3_models", "release_month", "08/2024", "release_month: '08/2024' has not the form 2024-09"),
-        ("table_3_models", "publisher", "a\x07b", "holds a control character"),
-        ("rewardbench_subsets", "weight", "0", "weight: 0 is not above 0"),
-        ("rewardbench_subsets", "weight_in_category", "1.5", "weight_in_category: 1.5 is not at most 1"),
-        ("rewardbench_subsets", "category", "Chat", "'Chat' is not one of chat, chat_hard"),
+        ("table_3_models", "release_month", "08/2024", "release_month: '08/2024' does not match the format 2024-09"),
+        ("table_3_models", "publisher", "a\x07b", "holds a control or invisible character"),
+        ("rewardbench_subsets", "weight", "0", "weight: '0' should be greater than 0"),
+        (
+            "rewardbench_subsets",
+            "weight_in_category",
+            "1.5",
+            "'1.5' should be less than or equal to 1",
+        ),
+        ("rewardbench_subsets", "category", "Chat", "'Chat' should be 'chat', 'chat_hard'"),
         (
             "benchmark_results",
             "match",
             "exakt",
-            "match: 'exakt' is not one of exact, close, loose, duplicate",
+            "match: 'exakt' should be 'exact', 'close', 'loose' or 'duplicate'",
         ),
-        ("benchmark_results", "value", "100.5", "value: 100.5 is not between 0 and 100"),
+        ("benchmark_results", "value", "100.5", "value: '100.5' should be less than or equal to 100"),
         (
             "benchmark_results",
             "benchmark",
@@ -100,7 +105,7 @@ def cell(file: Path, row: int, column: str, value: str) -> None:
             "unknown benchmark 'gsm9k': neither in table_2_benchmarks.csv",
         ),
         ("benchmark_results", "metric", "raw_acuracy_pct", "did you mean 'raw_accuracy_pct'?"),
-        ("benchmark_metrics", "priority", "0", "priority: 0 is not above 0"),
+        ("benchmark_metrics", "priority", "0", "priority: '0' should be greater than 0"),
         ("benchmark_metrics", "priority", "2", "duplicate (benchmark, priority)"),
         ("table_1_post_training", "model_id", "Llama-3.1-8b", "did you mean 'Llama-3.1-8B'?"),
         ("benchmark_results", "model_id", "nobody", "not in published.yaml; list it in published.yaml"),
@@ -153,7 +158,7 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
         (replaced(b",chat,", b",chatt,"), "table_4_regression.csv:1: column 'chat' is missing; add it"),
         (
             replaced(b",chat,", b",chat,chat,"),
-            "table_4_regression.csv:1: column 'chat' stands more than once",
+            "table_4_regression.csv:1: column 'chat' is there more than once",
         ),
         (replaced(b"\nPhi-3-small", b"\n\nPhi-3-small"), "table_4_regression.csv:3: empty line; delete it"),
         (
@@ -194,8 +199,8 @@ def test_cells_over_several_lines_keep_the_count_of_lines(seeds: Path) -> None:
     lines[2] = lines[2].replace("lm_eval", "lm-eval")
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
     found = problems(seeds)
-    assert found[0].startswith("table_2_benchmarks.csv:2: note: ") and "control character" in found[0]
-    assert found[1].startswith("table_2_benchmarks.csv:4: framework: 'lm-eval' is not one of lm_eval, evalplus")
+    assert found[0].startswith("table_2_benchmarks.csv:2: note: ") and "invisible character" in found[0]
+    assert found[1].startswith("table_2_benchmarks.csv:4: framework: 'lm-eval' should be 'lm_eval' or 'evalplus'")
 
 
 def test_many_problems_are_counted(seeds: Path) -> None:
@@ -203,4 +208,4 @@ def test_many_problems_are_counted(seeds: Path) -> None:
     lines = file.read_text(encoding="utf-8").splitlines()
     file.write_text("\n".join([lines[0], *(line + "x" for line in lines[1:])]) + "\n", encoding="utf-8")
     found = problems(seeds)
-    assert len(found) == 21 and found[-1] == "... and 20 more problems"
+    assert len(found) == 21 and found[-1] == "and 20 more"
