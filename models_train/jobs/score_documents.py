@@ -22,19 +22,17 @@ from models_train.data.samples import n_documents
 from models_train.errors import UserError
 from models_train.jobs.progress import Counter, progress
 from models_train.jobs.reporting import Reporter, reporter
-from models_train.logprobs.engine import OK, EngineError
-from models_train.logprobs.engines import load_engine
-from models_train.logprobs.rows import Scorer
-from models_train.logprobs.score_scaling import most_tokens
-from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, ShardError, Shards, cut, documents_of, sample_content
-from models_train.logprobs.tokenization import DocumentTokenizer, TokenizerError
+from models_train.logprobs.engine import OK
+from models_train.logprobs.scorer import Scorer, load_engine
+from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, Shards, cut, documents_of, sample_content
+from models_train.logprobs.tokenization import DocumentTokenizer, most_tokens
 from models_train.metering import default_device, library_versions, measure
 from models_train.modeling.base_models import (
-    BackboneError,
     ModelSource,
     context_length,
     load_config,
     load_tokenizer,
+    loaded_revision,
     model_source,
 )
 from models_train.parts import write_part
@@ -48,14 +46,6 @@ JOB = "score_documents"
 RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
 SECONDS_BETWEEN_LOOKS = 1.0
 """While other processes are at the last shards: should one end before its shard is done, it is done here."""
-ERRORS = (
-    BackboneError,
-    TokenizerError,
-    EngineError,
-    ShardError,
-    UserError,
-    UserError,
-)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -65,12 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with reporter() as report:
         try:
             report.done(Job(options.study, options.model, options.home, report).run())
-        except ERRORS as error:
+        except UserError as error:
             report.fail(str(error))
 
 
 class Job:
-    """The scoring of a study's documents under one of its models. Raises one of ERRORS, in words for a person."""
+    """The scoring of a study's documents under one of its models. Raises UserError."""
 
     def __init__(self, path: Path, model_id: str, home: Path, report: Reporter) -> None:
         self._report, self._parts, self._path = report, home / "parts", path
@@ -115,7 +105,7 @@ class Job:
             {
                 "the tokenizer": tokenizer.content,
                 "the sample of documents": sample_content(self._sample),
-                "the model": getattr(config, "_commit_hash", None) or source.stated_revision,
+                "the model": loaded_revision(source),
             }
         )
         with measure(default_device()) as meter:

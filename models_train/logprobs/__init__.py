@@ -1,1 +1,7 @@
-"""Log-prob scoring of documents: how well a base model knows the text of a corpus (paper, Section 5.2)."""
+"""Log-prob scoring of documents: how well a base model knows the text of a corpus (paper, Section 5.2).
+
+engine: the interface, and checks common to all engines. packed_engine: Transformers on packs of documents; head: its
+last layer, tile by tile. vllm_engine: vLLM. tokenization: documents to token ids and covered bytes. score_scaling:
+presence scores from log-probabilities. scorer: all of these together, documents to rows. shards: division of the work
+among processes.
+"""

@@ -1,4 +1,4 @@
-"""The contract of the engines: token ids in, log-probabilities of the tokens out, in the order asked."""
+"""The interface of the engines: token ids in, log-probabilities of the tokens out, in the order of the requests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from models_train.errors import UserError
+
 Floats = npt.NDArray[np.float32]
 
 OK = "ok"
@@ -17,11 +19,7 @@ NOTHING_TO_SCORE = "too short: one token, and no BOS before it that its probabil
 EMPTY = "empty: the tokenizer makes no token of it"
 
 Progress = Callable[[int, int], None]
-"""Called with the number of documents that are done, and of their tokens, whenever some are."""
-
-
-class EngineError(RuntimeError):
-    """An engine cannot score with a model. The message names engine, model, what is wrong and the remedy."""
+"""Called with a number of finished documents, and of their tokens."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +47,7 @@ class TokenScores:
 
 @dataclass(frozen=True)
 class Scored:
-    """What an engine gives for the request at `place`; the arrays are those of TokenScores."""
+    """An engine's result for the request at `place`; the arrays are those of TokenScores."""
 
     place: int
     logprobs: Floats
@@ -62,11 +60,11 @@ class Engine(Protocol):
 
     @property
     def name(self) -> str:
-        """As the settings name the engine."""
+        """Name of the engine in the settings."""
 
     @property
     def dtype(self) -> str:
-        """Number format that the model runs in."""
+        """Number format of the weights."""
 
     @property
     def n_vocabulary(self) -> int:
@@ -74,17 +72,17 @@ class Engine(Protocol):
 
     @property
     def context(self) -> int | None:
-        """Most tokens of a request; None for no limit."""
+        """Most tokens of a request, BOS included; None for no limit."""
 
     def scored(self, requests: Sequence[Request]) -> Iterator[Scored]:
-        """Scores of requests that `unfit` has no objection to, each once, in any order.
+        """Scores of the requests, all of them accepted by `unfit`, each once, in any order.
 
         A document's scores do not depend on the other requests, nor on their order.
         """
 
 
 def score(engine: Engine, requests: Sequence[Request], progress: Progress | None = None) -> list[TokenScores]:
-    """Scores of all requests, in their order. What cannot be scored has a status and never stops the others."""
+    """Scores of all requests, in their order. One that cannot be scored has a status and does not stop the others."""
     problems = [unfit(request, engine.n_vocabulary, engine.context) for request in requests]
     results = [failed(request.document_id, problem or "") for request, problem in zip(requests, problems, strict=True)]
     fit = [place for place, problem in enumerate(problems) if problem is None]
@@ -97,12 +95,12 @@ def score(engine: Engine, requests: Sequence[Request], progress: Progress | None
 
 
 def failed(document_id: str, status: str) -> TokenScores:
-    """The scores of a document that has none."""
+    """The result of a document without scores."""
     return TokenScores(document_id, np.empty(0, np.float32), None, status)
 
 
 def unfit(request: Request, n_vocabulary: int, context: int | None) -> str | None:
-    """Why no engine can score a request; a GPU would not survive the attempt with an unknown token."""
+    """Why no engine can score a request, or None. An unknown token would crash a GPU's process."""
     ids = request.token_ids
     if len(ids) == 0:
         return EMPTY
@@ -117,7 +115,7 @@ def unfit(request: Request, n_vocabulary: int, context: int | None) -> str | Non
 
 
 def vocabulary_rows(n_model_rows: int, largest_token_id: int) -> int:
-    """Rows of the vocabulary that count, from the first: those that the tokenizer has a token for.
+    """Number of the first rows of the vocabulary that count: those that the tokenizer has a token for.
 
     Models often have more rows than their tokenizer has tokens, for the speed of the matrix product. No text can
     produce those, so they stay out of every log-sum-exp, mean and standard deviation, in every engine.
@@ -131,7 +129,7 @@ def _checked(request: Request, one: Scored) -> TokenScores:
         return failed(request.document_id, one.problem)
     for values in (one.logprobs, one.standardised):
         if values is not None and len(values) != n_scored:
-            raise EngineError(f"{len(values)} scores for {n_scored} tokens of document {request.document_id}")
+            raise UserError(f"{len(values)} scores for {n_scored} tokens of document {request.document_id}")
         if values is not None and not np.isfinite(values).all():
             return failed(request.document_id, NOT_FINITE)
     return TokenScores(request.document_id, one.logprobs, one.standardised)

@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
-from models_train.logprobs.engine import EngineError, Request, Scored, vocabulary_rows
+from models_train.errors import UserError
+from models_train.logprobs.engine import Request, Scored, vocabulary_rows
 from models_train.logprobs.head import Head, Statistics, head_of
 from models_train.metering import default_device
 from models_train.modeling.base_models import ModelSource, context_length, load_model
@@ -20,16 +21,16 @@ from models_train.modeling.packing import Pack, bins
 from models_train.modeling.rope import same_frequencies
 
 MOST_CPU_TOKENS = 1024
-"""Tokens of a pack on a CPU, where more leave its caches; longer documents have a pack of their own anyway."""
+"""Most tokens of a pack on a CPU: more leave its caches. A longer document has a pack to itself."""
 CLOSE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
-"""Log-probabilities by the model's own head may differ by this much: it rounds its logits to its number format."""
+"""Largest difference from the model's own head, by number format, in nats: it rounds its logits to that format."""
 
 
 @dataclass(frozen=True)
 class PackedEngine:
-    """A causal language model of Transformers; of the contract `Engine`.
+    """A causal language model of Transformers; an `Engine`.
 
-    tokens_per_pack: at most so many tokens go through the model at once. standardise: also give what Min-K%++ needs.
+    tokens_per_pack: most tokens that go through the model at once. standardise: also give scores for Min-K%++.
     """
 
     model: PreTrainedModel
@@ -67,7 +68,7 @@ class PackedEngine:
             groups = same_frequencies(self.model.config, lengths) if lengths else []
         except ValueError as error:
             what = str(error).split(";")[0]
-            raise EngineError(f"{what}; set `max_document_tokens` in the study file to that") from error
+            raise UserError(f"{what}; set `max_document_tokens` in the study file to that") from error
         for group in groups:
             members = bins([lengths[place] for place in group], most)
             yield [[group[member] for member in one] for one in members]
@@ -160,13 +161,13 @@ def load_packed_engine(
 ) -> PackedEngine:
     """The engine for a base model, on a GPU where there is one.
 
-    Raises BackboneError where the model cannot be loaded, and EngineError where it is none that packs can go through.
+    Raises UserError where the model cannot be loaded, or packs cannot go through it.
     """
     model = load_model(source, AutoModelForCausalLM, dtype)
     try:
         torch.nn.Module.to(model, device or default_device())
     except torch.OutOfMemoryError as error:
-        raise EngineError(
+        raise UserError(
             f"{source.name}: its weights in {dtype} do not fit in the device's memory; take a larger device, or "
             "`precision: bfloat16`"
         ) from error
@@ -176,11 +177,11 @@ def load_packed_engine(
 def packed_engine(
     name: str, model: PreTrainedModel, largest_token_id: int, tokens_per_pack: int, standardise: bool
 ) -> PackedEngine:
-    """The engine for a model that is loaded. Raises EngineError where packs cannot go through it."""
+    """The engine for a model that is loaded. Raises UserError where packs cannot go through it."""
     try:
         use_packed_attention(model)
     except ValueError as error:
-        raise EngineError(f"{name}: the packed engine cannot run it: {error}; or set `engine: vllm`") from error
+        raise UserError(f"{name}: the packed engine cannot run it: {error}; or set `engine: vllm`") from error
     n_vocabulary = vocabulary_rows(model.get_output_embeddings().weight.shape[0], largest_token_id)
     engine = PackedEngine(model, head_of(model, n_vocabulary), n_vocabulary, tokens_per_pack, standardise)
     _refuse_unknown_logits(name, engine)
@@ -189,7 +190,7 @@ def packed_engine(
 
 @torch.inference_mode()
 def _refuse_unknown_logits(name: str, engine: PackedEngine) -> None:
-    """Raise EngineError where the head does something to logits that `head_of` does not know of."""
+    """Raise UserError where the head does something to logits that `head_of` does not know of."""
     ids = np.arange(8, dtype=np.int64) * 7 % engine.n_vocabulary
     given = engine.statistics([Request("", ids)]).logprobs
     logits = engine.model(**packed_inputs(_pack([ids[:-1]]).to(engine.model.device))).logits[0]
@@ -197,7 +198,7 @@ def _refuse_unknown_logits(name: str, engine: PackedEngine) -> None:
     plain = logits[:, : engine.n_vocabulary].to(given.dtype).log_softmax(-1).gather(-1, targets)[:, 0]
     close = CLOSE.get(engine.model.dtype, CLOSE[torch.bfloat16])
     if not torch.allclose(plain, given, rtol=0.0, atol=close, equal_nan=True):
-        raise EngineError(
+        raise UserError(
             f"{name}: {type(engine.model).__name__} does something to its logits that the packed engine does not know; "
             "set `engine: vllm`"
         )

@@ -1,4 +1,4 @@
-"""How present a document is in what a base model learned: pure arithmetic on the log-probabilities of its tokens.
+"""Presence of a document in what a base model learned: arithmetic on the log-probabilities of its tokens.
 
 Definitions, Section 7; the presence score is Equation 10 of the paper. No engine, no tokenizer, no torch.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +15,7 @@ import numpy.typing as npt
 Scores = npt.NDArray[np.floating]
 
 LOWEST_PERCENT = 20
-"""k of Min-K% and Min-K%++."""
+"""k of Min-K% and Min-K%++, in percent of the tokens."""
 
 
 @dataclass(frozen=True)
@@ -67,23 +66,3 @@ def lowest_mean(values: Scores) -> float:
 def n_lowest(n_tokens: int) -> int:
     """Tokens that are LOWEST_PERCENT % of n_tokens: rounded down, as the authors' code does, but at least one."""
     return max(1, n_tokens * LOWEST_PERCENT // 100)
-
-
-def most_tokens(max_document_tokens: int, context: int | None, has_bos: bool) -> int:
-    """Document tokens that are kept at most. BOS is none of them, but takes its place in the model's context."""
-    return max_document_tokens if context is None else min(max_document_tokens, context - has_bos)
-
-
-def covered_bytes(encoded: bytes, text: str, pieces: Sequence[bytes], ends: Sequence[int]) -> int:
-    """Bytes of a text that its first tokens cover; more tokens never cover fewer.
-
-    encoded: the text in UTF-8. pieces: what each of those tokens spells. ends: the character after its last, by the
-    tokenizer's offsets. Where the pieces spell how the text begins, with or without the blank that some tokenizers put
-    before a text, the bytes are theirs, so that a token that ends inside a character counts its own bytes only. A
-    tokenizer that changes the text does not spell it: then the characters up to the furthest end count.
-    """
-    spelled = b"".join(pieces)
-    for begin in (spelled, spelled.removeprefix(b" ")):
-        if encoded.startswith(begin):
-            return len(begin)
-    return len(text[: max(ends, default=0)].encode())

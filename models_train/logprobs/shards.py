@@ -1,4 +1,4 @@
-"""Shards of a sample: what is done, who is at it, what it cost. Several processes of one machine share the work.
+"""Shards of a sample: finished, claimed, and their costs. Several processes of one machine share the work.
 
 A finished shard is a part. A shard is claimed by a lock on one byte of a file, which the kernel gives back when the
 process ends, however it ends: no lease can run out under a slow worker, and none is left behind by a killed one.
@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,14 +23,11 @@ import pyarrow.parquet as pq
 from models_train.data.records import Document
 from models_train.data.samples import FILE, read_sample
 from models_train.errors import UserError
+from models_train.files import write_text
 from models_train.metering import Costs
 from warehouse.contracts import DOCUMENT_TABLES
 
 DOCUMENT_SCORES = DOCUMENT_TABLES["document_scores"]
-
-
-class ShardError(RuntimeError):
-    """Shards that belong together were not made alike. The message says what differs, and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def documents_of(folder: Path, shard: Shard) -> list[Document]:
         if found != document.document_id:
             raise UserError(
                 f"{folder / FILE}: the text of document {document.document_id} is not the one that was sampled (its "
-                f"hash begins with {found}); remove the folder and sample the documents anew"
+                f"hash begins with {found}); remove the folder and sample the documents again"
             )
     return documents
 
@@ -89,16 +85,16 @@ class Shards:
         return f"{self._run_id}-{shard.name}"
 
     def part(self, shard: Shard) -> Path:
-        """The part of a shard, there or not."""
+        """Path of the part of a shard, which need not exist."""
         return self._parts / f"{self.part_id(shard)}.parquet"
 
     def left(self) -> list[Shard]:
-        """Shards that nobody has finished."""
+        """Shards that are not finished."""
         return [shard for shard in self._shards if not self.part(shard).exists()]
 
     @contextmanager
     def claimed(self) -> Iterator[Shard | None]:
-        """A shard that is left, for this process alone; None where others are at all of them."""
+        """A shard for this process alone, or None where other processes hold all that are left."""
         shard = self._claim()
         try:
             yield shard
@@ -114,35 +110,46 @@ class Shards:
                 continue
             if not self.part(shard).exists():
                 return shard
-            # Another process finished it between the look at the folder and the lock.
+            # Another process finished it after the folder was read and before the lock.
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, shard.index)
         return None
 
+    @contextmanager
+    def _locked(self, byte: int) -> Iterator[None]:
+        """Wait for the lock on a byte of the claims; those from the number of shards on are free."""
+        fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, byte)
+        try:
+            yield
+        finally:
+            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, byte)
+
     def agree(self, facts: Mapping[str, Any]) -> None:
-        """Say what the shards are made from, or check it where a shard was made. Raises ShardError for a difference."""
+        """Record what the shards are made from, or check it where it is recorded. Raises UserError for a difference."""
         path = self._folder / "facts.json"
-        if _write_new(path, facts):
-            return
+        with self._locked(len(self._shards)):
+            if not path.exists():
+                write_text(path, json.dumps(dict(facts)))
+                return
         known = json.loads(path.read_text())
         changed = [name for name, value in facts.items() if known.get(name) != value]
         if changed:
             done = len(self._shards) - len(self.left())
-            raise ShardError(
+            raise UserError(
                 f"{' and '.join(changed)} changed since the scoring began ({done} of {len(self._shards)} shards are "
                 f"done): scores would not be comparable. Bring back what it was (a `revision` in the study file pins "
-                f"it), or score anew: remove {self._folder} and {self._parts / self._run_id}-*.parquet"
+                f"it), or score again: remove {self._folder} and {self._parts / self._run_id}-*.parquet"
             )
 
     def add_costs(self, name: str, costs: Costs) -> None:
-        """Keep what a piece of work cost; the same piece done again replaces it."""
-        _replace(self._folder / "costs" / f"{name}.json", vars(costs))
+        """Keep the costs of a piece of work; the same piece done again replaces them."""
+        write_text(self._folder / "costs" / f"{name}.json", json.dumps(vars(costs)))
 
     def costs(self) -> Costs:
-        """Costs of all pieces of work together. Raises ShardError where none are kept."""
+        """Costs of all pieces of work together. Raises UserError where none are kept."""
         kept = [Costs(**json.loads(path.read_text())) for path in sorted((self._folder / "costs").glob("*.json"))]
         if not kept:
-            raise ShardError(
-                f"{self._folder} no longer holds what the finished shards cost; bring it back, or score anew: remove "
+            raise UserError(
+                f"{self._folder} no longer holds what the finished shards cost; bring it back, or score again: remove "
                 f"{self._parts / self._run_id}-*.parquet"
             )
         return reduce(add, kept)
@@ -154,29 +161,3 @@ class Shards:
             if self.part(shard).exists():
                 found += pq.read_table(self.part(shard), columns=["status"], partitioning=None)["status"].to_pylist()
         return found
-
-
-def _write_new(path: Path, content: Mapping[str, Any]) -> bool:
-    """Write a file that is not there, complete or not at all; False where it is there."""
-    temporary = _temporary(path, content)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    finally:
-        temporary.unlink()
-    return True
-
-
-def _replace(path: Path, content: Mapping[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(_temporary(path, content), path)
-
-
-def _temporary(path: Path, content: Mapping[str, Any]) -> Path:
-    temporary = path.parent / f".{path.name}.{uuid.uuid4().hex[:8]}.tmp"
-    with temporary.open("w") as file:
-        json.dump(dict(content), file)
-        file.flush()
-        os.fsync(file.fileno())
-    return temporary

@@ -1,4 +1,4 @@
-"""Documents to token ids, cut to a number of tokens, and the bytes of text that the tokens stand for."""
+"""Documents to token ids, cut to a number of tokens, and the bytes of text that the tokens cover."""
 
 from __future__ import annotations
 
@@ -14,20 +14,16 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from models_train.errors import UserError
 from models_train.logprobs.engine import EMPTY, OK
-from models_train.logprobs.score_scaling import covered_bytes
 
 BOS, NONE = "bos", "none"
 """BOS policies: one BOS before every document, where the tokenizer has one; else the first token is not scored."""
 BATCH = 128
-"""Documents that are tokenized at once, on all cores."""
+"""Documents tokenized at once, on all cores."""
 CHARACTERS_PER_TOKEN = 8
-"""A document with more characters per wanted token than this is cut before it is tokenized."""
+"""Most characters per wanted token; a longer document is cut before it is tokenized."""
 NOT_UNICODE = "not Unicode: the text holds half of a surrogate pair"
-
-
-class TokenizerError(RuntimeError):
-    """A tokenizer cannot be used for scoring. The message names it and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +40,24 @@ class Tokenized:
     status: str = OK
 
 
+def most_tokens(max_document_tokens: int, context: int | None, has_bos: bool) -> int:
+    """Document tokens that are kept at most. BOS is none of them, but takes its place in the model's context."""
+    return max_document_tokens if context is None else min(max_document_tokens, context - has_bos)
+
+
 class DocumentTokenizer:
     """A base model's tokenizer, for documents.
 
     A document is text and nothing else: what looks like a special token in it is tokenized as the characters that it
-    is made of, so BOS comes once. Raises TokenizerError for a tokenizer that knows no offsets.
+    is made of, so BOS comes once. Raises UserError for a tokenizer that knows no offsets.
     """
 
     def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase) -> None:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         if not isinstance(backend, Tokenizer):
-            raise TokenizerError(
-                f"{name}: its tokenizer ({type(tokenizer).__name__}) does not say which text a token covers; a "
-                "tokenizer.json in the model's repository or folder is needed"
+            raise UserError(
+                f"{name}: its tokenizer ({type(tokenizer).__name__}) does not say which text a token covers; add a "
+                "tokenizer.json to the model's repository or folder"
             )
         self._backend = Tokenizer.from_str(backend.to_str())
         self._backend.no_truncation()
@@ -147,6 +148,21 @@ class DocumentTokenizer:
             return piece.encode()
         one_byte = _ONE_BYTE.fullmatch(piece)
         return bytes.fromhex(one_byte[1]) if one_byte else piece.replace("▁", " ").encode()
+
+
+def covered_bytes(encoded: bytes, text: str, pieces: Sequence[bytes], ends: Sequence[int]) -> int:
+    """Bytes of a text that its first tokens cover; more tokens never cover fewer.
+
+    encoded: the text in UTF-8. pieces: what each of those tokens spells. ends: the character after its last, by the
+    tokenizer's offsets. Where the pieces spell how the text begins, with or without the blank that some tokenizers put
+    before a text, the bytes are theirs, so that a token that ends inside a character counts its own bytes only. A
+    tokenizer that changes the text does not spell it: then the characters up to the furthest end count.
+    """
+    spelled = b"".join(pieces)
+    for begin in (spelled, spelled.removeprefix(b" ")):
+        if encoded.startswith(begin):
+            return len(begin)
+    return len(text[: max(ends, default=0)].encode())
 
 
 _BEFORE_BLANK = re.compile(r"\S(?= )")

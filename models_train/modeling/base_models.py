@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
@@ -94,6 +95,15 @@ def load_model(
     _refuse_made_up(source, found, may_miss)
     refuse_not_finite(model, source.name)
     return model.eval()
+
+
+def loaded_revision(source: ModelSource) -> str:
+    """Commit of the hub that a model was loaded at, or content hash of its folder."""
+    if source.content is not None:
+        return source.content
+    stated = source.stated_revision
+    config = try_to_load_from_cache(source.place, "config.json", revision=stated)
+    return Path(config).parent.name if isinstance(config, str) else stated
 
 
 def context_length(config: PreTrainedConfig) -> int | None:

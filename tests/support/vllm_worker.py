@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from models_train.logprobs.engine import EngineError, Request, score
+from models_train.errors import UserError
+from models_train.logprobs.engine import Request, score
 from models_train.logprobs.vllm_engine import ENVIRONMENT, load_vllm_engine
 from models_train.modeling.base_models import ModelSource
 
@@ -24,7 +25,7 @@ def answer(order: dict[str, Any]) -> dict[str, Any]:
     source = ModelSource(order["name"], order["folder"])
     try:
         engine = load_vllm_engine(source, order["largest_token_id"], torch.float32, order["most_tokens"], 64)
-    except EngineError as error:
+    except UserError as error:
         return {"refusal": str(error)}
     asked = [Request(str(n), np.array(ids, np.int64)) for n, ids in enumerate(order["documents"])]
     forth, back = score(engine, asked), score(engine, asked[::-1])[::-1]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models_train.logprobs.score_scaling import covered_bytes, lowest_mean, most_tokens, n_lowest, presence
+from models_train.logprobs.score_scaling import lowest_mean, n_lowest, presence
 
 TENS = b"a" * 10
 """Ten bytes; eleven after zlib."""
@@ -59,47 +59,3 @@ def test_the_lowest_fifth_is_averaged_whatever_the_order() -> None:
 
 def test_sums_of_many_small_values_keep_their_digits() -> None:
     assert presence(np.full(2048, -0.1, np.float32), None, b"x").logprob_sum == 2048 * float(np.float32(-0.1))
-
-
-@pytest.mark.parametrize(
-    ("limit", "context", "has_bos", "n"),
-    [
-        (2048, 8192, True, 2048),
-        (2048, None, True, 2048),
-        (2048, 512, True, 511),
-        (2048, 512, False, 512),
-        (8, 9, True, 8),
-    ],
-)
-def test_bos_takes_a_place_of_the_context_but_none_of_the_limit(
-    limit: int, context: int | None, has_bos: bool, n: int
-) -> None:
-    assert most_tokens(limit, context, has_bos) == n
-
-
-FACE = "a😀b"
-FACE_PIECES = [b"a", b"\xf0", b"\x9f", b"\x98", b"\x80", b"b"]
-FACE_ENDS = [1, 2, 2, 2, 2, 3]
-
-
-@pytest.mark.parametrize(("n", "n_bytes"), [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)])
-def test_a_token_inside_a_character_covers_its_own_bytes(n: int, n_bytes: int) -> None:
-    assert covered_bytes(FACE.encode(), FACE, FACE_PIECES[:n], FACE_ENDS[:n]) == n_bytes
-
-
-@pytest.mark.parametrize(
-    ("text", "pieces", "ends", "n_bytes"),
-    [
-        ("hi you", [b" hi"], [2], 2),  # the blank before the text is the tokenizer's
-        ("hi you", [b" hi", b" you"], [2, 6], 6),
-        (" hi", [b" ", b" hi"], [1, 3], 3),
-        (" hi", [b" hi"], [3], 3),  # and this one is the text's
-        ("e\u0301x", [b"\xc3\xa9"], [2], 3),  # normalized: two characters became one
-        ("e\u0301x", [b"\xc3", b"\xa9", b"x"], [2, 2, 3], 4),
-        ("AB", [b"a"], [1], 1),  # lower-cased
-    ],
-)
-def test_bytes_are_those_of_the_text_as_it_stands(
-    text: str, pieces: list[bytes], ends: list[int], n_bytes: int
-) -> None:
-    assert covered_bytes(text.encode(), text, pieces, ends) == n_bytes

@@ -11,7 +11,7 @@ import pytest
 from models_train.data.records import Document
 from models_train.data.samples import write_sample
 from models_train.errors import UserError
-from models_train.logprobs.shards import Shard, ShardError, Shards, cut, documents_of, sample_content
+from models_train.logprobs.shards import Shard, Shards, cut, documents_of, sample_content
 from models_train.metering import Costs
 from tests.support.data_files import REPOSITORY
 from tests.support.scoring_studies import documents
@@ -88,14 +88,14 @@ def test_what_the_shards_are_made_from_may_not_change(tmp_path: Path) -> None:
     facts = {"the tokenizer": "a", "the sample of documents": "b"}
     some.agree(facts)
     some.agree(facts)
-    with pytest.raises(ShardError, match=r"the tokenizer changed since the scoring began \(0 of 3 shards are done\)"):
+    with pytest.raises(UserError, match=r"the tokenizer changed since the scoring began \(0 of 3 shards are done\)"):
         shards(tmp_path).agree(facts | {"the tokenizer": "c"})
     some.agree(facts)
 
 
 def test_costs_of_all_work_add_up_and_a_repeated_piece_counts_once(tmp_path: Path) -> None:
     some = shards(tmp_path)
-    with pytest.raises(ShardError, match="no longer holds what the finished shards cost"):
+    with pytest.raises(UserError, match="no longer holds what the finished shards cost"):
         some.costs()
     for name, seconds in (("00000", 3.0), ("00001", 4.0), ("00000", 2.0)):
         some.add_costs(name, Costs(10, seconds, "cpu", 1, False, 5, "{}"))

@@ -11,8 +11,9 @@ import pytest
 from tokenizers import Tokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
+from models_train.errors import UserError
 from models_train.logprobs import tokenization
-from models_train.logprobs.tokenization import NOT_UNICODE, DocumentTokenizer, TokenizerError
+from models_train.logprobs.tokenization import NOT_UNICODE, DocumentTokenizer, covered_bytes, most_tokens
 from tests.support.data_files import MODELS
 from tests.support.document_tokenizers import KINDS, documents, made, wrapped
 
@@ -158,5 +159,49 @@ def test_a_tokenizer_without_offsets_is_refused_in_words() -> None:
     class Slow(PreTrainedTokenizerFast):
         backend_tokenizer = None  # type: ignore[assignment]
 
-    with pytest.raises(TokenizerError, match=r"odd: its tokenizer \(Slow\) does not say which text a token covers"):
+    with pytest.raises(UserError, match=r"odd: its tokenizer \(Slow\) does not say which text a token covers"):
         DocumentTokenizer("odd", Slow(tokenizer_object=made("byte_level")))
+
+
+@pytest.mark.parametrize(
+    ("limit", "context", "has_bos", "n"),
+    [
+        (2048, 8192, True, 2048),
+        (2048, None, True, 2048),
+        (2048, 512, True, 511),
+        (2048, 512, False, 512),
+        (8, 9, True, 8),
+    ],
+)
+def test_bos_takes_a_place_of_the_context_but_none_of_the_limit(
+    limit: int, context: int | None, has_bos: bool, n: int
+) -> None:
+    assert most_tokens(limit, context, has_bos) == n
+
+
+FACE = "a😀b"
+FACE_PIECES = [b"a", b"\xf0", b"\x9f", b"\x98", b"\x80", b"b"]
+FACE_ENDS = [1, 2, 2, 2, 2, 3]
+
+
+@pytest.mark.parametrize(("n", "n_bytes"), [(0, 0), (1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 6)])
+def test_a_token_inside_a_character_covers_its_own_bytes(n: int, n_bytes: int) -> None:
+    assert covered_bytes(FACE.encode(), FACE, FACE_PIECES[:n], FACE_ENDS[:n]) == n_bytes
+
+
+@pytest.mark.parametrize(
+    ("text", "pieces", "ends", "n_bytes"),
+    [
+        ("hi you", [b" hi"], [2], 2),  # the blank before the text is the tokenizer's
+        ("hi you", [b" hi", b" you"], [2, 6], 6),
+        (" hi", [b" ", b" hi"], [1, 3], 3),
+        (" hi", [b" hi"], [3], 3),  # and this one is the text's
+        ("e\u0301x", [b"\xc3\xa9"], [2], 3),  # normalized: two characters became one
+        ("e\u0301x", [b"\xc3", b"\xa9", b"x"], [2, 2, 3], 4),
+        ("AB", [b"a"], [1], 1),  # lower-cased
+    ],
+)
+def test_bytes_are_those_of_the_text_as_it_stands(
+    text: str, pieces: list[bytes], ends: list[int], n_bytes: int
+) -> None:
+    assert covered_bytes(text.encode(), text, pieces, ends) == n_bytes

@@ -20,8 +20,8 @@ from transformers import (
     Qwen2Config,
 )
 
+from models_train.errors import UserError
 from models_train.logprobs import vllm_engine
-from models_train.logprobs.engine import EngineError
 from tests.support.data_files import MODELS, REPOSITORY
 from tests.support.plain_scores import double, plain_scores, random_documents
 from tests.support.tiny_models import LLAMA3_ROPE, SIZES, VOCABULARY, random_base
@@ -119,5 +119,5 @@ def test_it_is_quiet(answers: dict[str, Any]) -> None:
 def test_a_machine_without_vllm_is_told_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     source = vllm_engine.ModelSource("stories260K", str(MODELS / "stories260K"))
-    with pytest.raises(EngineError, match=r"install the package vllm .*set `engine: packed`"):
+    with pytest.raises(UserError, match=r"install the package vllm .*set `engine: packed`"):
         vllm_engine.load_vllm_engine(source, 511, vllm_engine.torch.float32, 512, 1024)

@@ -1,4 +1,7 @@
-"""Documents -> tokens -> an engine -> presence arithmetic -> rows of the contract document_scores."""
+"""From documents to rows of `document_scores`: tokens, an engine's log-probabilities, presence scores.
+
+`load_engine` is the list of engines: a new engine is added there.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,34 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+import torch
+
 from models_train.data.records import Document
 from models_train.logprobs.engine import OK, Engine, Progress, Request, TokenScores, failed, score
+from models_train.logprobs.packed_engine import load_packed_engine
 from models_train.logprobs.score_scaling import Presence, presence
 from models_train.logprobs.tokenization import DocumentTokenizer, Tokenized
+from models_train.logprobs.vllm_engine import load_vllm_engine
+from models_train.modeling.base_models import ModelSource
+from models_train.study.scoring import Scoring
 
 NO_SCORES: dict[str, float | None] = {field.name: None for field in fields(Presence)}
 
 
+def load_engine(scoring: Scoring, source: ModelSource, largest_token_id: int, most_tokens: int) -> Engine:
+    """The engine with the base model in it. most_tokens: of a document, BOS included.
+
+    Raises UserError where the model cannot be loaded, or the engine cannot run it.
+    """
+    dtype = getattr(torch, scoring.precision)
+    if scoring.engine == "vllm":
+        return load_vllm_engine(source, largest_token_id, dtype, most_tokens, scoring.tokens_per_pack)
+    return load_packed_engine(source, largest_token_id, dtype, scoring.tokens_per_pack, scoring.min_k_plus_plus)
+
+
 @dataclass(frozen=True)
 class Scorer:
-    """A base model ready to score. n_tokens: of a document that are kept at most. versions: JSON."""
+    """A base model ready to score documents. n_tokens: most tokens kept of a document. versions: of libraries, JSON."""
 
     model_id: str
     engine: Engine
