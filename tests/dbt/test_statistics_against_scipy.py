@@ -26,7 +26,7 @@ def read(name: str) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def features() -> dict[str, Values]:
-    """Values by feature and model, chosen here anew: exact before close; the corrected MATH metric, raw accuracy of
+    """Values by feature and model, chosen independently: exact before close; the corrected MATH metric, raw accuracy of
     the other leaderboard tasks; the preferred entry."""
     order = {
         "leaderboard_math": ["leaderboard_normalised_mathverify"],

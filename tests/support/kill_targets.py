@@ -1,4 +1,4 @@
-"""What is killed: the steps from parts to snapshot, each as a function of the home. Another one is a line in STEPS.
+"""The steps from parts to snapshot that are killed, each as a function of the home. Add another to STEPS.
 
 A small warehouse: the published study's parts, and the costs of its models, of which new ones have come.
 """
@@ -81,7 +81,7 @@ def land_first(home: Home) -> None:
 
 
 def build_first(home: Home) -> None:
-    """All that the models of later refreshes stand on."""
+    """Everything that the models of later refreshes read."""
     build(home, [f"+{name}" for name in MODELS])
 
 
@@ -94,6 +94,6 @@ FIRST_STEPS: dict[str, Callable[[Home], None]] = {
 
 
 def main(arguments: Sequence[str]) -> None:
-    """`<home> <step>`: one step, in a process of its own, since dbt keeps the database open until its process ends."""
+    """`<home> <step>`: one step in its own process, since dbt keeps the database open until its process ends."""
     folder, step = arguments
     (FIRST_STEPS | STEPS)[step](Home(Path(folder)).ensure())

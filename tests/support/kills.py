@@ -1,4 +1,4 @@
-"""Steps killed with SIGKILL at random moments, and what is left: first as it lies, then after one refresh."""
+"""Steps killed with SIGKILL at random moments, and what they leave: at once, and after one refresh."""
 
 from __future__ import annotations
 
@@ -74,13 +74,13 @@ class Kills:
         return outcomes
 
     def _put_back(self, step: str) -> None:
-        """The home as it was before the step. Always the same path: dbt parses the project anew where it has moved."""
+        """The home as it was before the step. Always the same path: dbt parses the project again where it has moved."""
         shutil.rmtree(self.home.root)
         shutil.copytree(self.kept / step, self.home.root, symlinks=True)
         self.before = snapshot_id(self.home)
 
     def _kill(self, step: str, source: random.Random, outcome: Outcome) -> bool:
-        """Start the step, kill it, look at what lies there; returns whether the kill came in time."""
+        """Start the step, kill it, check what it left; returns whether the kill came in time."""
         seconds = source.uniform(0, self.seconds[step])
         if self._call(step, seconds)["status"] != signal.SIGKILL:
             return False
@@ -157,7 +157,7 @@ def lost(home: Home, acknowledged: list[str]) -> list[str]:
 
 
 def doubled(home: Home) -> list[str]:
-    """Raw tables with a key that stands twice."""
+    """Raw tables in which a key occurs twice."""
     problems = []
     with read(home.warehouse) as connection:
         for name, table in TABLES.items():

@@ -1,5 +1,5 @@
-"""Readers of the published snapshot, each a process of its own that opens the pointer over and over and checks that all
-tables which it reads are of one snapshot.
+"""Readers of the published snapshot, each in its own process, which opens the pointer again and again and checks that
+all tables that it reads are of one snapshot.
 
 Two ways of opening, in turn: DuckDB's own connect by the pointer's name, as an analyst has it, and the project's.
 """

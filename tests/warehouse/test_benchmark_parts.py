@@ -81,7 +81,7 @@ def test_writers_that_a_study_drops_go_and_come_back(connection: Connection, par
 
 
 def test_parts_from_before_there_were_several_writers_are_set_aside(connection: Connection, parts: Path) -> None:
-    """A home of an earlier version: its part is of the whole study and would stand beside the new ones for ever."""
+    """A home of an earlier version: its part is of the whole study and would stay beside the new ones."""
     old = put(parts, STUDY_FILE, "old", {"c": 1.0})
     table = pq.read_table(old, partitioning=None).drop_columns(["written_by", "standard_error", "n_examples"])
     metadata = {**(table.schema.metadata or {}), b"rewardbase.partition": json.dumps({"study_id": "s"}).encode()}

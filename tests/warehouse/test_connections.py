@@ -1,4 +1,4 @@
-"""Home and connections: paths, waiting for the lock, and what is said when a file cannot be opened."""
+"""Home and connections: paths, waiting for the lock, and the message when a file cannot be opened."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def test_unlanded_says_what_landing_would_change(connection: Connection, parts: 
     assert unlanded(connection, COSTS, parts)
     land_newest(connection, COSTS, parts)
     assert not unlanded(connection, COSTS, parts)
-    cost(parts, "m1", "regression", 1)  # the same run wrote it anew
+    cost(parts, "m1", "regression", 1)  # the same run wrote it again
     assert unlanded(connection, COSTS, parts)
     land_newest(connection, COSTS, parts)
     part.unlink()

@@ -33,7 +33,7 @@ def on_disk(home: Home) -> list[Path]:
 
 
 def test_thirty_publishes_under_four_readers(tmp_path: Path) -> None:
-    """The short form of `make bench`'s 1,000. One reader dawdles, so that snapshots pass by between its tables."""
+    """The short form of `make bench`'s 1,000. One reader is slow: snapshots are published between its tables."""
     home = warehouse_with_numbers(tmp_path / "var")
     with readers(home, [0.01, 0.01, 0.02, 0.1]) as found:
         publish_many(home, 30, keep=2, grace_seconds=5)
@@ -43,7 +43,7 @@ def test_thirty_publishes_under_four_readers(tmp_path: Path) -> None:
 
 
 def test_a_reader_can_tell_a_mixed_snapshot(tmp_path: Path) -> None:
-    """The readers' own test can fail: a file put together from two snapshots is found out."""
+    """The check of the readers can fail: it finds a file made of two snapshots."""
     home = warehouse_with_numbers(tmp_path / "var")
     with read(home.current) as connection:
         whole = Reading()

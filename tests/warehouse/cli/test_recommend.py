@@ -1,4 +1,4 @@
-"""The recommendation in a terminal: stored limits as stored, other limits ranked anew, errors for people."""
+"""The recommendation in a terminal: stored limits as stored, other limits ranked again, errors for people."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 @pytest.fixture
-def told(connection: duckdb.DuckDBPyConnection) -> Callable[..., str]:
-    """What is printed, with every run of blanks as one: lines break where names are long."""
+def answered(connection: duckdb.DuckDBPyConnection) -> Callable[..., str]:
+    """The printed text with every run of blanks as one, since lines break where names are long."""
     return lambda **asked: " ".join(printed(connection, **asked).replace("\u00a0", " ").split())
 
 
@@ -51,8 +51,8 @@ def ranked(connection: duckdb.DuckDBPyConnection, limit: float) -> list[tuple[st
     ).fetchall()
 
 
-def test_a_stored_limit_is_printed_as_it_is_stored(connection, told):
-    text = told(max_params=8, objective="regression", top=3)
+def test_a_stored_limit_is_printed_as_it_is_stored(connection, answered):
+    text = answered(max_params=8, objective="regression", top=3)
     best = ranked(connection, 8)
     assert "of at most 8 billion parameters" in text
     for rank, (model, score) in enumerate(best[:3], start=1):
@@ -64,7 +64,7 @@ def test_a_stored_limit_is_printed_as_it_is_stored(connection, told):
 
 
 @pytest.mark.parametrize("limit", [1.85, 4.2, 7.5, 100.0])
-def test_any_other_limit_is_ranked_anew_without_a_probability(connection, told, limit: float):
+def test_any_other_limit_is_ranked_again_without_a_probability(connection, answered, limit: float):
     best = ranked(connection, limit)
     frame = performance_marts.recommendations(connection, STUDY).filter(objective="regression")
     found = recommendation(frame, marts.base_models(connection, STUDY), limit, top=50)
@@ -72,7 +72,7 @@ def test_any_other_limit_is_ranked_anew_without_a_probability(connection, told, 
     assert [row["rank"] for row in found.rows] == list(range(1, len(best) + 1))
     assert {row["probability_best"] for row in found.rows} == {None}
     assert all(row["params_b"] <= limit for row in found.rows) and not found.is_stored
-    text = told(max_params=limit, objective="regression", top=2)
+    text = answered(max_params=limit, objective="regression", top=2)
     assert f"the highest of {len(best)} models of at most {limit:g} B parameters" in text
     assert "none" in text and "computed for the stored size limits only (3, 8 and none)" in text
 
@@ -91,17 +91,17 @@ def test_a_reason_of_its_own_says_measured_predicted_gain_and_distance(connectio
     assert {row["basis"] for row in found.rows} == {"observed", "predicted"}
 
 
-def test_without_a_limit_every_model_and_every_abstention_is_told(connection, told):
-    text = told(top=1)
+def test_without_a_limit_every_model_and_every_abstention_is_listed(connection, answered):
+    text = answered(top=1)
     assert "Regression" in text and "Bradley-Terry" in text
     assert text.count("(17 more within the limit)") == 2
     assert "No recommendation for candidatemodel-2B-0: its number of parameters is not knownmodel-2B-0." in text
-    assert "candidatemodel" not in told(max_params=7.5), "its size is unknown, so it is under no limit"
+    assert "candidatemodel" not in answered(max_params=7.5), "its size is unknown, so it is under no limit"
 
 
-def test_it_is_said_that_a_limit_is_inclusive_by_the_exact_number(told, capsys):
+def test_a_limit_is_stated_as_inclusive_by_the_exact_number(answered, capsys):
     rule = "inclusive, by the exact number of parameters: 8.03 is above 8"
-    assert f"A size limit is {rule}." in told(max_params=8)
+    assert f"A size limit is {rule}." in answered(max_params=8)
     with pytest.raises(SystemExit):
         main(["--help"])
     assert f"billions of parameters, {rule} (default: any)" in " ".join(capsys.readouterr().out.split())
@@ -125,12 +125,12 @@ def test_lines_fit_a_terminal(connection):
 
 
 @pytest.mark.parametrize("name", ["regression", "Regression", "REGRESSION "])
-def test_an_objective_is_understood_in_any_case(told, name: str):
-    assert "Regression" in told(objective=name)
+def test_an_objective_is_understood_in_any_case(answered, name: str):
+    assert "Regression" in answered(objective=name)
 
 
-def test_bradley_terry_is_understood_with_a_hyphen(told):
-    text = told(objective="Bradley-Terry")
+def test_bradley_terry_is_understood_with_a_hyphen(answered):
+    text = answered(objective="Bradley-Terry")
     assert "Bradley-Terry" in text and "Regression" not in text
 
 
@@ -147,32 +147,32 @@ def test_bradley_terry_is_understood_with_a_hyphen(told):
         ({"top": 0}, r"ask for at least one"),
     ],
 )
-def test_a_wrong_question_is_answered_by_what_could_be_asked(told, asked: dict[str, Any], message: str):
+def test_a_wrong_question_is_answered_by_what_could_be_asked(answered, asked: dict[str, Any], message: str):
     with pytest.raises(UserError, match=message):
-        told(**asked)
+        answered(**asked)
 
 
-def test_a_snapshot_without_recommendations_says_what_to_do(connection, told):
+def test_a_snapshot_without_recommendations_says_what_to_do(connection, answered):
     connection.execute("delete from marts.fct_recommendations")
     with pytest.raises(UserError, match=r"no recommendations for any study .* Run `make run`"):
-        told()
+        answered()
     with pytest.raises(UserError, match=r"no recommendations for study published"):
-        told(study_id=STUDY)
+        answered(study_id=STUDY)
     connection.execute("drop table marts.fct_recommendations")
     with pytest.raises(UserError, match=r"make run"):
-        told()
+        answered()
 
 
-def test_abstentions_alone_are_no_recommendation(connection, told):
+def test_abstentions_alone_are_no_recommendation(connection, answered):
     connection.execute("delete from marts.fct_recommendations where rank is not null")
     with pytest.raises(UserError, match="every candidate is an abstention"):
-        told()
+        answered()
 
 
-def test_names_cannot_command_the_terminal(connection, told):
+def test_names_cannot_command_the_terminal(connection, answered):
     connection.execute("update marts.fct_recommendations set model_id = '[red]' || chr(27) || '[2J' || model_id")
     connection.execute("update marts.fct_recommendations set reason = chr(27) || ']0;x' || chr(10) || reason")
-    text = told()
+    text = answered()
     assert "\x1b" not in text and "[red]�[2J" in text
 
 
