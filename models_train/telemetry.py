@@ -1,4 +1,4 @@
-"""Libraries that would tell their makers of every use, kept quiet. Imports nothing: it comes before all of them."""
+"""Disable telemetry of third-party libraries. Import this before all of them: some read the variables while imported."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ OFF = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "VLLM_NO_USAGE_STATS": "1",
 }
-"""Variables of the environment that the hub's client, Ray and vLLM look at, some of them once, while imported."""
+"""Environment variables of the hub's client, Ray and vLLM."""
 
 
 def switch_off() -> None:
-    """Put OFF into this process's environment, and so into that of what it starts; what is set there stays."""
+    """Put OFF into the environment of this process and its children; variables that are set stay as they are."""
     for name, value in OFF.items():
         os.environ.setdefault(name, value)

@@ -62,7 +62,7 @@ class Rendered:
 
 @dataclass(frozen=True)
 class _Opening:
-    """A prompt's messages as its template takes them, what stands before the response, and what after it."""
+    """A prompt's messages as its template takes them, and the text before and after the response."""
 
     messages: Messages
     before: str
@@ -76,12 +76,12 @@ class Renderer:
 
     - **System turns**: where a template refuses or ignores them, their text is put before the first user turn, with a
       blank line between.
-    - **BOS** stands once at the beginning where the tokenizer has one, whether or not the template writes it.
+    - **BOS** comes once, at the beginning, where the tokenizer has one, whether or not the template writes it.
     - **The end** is the template's own end of turn, as rendered, or EOS where the template writes none; where the
       tokenizer has no EOS either, the sequence ends with the response.
     - **Control tokens in texts**: text of a conversation that spells one of the tokenizer's special tokens is split
       inside that spelling, and the pieces are tokenized apart: it stays ordinary text. Role marks that the tokenizer
-      itself treats as ordinary text cannot be told from it.
+      itself treats as ordinary text stay role marks.
     - **Over-long**: `drop` raises TooLong; `left_truncate` takes the oldest tokens after BOS away, as many as are too
       many, and raises TooLong where they would have to come out of the response.
 

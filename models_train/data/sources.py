@@ -11,7 +11,7 @@ from huggingface_hub.errors import HfHubHTTPError
 
 from models_train.data.rows import SUFFIXES, Columns, Row, checked_rows
 from models_train.errors import UserError, first_line
-from models_train.study.fingerprints import LocationError, resolve
+from models_train.study.fingerprints import resolve
 from models_train.study.training import DataSource
 
 Choose = Callable[[list[str]], list[str]]
@@ -33,7 +33,7 @@ class Source(Protocol):
 
 
 def open_source(source: DataSource, study_folder: Path) -> Source:
-    """The data set that a study names. Raises UserError where a local one is not there."""
+    """The data set that a study names. Raises LocationError where a local one is not there."""
     if source.path is not None:
         return _Local(source.path, study_folder)
     assert source.hub_id is not None
@@ -66,10 +66,7 @@ class _Local:
 
     def __init__(self, path: str, study_folder: Path) -> None:
         self.label = path.rstrip("/")
-        try:
-            self._place = resolve(path, study_folder)
-        except LocationError as error:
-            raise UserError(str(error)) from error
+        self._place = resolve(path, study_folder)
 
     def names(self) -> list[str]:
         if self._place.is_file():

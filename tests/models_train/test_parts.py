@@ -1,4 +1,4 @@
-"""Parts: the contract check, the metadata, and that a part is there completely or not at all."""
+"""Parts: the contract check, the metadata, and atomic writing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def put(parts_dir: Path, rows: Any, run_id: str = "r1", study_id: str = "s") -> 
     return write_part(parts_dir, SIZE_GROUPS, rows, study_id=study_id, run_id=run_id)
 
 
-def test_a_part_holds_the_rows_and_says_what_it_is(tmp_path: Path) -> None:
+def test_a_part_holds_the_rows_and_its_metadata(tmp_path: Path) -> None:
     path = put(tmp_path, GROUPS)
     assert path == tmp_path / "size_groups" / "s" / "r1.parquet"
     table = pq.read_table(path, partitioning=None)

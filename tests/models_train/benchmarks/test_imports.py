@@ -15,6 +15,7 @@ from models_train.benchmarks.results import BenchmarkError
 from models_train.study.benchmarks import Benchmarks
 from models_train.study.fingerprints import LocationError
 from models_train.study.study import load_study
+from models_train.study.yaml_lines import StudyError
 from tests.support.result_files import TASKS, evalplus_file, import_study, lm_eval_file, write
 
 LM_EVAL = {"path": "./results", "format": "lm_eval"}
@@ -231,6 +232,6 @@ def test_settings_that_contradict_each_other_are_refused() -> None:
 def test_an_import_maps_to_models_of_the_study_alone(tmp_path: Path) -> None:
     path = import_study(tmp_path, [LM_EVAL | {"models": {"x": "locale"}}])
     with pytest.raises(
-        ValueError, match="'x' is mapped to 'locale', which the study does not list; did you mean 'local'"
+        StudyError, match="'x' is mapped to 'locale', which the study does not list; did you mean 'local'"
     ):
         load_study(path)

@@ -1,4 +1,4 @@
-"""The sample of documents: which are taken, from which files, and what becomes of an interruption."""
+"""The sample of documents: choice of files and documents, interruption and resumption."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def identity(text: str) -> str:
 
 
 def expected(rows: list[dict[str, Any]], n: int, seed: int = 0) -> list[Document]:
-    """The rule, written anew: of each domain's distinct texts those with the smallest hash of seed and id."""
+    """The rule, written independently: of each domain's distinct texts those with the smallest hash of seed and id."""
     found = []
     for domain in documents.SET_NAMES.values():
         own = [row for row in rows if row["meta"]["redpajama_set_name"] == f"RedPajama{domain}"]
@@ -64,7 +64,7 @@ def test_the_sample_depends_on_seed_and_texts_not_on_rows_files_and_their_forms(
     assert other_seed == expected(ROWS, 10, seed=1) != one
 
 
-def test_candidates_beyond_the_number_go_from_time_to_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_candidates_beyond_the_number_are_pruned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "PRUNE_EVERY", 3)
     assert draw(corpus(write(tmp_path / "all.jsonl", ROWS)), tmp_path) == expected(ROWS, 10)
 
@@ -178,7 +178,7 @@ def test_of_a_hub_at_most_the_stated_number_of_files_is_read(serve: Callable[...
     assert sample_counts(tmp_path / "sample")["documents missing, Book"] == 994
 
 
-def test_an_interrupted_sampling_goes_on_where_it_was(
+def test_an_interrupted_sampling_resumes(
     serve: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(documents, "SECONDS_BETWEEN_NEWS", -1.0)
@@ -216,7 +216,7 @@ def test_two_processes_do_not_draw_one_sample_at_once(tmp_path: Path) -> None:
         draw(corpus(REAL), tmp_path)
 
 
-def test_any_stretch_of_a_sample_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_any_range_of_a_sample_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(samples, "GROUP_DOCUMENTS", 7)
     whole = draw(corpus(write(tmp_path / "all.jsonl", ROWS), 20), tmp_path)
     folder = tmp_path / "sample"
@@ -239,7 +239,7 @@ def test_rows_of_the_contract_describe_the_texts(tmp_path: Path) -> None:
         assert row["corpus"] == "small"
 
 
-def test_a_sample_that_is_not_there_or_damaged_is_told(tmp_path: Path) -> None:
+def test_a_missing_or_damaged_sample_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no sample of documents; run `python -m models_train.jobs.sample_documents`"):
         list(read_sample(tmp_path))
     (tmp_path / "documents.parquet").write_bytes(b"damaged")

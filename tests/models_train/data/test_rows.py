@@ -1,4 +1,4 @@
-"""Reading rows of every kind of file, and telling what is wrong with them."""
+"""Rows of every kind of data file, and the messages of their problems."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def problems_of(path: Path, name: str = "data") -> list[str]:
     return str(error.value).splitlines()
 
 
-def test_all_problems_of_a_file_are_told_with_row_and_column(tmp_path: Path) -> None:
+def test_all_problems_of_a_file_are_reported_with_row_and_column(tmp_path: Path) -> None:
     path = tmp_path / "rows.jsonl"
     lines = [
         b'{"a": "fine", "n": 3}',
@@ -86,20 +86,20 @@ def test_the_first_twenty_problems_are_shown_and_the_others_counted(tmp_path: Pa
     assert told[-1] == "data: and 10 more problems"
 
 
-def test_a_column_that_a_parquet_file_lacks_is_told_once(tmp_path: Path) -> None:
+def test_a_missing_parquet_column_is_reported_once(tmp_path: Path) -> None:
     path = write(tmp_path / "rows.parquet", [{"a": "x", "N": 1}] * 30)
     assert problems_of(path) == ["data, column n: missing; the file has a, N"]
 
 
 @pytest.mark.parametrize("name", ["cut.jsonl.gz", "cut.jsonl.zst", "cut.parquet"])
 @pytest.mark.parametrize("damage", [lambda whole: whole[: len(whole) // 2], lambda whole: b"no such form"])
-def test_a_damaged_file_is_told(name: str, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+def test_a_damaged_file_is_reported(name: str, damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
     path = tmp_path / name
     path.write_bytes(damage(content(name, [{"a": f"{n * n * n}", "n": n % 5} for n in range(2000)])))
     assert problems_of(path)[0].startswith("data: the file is damaged or of another kind (")
 
 
-def test_a_path_that_is_not_there_or_holds_no_data_is_told(tmp_path: Path) -> None:
+def test_a_path_without_data_is_reported(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere: there is no .*; correct the path in the study file"):
         list(read_rows(DataSource(path="nowhere"), tmp_path, COLUMNS))
     (tmp_path / "table.csv").write_text("a,n")

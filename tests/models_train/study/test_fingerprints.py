@@ -1,7 +1,8 @@
-"""Names of results: what changes a result changes its name, and nothing else does."""
+"""Run ids: every setting, file and folder that changes a result changes its run id, and nothing else does."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,11 @@ import pytest
 
 from models_train.study.fingerprints import (
     LocationError,
+    content_of,
     donors,
     evaluation_run_id,
+    is_local,
+    resolve,
     sample_run_id,
     scoring_run_id,
     training_run_id,
@@ -109,7 +113,7 @@ def test_names_do_not_depend_on_where_the_study_lies(folder: Path, tmp_path_fact
     assert moved == names(folder, SETTINGS, "local")
 
 
-def test_a_file_that_is_not_there_is_told(folder: Path) -> None:
+def test_a_missing_file_is_an_error(folder: Path) -> None:
     (folder / "preferences.jsonl").unlink()
     with pytest.raises(LocationError, match=r"preferences\.jsonl"):
         names(folder, SETTINGS)
@@ -148,3 +152,87 @@ def test_without_sharing_every_model_stands_for_itself() -> None:
     models = (("a-1", "A", 1.0, 15.0, "base"), ("a-8", "A", 8.0, 15.0, "base"))
     assert donors(family(*models, share=False)) == {"a-1": "a-1", "a-8": "a-8"}
     assert donors(family(*models)) == {"a-1": "a-8", "a-8": "a-8"}
+
+
+@pytest.mark.parametrize(
+    ("hub_id", "local"),
+    [
+        ("meta-llama/Llama-3.2-1B", False),
+        ("gpt2", False),
+        (".hidden/name", False),
+        ("/models/a", True),
+        ("./a", True),
+        ("../a", True),
+        ("~/a", True),
+        ("$REWARDBASE_HOME/zoo/a", True),
+        ("${HOME}/a", True),
+    ],
+)
+def test_a_folder_is_distinguished_from_a_hub_id(hub_id: str, local: bool) -> None:
+    assert is_local(hub_id) is local
+
+
+def test_paths_begin_at_the_study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "study"
+    (folder / "data").mkdir(parents=True)
+    (tmp_path / "beside").touch()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("DATA", str(folder / "data"))
+    monkeypatch.chdir("/")
+    for path in ("data", "./data", "$DATA", "${DATA}", "~/study/data", str(folder / "data"), "data/../data"):
+        assert resolve(path, folder) == folder / "data"
+    assert resolve("../beside", folder) == tmp_path / "beside"
+
+
+def test_a_missing_path_is_an_error_with_its_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NOT_SET", raising=False)
+    with pytest.raises(LocationError, match=r"\$NOT_SET/a: the variable in it is not set; set it, or write"):
+        resolve("$NOT_SET/a", tmp_path)
+    with pytest.raises(LocationError, match=f"./a: there is no {tmp_path}/a; correct the path in the study file"):
+        resolve("./a", tmp_path)
+
+
+def files(folder: Path, **contents: str) -> Path:
+    for name, content in contents.items():
+        path = folder / name.replace("__", "/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+    return folder
+
+
+def test_content_is_names_and_bytes_without_place_and_time(tmp_path: Path) -> None:
+    one = files(tmp_path / "one", a="1", sub__b="2")
+    other = files(tmp_path / "other", sub__b="2", a="1")
+    os.utime(other / "a", (1, 1))
+    assert content_of(one) == content_of(other) and len(content_of(one)) == 64
+    files(other, **{".cache": "x", ".git__config": "y"})
+    assert content_of(one) == content_of(other)
+    different = {
+        content_of(files(tmp_path / name, **contents))
+        for name, contents in (
+            ("c", {"a": "2", "sub__b": "1"}),
+            ("d", {"a": "12", "sub__b": ""}),
+            ("e", {"a": "1", "b": "2"}),
+            ("f", {"a": "1"}),
+            ("g", {"b": "1"}),
+        )
+    } | {content_of(one), content_of(one / "a")}
+    assert len(different) == 7
+
+
+def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
+    path = files(tmp_path, a="1") / "a"
+    before = content_of(path)
+    assert content_of(path) == before
+    path.write_text("2")
+    os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1))
+    assert content_of(path) != before
+
+
+def test_links_count_as_what_they_lead_to(tmp_path: Path) -> None:
+    """A hub's cache holds links to its files."""
+    real = files(tmp_path / "real", a="1")
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    (linked / "a").symlink_to(real / "a")
+    assert content_of(linked) == content_of(real)

@@ -129,7 +129,7 @@ def test_what_was_found_is_part_of_the_study(hub: Hub, study: Callable[..., Path
     assert load_study(path, home).by_id["new"].revision == COMMITS[1]
 
 
-def test_a_hub_that_fails_is_told_and_the_old_list_stays(
+def test_a_failing_hub_is_reported_and_the_last_answer_stays(
     hub: Hub, study: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path, home = study(), tmp_path / "home"

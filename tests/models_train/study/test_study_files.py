@@ -1,4 +1,4 @@
-"""Study files: the shipped one, and every way a file can be wrong."""
+"""Study files: the shipped ones, and the messages of every kind of problem."""
 
 from __future__ import annotations
 
@@ -188,7 +188,7 @@ def test_a_candidate_may_descend_from_models_and_candidates(tmp_path: Path) -> N
         ),
     ],
 )
-def test_candidates_are_held_to_the_rules_of_models(tmp_path: Path, old: str, new: str, at: str, said: str) -> None:
+def test_candidates_follow_the_rules_of_models(tmp_path: Path, old: str, new: str, at: str, said: str) -> None:
     assert old in CANDIDATES
     text = CANDIDATES.replace(old, new, 1)
     found = [line for line in problems_of(tmp_path, text).splitlines() if said in line]
@@ -260,7 +260,7 @@ def test_contradictions_are_refused_without_a_file_too() -> None:
         ("stage: sft, parent: tiny-llama-m}", "stage: sft}", "its parent must be a model of the lab, not None"),
     ],
 )
-def test_what_a_lab_makes_is_held_against_the_models(tmp_path: Path, old: str, new: str, said: str) -> None:
+def test_models_of_the_lab_are_compared_with_those_of_the_study(tmp_path: Path, old: str, new: str, said: str) -> None:
     text = PUBLISHED.with_name("lab.yaml").read_text(encoding="utf-8")
     assert old in text
     assert said in problems_of(tmp_path, text.replace(old, new, 1))

@@ -1,4 +1,4 @@
-"""Settings of training and scoring in a study file: the paper's defaults, and every way they can be wrong."""
+"""Settings of training and scoring in a study file: the paper's defaults, and the messages of wrong ones."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ WRONG: list[tuple[str, Any, str]] = [
 
 
 @pytest.mark.parametrize(("key", "value", "said"), WRONG, ids=[f"{key}={value}" for key, value, _ in WRONG])
-def test_a_wrong_setting_is_told_with_its_line(tmp_path: Path, key: str, value: Any, said: str) -> None:
+def test_a_wrong_setting_is_reported_with_its_line(tmp_path: Path, key: str, value: Any, said: str) -> None:
     with pytest.raises(StudyError) as caught:
         loaded(tmp_path, changed(SETTINGS, key, value))
     message = str(caught.value)

@@ -45,9 +45,7 @@ def test_files_of_each_data_set_are_found_by_their_names_on_the_hub(serve: Calla
     assert hub.fetched()[3:] == ["data/filtered-00000-of-00001.parquet"]
 
 
-def test_what_was_fetched_is_read_without_the_hub(
-    serve: Callable[..., object], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_cached_files_are_read_without_the_hub(serve: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
     source = DataSource(hub_id="nvidia/HelpSteer2", revision=COMMIT)
     serve({"nvidia/HelpSteer2": HELPSTEER2})
     first = load_preferences(source, HERE)
@@ -73,7 +71,7 @@ def test_a_data_set_that_is_not_there_is_named_with_the_remedy(
     assert words in str(error.value)
 
 
-def test_a_hub_out_of_reach_is_told_with_its_address(
+def test_an_unreachable_hub_is_reported_with_its_address(
     serve: Callable[..., object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve({})
