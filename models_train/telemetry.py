@@ -1,4 +1,4 @@
-"""Disable telemetry of third-party libraries. Import this before all of them: some read the variables while imported."""
+"""Disable telemetry of third-party libraries. Import this before them: some read the variables at import."""
 
 from __future__ import annotations
 
