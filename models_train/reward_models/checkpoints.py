@@ -1,9 +1,11 @@
 """The folder of a training run: its settings, its log, the newest state and the best weights.
 
-Kept on disk: the newest saved state (at the end only its step), and the weights of the best checkpoint so far. Every
-file appears complete or not at all, a new one before an old one is removed, and the log is on disk before the state
-that it leads to. So at any moment the newest complete state and the log up to its step are a run that can go on; later
-steps are repeated, with the same result.
+State and weights are folders of `torch.distributed.checkpoint` in safetensors files (its default format holds a
+pickle): every process writes its shards, and a later run with another number of processes reads the parts that it
+needs. Kept on disk: the newest saved state (at the end only its step), and the weights of the best checkpoint so far.
+Every folder appears complete or not at all, a new one before an old one is removed, and the log is on disk before the
+state that it leads to. So at any moment the newest complete state and the log up to its step are a run that can go on;
+later steps are repeated, with the same result.
 
 The log is only appended to. A run that was killed repeats the steps after its last saved state; they are logged again
 and the later line counts. The earlier line stays, because its seconds were spent.
@@ -13,18 +15,21 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from safetensors import SafetensorError, safe_open
+import torch.distributed.checkpoint as dcp
+from safetensors import SafetensorError
 
-from models_train.errors import UserError
-from models_train.files import flush, write_text
+from models_train.errors import UserError, first_line
+from models_train.files import flush, remove, write_text
 from models_train.reward_models.data import Example, data_hash
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.memory import MemoryPlan
@@ -36,30 +41,23 @@ from models_train.study.training import Recipe
 SAVING_SHARE = 0.1
 """A state is saved at a checkpoint once saving would take at most this share of the time since the last one."""
 _STATE, _WEIGHTS, _SETTINGS, _LOG = "state", "weights", "run.json", "journal.jsonl"
-_DTYPES = {
-    torch.float32: "F32",
-    torch.bfloat16: "BF16",
-    torch.float16: "F16",
-    torch.uint8: "U8",
-    torch.int64: "I64",
-}
-_ALIGNMENT = 8
+_FILE_BYTES = 1 << 30
+"""Least bytes of a file before the next one begins: writing holds a file twice in the host's memory."""
 
-Source = Callable[[], torch.Tensor]
-"""Brings one tensor, on any device."""
-Sources = Mapping[str, tuple[torch.Size, torch.dtype, Source]]
+Tensors = Mapping[str, torch.Tensor]
+"""Tensors by name, whole ones or each process's share as a DTensor."""
 
 
 class State(Protocol):
     """A model in training as its folder saves it."""
 
-    def sources(self) -> Sources:
+    def state_tensors(self) -> Tensors:
         """Everything that a later process needs to go on."""
 
-    def weight_sources(self) -> Sources:
+    def weight_tensors(self) -> Tensors:
         """The weights that the model computes with."""
 
-    def load(self, path: Path, step: int) -> None:
+    def load(self, folder: Path, step: int) -> None:
         """Take over a saved state."""
 
 
@@ -104,7 +102,7 @@ class RunFolder:
             folder.mkdir(parents=True, exist_ok=True)
             _claim(folder / _SETTINGS, settings)
             for leftover in folder.glob(".*.tmp"):
-                leftover.unlink(missing_ok=True)
+                remove(leftover)
         processes.wait()
         self._begin()
 
@@ -142,7 +140,7 @@ class RunFolder:
     def checkpoints(self) -> list[Checkpoint]:
         """Every evaluated step up to the current one, ascending."""
         return [
-            Checkpoint(row["step"], row["evaluation"], self._file(_WEIGHTS, row["step"]).exists())
+            Checkpoint(row["step"], row["evaluation"], self._folder(_WEIGHTS, row["step"]).exists())
             for row in self.log.rows("checkpoint", self.step)
         ]
 
@@ -153,7 +151,7 @@ class RunFolder:
         self.log.write("checkpoint", {"step": self.step, "evaluation": dict(evaluation), **costs})
         best = self.best()
         if best is not None and best.step == self.step:
-            self._write(_WEIGHTS, state.weight_sources())
+            self._write(_WEIGHTS, state.weight_tensors())
         self.save_state(None if is_last else state, at_once=is_last)
         self._remove(_WEIGHTS, all_but=None if best is None else best.step)
 
@@ -168,10 +166,10 @@ class RunFolder:
         """
         began = time.perf_counter()
         due = self._saving_seconds <= SAVING_SHARE * (began - self._saved_at)
-        if self._file(_STATE, self.step).exists() or not self._all_agree(at_once or due):
+        if self._folder(_STATE, self.step).exists() or not self._all_agree(at_once or due):
             return
         self.log.flush()
-        self._write(_STATE, {} if state is None else state.sources())
+        self._write(_STATE, {} if state is None else state.state_tensors())
         self._remove(_STATE, all_but=self.step)
         self._saved_at = time.perf_counter()
         self._saving_seconds = self._saved_at - began
@@ -181,11 +179,11 @@ class RunFolder:
         if self.step == 0:
             return
         try:
-            state.load(self._file(_STATE, self.step), self.step)
-        except (KeyError, RuntimeError) as error:
+            state.load(self._folder(_STATE, self.step), self.step)
+        except (RuntimeError, ValueError) as error:
             raise UserError(
-                f"{self.path}: the state of step {self.step} does not fit the model ({error}); the base model has "
-                "changed: remove the folder, and the run begins again"
+                f"{self.path}: the state of step {self.step} does not fit the model ({first_line(error)}); the base "
+                "model has changed: remove the folder, and the run begins again"
             ) from error
 
     @torch.no_grad()
@@ -194,24 +192,30 @@ class RunFolder:
         best = self.best()
         if best is None or not best.has_weights:
             raise UserError(f"{self.path} holds no checkpoint; train to one first")
-        with safe_open(self._file(_WEIGHTS, best.step), "pt") as file:
-            for name, weight in model.classifier.named_parameters():
-                weight.data = file.get_tensor(name).to(weight.device)
+        saved = read_tensors(self._folder(_WEIGHTS, best.step))
+        for name, weight in model.classifier.named_parameters():
+            weight.data = saved[name].to(weight.device)
 
-    def _write(self, kind: str, sources: Sources) -> None:
+    def _write(self, kind: str, tensors: Tensors) -> None:
+        folder = self._folder(kind, self.step)
+        beside = folder.with_name(f".{folder.name}.tmp")
         if self._processes.is_first:
-            write_tensors(self._file(kind, self.step), sources, {"step": str(self.step)})
-        else:
-            for _, _, source in sources.values():
-                source()
+            beside.mkdir()
+        self._processes.wait()
+        write_tensors(beside, tensors, self._processes)
+        self._processes.wait()
+        if self._processes.is_first:
+            flush(beside)
+            self._discard(folder)
+            os.rename(beside, folder)
+            flush(self.path)
         self._processes.wait()
 
     def _newest_state(self) -> int:
-        """Step of the newest complete state, 0 without one; torn files are passed over."""
-        for path in sorted(self.path.glob(f"{_STATE}-*.safetensors"), reverse=True):
-            metadata = read_metadata(path)
-            if metadata is not None:
-                return int(metadata["step"])
+        """Step of the newest complete state, 0 without one; damaged ones are passed over."""
+        for folder in sorted(self.path.glob(f"{_STATE}-*"), reverse=True):
+            if is_readable(folder):
+                return int(folder.name.removeprefix(f"{_STATE}-"))
         return 0
 
     def _all_agree(self, wish: bool) -> bool:
@@ -219,15 +223,22 @@ class RunFolder:
         wished = torch.tensor(float(wish and self._processes.is_first), device=self._processes.device)
         return bool(self._processes.total(wished) > 0)
 
-    def _file(self, kind: str, step: int) -> Path:
-        return self.path / f"{kind}-{step:08d}.safetensors"
+    def _folder(self, kind: str, step: int) -> Path:
+        return self.path / f"{kind}-{step:08d}"
 
     def _remove(self, kind: str, all_but: int | None) -> None:
         if self._processes.is_first:
-            for path in self.path.glob(f"{kind}-*.safetensors"):
-                if all_but is None or path != self._file(kind, all_but):
-                    path.unlink()
+            for folder in self.path.glob(f"{kind}-*"):
+                if all_but is None or folder != self._folder(kind, all_but):
+                    self._discard(folder)
         self._processes.wait()
+
+    def _discard(self, folder: Path) -> None:
+        """Remove a folder under another name, so that a kill leaves no half of it; nothing where it is not there."""
+        if folder.exists():
+            old = folder.with_name(f".{folder.name}.old.tmp")
+            os.rename(folder, old)
+            remove(old)
 
 
 class TrainingLog:
@@ -274,39 +285,60 @@ class TrainingLog:
         return max((entry[key] for entry in self.events if entry.get(key) is not None), default=None)
 
 
-def write_tensors(
-    path: Path, sources: Mapping[str, tuple[torch.Size, torch.dtype, Source]], metadata: Mapping[str, str]
-) -> None:
-    """Write a safetensors file under another name, flush it to the disk and rename it.
+def write_tensors(folder: Path, tensors: Tensors, processes: Processes) -> None:
+    """Write tensors as safetensors files, flushed to disk; of a DTensor every process writes its share.
 
-    sources: by tensor name, its shape, its dtype and what brings it. Each is called once, in the order of the mapping.
+    All processes call this together, with the same names in the same order.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    header = _header({name: (shape, dtype) for name, (shape, dtype, _) in sources.items()}, metadata)
-    try:
-        with temporary.open("wb") as file:
-            file.write(header)
-            for shape, dtype, source in sources.values():
-                tensor = source().detach().to("cpu").contiguous()
-                if (tensor.shape, tensor.dtype) != (shape, dtype):
-                    raise ValueError(f"a tensor announced as {shape} {dtype} came as {tensor.shape} {tensor.dtype}")
-                file.write(_bytes(tensor))
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    flush(path.parent)
+    if not tensors:
+        return
+    ends = accumulate(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    files = {name: 1 + end // _FILE_BYTES for name, end in zip(tensors, ends, strict=True)}
+    writer = dcp.HuggingFaceStorageWriter(str(folder), files, save_distributed=True)
+    with _plain_errors():
+        dcp.save(
+            {name: tensor.contiguous() for name, tensor in tensors.items()},
+            storage_writer=writer,
+            no_dist=processes.n == 1,
+        )
 
 
-def read_metadata(path: Path) -> dict[str, str] | None:
-    """What was written beside the tensors; None where the file is torn or is no safetensors file."""
+def load_tensors(folder: Path, tensors: Tensors, processes: Processes) -> None:
+    """Fill tensors with those of a folder, in place; of a DTensor every process reads its share.
+
+    Raises RuntimeError or ValueError where the folder lacks one, or has it in another shape.
+    """
+    with _plain_errors():
+        dcp.load(dict(tensors), storage_reader=dcp.HuggingFaceStorageReader(str(folder)), no_dist=processes.n == 1)
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a folder, whole and on the CPU; for one process by itself."""
+    saved: dict[str, Any] = dcp.HuggingFaceStorageReader(str(folder)).read_metadata().state_dict_metadata
+    tensors = {name: torch.empty(one.size, dtype=one.properties.dtype) for name, one in saved.items()}
+    load_tensors(folder, tensors, Processes(0, 1, torch.device("cpu")))
+    return tensors
+
+
+def is_readable(folder: Path) -> bool:
+    """False where a file of the folder is torn, or no safetensors file."""
     try:
-        with safe_open(path, "pt") as file:
-            return dict(file.metadata() or {})
+        dcp.HuggingFaceStorageReader(str(folder)).read_metadata()
     except (SafetensorError, OSError):
-        return None
+        return False
+    return True
+
+
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Raise an error itself, not PyTorch's collection of all processes' errors; no warning about a single process."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "torch.distributed is disabled")
+            yield
+    except dcp.CheckpointException as error:
+        cause, _ = next(iter(error.failures.values()))
+        raise cause from error
 
 
 def _claim(path: Path, settings: Mapping[str, Any]) -> None:
@@ -335,20 +367,3 @@ def _whole_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
             return events[:-1], length
         length += len(line)
     return events, length
-
-
-def _header(tensors: Mapping[str, tuple[torch.Size, torch.dtype]], metadata: Mapping[str, str]) -> bytes:
-    """Length and JSON of the format's beginning, padded with spaces to whole words."""
-    entries: dict[str, object] = {"__metadata__": dict(metadata)}
-    start = 0
-    for name, (shape, dtype) in tensors.items():
-        end = start + shape.numel() * dtype.itemsize
-        entries[name] = {"dtype": _DTYPES[dtype], "shape": list(shape), "data_offsets": [start, end]}
-        start = end
-    text = json.dumps(entries, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % _ALIGNMENT)
-    return struct.pack("<Q", len(text)) + text
-
-
-def _bytes(tensor: torch.Tensor) -> Any:
-    return tensor.reshape(-1).view(torch.uint8).numpy()

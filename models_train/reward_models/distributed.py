@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.distributed.device_mesh import DeviceMesh
 from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
+from torch.distributed.tensor import DTensor
 
 from models_train.errors import UserError
 from models_train.reward_models.model import RewardModel
@@ -110,27 +110,17 @@ def local(tensor: torch.Tensor) -> torch.Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def whole(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """The whole of a tensor that is sharded as a weight is, in every process; of a plain weight, as it is."""
-    if not isinstance(weight, DTensor):
+def sharded_as(weight: torch.Tensor, tensor: torch.Tensor, host_mesh: DeviceMesh | None) -> torch.Tensor:
+    """A process's share of a tensor, as a DTensor sharded as a weight is; of a plain weight, the tensor as it is.
+
+    host_mesh: of the processes, for shares in the memory of the host; their weights may be on GPUs.
+    """
+    if not isinstance(weight, DTensor) or isinstance(tensor, DTensor):
         return tensor
-    if not isinstance(tensor, DTensor):
-        tensor = DTensor.from_local(
-            tensor.to(weight.device),
-            weight.device_mesh,
-            weight.placements,
-            run_check=False,
-            shape=weight.shape,
-            stride=weight.stride(),
-        )
-    return tensor.full_tensor()
-
-
-def share_like(tensor: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """A whole tensor sharded as a weight is, where that is sharded; every process brings the same."""
-    if isinstance(weight, DTensor):
-        return distribute_tensor(tensor.to(weight.device), weight.device_mesh, weight.placements, src_data_rank=None)
-    return tensor
+    mesh = weight.device_mesh if host_mesh is None else host_mesh
+    return DTensor.from_local(
+        tensor, mesh, weight.placements, run_check=False, shape=weight.shape, stride=weight.stride()
+    )
 
 
 def shares(weights: Sequence[int], n: int) -> list[list[int]]:

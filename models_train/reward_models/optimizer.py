@@ -99,13 +99,13 @@ class MasterWeights:
             if master is not self.weights[name]:
                 local(self.weights[name]).copy_(master)
 
-    def clear_gradients(self) -> None:
-        """Set all gradients to zero or None."""
+    def clear_gradients(self, *, to_zero: bool = False) -> None:
+        """Clear all gradients. to_zero: to zeros, for an optimizer step that changes nothing."""
         for total in self._sums.values():
             total.zero_()
         for name, weight in self.weights.items():
-            weight.grad = None
             self.masters[name].grad = None
+            weight.grad = torch.zeros_like(weight) if to_zero and name not in self._sums else None
 
     def _gradients(self) -> dict[str, torch.Tensor]:
         found = {name: self._sums.get(name, weight.grad) for name, weight in self.weights.items()}

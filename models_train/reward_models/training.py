@@ -1,9 +1,9 @@
 """One training run of a reward model: a readable loop over global batches that survives being killed at any moment.
 
-A run is a folder. `run.json` holds its settings, `journal.jsonl` its log, `state-*.safetensors` the newest saved state
-and `weights-*.safetensors` the best checkpoint so far. Opened again, a run goes on from its state and follows the same
-loss curve, bit for bit on the same machine with the same number of threads and the same plan: data order and rate are
-functions of the step, there is no dropout, and everything that a step changes is in the state.
+A run is a folder. `run.json` holds its settings, `journal.jsonl` its log, `state-*` the newest saved state and
+`weights-*` the best checkpoint so far. Opened again, a run goes on from its state and follows the same loss curve, bit
+for bit on the same machine with the same number of threads and the same plan: data order and rate are functions of the
+step, there is no dropout, and everything that a step changes is in the state.
 """
 
 from __future__ import annotations
@@ -19,24 +19,20 @@ from typing import Any, NoReturn
 
 import torch
 import torch.utils.deterministic
-from safetensors import safe_open
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.tensor import DTensor
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 from models_train.errors import UserError
 from models_train.metering import Costs, device_name, library_versions, peak_memory_bytes
 from models_train.modeling.packing import pack
-from models_train.reward_models.checkpoints import Checkpoint, RunFolder, Source, Sources, run_settings
+from models_train.reward_models.checkpoints import Checkpoint, RunFolder, load_tensors, run_settings
 from models_train.reward_models.data import DataOrder, Example, TrainingPack, n_tokens, training_packs
 from models_train.reward_models.distributed import (
     Processes,
     current_processes,
-    local,
     shard,
-    share_like,
+    sharded_as,
     shares,
-    whole,
 )
 from models_train.reward_models.memory import MemoryPlan
 from models_train.reward_models.model import RewardModel, example_losses
@@ -46,7 +42,7 @@ from models_train.study.settings import Objective
 from models_train.study.training import Recipe
 
 MASTER = "master"
-"""Kind of the float32 weights in a state file; others are the optimizer's. A tensor is named `<kind>:<weight>`."""
+"""Kind of the float32 weights in a saved state; the other kinds are the optimizer's."""
 _CLASSIFIER = "classifier."
 Evaluate = Callable[[RewardModel], Mapping[str, Any]]
 
@@ -246,6 +242,8 @@ class TrainingState:
         dtype = torch.bfloat16 if plan.precision == "bfloat16" else torch.float32
         on_host = plan.optimizer == "adamw_offloaded"
         self._dtype = dtype
+        self._processes = processes
+        self._host_mesh = init_device_mesh("cpu", (processes.n,)) if on_host and processes.n > 1 else None
         self.model = _prepared(load_model, plan, processes, dtype)
         head = self.model.head.weight
         self.masters = MasterWeights(
@@ -266,50 +264,38 @@ class TrainingState:
         for layer in self._checkpointed:
             layer.training = True
 
-    def sources(self) -> Sources:
-        """Masters and moments, by kind and weight; what a later process needs to go on."""
-        return {
-            f"{kind}:{name}": _source(tensor, self.masters.weights[name], tensor.dtype)
-            for name, kind, tensor in self._tensors()
-        }
+    def state_tensors(self) -> dict[str, torch.Tensor]:
+        """Masters and moments, named `<kind>:<weight>`; everything that a later process needs to go on."""
+        tensors: dict[str, torch.Tensor] = {}
+        for name, master in self.masters.masters.items():
+            found = {MASTER: master, **self.optimizer.state[master]}
+            tensors |= {
+                f"{kind}:{name}": sharded_as(self.masters.weights[name], tensor.detach(), self._host_mesh)
+                for kind, tensor in found.items()
+                if kind != "step"
+            }
+        return tensors
 
-    def weight_sources(self) -> Sources:
+    def weight_tensors(self) -> dict[str, torch.Tensor]:
         """The weights that the model computes with now, by the classifier's names, in the precision of computing.
 
         Sharded weights are float32: they are rounded as they are when gathered for computing.
         """
         head = self.model.head.weight
         return {
-            name.removeprefix(_CLASSIFIER): _source(weight, weight, torch.float32 if weight is head else self._dtype)
+            name.removeprefix(_CLASSIFIER): weight.detach().to(torch.float32 if weight is head else self._dtype)
             for name, weight in self.masters.weights.items()
         }
 
-    @torch.no_grad()
-    def load(self, path: Path, step: int) -> None:
-        """Take over a saved state. Raises KeyError where it is of another kind of optimizer or of another model."""
-        with safe_open(path, "pt") as file:
-            for name, master in self.masters.masters.items():
-                master.copy_(_share(file.get_tensor(f"{MASTER}:{name}"), self.masters.weights[name], master))
-                self.optimizer.state[master] = {"step": self._step_count(master, step)}
-            names = file.keys()
-            for key in names:
-                kind, _, name = key.partition(":")
-                if kind != MASTER:
-                    master = self.masters.masters[name]
-                    moment = _share(file.get_tensor(key), self.masters.weights[name], master)
-                    self.optimizer.state[master][kind] = moment
+    def load(self, folder: Path, step: int) -> None:
+        """Take over a saved state. Raises RuntimeError or ValueError where it is of another model."""
+        # An optimizer makes its moments in its first step; this one changes nothing, at a rate of 0.
+        self.masters.clear_gradients(to_zero=True)
+        self.masters.step(self.optimizer, torch.tensor(1.0), None)
+        load_tensors(folder, self.state_tensors(), self._processes)
+        for state in self.optimizer.state.values():
+            state["step"].fill_(step)
         self.masters.update_weights()
-
-    def _tensors(self) -> Iterator[tuple[str, str, torch.Tensor]]:
-        for name, master in self.masters.masters.items():
-            yield name, MASTER, master
-            for kind, tensor in self.optimizer.state[master].items():
-                if kind != "step":
-                    yield name, kind, tensor
-
-    def _step_count(self, master: torch.Tensor, step: int) -> torch.Tensor:
-        fused = any(group.get("fused") for group in self.optimizer.param_groups)
-        return torch.tensor(float(step), device=master.device if fused else "cpu")
 
 
 def add_gradient(
@@ -348,17 +334,6 @@ def _prepared(
         return model
 
     return processes.in_turn(prepare)
-
-
-def _source(tensor: torch.Tensor, weight: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Size, torch.dtype, Source]:
-    shape = weight.shape if isinstance(weight, DTensor) else tensor.shape
-    return shape, dtype, lambda: whole(tensor.detach(), weight.detach()).to(dtype)
-
-
-def _share(tensor: torch.Tensor, weight: torch.Tensor, master: torch.Tensor) -> torch.Tensor:
-    """What belongs to a master of a whole tensor from a state file, where the master is."""
-    own = share_like(tensor, weight)
-    return own if isinstance(master, DTensor) else local(own).to(master.device)
 
 
 def _own_packs(examples: Sequence[Example], tokens_per_pack: int, processes: Processes) -> list[TrainingPack]:

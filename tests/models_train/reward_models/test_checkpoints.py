@@ -1,47 +1,62 @@
-"""Files of a training run: written whole or not at all, and read by safetensors."""
+"""Saved tensors of a training run: whole, in several files, or not readable."""
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file
 
-from models_train.reward_models.checkpoints import read_metadata, write_tensors
+from models_train.reward_models import checkpoints
+from models_train.reward_models.checkpoints import is_readable, load_tensors, read_tensors, write_tensors
+from models_train.reward_models.distributed import current_processes
+
+TENSORS = {
+    "a": torch.randn(3, 4),
+    "b:c": torch.arange(7, dtype=torch.uint8),
+    "half": torch.randn(2, 2).bfloat16(),
+    "none": torch.zeros(0, 3),
+    "turned": torch.randn(3, 5).T,
+}
 
 
-def test_files_are_what_safetensors_reads(tmp_path: Path) -> None:
-    tensors = {
-        "a": torch.randn(3, 4),
-        "b:c": torch.arange(7, dtype=torch.uint8),
-        "half": torch.randn(2, 2).bfloat16(),
-        "none": torch.zeros(0, 3),
-        "turned": torch.randn(3, 5).T,
-    }
-    path = tmp_path / "some.safetensors"
-    sources = {name: (one.shape, one.dtype, lambda one=one: one) for name, one in tensors.items()}
-    write_tensors(path, sources, {"step": "3"})
-    read = load_file(path)
-    assert read.keys() == tensors.keys()
-    assert all(torch.equal(read[name], one) and read[name].dtype == one.dtype for name, one in tensors.items())
-    with safe_open(path, "pt") as file:
-        assert file.metadata() == {"step": "3"} == read_metadata(path)
-    for length in (3, 40, path.stat().st_size - 1):
-        (tmp_path / "torn.safetensors").write_bytes(path.read_bytes()[:length])
-        assert read_metadata(tmp_path / "torn.safetensors") is None
+@pytest.mark.parametrize(("file_bytes", "n_files"), [(1 << 30, 1), (50, 3)])
+def test_tensors_are_read_as_they_were_written(
+    file_bytes: int, n_files: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoints, "_FILE_BYTES", file_bytes)
+    write_tensors(tmp_path, TENSORS, current_processes())
+    files = list(tmp_path.iterdir())
+    assert len(files) == n_files and {path.suffix for path in files} == {".safetensors"}
+    by_library = {name: tensor for path in files for name, tensor in load_file(path).items()}
+    for read in (by_library, read_tensors(tmp_path)):
+        assert read.keys() == TENSORS.keys()
+        assert all(torch.equal(read[name], one) and read[name].dtype == one.dtype for name, one in TENSORS.items())
 
 
-def test_a_file_that_cannot_be_finished_leaves_the_one_before(tmp_path: Path) -> None:
-    path = tmp_path / "some.safetensors"
-    path.write_bytes(b"before")
+def test_a_torn_file_is_not_readable(tmp_path: Path) -> None:
+    write_tensors(tmp_path / "whole", TENSORS, current_processes())
+    assert is_readable(tmp_path / "whole")
+    (file,) = (tmp_path / "whole").iterdir()
+    for length in (3, 40, file.stat().st_size - 1):
+        torn = shutil.copytree(tmp_path / "whole", tmp_path / f"torn-{length}")
+        (torn / file.name).write_bytes(file.read_bytes()[:length])
+        assert not is_readable(torn)
 
-    def fails() -> torch.Tensor:
-        raise RuntimeError("the device is gone")
 
-    with pytest.raises(RuntimeError, match="gone"):
-        write_tensors(path, {"a": (torch.Size([2]), torch.float32, fails)}, {})
-    with pytest.raises(ValueError, match="announced"):
-        write_tensors(path, {"a": (torch.Size([2]), torch.float32, lambda: torch.zeros(3))}, {})
-    assert path.read_bytes() == b"before" and len(list(tmp_path.iterdir())) == 1
+@pytest.mark.parametrize("wanted", [{"other": torch.zeros(2)}, {"a": torch.zeros(3, 5)}])
+def test_other_names_and_shapes_are_refused(wanted: dict[str, torch.Tensor], tmp_path: Path) -> None:
+    write_tensors(tmp_path, TENSORS, current_processes())
+    with pytest.raises((RuntimeError, ValueError), match=r"other|[Ss]ize|shape"):
+        load_tensors(tmp_path, wanted, current_processes())
+
+
+def test_an_error_of_writing_is_raised_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no space left")
+
+    monkeypatch.setattr("os.fsync", fail)
+    with pytest.raises(OSError, match="no space left"):
+        write_tensors(tmp_path, TENSORS, current_processes())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -111,10 +112,10 @@ def test_what_stays_on_disk(tmp_path: Path) -> None:
         assert sorted(path.name for path in tmp_path.iterdir()) == [
             "journal.jsonl",
             "run.json",
-            f"state-{step:08d}.safetensors",
-            f"weights-{weights[0]:08d}.safetensors",
+            f"state-{step:08d}",
+            f"weights-{weights[0]:08d}",
         ]
-    assert (tmp_path / "state-00000012.safetensors").stat().st_size < 100, "nothing goes on from the end"
+    assert not list((tmp_path / "state-00000012").iterdir()), "nothing goes on from the end"
     assert run.evaluations() == [Evaluation(5, 1, 3, 0.5), Evaluation(10, 3, 3, 0.9), Evaluation(12, 3, 3, 0.8)]
 
 
@@ -133,9 +134,12 @@ def test_a_torn_state_and_a_torn_journal_are_passed_over(tmp_path: Path) -> None
     whole.advance(12)
     run = training_run(tmp_path / "run")
     run.advance(5)
-    state = tmp_path / "run" / "state-00000005.safetensors"
-    (state.parent / "state-00000010.safetensors").write_bytes(state.read_bytes()[:-100])
-    (state.parent / ".state-00000011.safetensors.tmp").write_bytes(b"begun")
+    state = tmp_path / "run" / "state-00000005"
+    shutil.copytree(state, state.parent / "state-00000010")
+    (torn,) = (state.parent / "state-00000010").iterdir()
+    torn.write_bytes(torn.read_bytes()[:-100])
+    (state.parent / ".state-00000011.tmp").mkdir()
+    (state.parent / ".state-00000011.tmp" / "shard.safetensors").write_bytes(b"begun")
     with (state.parent / "journal.jsonl").open("a") as file:
         file.write('{"event": "step", "step": 6, "lo')
     run = training_run(tmp_path / "run")
@@ -232,7 +236,7 @@ def test_a_kill_between_any_two_file_operations(seed: int, tmp_path: Path, monke
             raise Killed
 
     with monkeypatch.context() as patched:
-        for owner, name in ((os, "replace"), (os, "fsync"), (Path, "unlink"), (TrainingLog, "write")):
+        for owner, name in ((os, "rename"), (os, "replace"), (os, "fsync"), (shutil, "rmtree"), (TrainingLog, "write")):
             plain = getattr(owner, name)
 
             def checked(*arguments: Any, plain: Any = plain, **settings: Any) -> Any:
@@ -273,7 +277,7 @@ def test_costs_add_up_over_interruptions(tmp_path: Path) -> None:
     run = training_run(tmp_path)
     run.advance(7)
     before = run.costs
-    (tmp_path / "state-00000007.safetensors").unlink()
+    shutil.rmtree(tmp_path / "state-00000007")
     run = training_run(tmp_path)
     assert run.step == 0
     run.advance(7)
