@@ -23,6 +23,7 @@ import pytest
 import yaml
 from filelock import FileLock
 
+from tests.support import real_data
 from tests.support.bad_names import rename_models
 from tests.support.listening import listening
 from tests.support.programs import REPOSITORY, environment, run_rewardbase
@@ -41,6 +42,12 @@ LONGEST_FILES = (
     "test_runs.py",
     "test_types.py",
 )
+
+SLOW_FIXTURES = {"first_run", "small_run", "partly_trained", "run_dbt", "ui", "browser"}
+"""Fixtures that run Dagster, dbt or a browser: their tests are marked `slow`."""
+
+LEFT_OUT = pytest.StashKey[int]()
+WORKERS_LEFT_OUT = "tests left out for want of real data"
 
 # The small study: the defaults of the three size groups and a better model for each, so that every table of the
 # published study has rows but those of the performance model, which needs eight models and abstains.
@@ -142,18 +149,52 @@ def keep_models(project: Path, kept: tuple[str, ...]) -> None:
             seed.write_text(header + "".join(row for row in rows if row.split(",")[0] in kept))
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    if real_data.IS_SET and (missing := real_data.missing()):
+        raise pytest.UsageError(f"{real_data.SETTING}={real_data.FOLDER} lacks {', '.join(missing)}")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark tests of whole runs as slow, leave out those on real data where there is none, put the longest first."""
+    for item in items:
+        if SLOW_FIXTURES.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.slow)
+    left_out = [] if real_data.IS_SET else [item for item in items if item.get_closest_marker("real_data")]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in set(left_out)]
+    config.stash[LEFT_OUT] = len(left_out)
     order = {name: place for place, name in enumerate(LONGEST_FILES)}
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker of pytest-xdist sends its count to the process that reports."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput[WORKERS_LEFT_OUT] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    """Every worker collects all tests, so one count is the count of all."""
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get(WORKERS_LEFT_OUT, 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    if count := config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(
+            f"{count} tests on third parties' data were left out: {real_data.SETTING} does not name a folder with it"
+        )
+
+
 @pytest.fixture(scope="session")
-def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], None]], Path]:
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
     """A function (name, make) -> folder that `make` filled: once per session, the other workers wait for it."""
     own = tmp_path_factory.getbasetemp()
     base = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
-    def made(name: str, make: Callable[[Path], None]) -> Path:
+    def made(name: str, make: Callable[[Path], object]) -> Path:
         folder = base / name
         with FileLock(base / f"{name}.lock"):
             if not (base / f"{name}.made").exists():
@@ -164,6 +205,14 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callab
         return folder
 
     return made
+
+
+@pytest.fixture(scope="session")
+def storyteller(made_once: Callable[..., Path]) -> Path:
+    """Folder of a base model of 260,000 parameters that was trained on stories. Tests read it."""
+    from tests.support.storyteller import write_storyteller  # with torch, which few tests need
+
+    return made_once("storyteller", write_storyteller)
 
 
 def run_and_keep(home: Path, kept: Path, project: Path = REPOSITORY) -> None:
@@ -215,7 +264,9 @@ def small_run(made_once: Callable[..., Path]) -> Path:
 
 
 @pytest.fixture(scope="session")
-def trained(small_run: Path, made_once: Callable[..., Path]) -> tuple[Path, subprocess.CompletedProcess[str]]:
+def trained(
+    small_run: Path, storyteller: Path, made_once: Callable[..., Path]
+) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Folder with `project`, a study of tiny models and a small lab beside the small published study, and `home`, its
     finished run; and the outcome of that run."""
     from tests.support.trained_studies import own_study, small_lab  # with torch, which few tests need
@@ -223,7 +274,7 @@ def trained(small_run: Path, made_once: Callable[..., Path]) -> tuple[Path, subp
     def make(folder: Path) -> None:
         shutil.copytree(small_run, folder, symlinks=True, dirs_exist_ok=True)
         studies = folder / "project" / "dagster_project" / "studies"
-        for name, study in (("mine", own_study(folder)), ("small", small_lab())):
+        for name, study in (("mine", own_study(folder, storyteller)), ("small", small_lab())):
             (studies / f"{name}.yaml").write_text(yaml.safe_dump(study))
         run_and_keep(folder / "home", folder / "outcome.json", folder / "project")
 

@@ -108,15 +108,15 @@ def test_both_objectives_learn(marts: duckdb.DuckDBPyConnection) -> None:
     assert searched == (6, 4)
 
 
-def test_stories_know_stories_better_than_code(marts: duckdb.DuckDBPyConnection) -> None:
+def test_the_model_trained_on_stories_scores_books_best(marts: duckdb.DuckDBPyConnection) -> None:
     score = dict(
         marts.execute(
             "select domain, mean_presence_score from fct_presence_by_domain "
             "where study_id = 'mine' and model_id = 'stories'"
         ).fetchall()
     )
-    assert score["StackExchange"] > score["Github"] and score["Book"] > score["Github"]
     assert set(score) == {"Github", "Book", "ArXiv", "Wikipedia", "StackExchange", "all"}
+    assert all(score["Book"] > score[domain] + 1 for domain in score.keys() - {"Book", "all"})
     distances = marts.execute(
         "select distance, is_flagged from fct_jensen_shannon_distances where study_id = 'mine' and domain = 'all' "
         "and score_kind = 'presence_score' and binning = 'quantile'"

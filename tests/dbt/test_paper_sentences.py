@@ -8,8 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-FIGURES = REPOSITORY.parent / "shared" / "data" / "published"
+from dagster_project.environment import SEEDS
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple]:
@@ -55,16 +54,17 @@ def test_every_change_of_table_1_recomputes_to_the_printed_digit(published: duck
             published, "select model_id, category, change_percent from fct_post_training_stages"
         )
     }
-    with open(FIGURES / "post_training.csv", newline="") as file:
+    with open(SEEDS / "table_1_post_training.csv", newline="") as file:
         printed = list(csv.DictReader(file))
     checked = 0
     for row in printed:
         for category in ("chat", "chat_hard", "safety", "reasoning", "score"):
             value = row[f"{category}_delta_pct"]
             if value == "":
-                assert computed[row["model"], category] is None
+                assert computed[row["model_id"], category] is None
             else:
-                assert f"{computed[row['model'], category]:.1f}" == f"{float(value):.1f}", (row["model"], category)
+                change = computed[row["model_id"], category]
+                assert f"{change:.1f}" == f"{float(value):.1f}", (row["model_id"], category)
                 checked += 1
     assert checked == 25
 
@@ -137,10 +137,10 @@ def test_score_is_the_mean_of_the_categories_within_rounding(published: duckdb.D
 
 
 def test_published_figures_are_those_of_the_tables(published: duckdb.DuckDBPyConnection) -> None:
-    for objective, name in (("regression", "rewardbench_regression"), ("bradley_terry", "rewardbench_bt")):
-        with open(FIGURES / f"{name}.csv", newline="") as file:
+    for objective, name in (("regression", "table_4_regression"), ("bradley_terry", "table_5_bradley_terry")):
+        with open(SEEDS / f"{name}.csv", newline="") as file:
             expected = {
-                row["model"]: tuple(float(row[c]) for c in ("chat", "chat_hard", "safety", "reasoning", "score"))
+                row["model_id"]: tuple(float(row[c]) for c in ("chat", "chat_hard", "safety", "reasoning", "score"))
                 for row in csv.DictReader(file)
             }
         found = {

@@ -1,18 +1,18 @@
-"""Correlations and coverage of the published marts against an independent computation from the figures' files."""
+"""Correlations and coverage of the published marts against an independent computation from the seeds."""
 
 from __future__ import annotations
 
 import csv
 import math
 from collections import defaultdict
-from pathlib import Path
 
 import duckdb
 import numpy as np
 import pytest
 from scipy import stats
 
-FIGURES = Path(__file__).resolve().parents[3] / "shared" / "data" / "published"
+from dagster_project.environment import SEEDS
+
 TARGETS = ("chat", "chat_hard", "safety", "reasoning", "score")
 TOLERANCE = 1e-9
 
@@ -20,7 +20,7 @@ Values = dict[str, float]
 
 
 def read(name: str) -> list[dict[str, str]]:
-    with open(FIGURES / f"{name}.csv", newline="") as file:
+    with open(SEEDS / f"{name}.csv", newline="") as file:
         return list(csv.DictReader(file))
 
 
@@ -48,25 +48,25 @@ def features() -> dict[str, Values]:
         place = ranking.index(metric) if metric in ranking else len(ranking)
         names = [row[c] for c in ("source_repo", "source_path", "source_benchmark", "source_commit", "shots", "note")]
         key = (row["match"] == "close", place, "preferred entry" not in row["note"], *names, float(row["value"]))
-        found = chosen.get((benchmark, row["model"]))
+        found = chosen.get((benchmark, row["model_id"]))
         if found is None or key < found:
-            chosen[benchmark, row["model"]] = key
+            chosen[benchmark, row["model_id"]] = key
     result: dict[str, Values] = defaultdict(dict)
     for (benchmark, model), key in chosen.items():
         result[benchmark][model] = key[-1]
-    for row in read("models"):
+    for row in read("table_3_models"):
         size = float(row["params_b"])
-        result["params_b"][row["model"]] = size
-        result["log10_params"][row["model"]] = math.log10(size)
-        result["tokens_t"][row["model"]] = float(row["pretraining_tokens_t"])
+        result["params_b"][row["model_id"]] = size
+        result["log10_params"][row["model_id"]] = math.log10(size)
+        result["tokens_t"][row["model_id"]] = float(row["tokens_t"])
     return result
 
 
 @pytest.fixture(scope="module")
 def targets() -> dict[str, dict[str, dict[str, float]]]:
-    names = {"regression": "rewardbench_regression", "bradley_terry": "rewardbench_bt"}
+    names = {"regression": "table_4_regression", "bradley_terry": "table_5_bradley_terry"}
     return {
-        objective: {row["model"]: {t: float(row[t]) for t in TARGETS} for row in read(name)}
+        objective: {row["model_id"]: {t: float(row[t]) for t in TARGETS} for row in read(name)}
         for objective, name in names.items()
     }
 

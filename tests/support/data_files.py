@@ -13,8 +13,6 @@ import pyarrow.parquet as pq
 
 Row = Mapping[str, Any]
 REPOSITORY = Path(__file__).resolve().parents[2]
-DATA = REPOSITORY.parent / "shared" / "data"
-MODELS = REPOSITORY.parent / "shared" / "models"
 
 
 def json_lines(rows: Sequence[Row]) -> bytes:

@@ -1,16 +1,14 @@
-"""Tokenizers of the kinds that base models have, trained on a few real documents."""
+"""Tokenizers of the kinds that base models have, trained on a few documents."""
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Callable
 from functools import cache
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from tests.support.data_files import DATA
+from tests.support import made_data
 
 SPECIAL = ["<unk>", "<s>", "</s>"]
 LLAMA3 = (
@@ -21,15 +19,14 @@ LLAMA3 = (
 
 
 @cache
-def documents() -> list[str]:
-    """Real texts of five domains."""
-    with gzip.open(DATA / "documents" / "slimpajama_like.jsonl.gz", "rt") as file:
-        return [json.loads(line)["text"] for line in file]
+def documents() -> tuple[str, ...]:
+    """Texts of five domains."""
+    return tuple(row["text"] for row in made_data.documents())
 
 
 @cache
 def _corpus() -> tuple[str, ...]:
-    return tuple(text[:2000] for text in documents()[::40])
+    return tuple(text[:2000] for text in documents()[::7])
 
 
 def byte_level(trim_offsets: bool = False) -> Tokenizer:

@@ -1,9 +1,7 @@
-"""A small study that trains reward models: a tiny random Llama, real short preference pairs, ratings made from them."""
+"""A small study that trains reward models: a tiny random Llama, short preference pairs, ratings made from them."""
 
 from __future__ import annotations
 
-import gzip
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +9,7 @@ import polars as pl
 import yaml
 
 from tests.support import data_files
+from tests.support.made_data import preferences, ratings_of
 from tests.support.tiny_models import write_base
 
 STUDY_ID, MODEL_ID = "small", "tiny"
@@ -32,9 +31,9 @@ def write_study(folder: Path, **training: Any) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     if not (folder / "model").exists():
         write_base(folder / "model")
-    preferences = short_preferences()
-    data_files.write(folder / "preferences.jsonl", preferences)
-    data_files.write(folder / "ratings.jsonl", [rating for row in preferences for rating in ratings_of(row)])
+    pairs = preferences(N_TRAIN, N_VALIDATION)
+    data_files.write(folder / "preferences.jsonl", pairs)
+    data_files.write(folder / "ratings.jsonl", [rating for row in pairs for rating in ratings_of(row)])
     data_files.write(folder / "test_set.jsonl", [{}])
     settings = {
         "preferences": {"path": "preferences.jsonl"},
@@ -59,26 +58,6 @@ def write_study(folder: Path, **training: Any) -> Path:
     path = folder / "study.yaml"
     path.write_text(yaml.safe_dump(study))
     return path
-
-
-def short_preferences() -> list[dict[str, Any]]:
-    """Real pairs, the shortest of each split."""
-    with gzip.open(data_files.DATA / "preferences" / "alpaca_eval.jsonl.gz", "rt") as file:
-        rows = sorted((json.loads(line) for line in file), key=lambda row: len(json.dumps(row)))
-    sides = [[row for row in rows if (row["split"] == "train") == is_train] for is_train in (True, False)]
-    return [*sides[0][:N_TRAIN], *sides[1][:N_VALIDATION]]
-
-
-def ratings_of(row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Both responses of a pair, rated by the judgement and by their length."""
-    rated = []
-    for side, is_better in ((1, row["preference_strength"] < 0), (2, row["preference_strength"] > 0)):
-        response, quality = row[f"response_{side}"], 3 if is_better else 1
-        length = min(4, len(response) // 60)
-        attributes = {"helpfulness": quality, "correctness": quality, "coherence": 3}
-        attributes |= {"complexity": length, "verbosity": length}
-        rated.append({"prompt": row["prompt"], "response": response, "split": row["split"]} | attributes)
-    return rated
 
 
 def arguments(study: Path, home: Path, objective: str = "bradley_terry", model: str = MODEL_ID) -> list[str]:

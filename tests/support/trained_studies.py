@@ -1,70 +1,54 @@
-"""Two studies that train and score for real: one of two tiny models, its data real, and a small lab."""
+"""Two studies that train and score: one of two tiny models, and a small lab."""
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections import Counter
+import shutil
 from pathlib import Path
 
-import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-
 from models_train.synthetic.tasks import write_tasks
+from tests.support import made_data
 from tests.support.bad_names import EMOJI, PAGE, SQL
+from tests.support.data_files import write
+from tests.support.storyteller import write_storyteller
 
-SHARED = Path(__file__).resolve().parents[3] / "shared"
-STORIES = SHARED / "models" / "stories260K"
-N_PAIRS = 48
+N_PAIRS, N_VALIDATION = 48, 10
 EPOCHS = 4
 RECIPE = {"global_batch": 8, "warmup_steps": 2, "checkpoint_every": 5, "max_tokens": 384}
 PER_SUBSET = 10
+TESTED = ("llmbar", "math-prm", "hep-")
 RANDOM = f"../random {SQL} {PAGE} [/] [{EMOJI}]|%..."
 """The second model's name: bad ones together, the terminal's markup, and what Dagster keeps for itself in keys."""
 MODEL = {"params_b": 0.00026, "stage": "base"}
 
 
-def write_preferences(folder: Path) -> None:
-    """The shortest real pairs, and a small file in HelpSteer2's columns made of them: the better one rates higher."""
-    with gzip.open(SHARED / "data" / "preferences" / "alpaca_eval.jsonl.gz", "rt") as file:
-        lines = sorted(file, key=len)[:N_PAIRS]
-    (folder / "preferences.jsonl").write_text("".join(lines))
-    with (folder / "ratings.jsonl").open("w") as out:
-        for row in map(json.loads, lines):
-            first_wins = row["preference_strength"] < 0
-            for response, won in ((row["response_1"], first_wins), (row["response_2"], not first_wins)):
-                value = 4 if won else 1
-                rated = {"helpfulness": value, "correctness": value, "coherence": 3, "complexity": 1}
-                rated["verbosity"] = min(4, len(response) // 400)
-                out.write(json.dumps({"prompt": row["prompt"], "response": response, **rated}) + "\n")
-
-
-def write_test_set(path: Path) -> None:
-    """The first PER_SUBSET real pairs of each subset of Reasoning and Chat Hard."""
-    seen: Counter[str] = Counter()
-    with gzip.open(SHARED / "data" / "rewardbench" / "filtered_part.jsonl.gz", "rt") as file, path.open("w") as out:
-        for line in file:
-            subset = json.loads(line)["subset"]
-            seen[subset] += 1
-            if seen[subset] <= PER_SUBSET:
-                out.write(line)
+def write_data(folder: Path) -> None:
+    """Preferences, ratings made of them, and PER_SUBSET pairs of each subset of Reasoning and llmbar's."""
+    pairs = made_data.preferences(N_PAIRS - N_VALIDATION, N_VALIDATION)
+    write(folder / "preferences.jsonl", pairs)
+    write(folder / "ratings.jsonl", [rating for row in pairs for rating in made_data.ratings_of(row)])
+    tested = [row for row in made_data.test_pairs(PER_SUBSET) if row["subset"].startswith(TESTED)]
+    write(folder / "test.jsonl", tested)
+    made_data.write_documents(folder / "documents.jsonl.gz")
 
 
 def write_results(path: Path, accuracy: float) -> None:
-    """A result file as `lm_eval --output_path` writes it, of the model `stories`."""
+    """A result file as `lm_eval --output_path` writes it, of the model `stories`. path: in results/stories/."""
     path.parent.mkdir(parents=True, exist_ok=True)
     metrics = {"alias": "winogrande", "acc,none": accuracy, "acc_stderr,none": 0.014}
-    found = {"results": {"winogrande": metrics}, "n-shot": {"winogrande": 5}, "model_name": str(STORIES)}
+    found = {
+        "results": {"winogrande": metrics},
+        "n-shot": {"winogrande": 5},
+        "model_name": str(path.parents[2] / "stories"),
+    }
     path.write_text(json.dumps(found))
 
 
-def own_study(folder: Path) -> dict[str, object]:
+def own_study(folder: Path, storyteller: Path) -> dict[str, object]:
     """A study of two models, as its file has it; models, data and result files are written to `folder`."""
-    torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(STORIES)).save_pretrained(folder / "random")
-    AutoTokenizer.from_pretrained(STORIES).save_pretrained(folder / "random")
-    write_preferences(folder)
-    write_test_set(folder / "test.jsonl")
+    shutil.copytree(storyteller, folder / "stories")
+    write_storyteller(folder / "random", trained=False)
+    write_data(folder)
     write_tasks(folder / "tasks", seed=0, n_items=20)
     write_results(folder / "results" / "stories" / "results_2026-11-20T10-00-00.000001.json", 0.5)
     return {
@@ -74,7 +58,8 @@ def own_study(folder: Path) -> dict[str, object]:
         "source": "trained here",
         "size_groups": [{"name": "all", "params_b_from": 0, "default": RANDOM}],
         "models": [
-            MODEL | {"model_id": "stories", "hub_id": str(STORIES), "publisher": "karpathy", "family": "tinyllamas"},
+            MODEL
+            | {"model_id": "stories", "hub_id": str(folder / "stories"), "publisher": "some", "family": "stories"},
             MODEL | {"model_id": RANDOM, "hub_id": str(folder / "random"), "publisher": "nobody", "family": "none"},
         ],
         "training": {
@@ -87,8 +72,8 @@ def own_study(folder: Path) -> dict[str, object]:
         },
         "scoring": {
             "corpus": {
-                "name": "slimpajama_like",
-                "source": {"path": str(SHARED / "data" / "documents" / "slimpajama_like.jsonl.gz")},
+                "name": "five_domains",
+                "source": {"path": str(folder / "documents.jsonl.gz")},
                 "documents_per_domain": 25,
             },
             "precision": "float32",

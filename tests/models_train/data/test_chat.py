@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from models_train.data.chat import DEFAULT_TEMPLATE, Renderer, RenderError, TooL
 from models_train.data.records import Prompt, Turn
 from models_train.data.rewardbench import load_test_pairs
 from models_train.study.training import DataSource
+from tests.support import made_data, real_data, storyteller
 from tests.support.chat_tokenizers import (
     BARE,
     FAMILIES,
@@ -27,7 +29,7 @@ from tests.support.chat_tokenizers import (
     Family,
     chat_tokenizer,
 )
-from tests.support.data_files import DATA, MODELS
+from tests.support.data_files import write
 
 ONE_TURN = (Turn("user", "Hello, how are you?"),)
 CONVERSATION = (*ONE_TURN, Turn("assistant", "Fine.\n\nAnd you? "), Turn("user", " é\u2028 <b>hi</b>\n"))
@@ -262,13 +264,20 @@ def test_of_several_templates_the_default_one_is_used() -> None:
         Renderer(tokenizer, 500)
 
 
+def test_made_pairs_render_as_plain_text(tmp_path: Path) -> None:
+    check_pairs(write(tmp_path / "pairs.jsonl", made_data.test_pairs(4)), storyteller.tokenizer(), 1)
+
+
+@pytest.mark.real_data
 def test_real_pairs_with_a_real_tokenizer() -> None:
+    check_pairs(real_data.TEST_PAIRS, AutoTokenizer.from_pretrained(real_data.STORIES), 25)
+
+
+def check_pairs(path: Path, tokenizer: PreTrainedTokenizerBase, every: int) -> None:
     """Every pair renders to what plain tokenizing of the default template's text gives, cut from the left."""
-    tokenizer = AutoTokenizer.from_pretrained(MODELS / "stories260K")
     renderer = Renderer(tokenizer, 4096, context=512)
-    source = DataSource(path=str(DATA / "rewardbench" / "filtered_part.jsonl.gz"))
     n_cut = n_too_long = 0
-    for pair in load_test_pairs(source, MODELS)[::25]:
+    for pair in load_test_pairs(DataSource(path=str(path)), path.parent)[::every]:
         plain = f"User: {pair.prompt[0].text}\n\nAssistant: {pair.chosen}"
         ids = [1, *tokenizer(plain, add_special_tokens=False)["input_ids"], 2]
         try:

@@ -21,10 +21,10 @@ from models_train.errors import UserError
 from models_train.parts import check_rows
 from models_train.study.scoring import Corpus
 from models_train.study.training import DataSource
-from tests.support.data_files import DATA, content, document, write
+from tests.support import made_data, real_data
+from tests.support.data_files import content, document, write
 from warehouse.contracts import DOCUMENT_TABLES
 
-REAL = DATA / "documents" / "slimpajama_like.jsonl.gz"
 ROWS = [document(f"text {n} of {name}", name) for name in ("Github", "Book", "C4") for n in range(40)]
 
 
@@ -69,8 +69,16 @@ def test_candidates_beyond_the_number_are_pruned(tmp_path: Path, monkeypatch: py
     assert draw(corpus(write(tmp_path / "all.jsonl", ROWS)), tmp_path) == expected(ROWS, 10)
 
 
+def test_made_documents(tmp_path: Path) -> None:
+    path = made_data.write_documents(tmp_path / "documents.jsonl.zst")
+    counts = sample_documents(corpus(path, 60), tmp_path, tmp_path / "sample", lambda _: None)
+    assert list(read_sample(tmp_path / "sample")) == expected(list(made_data.documents()), 60)
+    assert counts["rows"] == 300 and counts["rows read, Github"] == made_data.DOCUMENTS_PER_DOMAIN
+
+
+@pytest.mark.real_data
 def test_real_documents(tmp_path: Path) -> None:
-    counts = sample_documents(corpus(REAL, 100), tmp_path, tmp_path / "sample", lambda _: None)
+    counts = sample_documents(corpus(real_data.DOCUMENTS, 100), tmp_path, tmp_path / "sample", lambda _: None)
     sample = list(read_sample(tmp_path / "sample"))
     assert Counter(one.domain for one in sample) == {
         "Github": 100,
@@ -204,16 +212,16 @@ def test_an_interrupted_sampling_resumes(
 
 
 def test_two_processes_do_not_draw_one_sample_at_once(tmp_path: Path) -> None:
-    folder = tmp_path / "sample"
+    folder, source = tmp_path / "sample", write(tmp_path / "all.jsonl", ROWS)
     folder.mkdir()
     other = sqlite3.connect(folder / ".candidates.sqlite")
     other.execute("begin exclusive")
     with pytest.raises(UserError, match="database is locked; where another process draws this sample, wait"):
-        draw(corpus(REAL), tmp_path)
+        draw(corpus(source), tmp_path)
     other.close()
     (folder / ".candidates.sqlite").write_bytes(b"damaged, and long enough to be looked at" * 100)
     with pytest.raises(UserError, match=r"not a database; .* remove the file"):
-        draw(corpus(REAL), tmp_path)
+        draw(corpus(source), tmp_path)
 
 
 def test_any_range_of_a_sample_can_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

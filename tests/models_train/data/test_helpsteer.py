@@ -11,7 +11,8 @@ from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.records import Loaded, Preference, Rating, Turn, prompt_id
 from models_train.errors import UserError
 from models_train.study.training import DataSource
-from tests.support.data_files import DATA, preference, rating, write
+from tests.support import made_data, real_data
+from tests.support.data_files import preference, rating, write
 
 
 def preferences(tmp_path: Path, rows: list[dict[str, Any]], name: str = "pairs.jsonl") -> Loaded[Preference]:
@@ -101,7 +102,14 @@ def test_the_same_prompt_has_the_same_id_in_every_data_set(tmp_path: Path) -> No
     assert pair.prompt_id == rated.prompt_id
 
 
+def test_made_preferences(tmp_path: Path) -> None:
+    found = preferences(tmp_path, made_data.preferences(60, 20))
+    assert (found.n_rows, len(found.train), len(found.validation)) == (80, 60, 20)
+    assert (found.n_ties_left_out, found.n_prompts_in_both_splits, found.split_rule) == (0, 0, "column split")
+
+
+@pytest.mark.real_data
 def test_real_preferences(tmp_path: Path) -> None:
-    found = load_preferences(DataSource(path=str(DATA / "preferences" / "alpaca_eval.jsonl.gz")), tmp_path)
+    found = load_preferences(DataSource(path=str(real_data.PREFERENCES)), tmp_path)
     assert (found.n_rows, len(found.train), len(found.validation)) == (789, 631, 158)
     assert (found.n_ties_left_out, found.n_prompts_in_both_splits, found.split_rule) == (0, 0, "column split")

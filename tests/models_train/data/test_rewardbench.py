@@ -12,7 +12,8 @@ from models_train.data.records import TestPair, Turn
 from models_train.data.rewardbench import load_test_pairs
 from models_train.errors import UserError
 from models_train.study.training import DataSource
-from tests.support.data_files import DATA, benchmark_item, write
+from tests.support import made_data, real_data
+from tests.support.data_files import benchmark_item, write
 
 
 def test_pairs_of_the_test_set_keep_subset_and_id_and_may_be_empty(tmp_path: Path) -> None:
@@ -53,8 +54,16 @@ def test_an_empty_test_set_is_refused(tmp_path: Path) -> None:
         load_test_pairs(DataSource(path=str(write(tmp_path / "pairs.jsonl", []))), tmp_path)
 
 
+def test_made_test_pairs_are_of_every_subset(tmp_path: Path) -> None:
+    path = write(tmp_path / "pairs.jsonl.gz", made_data.test_pairs(3))
+    pairs = load_test_pairs(DataSource(path=str(path)), tmp_path)
+    assert Counter(pair.subset for pair in pairs) == dict.fromkeys(made_data.subsets(), 3)
+    assert len(made_data.subsets()) == 23
+
+
+@pytest.mark.real_data
 def test_real_test_pairs(tmp_path: Path) -> None:
-    pairs = load_test_pairs(DataSource(path=str(DATA / "rewardbench" / "filtered_part.jsonl.gz")), tmp_path)
+    pairs = load_test_pairs(DataSource(path=str(real_data.TEST_PAIRS)), tmp_path)
     assert len(pairs) == 1850
     subsets = Counter(pair.subset for pair in pairs)
     assert (subsets["math-prm"], subsets["hep-rust"], subsets["llmbar-adver-GPTInst"]) == (447, 164, 92)

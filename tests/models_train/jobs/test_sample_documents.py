@@ -11,7 +11,8 @@ import polars as pl
 import pyarrow.parquet as pq
 import yaml
 
-from tests.support.data_files import DATA, REPOSITORY, content, document
+from tests.support import made_data
+from tests.support.data_files import REPOSITORY, content, document
 from tests.support.hub_server import served
 
 
@@ -40,7 +41,7 @@ def run_job(study: Path, home: Path, **environment: str) -> subprocess.Completed
 
 
 def test_texts_and_part_are_written_once(tmp_path: Path) -> None:
-    study = study_file(tmp_path, {"path": str(DATA / "documents" / "slimpajama_like.jsonl.gz")})
+    study = study_file(tmp_path, {"path": str(made_data.write_documents(tmp_path / "documents.jsonl.gz"))})
     done = run_job(study, tmp_path / "home")
     assert done.returncode == 0, done.stderr
     assert "\nrows: 250\n" in done.stdout

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import os
 import re
@@ -28,12 +27,12 @@ from models_train.reward_models.scoring import score_pairs
 from models_train.study.fingerprints import evaluation_run_id, training_run_id
 from models_train.study.settings import Objective
 from models_train.study.study import load_study
+from tests.support.data_files import write
+from tests.support.made_data import test_pairs as made_pairs
+from tests.support.storyteller import write_storyteller
 from tests.support.tiny_models import FAMILIES, byte_tokenizer, write_base
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-SHARED = REPOSITORY.parent / "shared"
 WEIGHTS = dict(zip(ATTRIBUTES, (0.65, 0.8, 0.45, 0.55, -0.4), strict=True))
-TEST_SET = SHARED / "data" / "rewardbench" / "filtered_part.jsonl.gz"
 
 STUDY: dict[str, Any] = {
     "study_id": "tiny",
@@ -61,13 +60,12 @@ class Place:
     def __init__(self, folder: Path) -> None:
         self.path, self.home = folder / "study.yaml", folder / "home"
         self.path.write_text(yaml.safe_dump(STUDY))
-        with gzip.open(TEST_SET, "rt") as file:
-            rows = [json.loads(line) for line in file][::150]
+        rows = made_pairs(3)[::5]
         rows[3]["chosen"] = ""
-        (folder / "test_set.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        write(folder / "test_set.jsonl", rows)
         for name in ("preferences", "ratings"):  # of these only the content counts here: it names the reward model
             (folder / f"{name}.jsonl").write_text("{}\n")
-        shutil.copytree(SHARED / "models" / "stories260K", folder / "stories")
+        write_storyteller(folder / "stories", trained=False)
         write_base(folder / "gemma", FAMILIES["gemma2"](), byte_tokenizer())
         self.n_pairs = len(rows)
 

@@ -1,11 +1,11 @@
-"""The job that scores documents: real texts, resumed work, workers side by side, bad documents and changed inputs."""
+"""The job that scores documents: a trained model, resumed work, bad documents and changed inputs."""
 
 from __future__ import annotations
 
 import gzip
 import json
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -15,7 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Stabl
 
 from models_train.data.records import Document
 from models_train.jobs.score_documents import main
-from tests.support.data_files import DATA, MODELS
+from tests.support import made_data, real_data
 from tests.support.plain_scores import double, plain_scores
 from tests.support.scoring_studies import (
     arguments,
@@ -31,8 +31,11 @@ from tests.support.scoring_studies import (
 )
 from tests.support.tiny_models import SIZES, byte_tokenizer, write_base
 
-STORIES = MODELS / "stories260K"
 STORY = (
+    "Long ago, Gevi and Lamu lived near Lame. They trusted honest Rovu. The night was cold, and Gevi went away. "
+    '"I do not know," Lamu answered, and laughed.'
+)
+REAL_STORY = (
     "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. One day, she saw a "
     'big dog. The dog was very happy and wanted to play with her. Lily smiled and said, "Hello, dog!"'
 )
@@ -44,53 +47,66 @@ def in_this_process(study: Path, home: Path, capsys: pytest.CaptureFixture[str])
     return capsys.readouterr().out
 
 
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, dict[str, Any]]:
-    """A trained model over real documents of five domains, a story and some code: study, home, documents by id."""
-    folder = tmp_path_factory.mktemp("real")
-    study = scoring_study(folder, STORIES, documents_per_shard=20)
-    with gzip.open(DATA / "documents" / "slimpajama_like.jsonl.gz", "rt") as file:
-        rows = [json.loads(line) for line in list(file)[::75]]
+@dataclass(frozen=True)
+class Scored:
+    """A trained model, its study and home, a story, and all documents by id."""
+
+    model: Path
+    study: Path
+    home: Path
+    story: str
+    sample: dict[str, Document]
+    stdout: str
+
+
+@pytest.fixture(scope="module", params=["made", pytest.param("real", marks=pytest.mark.real_data)])
+def scored(request: pytest.FixtureRequest, storyteller: Path, tmp_path_factory: pytest.TempPathFactory) -> Scored:
+    """A model trained on stories over documents of five domains, a story and some code."""
+    folder = tmp_path_factory.mktemp(request.param)
+    if request.param == "made":
+        model, story, rows = storyteller, STORY, list(made_data.documents())[::12]
+    else:
+        model, story = real_data.STORIES, REAL_STORY
+        with gzip.open(real_data.DOCUMENTS, "rt") as file:
+            rows = [json.loads(line) for line in list(file)[::75]]
+    study = scoring_study(folder, model, documents_per_shard=20)
     texts = {row["text"]: row["meta"]["redpajama_set_name"].removeprefix("RedPajama") for row in rows}
-    texts |= {STORY: "Book", CODE: "Github"}
+    texts |= {story: "Book", CODE: "Github"}
     sample = {document_id(text): Document(document_id(text), domain, text) for text, domain in texts.items()}
     put_sample(study, folder / "home", [sample[name] for name in sorted(sample)])
     done = run_job(study, folder / "home")
     assert done.returncode == 0, done.stderr
-    return study, folder / "home", sample | {"stdout": done.stdout}
+    return Scored(model, study, folder / "home", story, sample, done.stdout)
 
 
-def test_real_documents_under_a_trained_model(real: tuple[Path, Path, dict[str, Any]]) -> None:
-    _, home, sample = real
-    rows = {row["document_id"]: row for row in scores(home).to_dicts()}
-    assert rows.keys() | {"stdout"} == sample.keys()
+def test_a_trained_model_tells_a_story_from_code(scored: Scored) -> None:
+    rows = {row["document_id"]: row for row in scores(scored.home).to_dicts()}
+    assert rows.keys() == scored.sample.keys()
     assert {row["status"] for row in rows.values()} == {"ok"}
-    story, code = rows[document_id(STORY)], rows[document_id(CODE)]
-    assert story["presence_score"] > -1.5 > -4 > code["presence_score"]
-    assert story["bits_per_byte"] < 1 < 5 < code["bits_per_byte"]
+    story, code = rows[document_id(scored.story)], rows[document_id(CODE)]
+    assert story["presence_score"] > -3 > -4 > code["presence_score"]
+    assert story["bits_per_byte"] < 2.5 < 5 < code["bits_per_byte"]
     for name in ("min_k", "min_k_plus_plus", "logprob_per_zlib_byte"):
         assert story[name] > code[name]
 
 
-def test_the_context_of_the_model_limits_a_document(real: tuple[Path, Path, dict[str, Any]]) -> None:
+def test_the_context_of_the_model_limits_a_document(scored: Scored) -> None:
     """512 tokens, one of which is BOS."""
-    _, home, sample = real
-    rows = scores(home)
+    rows = scores(scored.home)
     cut = rows.filter(pl.col("is_truncated"))
     assert 0 < cut.height < rows.height
     assert cut["n_tokens_scored"].unique().to_list() == [511]
     assert rows.filter(~pl.col("is_truncated"))["n_tokens_scored"].max() < 512
     for row in rows.filter(~pl.col("is_truncated")).to_dicts():
-        assert row["n_bytes_scored"] == len(sample[row["document_id"]].text.encode())
+        assert row["n_bytes_scored"] == len(scored.sample[row["document_id"]].text.encode())
 
 
-def test_every_document_agrees_with_plain_transformers(real: tuple[Path, Path, dict[str, Any]]) -> None:
+def test_every_document_agrees_with_plain_transformers(scored: Scored) -> None:
     """In float64, one by one; every third document, for time."""
-    _, home, sample = real
-    tokenizer = AutoTokenizer.from_pretrained(STORIES)
-    plain = double(AutoModelForCausalLM.from_pretrained(STORIES, dtype=torch.float32))
-    for row in scores(home).to_dicts()[::3]:
-        ids = tokenizer(sample[row["document_id"]].text, split_special_tokens=True)["input_ids"][:512]
+    tokenizer = AutoTokenizer.from_pretrained(scored.model)
+    plain = double(AutoModelForCausalLM.from_pretrained(scored.model, dtype=torch.float32))
+    for row in scores(scored.home).to_dicts()[::3]:
+        ids = tokenizer(scored.sample[row["document_id"]].text, split_special_tokens=True)["input_ids"][:512]
         logprobs, standardised = plain_scores(plain, ids, 512)
         lowest = max(1, len(logprobs) // 5)
         assert row["presence_score"] == pytest.approx(logprobs.mean(), abs=1e-5)
@@ -99,28 +115,25 @@ def test_every_document_agrees_with_plain_transformers(real: tuple[Path, Path, d
         assert row["min_k_plus_plus"] == pytest.approx(np.sort(standardised)[:lowest].mean(), abs=1e-3)
 
 
-def test_what_was_done_is_told_and_costs_are_kept(real: tuple[Path, Path, dict[str, Any]]) -> None:
-    study, home, sample = real
-    n = len(sample) - 1
-    assert f"\nrows: {n}\n" in real[2]["stdout"]
-    assert "\nshare of failed documents: 0.0\n" in real[2]["stdout"]
-    assert "tokens per second: " in real[2]["stdout"]
-    row = costs(home)
+def test_what_was_done_is_printed_and_costs_are_kept(scored: Scored) -> None:
+    n = len(scored.sample)
+    assert f"\nrows: {n}\n" in scored.stdout
+    assert "\nshare of failed documents: 0.0\n" in scored.stdout
+    assert "tokens per second: " in scored.stdout
+    row = costs(scored.home)
     assert (row["job"], row["variant"], row["device"], row["run_id"]) == (
         "score_documents",
         "packed",
         "cpu",
-        run_id(study),
+        run_id(scored.study),
     )
-    assert row["n_tokens"] == scores(home)["n_tokens_scored"].sum() + n  # and a BOS each
+    assert row["n_tokens"] == scores(scored.home)["n_tokens_scored"].sum() + n  # and a BOS each
     assert row["device_seconds"] > 0
     assert "torch" in row["versions"]
 
 
-def test_finished_shards_are_never_done_again(
-    real: tuple[Path, Path, dict[str, Any]], capsys: pytest.CaptureFixture[str]
-) -> None:
-    study, home, _ = real
+def test_finished_shards_are_never_done_again(scored: Scored, capsys: pytest.CaptureFixture[str]) -> None:
+    study, home = scored.study, scored.home
     written = {path: path.stat().st_mtime_ns for path in parts(home)}
     assert "nothing to do" in in_this_process(study, home, capsys)
     assert {path: path.stat().st_mtime_ns for path in parts(home)} == written

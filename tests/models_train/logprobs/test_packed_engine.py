@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from models_train.logprobs import packed_engine as module
 from models_train.logprobs.engine import NOT_FINITE, score
 from models_train.logprobs.packed_engine import PackedEngine, load_packed_engine, packed_engine
 from models_train.modeling.base_models import ModelSource
-from tests.support.data_files import MODELS
 from tests.support.plain_scores import double, plain_scores, random_documents, requests
 from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, random_base
 
@@ -160,8 +160,8 @@ def test_half_precision_stays_near() -> None:
         assert abs(float(found.logprobs.mean() - logprobs.mean())) < 0.3
 
 
-def test_a_trained_model_from_its_folder() -> None:
-    source = ModelSource("stories260K", str(MODELS / "stories260K"))
+def test_a_trained_model_from_its_folder(storyteller: Path) -> None:
+    source = ModelSource("stories", str(storyteller))
     engine = load_packed_engine(source, 511, torch.float32, 1024, True)
     assert (engine.dtype, engine.context, engine.n_vocabulary, engine.name) == ("float32", 512, 512, "packed")
     documents = random_documents(512, (512, 300, 9))

@@ -9,29 +9,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tokenizers import Tokenizer
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from models_train.errors import UserError
 from models_train.logprobs import tokenization
 from models_train.logprobs.tokenization import NOT_UNICODE, DocumentTokenizer, covered_bytes, most_tokens
-from tests.support.data_files import MODELS
+from tests.support import storyteller
 from tests.support.document_tokenizers import KINDS, documents, made, wrapped
 
-STORIES = MODELS / "stories260K"
-EVERY_KIND = ["stories", *KINDS]
+EVERY_KIND = ["llama2", *KINDS]
 MANY = 10**9
 
 
 @cache
 def tokenizer(kind: str, bos: str | None = "<s>") -> DocumentTokenizer:
-    if kind == "stories":
-        return DocumentTokenizer(kind, AutoTokenizer.from_pretrained(STORIES))
+    if kind == "llama2":
+        return DocumentTokenizer(kind, storyteller.tokenizer())
     return DocumentTokenizer(kind, wrapped(made(kind), bos))
 
 
 @cache
 def plain_tokenizer(kind: str) -> Tokenizer:
-    backend = AutoTokenizer.from_pretrained(STORIES).backend_tokenizer if kind == "stories" else made(kind)
+    backend = storyteller.tokenizer().backend_tokenizer if kind == "llama2" else made(kind)
     plain = Tokenizer.from_str(backend.to_str())
     plain.encode_special_tokens = True  # the texts hold `<unk>`
     return plain
@@ -44,15 +43,15 @@ def plain_ids(kind: str, text: str) -> list[int]:
 
 def test_bos_comes_once_and_the_rest_as_the_tokenizer_says() -> None:
     text = "Once upon a time there was a little girl."
-    (found,) = tokenizer("stories").tokenized([text], MANY)
-    assert found.token_ids.tolist() == AutoTokenizer.from_pretrained(STORIES)(text)["input_ids"]
+    (found,) = tokenizer("llama2").tokenized([text], MANY)
+    assert found.token_ids.tolist() == storyteller.tokenizer()(text)["input_ids"]
     assert found.token_ids[0] == 1
     assert (found.scored_text, found.is_truncated, found.status) == (text.encode(), False, "ok")
-    assert tokenizer("stories").bos_policy == "bos"
+    assert tokenizer("llama2").bos_policy == "bos"
 
 
 def test_special_tokens_in_a_text_are_text() -> None:
-    (found,) = tokenizer("stories").tokenized(["<s>Once</s> upon"], MANY)
+    (found,) = tokenizer("llama2").tokenized(["<s>Once</s> upon"], MANY)
     assert found.token_ids.tolist().count(1) == 1
     assert 2 not in found.token_ids
     assert found.scored_text == b"<s>Once</s> upon"
@@ -72,7 +71,7 @@ def test_without_bos_the_first_token_is_not_scored() -> None:
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_bytes_add_up_to_those_of_the_document(kind: str, bos: str | None) -> None:
     """Token after token, from none to all: what one more covers is never negative, and the sum is the document."""
-    if kind == "stories" and bos is None:
+    if kind == "llama2" and bos is None:
         kind = "llama3"
     texts = ["a 😀b  é\u0301 \n\n  x\t 中文字。 end ", documents()[0][:300], "  two", "\ufeff\x00 \u3000 z"]
     for text in texts:
@@ -86,7 +85,7 @@ def test_bytes_add_up_to_those_of_the_document(kind: str, bos: str | None) -> No
         assert all(one.tokenized([text], count)[0].is_truncated == (count < n) for count in (1, n - 1, n, n + 1))
 
 
-@pytest.mark.parametrize("kind", ["stories", "byte_level", "byte_level_trimmed", "llama3", "gemma"])
+@pytest.mark.parametrize("kind", ["llama2", "byte_level", "byte_level_trimmed", "llama3", "gemma"])
 def test_a_cut_inside_a_character_counts_single_bytes(kind: str) -> None:
     text = "x 😀😀😀😀😀"
     covered = [len(tokenizer(kind).tokenized([text], n)[0].scored_text) for n in range(1, 26)]
@@ -95,8 +94,8 @@ def test_a_cut_inside_a_character_counts_single_bytes(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_the_beginning_of_a_long_document_is_that_of_the_whole(kind: str) -> None:
-    """Real texts, far longer than what is looked at: the tokens are those of the whole text."""
-    text = "\n\n".join(documents()[::60])
+    """Far longer than what is looked at: the tokens are those of the whole text."""
+    text = "\n\n".join(documents()[::10])
     ids = plain_ids(kind, text)
     for n in (7, 40, 300):
         (found,) = tokenizer(kind).tokenized([text], n)
@@ -109,7 +108,7 @@ def test_a_cut_close_to_the_last_token_changes_nothing(kind: str, monkeypatch: p
     """Cut as close as can be, at every number of tokens: a cut anywhere else than before a blank shows here."""
     monkeypatch.setattr(tokenization, "CHARACTERS_PER_TOKEN", 1)
     made_up = ["out of the way " * 9, "a   b\n\n c. of the\u3000 中文 e\u0301 😀  x " * 4, "ab 's 1234 12345 " * 9]
-    for text in [*(text[:300] for text in documents()[::300]), *made_up]:
+    for text in [*(text[:300] for text in documents()[3::50]), *made_up]:
         ids = plain_ids(kind, text)
         for n in range(1, 31):
             (found,) = tokenizer(kind).tokenized([text], n)

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from transformers import (
 
 from models_train.errors import UserError
 from models_train.logprobs import vllm_engine
-from tests.support.data_files import MODELS, REPOSITORY
+from tests.support.data_files import REPOSITORY
 from tests.support.plain_scores import double, plain_scores, random_documents
 from tests.support.tiny_models import LLAMA3_ROPE, SIZES, VOCABULARY, random_base
 
@@ -48,14 +49,14 @@ DOCUMENTS = [*random_documents(TOKENS, (40, 2, 100, 17, 64, 3, 33)), [1], [], [1
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def answers(storyteller: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What vLLM says of every model."""
     folder = tmp_path_factory.mktemp("vllm")
     orders = []
     for name, config in RUN.items():
         random_base(config()).save_pretrained(folder / name)
         orders.append({"name": name, "folder": str(folder / name), "most_tokens": 100})
-    orders.append({"name": "stories260K", "folder": str(MODELS / "stories260K"), "most_tokens": 512})
+    orders.append({"name": "stories", "folder": str(storyteller), "most_tokens": 512})
     for order in orders:
         order |= {"largest_token_id": TOKENS - 1, "documents": DOCUMENTS}
     (folder / "orders.json").write_text(json.dumps(orders))
@@ -104,8 +105,8 @@ def test_it_says_what_it_is(answers: dict[str, Any]) -> None:
 
 def test_a_model_that_it_cannot_run_is_refused_in_words(answers: dict[str, Any]) -> None:
     """Heads of 8: the packed engine runs it."""
-    refusal = answers["stories260K"]["refusal"]
-    assert refusal.startswith("stories260K: vLLM cannot run it: ")
+    refusal = answers["stories"]["refusal"]
+    assert refusal.startswith("stories: vLLM cannot run it: ")
     assert "head_dim=8" in refusal
     assert refusal.endswith("set `engine: packed`")
 
@@ -116,8 +117,8 @@ def test_it_is_quiet(answers: dict[str, Any]) -> None:
     assert "Traceback" not in answers["stderr"]
 
 
-def test_a_machine_without_vllm_is_told_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_vllm_is_told_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
-    source = vllm_engine.ModelSource("stories260K", str(MODELS / "stories260K"))
+    source = vllm_engine.ModelSource("a model", str(tmp_path))
     with pytest.raises(UserError, match=r"install the package vllm .*set `engine: packed`"):
         vllm_engine.load_vllm_engine(source, 511, vllm_engine.torch.float32, 512, 1024)

@@ -25,9 +25,6 @@ from models_train.reward_models.model import RewardModel
 from tests.support.padded_models import UNUSED, classifier_of, one_by_one, padded
 from tests.support.tiny_models import FAMILIES, SIZES, sequences, write_base
 
-REPOSITORY = Path(__file__).resolve().parents[3]
-STORIES = ModelSource("stories", str(REPOSITORY.parent / "shared" / "models" / "stories260K"))
-
 
 def far(given: torch.Tensor, wanted: torch.Tensor) -> float:
     """Largest difference, in units of 1 or of the largest value, whichever is larger."""
@@ -98,9 +95,10 @@ def test_dynamic_position_encodings_are_refused_beyond_their_training() -> None:
         model.rewards(pack(sequences(lengths=(4, 31))))
 
 
-def test_the_head_is_seeded_and_keeps_float32() -> None:
+def test_the_head_is_seeded_and_keeps_float32(storyteller: Path) -> None:
+    source = ModelSource("stories", str(storyteller))
     models = {
-        name: RewardModel.from_base(STORIES, n_outputs, seed, dtype)
+        name: RewardModel.from_base(source, n_outputs, seed, dtype)
         for name, n_outputs, seed, dtype in (
             ("a", 5, 3, torch.float32),
             ("again", 5, 3, torch.bfloat16),
@@ -115,21 +113,22 @@ def test_the_head_is_seeded_and_keeps_float32() -> None:
     assert models["again"].classifier.dtype == torch.bfloat16
     assert models["a"].attributes == ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
     assert models["scalar"].attributes == ("reward",) and models["scalar"].config.id2label == {0: "reward"}
-    base = AutoModelForCausalLM.from_pretrained(STORIES.place, dtype=torch.float32)
+    base = AutoModelForCausalLM.from_pretrained(source.place, dtype=torch.float32)
     weights = models["a"].classifier.state_dict()
     assert all(torch.equal(weights[name], one) for name, one in base.state_dict().items() if name in weights)
     assert len(weights) == len(base.model.state_dict()) + 1
 
 
 @torch.no_grad()
-def test_bfloat16_rewards_are_no_coarser_than_the_hidden_states() -> None:
+def test_bfloat16_rewards_are_no_coarser_than_the_hidden_states(storyteller: Path) -> None:
     """The head's weights in bfloat16 would make rewards of 8 bits, and ties among 200 sequences."""
-    model = RewardModel.from_base(STORIES, 1, 0, torch.bfloat16)
+    source = ModelSource("stories", str(storyteller))
+    model = RewardModel.from_base(source, 1, 0, torch.bfloat16)
     token_ids = [[1, *ids] for ids in sequences(lengths=(6,) * 200)]
     rewards = model.rewards(pack(token_ids))
     assert rewards.dtype == torch.float32
     assert len(set(rewards.flatten().tolist())) > 190 > len(set(rewards.bfloat16().flatten().tolist()))
-    exact = RewardModel.from_base(STORIES, 1, 0, torch.float32).rewards(pack(token_ids))
+    exact = RewardModel.from_base(source, 1, 0, torch.float32).rewards(pack(token_ids))
     assert far(rewards, exact) < 0.1
     with torch.autocast("cpu", torch.bfloat16):
         assert model.rewards(pack(token_ids)).dtype == torch.float32

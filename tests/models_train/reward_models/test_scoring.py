@@ -21,34 +21,42 @@ from models_train.parts import check_rows
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import score_pairs, token_rewards
 from models_train.study.training import DataSource
+from tests.support import made_data, real_data
+from tests.support.data_files import write
 from tests.support.padded_models import classifier_of, one_by_one
 from tests.support.tiny_models import SIZES, byte_tokenizer
 from warehouse.contracts import REWARD_MODEL_TABLES
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared"
-STORIES = ModelSource("stories", str(SHARED / "models" / "stories260K"))
 WEIGHTS = dict(zip(ATTRIBUTES, (0.65, 0.8, 0.45, 0.55, -0.4), strict=True))
 
 Rows = list[dict[str, Any]]
 
 
-@pytest.fixture(scope="module")
-def pairs() -> tuple[TestPair, ...]:
-    """Every 90th of the real pairs, 21 in all."""
-    source = DataSource(path=str(SHARED / "data" / "rewardbench" / "filtered_part.jsonl.gz"))
-    return load_test_pairs(source, SHARED)[::90]
+@pytest.fixture(scope="module", params=["made", pytest.param("real", marks=pytest.mark.real_data)])
+def data(request: pytest.FixtureRequest, storyteller: Path) -> tuple[str, ModelSource]:
+    """Whose data, and a trained model of a context of 512 tokens."""
+    place = storyteller if request.param == "made" else real_data.STORIES
+    return request.param, ModelSource("stories", str(place))
 
 
 @pytest.fixture(scope="module")
-def renderer() -> Renderer:
-    """Of the real model, whose context is 512 tokens."""
-    return Renderer(load_tokenizer(STORIES), 4096)
+def pairs(data: tuple[str, ModelSource], tmp_path_factory: pytest.TempPathFactory) -> tuple[TestPair, ...]:
+    """About 20 pairs of many subsets, some too long for the context."""
+    path, every = real_data.TEST_PAIRS, 90
+    if data[0] == "made":
+        path, every = write(tmp_path_factory.mktemp("pairs") / "pairs.jsonl", made_data.test_pairs(3)), 4
+    return load_test_pairs(DataSource(path=str(path)), path.parent)[::every]
 
 
 @pytest.fixture(scope="module")
-def regression() -> RewardModel:
-    """The real model with a random head of five outputs."""
-    return RewardModel.from_base(STORIES, 5, 0, torch.float32)
+def renderer(data: tuple[str, ModelSource]) -> Renderer:
+    return Renderer(load_tokenizer(data[1]), 4096)
+
+
+@pytest.fixture(scope="module")
+def regression(data: tuple[str, ModelSource]) -> RewardModel:
+    """The model with a random head of five outputs."""
+    return RewardModel.from_base(data[1], 5, 0, torch.float32)
 
 
 def rewards(rows: Rows) -> torch.Tensor:
@@ -58,7 +66,7 @@ def rewards(rows: Rows) -> torch.Tensor:
 
 
 def test_rewards_equal_those_of_transformers_alone(
-    regression: RewardModel, renderer: Renderer, pairs: Sequence[TestPair]
+    data: tuple[str, ModelSource], regression: RewardModel, renderer: Renderer, pairs: Sequence[TestPair]
 ) -> None:
     rows = score_pairs(regression, renderer, pairs, WEIGHTS)
     assert len(rows) == len(pairs) * 2 * 6
@@ -69,7 +77,7 @@ def test_rewards_equal_those_of_transformers_alone(
         run_id="r",
     )
     assert arrow.num_rows == len(rows)
-    plain = RewardModel.from_base(STORIES, 5, 0, torch.float32).classifier
+    plain = RewardModel.from_base(data[1], 5, 0, torch.float32).classifier
     plain.set_attn_implementation("sdpa")
     by_key = {(row["subset"], row["item_id"], row["completion"], row["attribute"]): row for row in rows}
     names = (*ATTRIBUTES, "merged")
