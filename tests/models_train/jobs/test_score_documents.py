@@ -64,7 +64,7 @@ def scored(request: pytest.FixtureRequest, storyteller: Path, tmp_path_factory: 
     """A model trained on stories over documents of five domains, a story and some code."""
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "made":
-        model, story, rows = storyteller, STORY, list(made_data.documents())[::12]
+        model, story, rows = storyteller, STORY, list(made_data.documents())[::11]
     else:
         model, story = real_data.STORIES, REAL_STORY
         with gzip.open(real_data.DOCUMENTS, "rt") as file:
