@@ -14,19 +14,20 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run all answer recommend sql docs rebuild ui test lint style format bench schema clean
+.PHONY: help setup run quick all answer recommend sql settings docs rebuild ui test lint style format bench schema clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Settings: REWARDBASE_HOME (folder for everything written, default var), UI_PORT (default 3000),"
-	@echo "  REWARDBASE_STUDIES (folder of study files, default dagster_project/studies),"
-	@echo "  REWARDBASE_ALERT_WEBHOOK, REWARDBASE_ALERT_EMAIL (where failures are told), REWARDBASE_JOB_HOURS (48),"
-	@echo "  REWARDBASE_WORKERS (GPU tasks at once; default 1, 2 without a GPU), TEST_WORKERS (default 2), PYTHON"
+	@echo "  Settings: \`make settings\` lists the variables REWARDBASE_* (REWARDBASE_HOME, default var/: all that is written);"
+	@echo "  UI_PORT (default 3000), TEST_WORKERS (default 2), PYTHON"
 
 setup: $(VENV)/.installed ## Create .venv and install from the lock
 
 run: setup ## Materialize what changed, through Dagster, and print the answer
 	@$(BIN)/python -m dagster_project.cli.run
+
+quick: setup ## Publish what needs no training and print the answer; the lab waits for `make run`
+	@$(BIN)/python -m dagster_project.cli.run --quick
 
 all: setup ## Materialize everything again, changed or not
 	@$(BIN)/python -m dagster_project.cli.run --all
@@ -39,6 +40,9 @@ recommend: setup ## Which base to pick: MAX_PARAMS=8 OBJECTIVE=regression (both 
 
 sql: setup ## DuckDB's shell on the published snapshot, read-only; QUERY="select ..." prints a table instead
 	@$(BIN)/python -m warehouse.cli.shell $(if $(value QUERY),--query "$$QUERY")
+
+settings: setup ## Table of the settings (REWARDBASE_*)
+	@$(BIN)/python -m dagster_project.environment
 
 docs: setup ## dbt's documentation of every table and column, as one offline page
 	@$(BIN)/python -m dagster_project.cli.docs

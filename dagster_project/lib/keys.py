@@ -29,6 +29,24 @@ PERFORMANCE = dg.AssetKey(["parts", "performance"])
 REPORT = dg.AssetKey(["reports", "base_model_choice"])
 SNAPSHOT = dg.AssetKey(["published", "snapshot"])
 
+GROUPS = {
+    "studies": "Study files and seeds, checked, as parts; models that a hub query found.",
+    "lab": "Synthetic studies, made on this machine: models, texts, preferences, tasks, and the truth about them.",
+    "training": "Reward models of each base model by each objective, and their rewards on the test set.",
+    "scoring": "Samples of documents, and their log-probabilities under each base model.",
+    "benchmarks": "Benchmarks, run on each base model or read from result files.",
+    "raw": "Tables of the warehouse that parts of the groups before are landed in.",
+    "seeds": "Published figures, one table per CSV file.",
+    "staging": "Raw tables and seeds with the names and units of the project.",
+    "intermediate": "Steps between staging and marts.",
+    "marts": "Tables for analysis that need no performance model, and its features.",
+    "selection": "The performance model: its inputs, and its results as parts.",
+    "predictions": "Results of the performance model in the warehouse, and the marts that follow from them.",
+    "reports": "The report: one offline page, and its charts.",
+    "publish": "The published snapshot that readers open.",
+}
+"""Groups of the asset graph in the order of the work, with a description; no asset depends on a later group."""
+
 GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS)
 """Parts made by jobs in the pool `gpu`, one partition per base model."""
 GPU_POOL = "gpu"
