@@ -9,10 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models_train.errors import UserError
+
 HIGHEST = 100.0
 
 
-class BenchmarkError(ValueError):
+class BenchmarkError(UserError):
     """Benchmarks cannot be run or read. The message names the file or task, the key and the remedy."""
 
 

@@ -1,6 +1,15 @@
-"""Jobs: `python -m models_train.jobs.<name>`. Each runs alone and under Dagster Pipes."""
+"""Jobs: one process per piece of work, which writes its results as parts.
+
+`command_line` lists the jobs, their flags and the errors that they report; `reporting` sends progress, figures and
+failures to Dagster or to the terminal; `training_job` holds the settings and folders of one base model and objective.
+Every other module is a job: `python -m models_train.jobs <job> --help`.
+"""
+
+import os
 
 from models_train import telemetry
 
 # Before a job imports the libraries that it is about.
 telemetry.switch_off()
+# Bars of loading weights would run through the job's own.
+os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

@@ -1,33 +1,23 @@
-"""Ask the hub for the models that a study's group `hub` means, and keep the answer in `<home>/hub_models/`.
+"""Search the hub for the models that a study's group `hub` describes, and keep the answer in `<home>/hub_models/`.
 
-Where the hub cannot be asked, the answer of the last time stays.
+Where the hub does not answer, the previous answer stays.
 """
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from models_train.errors import UserError
-from models_train.jobs.reporting import Reporter, reporter
+from models_train.jobs.command_line import run_job
+from models_train.jobs.reporting import Reporter
 from models_train.study.hub import keep_found, search
 from models_train.study.study import Study, load_study
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the job for one study file."""
-    options = _parser().parse_args(arguments)
-    with reporter() as report:
-        try:
-            report.done(find(options.study, options.home, report))
-        except (OSError, UserError) as error:
-            report.fail(str(error))
-
-
-def find(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
-    """Ask, and keep the answer; returns figures: `rows` are the models. Raises UserError."""
+def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
+    """Search, and keep the answer; returns figures: `rows` are the models. Raises UserError, OSError."""
     study = load_study(path, home)
     if study.hub is None:
         raise UserError(f"{path}: the study {study.study_id} asks no hub; add a group `hub` to it")
@@ -52,12 +42,7 @@ def _revisions(study: Study) -> dict[str, str | None]:
     return {model.hub_id: model.revision for model in study.models}
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m models_train.jobs.find_models", description=__doc__)
-    parser.add_argument("--study", type=Path, required=True, help="study file")
-    parser.add_argument("--home", type=Path, required=True, help="run-time folder, where the answer is kept")
-    return parser
-
+main = partial(run_job, "find_models")
 
 if __name__ == "__main__":
     main()

@@ -5,26 +5,24 @@ Inputs per study: `<inputs>/<study>/{features,results,models,size_groups}.parque
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
 import numpy as np
 import polars as pl
 
 from models_train.errors import UserError
-from models_train.jobs.reporting import Reporter, reporter
+from models_train.jobs.command_line import run_job
+from models_train.jobs.reporting import Reporter
 from models_train.parts import content_hash, write_part
 from models_train.selection.components import capability_components
-from models_train.selection.errors import SelectionError, TooLittleData
-from models_train.selection.features import feature_table
-from models_train.selection.forecasts import Forecast
+from models_train.selection.features import TooLittleData, feature_table
 from models_train.selection.performance import (
     FITTED,
     PerformanceResult,
@@ -33,12 +31,11 @@ from models_train.selection.performance import (
     performance,
     verdict,
 )
+from models_train.selection.protocols import Forecast
 from models_train.selection.recommendation import recommend
 from warehouse.contracts import PERFORMANCE_TABLES
 
 SCORE = "score"
-MOST_JOBS = 8
-"""Processes started unasked: the fits of one study are too short to keep more of them busy."""
 
 
 @dataclass(frozen=True)
@@ -54,24 +51,22 @@ class Inputs:
     content: str
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the job for every study in the folder of inputs."""
-    options = _parser().parse_args(arguments)
-    targets: dict[str, list[str]] = json.loads(options.targets)
-    studies = sorted(path for path in options.inputs.glob("*") if path.is_dir())
-    with reporter() as report:
-        if not studies:
-            report.fail(f"{options.inputs} holds no study's inputs; materialize parts/performance_inputs first")
-        figures: dict[str, Any] = {}
-        for folder in studies:
-            inputs = read_inputs(folder)
-            try:
-                found = fit_study(inputs, targets.get(inputs.study_id, [SCORE]), options, report)
-            except (SelectionError, UserError) as error:
-                report.fail(f"{inputs.study_id}: {error}")
-            else:
-                figures |= {f"{inputs.study_id}: {name}": value for name, value in found.items()}
-        report.done(figures)
+def run(inputs: Path, parts: Path, targets: str, bootstraps: int, jobs: int, report: Reporter) -> dict[str, Any]:
+    """Fit every study in the folder of inputs; returns figures. targets: JSON, study -> targets. Raises UserError."""
+    wanted: dict[str, list[str]] = json.loads(targets)
+    studies = sorted(path for path in inputs.glob("*") if path.is_dir())
+    if not studies:
+        raise UserError(f"{inputs} holds no study's inputs; materialize parts/performance_inputs first")
+    figures: dict[str, Any] = {}
+    for folder in studies:
+        study = read_inputs(folder)
+        settings = PerformanceSettings(aggregates=study.aggregates, n_bootstraps=bootstraps, n_jobs=jobs)
+        try:
+            found = fit_study(study, wanted.get(study.study_id, [SCORE]), settings, parts, report)
+        except UserError as error:
+            raise UserError(f"{study.study_id}: {error}") from error
+        figures |= {f"{study.study_id}: {name}": value for name, value in found.items()}
+    return figures
 
 
 def read_inputs(folder: Path) -> Inputs:
@@ -86,23 +81,22 @@ def read_inputs(folder: Path) -> Inputs:
 
 
 def fit_study(
-    inputs: Inputs, targets: Sequence[str], options: argparse.Namespace, report: Reporter
+    inputs: Inputs, targets: Sequence[str], settings: PerformanceSettings, parts: Path, report: Reporter
 ) -> dict[str, int | float | str]:
     """Fit, recommend and write the parts of one study; returns figures for the log.
 
-    Raises SelectionError for broken input. What cannot be answered becomes rows of performance_abstentions.
+    Raises UserError for broken input. What cannot be answered becomes rows of performance_abstentions.
     """
     began = time.monotonic()
     objectives = sorted(inputs.results["objective"].unique())
-    settings = PerformanceSettings(aggregates=inputs.aggregates, n_bootstraps=options.bootstraps, n_jobs=options.jobs)
     report.say(f"{inputs.study_id}: fitting {', '.join(objectives)} on {', '.join(targets)}")
     result = performance(inputs.features, inputs.results, objectives, targets, settings)
     frames = {f"performance_{name}": getattr(result, name) for name in (*FITTED, "comparisons")}
     frames["capability_components"] = components(inputs)
     frames["recommendations"] = recommendations(inputs, objectives, targets, result)
-    run_id = content_hash({"inputs": inputs.content, "targets": list(targets), "bootstraps": options.bootstraps})
+    run_id = content_hash({"inputs": inputs.content, "targets": list(targets), "bootstraps": settings.n_bootstraps})
     for name, frame in frames.items():
-        write_part(options.parts, PERFORMANCE_TABLES[name], frame, study_id=inputs.study_id, run_id=run_id)
+        write_part(parts, PERFORMANCE_TABLES[name], frame, study_id=inputs.study_id, run_id=run_id)
     figures: dict[str, int | float | str] = {
         "rows": sum(frame.height for frame in frames.values()),
         "abstentions": result.abstentions.height,
@@ -121,14 +115,9 @@ def components(inputs: Inputs) -> pl.DataFrame:
     """Rows of capability_components; none where there are too few models or benchmarks."""
     observed = frozenset(inputs.results["model_id"])
     try:
-        found = capability_components(feature_table(inputs.features, observed, aggregates=inputs.aggregates))
+        return capability_components(feature_table(inputs.features, observed, aggregates=inputs.aggregates))
     except TooLittleData:
-        return pl.DataFrame(schema=_schema("capability_components"))
-    return found.frame.with_columns(
-        pl.lit(found.method).alias("method"),
-        pl.lit(found.n_models, pl.Int64).alias("n_models"),
-        pl.lit(found.n_imputed, pl.Int64).alias("n_imputed"),
-    )
+        return _empty("capability_components")
 
 
 def recommendations(
@@ -145,7 +134,11 @@ def recommendations(
         )
         for objective in objectives
     ]
-    return pl.concat(frames) if frames else pl.DataFrame(schema=_schema("recommendations"))
+    return (
+        pl.concat(frames)
+        if frames
+        else pl.DataFrame(schema=pl.Schema(PERFORMANCE_TABLES["recommendations"].filled_columns))
+    )
 
 
 def forecasts_of_score(
@@ -172,29 +165,11 @@ def _no_forecast(objective: str, targets: Sequence[str], result: PerformanceResu
     return f"no performance model of the score was fitted: {why}"
 
 
-def default_jobs() -> int:
-    """Processes to start unasked: the cores this process may use (a container's limit counts), at most MOST_JOBS."""
-    return min(joblib.cpu_count(), MOST_JOBS)
+def _empty(table: str) -> pl.DataFrame:
+    return pl.DataFrame(schema=pl.Schema(PERFORMANCE_TABLES[table].filled_columns))
 
 
-def _schema(table: str) -> dict[str, Any]:
-    own = {"study_id", "run_id"}
-    empty = pl.from_arrow(PERFORMANCE_TABLES[table].schema.empty_table())
-    assert isinstance(empty, pl.DataFrame)
-    return {name: kind for name, kind in empty.schema.items() if name not in own}
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m models_train.jobs.fit_performance_model", description=__doc__)
-    parser.add_argument("--inputs", type=Path, required=True, help="folder with one folder of inputs per study")
-    parser.add_argument("--parts", type=Path, required=True, help="folder of the parts")
-    parser.add_argument("--targets", default="{}", help="JSON: study -> targets to predict (default: score)")
-    parser.add_argument("--bootstraps", type=int, default=1000, help="resamples of publishers (default 1000)")
-    parser.add_argument(
-        "--jobs", type=int, default=default_jobs(), help=f"processes (default: all usable cores, at most {MOST_JOBS})"
-    )
-    return parser
-
+main = partial(run_job, "fit_performance_model")
 
 if __name__ == "__main__":
     main()

@@ -1,20 +1,18 @@
-"""Make the lab of a study: its base models, its preferences, ratings and test set, its documents. All synthetic.
+"""Make the synthetic lab of a study: base models, preferences, ratings, test set, documents.
 
-What is known of them (true mixes, true weights) becomes parts: the truth that estimates are held against.
+What is known of them (true mixes, true weights) becomes parts: the truth that estimates are compared with.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import joblib
-
 from models_train.errors import UserError
-from models_train.jobs.reporting import Reporter, reporter
+from models_train.jobs.command_line import run_job
+from models_train.jobs.reporting import Reporter
 from models_train.parts import write_part
 from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import lab_folder
@@ -23,34 +21,23 @@ from models_train.synthetic.truth import truth_rows
 from models_train.synthetic.world import Made, make_data, make_models
 from warehouse.contracts import LAB_TABLES
 
-MOST_WORKERS = 8
 
+def run(path: Path, home: Path, workers: int, report: Reporter) -> dict[str, Any]:
+    """Make what is missing of the lab of a study file, and the parts of its truth; returns figures.
 
-class NoLab(ValueError):
-    """The study file has no lab. The message names the file."""
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the job."""
-    options = _parser().parse_args(arguments)
-    with reporter() as report:
-        try:
-            report.done(make(options.study, options.home, options.workers, report))
-        except (NoLab, UserError) as error:
-            report.fail(str(error))
-        except OSError as error:
-            report.fail(f"the lab could not be written: {error}; check {options.home / 'lab'} and the disk")
-
-
-def make(path: Path, home: Path, workers: int, report: Reporter) -> dict[str, Any]:
-    """Make what is not there of the lab of a study file, and the parts of its truth; returns figures.
-
-    Raises NoLab, UserError, and OSError where it cannot be written.
+    Raises UserError.
     """
+    try:
+        return _make(path, home, workers, report)
+    except OSError as error:
+        raise UserError(f"the lab could not be written: {error}; check {home / 'lab'} and the disk") from error
+
+
+def _make(path: Path, home: Path, workers: int, report: Reporter) -> dict[str, Any]:
     began = time.monotonic()
     study = load_study(path)
     if study.lab is None:
-        raise NoLab(f"{path}: has no lab to make; add a group `lab`")
+        raise UserError(f"{path}: has no lab to make; add a group `lab`")
     folder = lab_folder(home, study.study_id)
     folder.mkdir(parents=True, exist_ok=True)
     counts = make_data(folder, study.lab)
@@ -72,20 +59,7 @@ def make(path: Path, home: Path, workers: int, report: Reporter) -> dict[str, An
     }
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m models_train.jobs.make_lab", description=__doc__)
-    parser.add_argument("--study", type=Path, required=True, help="study file with a group `lab`")
-    parser.add_argument(
-        "--home",
-        type=Path,
-        required=True,
-        help="run-time folder: the lab comes into lab, its truth into parts",
-    )
-    parser.add_argument(
-        "--workers", type=int, default=min(joblib.cpu_count(), MOST_WORKERS), help="processes (default: all cores)"
-    )
-    return parser
-
+main = partial(run_job, "make_lab")
 
 if __name__ == "__main__":
     main()

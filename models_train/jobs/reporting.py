@@ -1,30 +1,38 @@
-"""How a job tells what it did: to Dagster through Pipes where Dagster started it, else on standard output."""
+"""Reports of a job: its progress, its figures, and why it failed.
+
+They go to Dagster through Pipes where Dagster started the job, else to the terminal. Progress is a bar on a terminal,
+and elsewhere a line every 30 seconds.
+"""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from datetime import timedelta
+from typing import Any, NoReturn, Protocol
 
 from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pipes
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 FAILURE = "failure"
-"""Key of the message that says why a job under Dagster stopped."""
-
-
+"""Key of the message that says why a job under Dagster failed."""
 MAY_PASS = "may_pass"
 """Key that says whether the same job may succeed at another time."""
 _PASSING_CLASSES = ("OutOfMemoryError", "LocalEntryNotFoundError")
 _PASSING_LIBRARIES = ("httpx", "httpcore", "requests", "urllib3")
 
 ASSET_KEY = "asset_key"
-"""Name of the extra in which Dagster says what a job makes."""
+"""Extra in which Dagster names the asset of a job, where the step makes several."""
+SECONDS_BETWEEN_LINES = 30.0
+"""Shortest time between two lines of progress where there is no terminal, in seconds."""
 
 
 class Reporter(Protocol):
-    """Where a job reports to."""
+    """Receiver of a job's reports."""
 
     def say(self, text: str) -> None:
         """One line of progress."""
@@ -32,8 +40,8 @@ class Reporter(Protocol):
     def done(self, metadata: Mapping[str, Any]) -> None:
         """The job's figures, once, at its end."""
 
-    def fail(self, message: str) -> None:
-        """End the job: what went wrong, for a person."""
+    def fail(self, message: str) -> NoReturn:
+        """End the job with a message: what is wrong, where, what to do."""
 
 
 class _Terminal:
@@ -44,7 +52,7 @@ class _Terminal:
         for name, value in metadata.items():
             print(f"{name}: {value}", flush=True)
 
-    def fail(self, message: str) -> None:
+    def fail(self, message: str) -> NoReturn:
         sys.exit(message)
 
 
@@ -56,12 +64,12 @@ class _Pipes:
         self._context.log.info(text)
 
     def done(self, metadata: Mapping[str, Any]) -> None:
-        # A step that makes several assets says which of them the job is for.
+        # A step that makes several assets names the one that this job is for.
         key = self._context.extras.get(ASSET_KEY)
         self._context.report_asset_materialization(metadata=dict(metadata), asset_key=key)
 
-    def fail(self, message: str) -> None:
-        # Dagster shows an exit status where a process fails; the words have to travel as a message.
+    def fail(self, message: str) -> NoReturn:
+        # Of a process that fails, Dagster shows only the exit status: the text travels as a message.
         self._context.report_custom_message({FAILURE: message, MAY_PASS: may_pass(sys.exc_info()[1])})
         sys.exit(0)
 
@@ -73,15 +81,15 @@ class _Silent:
     def done(self, metadata: Mapping[str, Any]) -> None:
         pass
 
-    def fail(self, message: str) -> None:
+    def fail(self, message: str) -> NoReturn:
         sys.exit(1)
 
 
 def may_pass(error: BaseException | None) -> bool:
-    """True where an error, or one that led to it, is of a kind that passes by itself.
+    """True where an error, or one of its causes, is of a kind that may be gone at the next attempt.
 
-    Such are networks and hubs out of reach (but not by choice: HF_HUB_OFFLINE), hubs that are overloaded (status 429 or
-    from 500 on), and memory of a GPU that another program has.
+    These are an unreachable network or hub (unless offline by choice: HF_HUB_OFFLINE), an overloaded hub (status 429 or
+    from 500 on), and GPU memory that another program holds.
     """
     chain: list[BaseException] = []
     while error is not None and error not in chain:
@@ -105,7 +113,7 @@ def _passes(error: BaseException) -> bool:
 
 
 def is_first_process() -> bool:
-    """True but for the further processes of a job that torchrun started: they report nothing."""
+    """False in all but the first process that torchrun started for a job: the others report nothing."""
     return os.environ.get("RANK", "0") == "0"
 
 
@@ -120,3 +128,58 @@ def reporter() -> Iterator[Reporter]:
         return
     with open_dagster_pipes() as context:
         yield _Pipes(context)
+
+
+class Counter:
+    """Counts finished units, and shows them with the speed in tokens. show: takes the count and a text."""
+
+    def __init__(self, done: int, show: Callable[[int, str], None]) -> None:
+        self.done = done
+        self._n_tokens = 0
+        self._show = show
+        self._began = time.monotonic()
+
+    def advance(self, n: int = 1, n_tokens: int = 0, text: str = "") -> None:
+        """Add n finished units of n_tokens tokens. text: the current work, with its figures."""
+        self.done += n
+        self._n_tokens += n_tokens
+        seconds = time.monotonic() - self._began
+        speed = f"{self._n_tokens / seconds:,.0f} tokens/s" if self._n_tokens and seconds > 0 else ""
+        self._show(self.done, ", ".join(part for part in (text, speed) if part))
+
+
+@contextmanager
+def progress(report: Reporter, what: str, total: int, done: int = 0) -> Iterator[Counter]:
+    """Show the progress of the work inside. what: name of its units. done: units of `total` finished before."""
+    console = Console(file=sys.stderr)
+    if not (console.is_terminal and is_first_process()):
+        yield Counter(done, _Lines(report, what, total, done))
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task(what, total=total, completed=done, text="")
+        yield Counter(done, lambda done, text: bar.update(task, completed=done, text=text))
+
+
+class _Lines:
+    """A line of progress at most every SECONDS_BETWEEN_LINES, with the time left."""
+
+    def __init__(self, report: Reporter, what: str, total: int, done: int) -> None:
+        self._report, self._what, self._total, self._before = report, what, total, done
+        self._began = self._last = time.monotonic()
+
+    def __call__(self, done: int, text: str) -> None:
+        now = time.monotonic()
+        if now - self._last < SECONDS_BETWEEN_LINES:
+            return
+        self._last = now
+        per_second = (done - self._before) / (now - self._began)
+        left = f", {timedelta(seconds=round((self._total - done) / per_second))} left" if per_second > 0 else ""
+        self._report.say(f"{self._what}: {done:,} of {self._total:,}{left}{': ' if text else ''}{text}")

@@ -1,12 +1,11 @@
 """Run the benchmarks of a study on one base model through lm-evaluation-harness, and write their part.
 
-Where the part is there, no model is run: it is only marked as the newest again. What lm_eval said of finished tasks is
-kept in `<home>/benchmarks/`: an interrupted run goes on there, and a task that is added does not repeat the others.
+Where the part is there, no model is run: it is only marked as the newest again. Results of finished tasks are kept in
+`<home>/benchmarks/`: an interrupted run resumes there, and an added task does not repeat the others.
 """
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
@@ -14,16 +13,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import torch
-from transformers.utils.logging import disable_progress_bar
 
 from models_train.benchmarks.lm_eval import CountedModel, load, run_benchmarks
-from models_train.benchmarks.results import BenchmarkError
 from models_train.errors import UserError
-from models_train.jobs.job_spec import CellError, model_of
-from models_train.jobs.progress import progress
-from models_train.jobs.reporting import Reporter, reporter
+from models_train.jobs.command_line import run_job
+from models_train.jobs.reporting import Reporter, progress
+from models_train.jobs.training_job import model_of
 from models_train.metering import default_device
-from models_train.modeling.base_models import BackboneError, model_source
+from models_train.modeling.base_models import model_source
 from models_train.parts import write_part
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.fingerprints import benchmark_run_id, task_results_id
@@ -34,27 +31,14 @@ from warehouse.contracts.studies import BENCHMARK_RESULTS, run_of
 
 JOB = "run_benchmarks"
 VARIANT = "lm_eval"
-DTYPES = {"bfloat16": torch.bfloat16, "float32": torch.float32}
 RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
-EXPECTED = (BackboneError, BenchmarkError, CellError, UserError)
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the job for one base model of a study file."""
-    options = _parser().parse_args(arguments)
-    disable_progress_bar()  # of loading weights, which would run through the job's own
-    with reporter() as report:
-        try:
-            report.done(run(options.study, options.model, options.home, report))
-        except EXPECTED as error:
-            report.fail(str(error))
 
 
 def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, Any]:
-    """Run what is not there yet; returns figures: `rows`, and the value of every benchmark. Raises EXPECTED."""
+    """Run what is missing; returns figures: `rows`, and the value of every benchmark. Raises UserError, OSError."""
     study = load_study(path, home)
     if study.benchmarks is None or not study.benchmarks.to_run:
-        raise BenchmarkError(f"{path}: the study {study.study_id} runs no benchmarks; list tasks under `benchmarks`")
+        raise UserError(f"{path}: the study {study.study_id} runs no benchmarks; list tasks under `benchmarks`")
     model = model_of(study, path, model_id)
     run_id = benchmark_run_id(model, study.benchmarks, path.parent)
     parts = home / "parts"
@@ -81,7 +65,7 @@ def _measured(
 
     @cache
     def loaded() -> CountedModel:
-        weights, tokenizer = load(source, DTYPES[benchmarks.precision], device)
+        weights, tokenizer = load(source, getattr(torch, benchmarks.precision), device)
         requests = partial(progress, report, f"{source.name}: requests answered")
         return CountedModel(weights, tokenizer, benchmarks.batch_size, requests)
 
@@ -93,13 +77,7 @@ def _measured(
     return [result.row(run_of(model.model_id)) for result in results], costs.row(model.model_id, JOB, VARIANT)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m models_train.jobs.{JOB}", description=__doc__)
-    parser.add_argument("--study", type=Path, required=True, help="study file with tasks under `benchmarks`")
-    parser.add_argument("--model", required=True, help="model_id of the base model")
-    parser.add_argument("--home", type=Path, required=True, help="run-time folder, for parts and data sets")
-    return parser
-
+main = partial(run_job, "run_benchmarks")
 
 if __name__ == "__main__":
     main()

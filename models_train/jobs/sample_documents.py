@@ -5,15 +5,15 @@ The texts go to `<home>/documents/<sample_run_id>/documents.parquet`. Where text
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from models_train.data.documents import sample_documents
 from models_train.data.samples import document_rows, has_sample, n_documents, sample_counts
 from models_train.errors import UserError
-from models_train.jobs.reporting import Reporter, reporter
+from models_train.jobs.command_line import run_job
+from models_train.jobs.reporting import Reporter
 from models_train.parts import write_part
 from models_train.study.fingerprints import sample_run_id
 from models_train.study.study import load_study
@@ -22,17 +22,7 @@ from warehouse.contracts import DOCUMENT_TABLES
 DOCUMENTS = DOCUMENT_TABLES["documents"]
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the job for one study file."""
-    options = _parser().parse_args(arguments)
-    with reporter() as report:
-        try:
-            report.done(sample(options.study, options.home, report))
-        except UserError as error:
-            report.fail(str(error))
-
-
-def sample(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
+def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     """Draw the sample of a study and write what is not there yet; returns figures, of which `rows` are the documents.
 
     Raises UserError.
@@ -59,12 +49,7 @@ def sample(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     return counts
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m models_train.jobs.sample_documents", description=__doc__)
-    parser.add_argument("--study", type=Path, required=True, help="study file")
-    parser.add_argument("--home", type=Path, required=True, help="run-time folder, for parts and texts")
-    return parser
-
+main = partial(run_job, "sample_documents")
 
 if __name__ == "__main__":
     main()

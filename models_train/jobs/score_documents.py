@@ -6,22 +6,22 @@ processes share the shards of the model; each ends when all shards are done.
 
 from __future__ import annotations
 
-import argparse
 import time
 import uuid
 from collections import Counter as Statuses
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 from transformers import PreTrainedConfig
-from transformers.utils.logging import disable_progress_bar
 
 from models_train.data.samples import n_documents
 from models_train.errors import UserError
-from models_train.jobs.progress import Counter, progress
-from models_train.jobs.reporting import Reporter, reporter
+from models_train.jobs.command_line import run_job
+from models_train.jobs.reporting import Counter, Reporter, progress
+from models_train.jobs.training_job import model_of
 from models_train.logprobs.engine import OK
 from models_train.logprobs.scorer import Scorer, load_engine
 from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, Shards, cut, documents_of, sample_content
@@ -37,35 +37,28 @@ from models_train.modeling.base_models import (
 )
 from models_train.parts import write_part
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
-from models_train.study.models import StudyModel
 from models_train.study.scoring import Scoring
-from models_train.study.study import Study, load_study
+from models_train.study.study import load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 JOB = "score_documents"
 RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
 SECONDS_BETWEEN_LOOKS = 1.0
-"""While other processes are at the last shards: should one end before its shard is done, it is done here."""
+"""Seconds between looks at the last shards of other processes: one that such a process leaves is done here."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the job for one model of a study file."""
-    options = _parser().parse_args(arguments)
-    disable_progress_bar()  # of loading weights, which would run through the job's own
-    with reporter() as report:
-        try:
-            report.done(Job(options.study, options.model, options.home, report).run())
-        except UserError as error:
-            report.fail(str(error))
+def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, Any]:
+    """Score what is left; returns figures over all documents. Raises UserError, OSError."""
+    return ScoringJob(path, model_id, home, report).run()
 
 
-class Job:
-    """The scoring of a study's documents under one of its models. Raises UserError."""
+class ScoringJob:
+    """The scoring of a study's documents under one of its models."""
 
     def __init__(self, path: Path, model_id: str, home: Path, report: Reporter) -> None:
         self._report, self._parts, self._path = report, home / "parts", path
         self._study = load_study(path, home)
-        self._model = _model(self._study, path, model_id)
+        self._model = model_of(self._study, path, model_id)
         if self._study.scoring is None:
             raise UserError(
                 f"{path}: the study {self._study.study_id} scores no documents; add a group `scoring` to it"
@@ -170,20 +163,7 @@ def n_finished(shards: Shards, cuts: Sequence[Shard]) -> int:
     return sum(shard.stop - shard.start for shard in set(cuts) - set(shards.left()))
 
 
-def _model(study: Study, path: Path, model_id: str) -> StudyModel:
-    for model in (*study.models, *study.candidates):
-        if model.model_id == model_id:
-            return model
-    raise UserError(f"{path}: there is no model {model_id}; the study has {', '.join(study.model_ids)}")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"python -m models_train.jobs.{JOB}", description=__doc__)
-    parser.add_argument("--study", type=Path, required=True, help="study file")
-    parser.add_argument("--model", required=True, help="model of the study file")
-    parser.add_argument("--home", type=Path, required=True, help="run-time folder, for parts and claims")
-    return parser
-
+main = partial(run_job, "score_documents")
 
 if __name__ == "__main__":
     main()

@@ -2,42 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import polars as pl
 from sklearn.decomposition import PCA
 
-from models_train.selection.errors import TooLittleData
-from models_train.selection.features import MIN_MODELS, FeatureTable
+from models_train.selection.features import MIN_MODELS, FeatureTable, TooLittleData
+from warehouse.contracts import PERFORMANCE_TABLES
 
 IMPUTATION_RANK = 3
 _MAX_ROUNDS = 1000
 _TOLERANCE = 1e-8
-COMPONENT_SCHEMA = {
-    "component": pl.Int64,
-    "explained_variance_ratio": pl.Float64,
-    "benchmark": pl.String,
-    "loading": pl.Float64,
-}
 
 
-@dataclass(frozen=True)
-class Components:
-    """frame: component (from 1), explained_variance_ratio, benchmark, loading; one row per component and benchmark.
-
-    method: in words, how missing cells were treated. n_cells counts all cells, n_imputed those that were filled.
-    """
-
-    frame: pl.DataFrame
-    method: str
-    n_models: int
-    n_cells: int
-    n_imputed: int
-
-
-def capability_components(table: FeatureTable, rank: int = IMPUTATION_RANK) -> Components:
-    """Principal components of the table's benchmarks over all its models with any benchmark value.
+def capability_components(table: FeatureTable, rank: int = IMPUTATION_RANK) -> pl.DataFrame:
+    """Rows of the table `capability_components`: over all models of the feature table with any benchmark value.
 
     Build the table with `aggregates`, so that no benchmark counts twice through an average.
     Missing cells: iterative low-rank imputation. Loadings are unit vectors over benchmarks; the largest in size is
@@ -61,18 +39,18 @@ def capability_components(table: FeatureTable, rank: int = IMPUTATION_RANK) -> C
     loadings = fitted.components_
     largest = np.abs(loadings).argmax(axis=1)
     loadings = loadings * np.sign(loadings[np.arange(len(loadings)), largest])[:, None]
-    rows = [
-        (number + 1, float(ratio), name, float(loading))
-        for number, (ratio, weights) in enumerate(zip(fitted.explained_variance_ratio_, loadings, strict=True))
-        for name, loading in zip(names, weights, strict=True)
-    ]
     method = (
         f"iterative low-rank imputation (rank {rank}) of {int(missing.sum())} of {missing.size} cells"
         if missing.any()
         else "complete cases; no cell was imputed"
     )
-    frame = pl.DataFrame(rows, schema=COMPONENT_SCHEMA, orient="row")
-    return Components(frame, method, values.shape[0], missing.size, int(missing.sum()))
+    basis = (method, values.shape[0], int(missing.sum()))
+    rows = [
+        (number + 1, float(ratio), name, float(loading), *basis)
+        for number, (ratio, weights) in enumerate(zip(fitted.explained_variance_ratio_, loadings, strict=True))
+        for name, loading in zip(names, weights, strict=True)
+    ]
+    return pl.DataFrame(rows, pl.Schema(PERFORMANCE_TABLES["capability_components"].filled_columns), orient="row")
 
 
 def low_rank_impute(values: np.ndarray, rank: int) -> np.ndarray:

@@ -1,13 +1,22 @@
-"""The matrix that predictors read: the features, log10 size and a code of the family, with named columns."""
+"""The design of a study: the matrix that predictors read, its folds, and the preparation of a training set.
+
+The matrix holds the features, log10 size and a code of the family, with named columns. Scales, imputed cells and
+polynomial terms are fitted on the rows of one training set and applied to all rows, so that nothing of a held-out row
+reaches a model that predicts it.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import polars as pl
+from sklearn.impute import KNNImputer
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from models_train.selection.errors import SelectionError, TooLittleData
+from models_train.errors import UserError
 from models_train.selection.features import (
     LOG_SIZE,
     MIN_PUBLISHERS,
@@ -16,10 +25,12 @@ from models_train.selection.features import (
     SIZE,
     TOKENS,
     FeatureTable,
+    TooLittleData,
 )
 
 ELASTIC_NET, WITH_MIX, WITH_PLACEBO = "elastic_net", "elastic_net_with_mix", "elastic_net_with_placebo"
 """The elastic net of the paper, with the features of the pre-training mix, and with their placebo instead."""
+IMPUTATION_NEIGHBOURS = 5
 MAX_FOLDS = 12
 """With more publishers, small ones share an outer fold (whole), because triples of folds are left out together."""
 
@@ -88,19 +99,19 @@ class Design:
 def target_values(results: pl.DataFrame, objective: str, target: str) -> dict[str, float]:
     """Finite results per model of one objective and target; a null is a model without a result.
 
-    Raises SelectionError if a result is NaN or infinite, outside 0 to 100 percent points, or given twice;
+    Raises UserError if a result is NaN or infinite, outside 0 to 100 percent points, or given twice;
     TooLittleData if there is none.
     """
     for name in ("objective", "model_id", target):
         if name not in results.columns:
-            raise SelectionError(f"the results frame lacks the column {name}")
+            raise UserError(f"the results frame lacks the column {name}")
     rows = results.filter(pl.col("objective") == objective, pl.col(target).is_not_null())
     values: dict[str, float] = {}
     for model, value in rows.select("model_id", pl.col(target).cast(pl.Float64)).iter_rows():
         if model in values:
-            raise SelectionError(f"{objective}: model {model} has more than one result; keep one")
+            raise UserError(f"{objective}: model {model} has more than one result; keep one")
         if not np.isfinite(value) or not 0 <= value <= 100:
-            raise SelectionError(
+            raise UserError(
                 f"{objective}: {target} of model {model} is {value}, not a number from 0 to 100; "
                 "leave it empty if the reward model failed"
             )
@@ -115,14 +126,14 @@ def design(table: FeatureTable, targets: np.ndarray) -> Design:
 
     targets: (models of the table, targets), NaN exactly where a model is not observed.
     Raises TooLittleData with fewer than four publishers, fewer than three models outside the three largest, or a
-    target that does not vary; SelectionError for NaN in an observed row.
+    target that does not vary; UserError for NaN in an observed row.
     """
     rows = np.concatenate([np.flatnonzero(table.observed), np.flatnonzero(~table.observed)])
     n_observed = int(table.observed.sum())
     observed_targets = targets[rows[:n_observed]]
     if not np.isfinite(observed_targets).all():
         row = rows[int(np.flatnonzero(~np.isfinite(observed_targets).all(axis=1))[0])]
-        raise SelectionError(f"model {table.model_ids[row]} counts as observed but has a target that is not a number")
+        raise UserError(f"model {table.model_ids[row]} counts as observed but has a target that is not a number")
     if (np.ptp(observed_targets, axis=0) == 0).any():
         raise TooLittleData("every model has the same result; there is nothing to predict")
     publishers = [table.publishers[row] for row in rows[:n_observed]]
@@ -187,3 +198,71 @@ def _columns(table: FeatureTable) -> Columns:
         mix=mix,
         placebo=table.of_kind(PLACEBO)[: len(mix)],
     )
+
+
+def standardise_and_impute() -> Pipeline:
+    """Standardise (missing cells ignored), then fill a missing cell from the nearest training models.
+
+    A feature without any value in the training rows becomes the constant 0 and so gets no weight.
+    """
+    return make_pipeline(
+        StandardScaler(),
+        KNNImputer(n_neighbors=IMPUTATION_NEIGHBOURS, keep_empty_features=True),
+    )
+
+
+class Prepared:
+    """The terms of degree 1, 2 and 3 of one training set, and the same terms for every row.
+
+    values: (rows, features), NaN where missing; train: row numbers of the training set, repeats allowed (bootstrap).
+    """
+
+    def __init__(self, values: np.ndarray, train: np.ndarray, names: tuple[str, ...]) -> None:
+        self.names = names
+        self.train = train
+        self.n_rows = values.shape[0]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            preparation = standardise_and_impute().fit(values[train])
+            self._all = preparation.transform(values)
+        self._scaled: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+
+    def terms(self, degree: int) -> np.ndarray:
+        """(terms, training rows), C order, each row standardised on the training rows."""
+        return self._terms(degree)[0]
+
+    def all_rows(self, degree: int) -> np.ndarray:
+        """(rows, terms), on the training scale."""
+        return self._terms(degree)[1]
+
+    def term_names(self, degree: int) -> tuple[str, ...]:
+        """Names of the terms: `a`, `a^2`, `a x b`."""
+        return _term_names(self.names, degree)
+
+    def _terms(self, degree: int) -> tuple[np.ndarray, np.ndarray]:
+        if degree not in self._scaled:
+            expanded = self._expansion(degree).transform(self._all)
+            everywhere = StandardScaler().fit(expanded[self.train]).transform(expanded)
+            self._scaled[degree] = np.ascontiguousarray(everywhere[self.train].T), everywhere
+        return self._scaled[degree]
+
+    def _expansion(self, degree: int) -> PolynomialFeatures:
+        return PolynomialFeatures(degree=degree, include_bias=False).fit(self._all[:1])
+
+
+@cache
+def _term_names(names: tuple[str, ...], degree: int) -> tuple[str, ...]:
+    """Made once for all training sets: a bootstrap has a thousand of them with the same features."""
+    expansion = PolynomialFeatures(degree=degree, include_bias=False).fit(np.zeros((1, len(names))))
+    return tuple(
+        _readable(name, names) for name in expansion.get_feature_names_out([f"<{i}>" for i in range(len(names))])
+    )
+
+
+def _readable(name: str, names: tuple[str, ...]) -> str:
+    """`<0> <2>^2` becomes `ifeval x params_b^2`; placeholders keep spaces inside feature names apart."""
+    factors = []
+    for factor in name.split(" "):
+        placeholder, _, power = factor.partition("^")
+        base = names[int(placeholder[1:-1])]
+        factors.append(f"{base}^{power}" if power else base)
+    return " x ".join(factors)

@@ -3,8 +3,7 @@
 scikit-learn's coordinate descent needs thousands of sweeps at alpha = 1e-4 on a thousand collinear terms. Here the
 *dual* has one unknown per model (about 40), so a semismooth Newton method reaches machine precision in about ten
 steps of 40 x 40 (Li, Sun, Toh 2018, "A highly efficient semismooth Newton augmented Lagrangian method for solving
-Lasso problems", SIAM J. Optim. 28(1)). Every fit carries its duality gap, and a fit that misses the tolerance is
-finished by scikit-learn's `enet_path`.
+Lasso problems", SIAM J. Optim. 28(1)). Every fit carries its duality gap.
 
 Objective, as in scikit-learn, with n models:
 ``1/(2n) |y - X b|^2 + alpha * l1_ratio * |b|_1 + alpha * (1 - l1_ratio) / 2 * |b|^2``.
@@ -12,18 +11,18 @@ Objective, as in scikit-learn, with n models:
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
+from joblib import Parallel, delayed
 from scipy.linalg import eigh, lstsq
 from scipy.linalg.lapack import dpotrf, dpotrs
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import enet_path
+from threadpoolctl import threadpool_limits
 
-from models_train.selection.preparation import Prepared
+from models_train.selection.design import Design, Prepared
+from models_train.selection.intervals import cluster_resamples
 
 DEGREES = (1, 2, 3)
 ALPHAS = (0.1, 0.01, 0.001, 0.0001)
@@ -35,6 +34,7 @@ _MAX_NEWTON_STEPS = 60
 _MAX_PROXIMAL_STEPS = 40
 _PROXIMAL_WEIGHT, _PROXIMAL_SHRINKAGE, _SMALLEST_PROXIMAL_WEIGHT = 0.2, 0.3, 1e-4
 """Relative to alpha. A smaller weight takes fewer proximal steps but more Newton steps each."""
+_CHUNKS_PER_JOB = 4
 
 
 @dataclass(frozen=True, order=True)
@@ -179,10 +179,6 @@ def solve(
             if polished_gap <= GAP_TOLERANCE:
                 coefficients, gap = polished, polished_gap
                 break
-    if gap > GAP_TOLERANCE:
-        finished = _finish_with_coordinate_descent(terms, target, alpha, l1_ratio, coefficients)
-        if finished.gap < gap:
-            return finished
     return _Solution(coefficients, dual, gap)
 
 
@@ -284,22 +280,33 @@ def _relative_gap(
     return float(max(primal - value, 0.0) / empty)
 
 
-def _finish_with_coordinate_descent(
-    terms: np.ndarray, target: np.ndarray, alpha: float, l1_ratio: float, start: np.ndarray
-) -> _Solution:
-    """Hand the last coefficients to scikit-learn as a warm start; the gap reported is recomputed here."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)  # the gap below says how far it came
-        _, path, *_ = enet_path(
-            np.asfortranarray(terms.T),
-            target,
-            l1_ratio=l1_ratio,
-            alphas=[alpha],
-            coef_init=start,
-            tol=GAP_TOLERANCE,
-            max_iter=100_000,
-        )
-    coefficients = path[:, 0]
-    dual = (target - coefficients @ terms) / target.size
-    gap = _relative_gap(terms, target, coefficients, dual, alpha * l1_ratio, alpha * (1 - l1_ratio))
-    return _Solution(coefficients, dual, gap)
+def selection_frequencies(
+    design: Design,
+    wanted: Sequence[tuple[int, Setting]],
+    n_resamples: int = 1000,
+    seed: int = 0,
+    n_jobs: int = 1,
+) -> list[np.ndarray]:
+    """Share of publisher-cluster resamples in which each term has a coefficient that is not zero.
+
+    wanted: (target number, setting) pairs. Each resample draws as many publishers as there are, with replacement,
+    and repeats imputation, scaling, terms and fit at the given setting. Returns one (terms,) array per pair.
+    """
+    resamples = cluster_resamples(design.publishers, n_resamples, seed)
+    n_chunks = max(1, min(len(resamples), n_jobs * _CHUNKS_PER_JOB))
+    chunks = [resamples[start::n_chunks] for start in range(n_chunks)]
+    counted = Parallel(n_jobs=n_jobs)(delayed(_count)(design, wanted, chunk) for chunk in chunks)
+    return [np.sum(counts, axis=0) / n_resamples for counts in zip(*counted, strict=True)]
+
+
+def _count(design: Design, wanted: Sequence[tuple[int, Setting]], resamples: list[np.ndarray]) -> list[np.ndarray]:
+    columns = list(design.columns.elastic_net)
+    names = tuple(design.table.names[column] for column in columns)
+    counts: list[np.ndarray | int] = [0] * len(wanted)
+    with threadpool_limits(1):
+        for rows in resamples:
+            prepared = Prepared(design.matrix[:, columns], rows, names)
+            for index, (target, setting) in enumerate(wanted):
+                fitted = fit_setting(prepared, design.targets[rows, target], setting)
+                counts[index] = counts[index] + (fitted.values != 0)
+    return [np.asarray(count) for count in counts]

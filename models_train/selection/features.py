@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from models_train.selection.errors import SelectionError, TooLittleData
+from models_train.errors import UserError
 
 MIN_SHARE_OF_MODELS = 0.75
 """A feature enters the model only if at least this share of the models with a reward model has a value."""
@@ -24,6 +24,10 @@ LOG_SIZE, SIZE, TOKENS = "log10_params", "params_b", "tokens_t"
 MIX, PLACEBO = "mix", "placebo"
 """Kinds of the features of the pre-training mix and of random ones that are constant within a family."""
 FEATURE_COLUMNS = ("study_id", "model_id", "publisher", "family", "feature", "feature_kind", "value")
+
+
+class TooLittleData(UserError):
+    """The input is sound but too small or too uniform to learn from; `performance` turns it into an abstention."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,7 @@ def feature_table(
     aggregates: benchmarks that are averages of other benchmarks (topic Aggregate): left out, because a feature that is
     the sum of others makes coefficients meaningless.
     Presence and constancy are judged once, on all observed models and outside the folds; no target is used for it.
-    Raises SelectionError: missing columns, several studies, a model twice, a value that is no finite number, an
+    Raises UserError: missing columns, several studies, a model twice, a value that is no finite number, an
     observed model without publisher. Raises TooLittleData: fewer than 8 observed models with features, no usable
     size, no usable benchmark.
     """
@@ -146,20 +150,20 @@ def outside_range(names: tuple[str, ...], train: np.ndarray, values: np.ndarray)
 def _check_frame(features: pl.DataFrame, observed: Collection[str]) -> None:
     missing = [name for name in FEATURE_COLUMNS if name not in features.columns]
     if missing:
-        raise SelectionError(f"the feature frame lacks the columns {', '.join(missing)}")
+        raise UserError(f"the feature frame lacks the columns {', '.join(missing)}")
     studies = features["study_id"].unique().to_list()
     if len(studies) != 1:
-        raise SelectionError(f"the feature frame must hold one study, it holds {len(studies)}: {sorted(studies)}")
+        raise UserError(f"the feature frame must hold one study, it holds {len(studies)}: {sorted(studies)}")
     broken = features.filter(~pl.col("value").is_finite())
     if broken.height:
         model, feature = broken.select("model_id", "feature").row(0)
-        raise SelectionError(
+        raise UserError(
             f"study {studies[0]}: {feature} of model {model} is not a finite number; leave the row out if it is unknown"
         )
     twice = features.group_by("model_id", "feature").len().filter(pl.col("len") > 1).sort("model_id", "feature")
     if twice.height:
         model, feature, _ = twice.row(0)
-        raise SelectionError(f"study {studies[0]}: model {model} has {feature} more than once; choose one value")
+        raise UserError(f"study {studies[0]}: model {model} has {feature} more than once; choose one value")
     known = features.filter(pl.col("model_id").is_in(list(observed)))
     n_models = known["model_id"].n_unique()
     if n_models < MIN_MODELS:
@@ -169,7 +173,7 @@ def _check_frame(features: pl.DataFrame, observed: Collection[str]) -> None:
         )
     homeless = known.filter(pl.col("publisher").is_null())["model_id"].unique().sort().to_list()
     if homeless:
-        raise SelectionError(
+        raise UserError(
             f"study {studies[0]}: no publisher for {', '.join(homeless)}; folds leave out one publisher, so name it"
         )
 

@@ -18,10 +18,9 @@ from joblib import Parallel, delayed
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
-from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Design
+from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Design, Prepared
 from models_train.selection.elastic_net import PAPER_GRID, Setting, fit_grid
 from models_train.selection.predictors import SIMPLEST_FIRST, predictors
-from models_train.selection.preparation import Prepared
 
 Left = frozenset[int]
 _PAIR, _TRIPLE = 2, 3

@@ -2,7 +2,7 @@
 
 The frames have the columns of their contracts (`warehouse.contracts.performance`) without study_id and run_id. What
 cannot be answered honestly (too few models, one publisher, a result that does not vary) becomes a row of
-`abstentions`; broken input raises SelectionError.
+`abstentions`; broken input raises UserError.
 """
 
 from __future__ import annotations
@@ -14,20 +14,19 @@ from itertools import takewhile
 import numpy as np
 import polars as pl
 
-from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Design, design, target_values
-from models_train.selection.elastic_net import Setting, fit_setting
-from models_train.selection.errors import TooLittleData
-from models_train.selection.features import LOG_SIZE, MIN_SHARE_OF_MODELS, feature_table
-from models_train.selection.forecasts import Forecast, forecasts
+from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Design, Prepared, design, target_values
+from models_train.selection.elastic_net import Setting, fit_setting, selection_frequencies
+from models_train.selection.features import LOG_SIZE, MIN_SHARE_OF_MODELS, TooLittleData, feature_table
 from models_train.selection.leave_out import LeaveOut, leave_out
 from models_train.selection.predictors import SELECTED
-from models_train.selection.preparation import Prepared
 from models_train.selection.protocols import (
     IN_SAMPLE,
     LEAVE_PUBLISHER_OUT,
     NOTHING,
+    Forecast,
     Predicted,
     TenFold,
+    forecasts,
     in_sample_predictions,
     leave_publisher_out_predictions,
     ten_fold,
@@ -40,7 +39,6 @@ from models_train.selection.scores import (
     mean_absolute_error,
     regret_at_k,
 )
-from models_train.selection.stability import selection_frequencies
 from warehouse.contracts import PERFORMANCE_TABLES
 
 TARGETS = ("chat", "chat_hard", "safety", "reasoning", "score")
@@ -97,7 +95,7 @@ def performance(
     """Fit, predict and judge every objective and target of one study.
 
     features: long frame (`features.FEATURE_COLUMNS`); results: objective, model_id and one column per target.
-    Models without a result are candidates and get forecasts. Raises SelectionError for broken input.
+    Models without a result are candidates and get forecasts. Raises UserError for broken input.
     """
     settings = settings or PerformanceSettings()
     rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in FITTED}

@@ -4,7 +4,8 @@ Every estimator takes X (models, columns of the design) and y (models, targets),
 its own imputation, scaling and choices inside `fit`, so a fold can leak nothing. Baselines of
 definitions 5: `mean`, `log10_params`, `params_and_tokens`, `best_single_benchmark`. Attempts to beat size:
 `pc_ridge` (observational scaling laws, Ruan et al. 2024), `family_size` (log10 size plus family random effect),
-`sigmoid_link` (an item-response curve: logit accuracy linear in capability and log size) and `gaussian_process`.
+`sigmoid_link` (an item-response curve: logit accuracy linear in capability and log size) and `gaussian_process`. The
+kernels of the last take rows whose last column is the code of the model family.
 """
 
 from __future__ import annotations
@@ -21,16 +22,14 @@ from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import ConstantKernel, WhiteKernel
+from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Columns
-from models_train.selection.kernels import FamilyKernel, FeatureDotProduct, FeatureRBF
-from models_train.selection.preparation import standardise_and_impute
+from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Columns, standardise_and_impute
 
 SELECTED = "selected"
 SIMPLEST_FIRST = (
@@ -163,6 +162,50 @@ class QuietGaussianProcess(GaussianProcessRegressor):
             warnings.simplefilter("ignore", ConvergenceWarning)
             super().fit(X, y)
         return self
+
+
+class FamilyKernel(Kernel):
+    """1 for two models of one family, 0 otherwise: a random effect per family. Has no hyperparameter."""
+
+    def __init__(self) -> None:
+        """No parameters: scikit-learn reads those of a kernel from this signature."""
+
+    def __call__(
+        self, X: np.ndarray, Y: np.ndarray | None = None, eval_gradient: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        other = X if Y is None else Y
+        same = (X[:, -1][:, None] == other[:, -1][None, :]).astype(float)
+        return (same, np.empty((*same.shape, 0))) if eval_gradient else same
+
+    def diag(self, X: np.ndarray) -> np.ndarray:
+        """Ones, (rows,)."""
+        return np.ones(X.shape[0])
+
+    def is_stationary(self) -> bool:
+        """The family code is a label, not a place."""
+        return False
+
+
+class FeatureDotProduct(DotProduct):
+    """Straight-line kernel on every column but the family code."""
+
+    def __call__(
+        self, X: np.ndarray, Y: np.ndarray | None = None, eval_gradient: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        return super().__call__(X[:, :-1], None if Y is None else Y[:, :-1], eval_gradient)
+
+    def diag(self, X: np.ndarray) -> np.ndarray:
+        """(rows,)."""
+        return super().diag(X[:, :-1])
+
+
+class FeatureRBF(RBF):
+    """Smooth-curve kernel on every column but the family code."""
+
+    def __call__(
+        self, X: np.ndarray, Y: np.ndarray | None = None, eval_gradient: bool = False
+    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
+        return super().__call__(X[:, :-1], None if Y is None else Y[:, :-1], eval_gradient)
 
 
 def _absolute_correlation(values: np.ndarray, target: np.ndarray) -> float:

@@ -1,8 +1,10 @@
-"""The three ways of asking how good the performance model is, side by side (definitions 5).
+"""Predictions of the models with a reward model under three protocols, and forecasts for those without one.
+
+The protocols (definitions, Section 5) say how good the performance model is:
 
 `paper_in_sample`: setting by 10-fold cross-validation, refit on all, predict the same models (paper, Section 4.2).
 `paper_10_fold`: the predictions of those ten folds at the chosen setting; publishers are mixed and the setting has
-seen every fold. `leave_publisher_out`: nested; a publisher's models are predicted by what never saw them.
+seen every fold. `leave_publisher_out`: nested; a publisher's models are predicted by fits without that publisher.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from sklearn.model_selection import KFold
 
 from models_train.selection.design import ELASTIC_NET, Design
 from models_train.selection.elastic_net import PAPER_GRID, Setting
-from models_train.selection.features import outside_range
+from models_train.selection.features import SIZE, outside_range
 from models_train.selection.intervals import jackknife_plus, residual_interval
 from models_train.selection.leave_out import LeaveOut, Left, TrainingFit, fit_training_sets
 from models_train.selection.predictors import SELECTED
@@ -24,6 +26,8 @@ IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT = "paper_in_sample", "paper_10_fold", "
 PROTOCOLS = (IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT)
 N_FOLDS = 10
 NOTHING: Left = frozenset()
+MIN_SHARE_OF_FEATURES = 0.75
+"""A candidate with values for fewer of the model's features gets no prediction."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,22 @@ class Predicted:
     high: np.ndarray
     fold: tuple[str | None, ...]
     in_hull: np.ndarray
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """One candidate. predicted, low, high: None where `abstention` says why (low, high also where unbounded).
+
+    draws: (2n,) equally likely outcomes behind the CV+ interval, in percent points; empty for an abstention.
+    """
+
+    model_id: str
+    predictor: str
+    predicted: float | None
+    low: float | None
+    high: float | None
+    abstention: str
+    draws: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -136,10 +156,10 @@ def leave_publisher_out_predictions(fits: LeaveOut, target: int) -> list[Predict
 
 
 def leave_one_more_out(fits: LeaveOut, name: str, left: Left, target: int) -> tuple[np.ndarray, np.ndarray]:
-    """What CV+ needs around the models trained without `left`, leaving out one further publisher at a time.
+    """Centres and residuals of CV+ for the models trained without `left`: one further publisher left out at a time.
 
     Returns centres (rows, n) and residuals (n,) over the n observed models outside `left`. Which predictor is used
-    is fixed by `left`; the elastic net chooses its setting anew each time.
+    is fixed by `left`; the elastic net chooses its setting each time.
     """
     design = fits.design
     members = np.flatnonzero(~np.isin(design.folds, list(left)))
@@ -150,6 +170,34 @@ def leave_one_more_out(fits: LeaveOut, name: str, left: Left, target: int) -> tu
         centres[:, where] = predicted[:, None]
         residuals[where] = np.abs(predicted[members[where]] - design.targets[members[where], target])
     return centres, residuals
+
+
+def forecasts(fits: LeaveOut, target: int) -> list[Forecast]:
+    """One forecast per candidate row of the design, by the predictor that nested selection takes on all models."""
+    design = fits.design
+    if len(design.rows) == design.n_observed:
+        return []
+    chosen = fits.best_predictor(NOTHING, target)
+    columns = design.features_of(chosen)
+    names = tuple(design.table.names[column] for column in columns)
+    known, candidates = np.split(design.matrix[:, list(columns)], [design.n_observed])
+    predicted = fits.predict(chosen, NOTHING, target)[design.n_observed :]
+    centres, residuals = leave_one_more_out(fits, chosen, NOTHING, target)
+    centres = centres[design.n_observed :]
+    low, high = jackknife_plus(centres, residuals)
+    outside = outside_range(names, known, candidates)
+    found = []
+    for row, model in enumerate(design.model_ids[design.n_observed :]):
+        reason = _missing(names, candidates[row])
+        if not reason and outside[row]:
+            reason = "outside what the trained models show: " + "; ".join(str(item) for item in outside[row])
+        if reason:
+            found.append(Forecast(model, chosen, None, None, None, reason, np.empty(0)))
+            continue
+        draws = np.concatenate([centres[row] - residuals, centres[row] + residuals])
+        ends = [float(end) if np.isfinite(end) else None for end in (low[row], high[row])]
+        found.append(Forecast(model, chosen, float(predicted[row]), ends[0], ends[1], "", draws))
+    return found
 
 
 def _in_hull(design: Design, folds: np.ndarray, predictor: str) -> np.ndarray:
@@ -163,3 +211,14 @@ def _in_hull(design: Design, folds: np.ndarray, predictor: str) -> np.ndarray:
         outside = outside_range(names, values[~members], values[members])
         inside[members] = [not features for features in outside]
     return inside
+
+
+def _missing(names: tuple[str, ...], values: np.ndarray) -> str:
+    """Why too little is known of a candidate; empty if enough. values: (features,)."""
+    missing = [name for name, value in zip(names, values, strict=True) if not np.isfinite(value)]
+    if SIZE in missing:
+        return "its number of parameters is not known"
+    if len(missing) > (1 - MIN_SHARE_OF_FEATURES) * len(names):
+        shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
+        return f"values for {len(missing)} of {len(names)} features are missing ({shown})"
+    return ""

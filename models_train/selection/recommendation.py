@@ -9,25 +9,13 @@ import numpy as np
 import polars as pl
 from scipy.stats import norm
 
-from models_train.selection.errors import SelectionError
-from models_train.selection.forecasts import Forecast
+from models_train.errors import UserError
 from models_train.selection.intervals import PREDICTION_LEVEL
+from models_train.selection.protocols import Forecast
+from warehouse.contracts import PERFORMANCE_TABLES
 
 SIZE_LIMITS: tuple[float | None, ...] = (1.0, 3.0, 4.0, 8.0, 10.0, None)
 """Largest params_b, inclusive, in billions, by the exact number (8.03 is above 8); None is no limit."""
-RECOMMENDATION_SCHEMA: dict[str, type[pl.DataType]] = {
-    "objective": pl.String,
-    "size_limit_b": pl.Float64,
-    "rank": pl.Int64,
-    "model_id": pl.String,
-    "basis": pl.String,
-    "expected_score": pl.Float64,
-    "interval_low": pl.Float64,
-    "interval_high": pl.Float64,
-    "gain_points_over_default": pl.Float64,
-    "probability_best": pl.Float64,
-    "reason": pl.String,
-}
 OBSERVED, PREDICTED = "observed", "predicted"
 _N_DRAWS = 20_000
 
@@ -53,7 +41,7 @@ def recommend(
     limits: Sequence[float | None] = SIZE_LIMITS,
     seed: int = 0,
 ) -> pl.DataFrame:
-    """Rank all models of at most each size limit; frame as RECOMMENDATION_SCHEMA (the caller adds study_id).
+    """Rank all models of at most each size limit; rows of the table `recommendations`.
 
     results: objective, model_id, score, and score_standard_error and/or score_standard_error_approximate if known
     (percent points). models: model_id, params_b. size_groups: params_b_from (inclusive), params_b_below (exclusive,
@@ -61,7 +49,7 @@ def recommend(
     The gain is over the default of the model's own size group, null if that was not measured. Intervals are 90 %:
     sampling error for a measured model, CV+ for a predicted one. probability_best is the share of joint draws from
     these in which the model comes first; training noise of a measured model is not in it. An abstention has no
-    rank and no numbers. Raises SelectionError for a measured model without size or with a broken score.
+    rank and no numbers. Raises UserError for a measured model without size or with a broken score.
     """
     generator = np.random.default_rng(seed)
     entries = _observed(objective, results, models, generator) + _predicted(forecasts, models, generator)
@@ -83,7 +71,7 @@ def recommend(
             rows.append(
                 (objective, limit, None, entry.model_id, PREDICTED, *nothing, f"No recommendation: {entry.note}.")
             )
-    return pl.DataFrame(rows, schema=RECOMMENDATION_SCHEMA, orient="row")
+    return pl.DataFrame(rows, pl.Schema(PERFORMANCE_TABLES["recommendations"].filled_columns), orient="row")
 
 
 def _observed(
@@ -101,13 +89,9 @@ def _observed(
     found = []
     for model, score, deviation in rows.iter_rows():
         if not np.isfinite(score):
-            raise SelectionError(
-                f"{objective}: the score of model {model} is not a number; leave it empty if it failed"
-            )
+            raise UserError(f"{objective}: the score of model {model} is not a number; leave it empty if it failed")
         if sizes.get(model) is None:
-            raise SelectionError(
-                f"model {model} has a result but no params_b; size limits need it, so add it to the study"
-            )
+            raise UserError(f"model {model} has a result but no params_b; size limits need it, so add it to the study")
         draws = score + (deviation or 0.0) * generator.standard_normal(_N_DRAWS)
         low, high = (None, None) if deviation is None else (score - reach * deviation, score + reach * deviation)
         found.append(_Entry(model, sizes[model], OBSERVED, score, low, high, "", draws))
@@ -179,5 +163,5 @@ def _reason(
 def _number(value: float | None) -> float:
     """An expected score that is known to be there (abstentions are sorted out before)."""
     if value is None:
-        raise SelectionError("an abstention cannot be ranked")
+        raise UserError("an abstention cannot be ranked")
     return value

@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 from threadpoolctl import threadpool_limits
 
-from models_train.selection.design import Design
+from models_train.selection.design import Design, Prepared, standardise_and_impute
 from models_train.selection.elastic_net import (
     ALPHAS,
     DEGREES,
@@ -28,13 +28,12 @@ from models_train.selection.elastic_net import (
     Setting,
     fit_grid,
     fit_setting,
+    selection_frequencies,
 )
 from models_train.selection.intervals import cluster_resamples, jackknife_plus
 from models_train.selection.leave_out import leave_out
 from models_train.selection.predictors import ELASTIC_NET
-from models_train.selection.preparation import Prepared, standardise_and_impute
 from models_train.selection.protocols import NOTHING, leave_one_more_out
-from models_train.selection.stability import selection_frequencies
 from tests.support import published_frames, simulated_frames
 from tests.support.study_designs import make_design
 

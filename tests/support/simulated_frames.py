@@ -1,4 +1,4 @@
-"""Feature and result frames with a known truth: grouped models, a sparse linear law, Gaussian noise."""
+"""Feature and result frames with a known truth: grouped models, a sparse linear law, Gaussian noise; and a placebo."""
 
 from __future__ import annotations
 
@@ -34,3 +34,27 @@ def simulated(
     )
     results = pl.DataFrame({"objective": "regression", "model_id": models, "score": score})
     return features, results
+
+
+def with_placebo(features: pl.DataFrame, n_features: int = 5, seed: int = 0) -> pl.DataFrame:
+    """The long feature frame plus `n_features` standard normal features, drawn once per family.
+
+    Such a feature lets a flexible model recognise the family: useful in sample and to folds that mix publishers, and
+    only leaving out the publisher shows that it holds nothing. A model without a family counts as its own. The new
+    rows have feature_kind `training`.
+    """
+    models = (
+        features.select("study_id", "model_id", "publisher", "family")
+        .unique("model_id", keep="first", maintain_order=True)
+        .with_columns(_family=pl.col("family").fill_null(pl.col("model_id")))
+    )
+    families = models["_family"].unique().sort().to_list()
+    draws = np.random.default_rng(seed).standard_normal((len(families), n_features))
+    values = pl.DataFrame({"_family": families} | {f"placebo_{i + 1}": draws[:, i] for i in range(n_features)})
+    added = (
+        models.join(values, on="_family")
+        .drop("_family")
+        .unpivot(index=["study_id", "model_id", "publisher", "family"], variable_name="feature", value_name="value")
+        .with_columns(feature_kind=pl.lit("training"))
+    )
+    return pl.concat([features, added], how="diagonal")

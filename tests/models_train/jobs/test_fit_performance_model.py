@@ -12,7 +12,7 @@ import joblib
 import polars as pl
 import pytest
 
-from models_train.jobs.fit_performance_model import MOST_JOBS, default_jobs
+from models_train.jobs.command_line import MOST_PROCESSES, default_processes
 
 JOB = "models_train.jobs.fit_performance_model"
 PUBLISHERS = ("Alibaba", "Google", "Meta", "Mistral AI", "THI")
@@ -130,9 +130,9 @@ def test_every_model_is_measured_predicted_or_abstained_from(inputs: Path, tmp_p
 def test_no_more_processes_than_the_machine_lends(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patched:
         patched.setenv("LOKY_MAX_CPU_COUNT", "1")
-        assert default_jobs() == 1
+        assert default_processes() == 1
     monkeypatch.setattr(joblib, "cpu_count", lambda: 64)
-    assert default_jobs() == MOST_JOBS == 8
+    assert default_processes() == MOST_PROCESSES == 8
 
 
 @pytest.mark.parametrize(

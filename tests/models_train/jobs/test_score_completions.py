@@ -181,7 +181,7 @@ SPOILED: dict[str, tuple[Callable[[Place], object], str, str]] = {
     "nothing scored": (
         lambda place: test_set(place, {"prompt": "?", "chosen": "", "rejected": "", "subset": "s", "id": 1}),
         "stories",
-        "none of 2 completions could be scored, so nothing was written; of the first is said: empty response",
+        "none of 2 completions could be scored, so nothing was written; the first has the status: empty response",
     ),
     "damaged": (lambda place: damage(place), "stories", "cannot be loaded"),
 }

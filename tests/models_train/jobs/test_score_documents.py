@@ -240,7 +240,7 @@ def test_what_is_wrong_is_told(tmp_path: Path) -> None:
     study = scoring_study(tmp_path)
     with pytest.raises(SystemExit, match=r"no sample of documents; run `python -m .*sample_documents`"):
         main(arguments(study, tmp_path / "home"))
-    with pytest.raises(SystemExit, match="there is no model tinny; the study has tiny"):
+    with pytest.raises(SystemExit, match="the study has no model 'tinny'; did you mean 'tiny'"):
         main(arguments(study, tmp_path / "home", "tinny"))
     done = run_job(tmp_path / "none.yaml", tmp_path / "home")
     assert done.returncode == 1

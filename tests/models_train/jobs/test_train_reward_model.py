@@ -17,8 +17,8 @@ from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
 from models_train.data.helpsteer import load_preferences
 from models_train.data.records import ATTRIBUTES
-from models_train.jobs.job_spec import alone, cell_of
 from models_train.jobs.train_reward_model import main
+from models_train.jobs.training_job import training_job
 from models_train.study.study import load_study
 from tests.support import reward_studies
 from tests.support.killed_jobs import SearchLauncher
@@ -171,7 +171,7 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_train_the_same_model(study: Path, tmp_path: Path) -> None:
-    with alone(cell_of(study, reward_studies.MODEL_ID, "bradley_terry", tmp_path)):
+    with training_job(study, reward_studies.MODEL_ID, "bradley_terry", tmp_path).locked():
         assert "another process trains this reward model right now" in fails(study, tmp_path)
 
 

@@ -7,8 +7,7 @@ import polars as pl
 import pytest
 
 from models_train.selection.components import capability_components, low_rank_impute
-from models_train.selection.errors import TooLittleData
-from models_train.selection.features import feature_table
+from models_train.selection.features import TooLittleData, feature_table
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 
@@ -17,16 +16,16 @@ def test_complete_matrix_against_numpy(published: Frames) -> None:
     models = published[1]["model_id"].unique()
     table = feature_table(published[0], models, min_share=0.9, aggregates=("leaderboard v2",))
     found = capability_components(table)
-    assert (found.n_imputed, found.n_models, found.n_cells) == (0, 40, 240)
-    assert found.method.startswith("complete cases")
+    assert found.select("n_imputed", "n_models").unique().row(0) == (0, 40)
+    assert found["method"].unique().to_list() == ["complete cases; no cell was imputed"]
     values = table.values[:, list(table.of_kind("benchmark"))]
     scaled = (values - values.mean(axis=0)) / values.std(axis=0)
     _, singular, vectors = np.linalg.svd(scaled, full_matrices=False)
-    ratios = found.frame.unique("component").sort("component")["explained_variance_ratio"]
+    ratios = found.unique("component").sort("component")["explained_variance_ratio"]
     np.testing.assert_allclose(ratios, singular**2 / np.sum(singular**2), atol=1e-12)
     assert ratios.sum() == pytest.approx(1)
     for number, vector in enumerate(vectors, start=1):
-        loadings = found.frame.filter(pl.col("component") == number)["loading"].to_numpy()
+        loadings = found.filter(pl.col("component") == number)["loading"].to_numpy()
         np.testing.assert_allclose(np.abs(loadings), np.abs(vector), atol=1e-9)
         assert loadings[np.abs(loadings).argmax()] > 0
 
@@ -34,9 +33,11 @@ def test_complete_matrix_against_numpy(published: Frames) -> None:
 def test_missing_cells_are_counted_and_named(published: Frames) -> None:
     table = feature_table(published[0], published[1]["model_id"].unique(), aggregates=("leaderboard v2",))
     found = capability_components(table)
-    missing = int(np.isnan(table.values[:, list(table.of_kind("benchmark"))]).sum())
-    assert found.n_imputed == missing > 0
-    assert found.method == f"iterative low-rank imputation (rank 3) of {missing} of {found.n_cells} cells"
+    cells = np.isnan(table.values[:, list(table.of_kind("benchmark"))])
+    missing = int(cells.sum())
+    assert found["n_imputed"].unique().to_list() == [missing] and missing > 0
+    method = f"iterative low-rank imputation (rank 3) of {missing} of {cells.size} cells"
+    assert found["method"].unique().to_list() == [method]
 
 
 def test_a_low_rank_matrix_is_recovered() -> None:

@@ -11,8 +11,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from models_train.selection import elastic_net
+from models_train.selection.design import Prepared, standardise_and_impute
 from models_train.selection.elastic_net import PAPER_GRID, Setting, fit_grid, fit_setting
-from models_train.selection.preparation import Prepared, standardise_and_impute
 
 TRAIN = np.arange(24)
 NAMES = ("a", "b", "c", "d")
@@ -77,19 +77,6 @@ def test_terms_are_named_like_a_person_would() -> None:
         "leaderboard v2 x params_b",
         "params_b^2",
     )
-
-
-def test_coordinate_descent_finishes_what_newton_did_not(
-    data: tuple[np.ndarray, np.ndarray], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    values, target = data
-    settings = [Setting(2, 0.1, 0.5), Setting(2, 0.1, 1.0)]
-    exact = fit_grid(Prepared(values, TRAIN, NAMES), target[TRAIN, None], settings)
-    monkeypatch.setattr(elastic_net, "_MAX_NEWTON_STEPS", 0)
-    monkeypatch.setattr(elastic_net, "_MAX_PROXIMAL_STEPS", 1)
-    finished = fit_grid(Prepared(values, TRAIN, NAMES), target[TRAIN, None], settings)
-    np.testing.assert_allclose(finished.predictions, exact.predictions, atol=1e-4)
-    assert finished.gaps.max() < 1e-9
 
 
 def test_a_constant_target_is_predicted_as_itself(data: tuple[np.ndarray, np.ndarray]) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from models_train.errors import UserError
 from models_train.selection.design import design, publisher_folds, target_values
-from models_train.selection.errors import SelectionError, TooLittleData
-from models_train.selection.features import feature_table, outside_range
+from models_train.selection.features import TooLittleData, feature_table, outside_range
 from tests.support.study_designs import AGGREGATES, make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
@@ -69,7 +69,7 @@ def broken_frames(small: Frames) -> dict[str, tuple[pl.DataFrame, str]]:
 @pytest.mark.parametrize("case", ["nan", "twice", "publisher", "studies", "columns", "few", "no benchmark", "no size"])
 def test_broken_frames_are_refused_by_name(case: str, small: Frames) -> None:
     frame, message = broken_frames(small)[case]
-    with pytest.raises(SelectionError, match=message) as raised:
+    with pytest.raises(UserError, match=message) as raised:
         feature_table(frame, small[1]["model_id"])
     assert isinstance(raised.value, TooLittleData) == (case in {"few", "no benchmark", "no size"})
 
@@ -77,7 +77,7 @@ def test_broken_frames_are_refused_by_name(case: str, small: Frames) -> None:
 @pytest.mark.parametrize(("value", "shown"), [(float("nan"), "nan"), (float("inf"), "inf"), (140.0, "140.0")])
 def test_a_target_that_is_no_percentage_is_refused(value: float, shown: str, small: Frames) -> None:
     changed = pl.when(pl.col("model_id") == "model-04").then(value).otherwise(pl.col("score"))
-    with pytest.raises(SelectionError, match=f"score of model model-04 is {shown}"):
+    with pytest.raises(UserError, match=f"score of model model-04 is {shown}"):
         target_values(small[1].with_columns(score=changed), "regression", "score")
 
 
@@ -102,7 +102,7 @@ def test_a_target_that_does_not_vary_is_too_little(small: Frames) -> None:
 
 def test_nan_in_the_targets_of_a_design_is_refused(small: Frames) -> None:
     table = feature_table(small[0], small[1]["model_id"])
-    with pytest.raises(SelectionError, match="model-00 counts as observed"):
+    with pytest.raises(UserError, match="model-00 counts as observed"):
         design(table, np.where(np.arange(20) == 0, np.nan, 70.0 + np.arange(20))[:, None])
 
 

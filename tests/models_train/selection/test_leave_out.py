@@ -13,12 +13,10 @@ from sklearn.model_selection import GridSearchCV, LeaveOneGroupOut
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
-from models_train.selection.design import Design
+from models_train.selection.design import Design, standardise_and_impute
 from models_train.selection.elastic_net import Setting
 from models_train.selection.leave_out import LeaveOut, leave_out
-from models_train.selection.placebo import with_placebo
 from models_train.selection.predictors import ELASTIC_NET
-from models_train.selection.preparation import standardise_and_impute
 from models_train.selection.protocols import (
     NOTHING,
     in_sample_predictions,
@@ -28,6 +26,7 @@ from models_train.selection.protocols import (
     ten_fold_predictions,
 )
 from models_train.selection.scores import error_difference
+from tests.support.simulated_frames import with_placebo
 from tests.support.study_designs import make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]

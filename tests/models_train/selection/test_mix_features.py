@@ -8,10 +8,9 @@ import pytest
 
 from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO
 from models_train.selection.elastic_net import Setting
-from models_train.selection.forecasts import forecasts
 from models_train.selection.leave_out import LeaveOut, leave_out
 from models_train.selection.performance import PerformanceSettings, mix_verdict, performance
-from models_train.selection.protocols import NOTHING, leave_publisher_out_predictions, ten_fold
+from models_train.selection.protocols import NOTHING, forecasts, leave_publisher_out_predictions, ten_fold
 from tests.support.study_designs import make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]

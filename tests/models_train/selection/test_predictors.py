@@ -12,9 +12,9 @@ from sklearn.impute import KNNImputer
 from sklearn.linear_model import LinearRegression
 
 from models_train.selection.design import Design
-from models_train.selection.kernels import FamilyKernel
 from models_train.selection.predictors import (
     BestSingleBenchmark,
+    FamilyKernel,
     QuietGaussianProcess,
     logit_to_points,
     points_to_logit,

@@ -14,7 +14,7 @@ import yaml
 from huggingface_hub import constants
 
 from models_train.errors import UserError
-from models_train.jobs.find_models import find
+from models_train.jobs import find_models
 from models_train.jobs.reporting import may_pass
 from models_train.study.hub import HubQuery, found_file, is_due, search
 from models_train.study.study import Study, load_study
@@ -112,7 +112,7 @@ def test_what_was_found_is_part_of_the_study(hub: Hub, study: Callable[..., Path
     path, home, said = study(), tmp_path / "home", Said()
     assert names(load_study(path, home)) == ["own"]
     hub.models = [model("acme/listed"), model("acme/new"), model("acme/own", downloads=3), model("acme/big", 3.5e9)]
-    figures = find(path, home, said)  # type: ignore[arg-type]
+    figures = find_models.run(path, home, said)  # type: ignore[arg-type]
     assert (figures["rows"], figures["not taken"]) == (4, 1)
     found = load_study(path, home)
     assert names(found) == ["own", "new", "acme/own"], "the study's own model stays; a taken name is written out"
@@ -124,7 +124,7 @@ def test_what_was_found_is_part_of_the_study(hub: Hub, study: Callable[..., Path
 
     hub.models[1]["sha"] = COMMITS[1]
     del hub.models[2]
-    find(path, home, said)  # type: ignore[arg-type]
+    find_models.run(path, home, said)  # type: ignore[arg-type]
     assert said[-3:-1] == ["mine: acme/new: a new revision", "mine: acme/own: gone"]
     assert load_study(path, home).by_id["new"].revision == COMMITS[1]
 
@@ -134,12 +134,12 @@ def test_a_failing_hub_is_reported_and_the_last_answer_stays(
 ) -> None:
     path, home = study(), tmp_path / "home"
     hub.models = [model("acme/new")]
-    find(path, home, Said())  # type: ignore[arg-type]
+    find_models.run(path, home, Said())  # type: ignore[arg-type]
     hub.broken = True
     waits: list[float] = []
     monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", waits.append)
     with pytest.raises(UserError, match=r"publisher acme: http://127.*kept.*HF_ENDPOINT") as told:
-        find(path, home, Said())  # type: ignore[arg-type]
+        find_models.run(path, home, Said())  # type: ignore[arg-type]
     assert may_pass(told.value) and waits == sorted(waits) and len(waits) > 2, "after tries further and further apart"
     assert names(load_study(path, home)) == ["own", "new"]
     hub.broken = False
@@ -155,12 +155,12 @@ def test_the_answer_is_kept_whole_and_asked_for_again_in_time(
     query = load_study(path, home).hub
     assert query is not None and is_due(home, "mine", query)
     hub.models = [model("acme/new")]
-    find(path, home, Said())  # type: ignore[arg-type]
+    find_models.run(path, home, Said())  # type: ignore[arg-type]
     kept = found_file(home, "mine")
     content, asked = kept.read_bytes(), kept.stat().st_mtime
     assert not is_due(home, "mine", query) and is_due(home, "mine", query, now=asked + 7201)
     os.utime(kept, (1, 1))
-    find(path, home, Said())  # type: ignore[arg-type]
+    find_models.run(path, home, Said())  # type: ignore[arg-type]
     assert kept.read_bytes() == content and time.time() - kept.stat().st_mtime < 60
     assert [file.name for file in kept.parent.iterdir()] == ["mine.json"]
     # Another question has another answer; a damaged file has none.

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from models_train.jobs import progress as module
-from models_train.jobs.progress import progress
+from models_train.jobs import reporting as module
+from models_train.jobs.reporting import progress
 
 
 class Said:

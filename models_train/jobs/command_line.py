@@ -1,0 +1,116 @@
+"""The command line of all jobs: `python -m models_train.jobs <job> ...`, or `python -m models_train.jobs.<job> ...`.
+
+A job is the function `run` of its module, whose parameters are the job's flags. The module is imported only once the
+arguments are sound: help needs neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args
+
+import joblib
+
+from models_train.errors import UserError
+from models_train.jobs.reporting import reporter
+from models_train.study.settings import Objective
+
+MOST_PROCESSES = 8
+"""Most processes that a job starts by default: its pieces of work are too short to keep more of them busy."""
+
+
+def default_processes() -> int:
+    """Cores that this process may use (the limit of a container counts), at most MOST_PROCESSES."""
+    return min(joblib.cpu_count(), MOST_PROCESSES)
+
+
+PROCESSES: dict[str, Any] = {
+    "type": int,
+    "default": default_processes(),
+    "help": f"processes (default: all usable cores, at most {MOST_PROCESSES})",
+}
+FLAGS: dict[str, dict[str, Any]] = {
+    "study": {"dest": "path", "type": Path, "required": True, "help": "study file"},
+    "model": {"dest": "model_id", "required": True, "help": "model_id of the base model in the study file"},
+    "objective": {"choices": get_args(Objective), "required": True, "help": "objective of the reward model"},
+    "home": {"type": Path, "required": True, "help": "run-time folder: parts, texts, reward models, caches"},
+    "inputs": {"type": Path, "required": True, "help": "folder with one folder of inputs per study"},
+    "parts": {"type": Path, "required": True, "help": "folder of the parts"},
+    "targets": {"default": "{}", "help": "JSON: study -> targets to predict (default: score)"},
+    "bootstraps": {"type": int, "default": 1000, "help": "resamples of publishers (default: 1000)"},
+    "workers": PROCESSES,
+    "jobs": PROCESSES,
+}
+JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "find_models": (
+        "Search the hub for the models that the group `hub` of a study describes, and keep the answer.",
+        ("study", "home"),
+    ),
+    "make_lab": (
+        "Make the synthetic lab of a study: base models, preferences, test set, documents, and their known truth.",
+        ("study", "home", "workers"),
+    ),
+    "train_reward_model": (
+        "Train the reward model of a base model: search over learning rates, select a checkpoint, save it.",
+        ("study", "model", "objective", "home"),
+    ),
+    "score_completions": (
+        "Compute the reward of every completion of the test set with a trained reward model.",
+        ("study", "model", "objective", "home"),
+    ),
+    "sample_documents": (
+        "Draw the sample of documents of a study and write its texts.",
+        ("study", "home"),
+    ),
+    "score_documents": (
+        "Compute the log-probabilities of the sampled documents under a base model, shard by shard.",
+        ("study", "model", "home"),
+    ),
+    "run_benchmarks": (
+        "Run the benchmarks of a study on a base model through lm-evaluation-harness.",
+        ("study", "model", "home"),
+    ),
+    "import_benchmarks": (
+        "Import the benchmark result files (lm_eval, EvalPlus) that a study lists.",
+        ("study", "home"),
+    ),
+    "fit_performance_model": (
+        "Fit the performance model of every study: predictions, comparisons, components, recommendations.",
+        ("inputs", "parts", "targets", "bootstraps", "jobs"),
+    ),
+}
+"""What each job does, and its flags."""
+
+
+def run_job(job: str | None = None, arguments: Sequence[str] | None = None) -> None:
+    """Run a job and report its figures; an error that its reader can correct is reported without a traceback.
+
+    job: by name; None where it is the first of the arguments. arguments: None for those of the process. Raises
+    SystemExit where the arguments are wrong or the job fails.
+    """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    options = vars(_parser().parse_args(given if job is None else [job, *given]))
+    module = f"models_train.jobs.{options.pop('job')}"
+    with reporter() as report:
+        try:
+            report.done(import_module(module).run(report=report, **options))
+        except UserError as error:
+            report.fail(str(error))
+        except OSError as error:
+            report.fail(f"{error}; check the path, the permissions and the free space of the disk")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m models_train.jobs", description="Run one job of the study; results are written as parts."
+    )
+    jobs = parser.add_subparsers(dest="job", required=True, metavar="job")
+    for name, (summary, flags) in JOBS.items():
+        mine = jobs.add_parser(name, help=summary, description=summary)
+        for flag in flags:
+            mine.add_argument(f"--{flag}", **FLAGS[flag])
+    return parser

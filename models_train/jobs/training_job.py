@@ -1,0 +1,95 @@
+"""One base model and objective of a study: its settings, and where its files are below the run-time folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, LOCK_NB, flock
+from pathlib import Path
+
+from models_train.errors import UserError, close_match
+from models_train.study.fingerprints import training_run_id
+from models_train.study.models import StudyModel
+from models_train.study.settings import Objective
+from models_train.study.study import Study, load_study
+from models_train.study.training import Training
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """A base model and objective of a study. home: the run-time folder."""
+
+    path: Path
+    study: Study
+    model: StudyModel
+    training: Training
+    objective: Objective
+    home: Path
+    run_id: str
+
+    @property
+    def study_folder(self) -> Path:
+        """Folder that relative paths of the study file start from."""
+        return self.path.parent
+
+    @property
+    def name(self) -> str:
+        """Model and objective, for messages."""
+        return f"{self.model.model_id}, {self.objective}"
+
+    @property
+    def reward_model(self) -> Path:
+        """Folder of the saved reward model."""
+        return self.home / "reward_models" / self.run_id
+
+    @property
+    def working_folder(self) -> Path:
+        """Folder of the training runs during the search."""
+        return self.home / "training" / self.run_id
+
+    def part(self, table: str) -> Path:
+        """The search's part of a table."""
+        return self.home / "parts" / table / self.study.study_id / f"{self.run_id}.parquet"
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Exclude other processes from this search; the kernel releases the lock however the process ends.
+
+        Raises UserError where another process holds it.
+        """
+        folder = self.home / "training" / ".locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / self.run_id).open("w") as file:
+            try:
+                flock(file, LOCK_EX | LOCK_NB)
+            except BlockingIOError:
+                raise UserError(
+                    f"{self.name}: another process trains this reward model right now; wait for it, or end it"
+                ) from None
+            yield
+
+
+def training_job(path: Path, model_id: str, objective: Objective, home: Path) -> TrainingJob:
+    """The training of a base model by an objective, as a study file states it.
+
+    Raises UserError where the study is wrong, or does not train this model by this objective.
+    """
+    study = load_study(path, home)
+    if study.training is None:
+        raise UserError(f"{path}: the study {study.study_id} trains no reward models; add a group `training` to it")
+    if objective not in study.training.objectives:
+        trained = ", ".join(study.training.objectives)
+        raise UserError(f"{path}: the study trains {trained}, not {objective}; add it to training.objectives")
+    model = model_of(study, path, model_id)
+    run_id = training_run_id(model, study.training, objective, path.parent)
+    return TrainingJob(path, study, model, study.training, objective, home, run_id)
+
+
+def model_of(study: Study, path: Path, model_id: str) -> StudyModel:
+    """The model or candidate of a study by name. path: the study file. Raises UserError where it is not listed."""
+    models = study.by_id
+    if model_id not in models:
+        hint = close_match(model_id, models, "listed are", most=len(models))
+        raise UserError(f"{path}: the study has no model {model_id!r}; {hint}")
+    return models[model_id]
