@@ -83,7 +83,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("inputs", "parts", "targets", "bootstraps", "jobs"),
     ),
 }
-"""What each job does, and its flags."""
+"""Summary and flags of each job."""
 
 
 def run_job(job: str | None = None, arguments: Sequence[str] | None = None) -> None:

@@ -40,7 +40,7 @@ SCORE = "score"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Frames of one study, what its averages are, and a hash of all of it."""
+    """Frames of one study, its benchmarks that are averages of others, and a hash of all of it."""
 
     study_id: str
     features: pl.DataFrame
@@ -134,11 +134,7 @@ def recommendations(
         )
         for objective in objectives
     ]
-    return (
-        pl.concat(frames)
-        if frames
-        else pl.DataFrame(schema=pl.Schema(PERFORMANCE_TABLES["recommendations"].filled_columns))
-    )
+    return pl.concat(frames) if frames else _empty("recommendations")
 
 
 def forecasts_of_score(
@@ -154,7 +150,7 @@ def forecasts_of_score(
 
 
 def _no_forecast(objective: str, targets: Sequence[str], result: PerformanceResult) -> str:
-    """Why the score of a model was not predicted for the objective, in words."""
+    """Reason why the score of a model was not predicted for the objective."""
     if (objective, SCORE) in result.forecasts:
         return "none of its features is known"
     reasons = result.abstentions.filter(pl.col("objective") == objective, pl.col("target") == SCORE)["reason"]

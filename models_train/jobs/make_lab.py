@@ -1,6 +1,6 @@
 """Make the synthetic lab of a study: base models, preferences, ratings, test set, documents.
 
-What is known of them (true mixes, true weights) becomes parts: the truth that estimates are compared with.
+The known truth (mixes, weights) becomes parts, which estimates are compared with.
 """
 
 from __future__ import annotations

@@ -224,7 +224,7 @@ def _newton(
 def _solve_positive(matrix: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Solve a small system with a positive definite matrix, which is overwritten. Raises LinAlgError.
 
-    What scipy.linalg.cho_factor and cho_solve call, without their checks, which take longer than the work.
+    The LAPACK calls of scipy.linalg.cho_factor and cho_solve, without their checks, which take longer than the work.
     """
     factor, failed = dpotrf(matrix, lower=False, overwrite_a=True, clean=False)
     if failed:

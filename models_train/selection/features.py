@@ -35,7 +35,7 @@ class FeatureTable:
     """Models x features, rows ordered by publisher and model, features by kind and name.
 
     values: (models, features), NaN where a model has no value. observed: (models,), True where a reward model was
-    trained; presence and constancy are judged on these rows alone. excluded: feature, share_of_models, reason.
+    trained; presence and constancy are judged on these rows only. excluded: feature, share_of_models, reason.
     """
 
     model_ids: tuple[str, ...]
@@ -179,7 +179,7 @@ def _check_frame(features: pl.DataFrame, observed: Collection[str]) -> None:
 
 
 def _reason_against(values: np.ndarray, share: float, min_share: float) -> str:
-    """Why a feature may not enter, in words; empty if it may. values: (observed models,)."""
+    """Reason why a feature may not enter; empty if it may. values: (observed models,)."""
     known = values[np.isfinite(values)]
     if known.size == 0:
         return "no model with a reward model has a value"

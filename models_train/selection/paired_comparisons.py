@@ -56,9 +56,9 @@ def comparison_statistics(counts: pl.DataFrame, *, resamples: int, level: float 
     """One row per reward model and category that has pairs, and one for the score.
 
     counts: one row per reward model and subset, with category, weight and how many of the pairs that both models have
-    a reward for are won by both, by the model alone, by the default alone, by neither. Differences are in points, by
-    RewardBench's weights; those of the score are null unless all four categories have pairs. The draws follow from the
-    names alone: the same counts give the same interval.
+    a reward for are won by both, by the model only, by the default only, by neither. Differences are in points, by
+    RewardBench's weights; those of the score are null unless all four categories have pairs. The seed of the
+    draws comes from the names: the same counts give the same interval.
     """
     rows: list[dict[str, object]] = []
     for key, part in counts.sort(*REWARD_MODEL, "subset").group_by(REWARD_MODEL, maintain_order=True):

@@ -109,8 +109,7 @@ def logit_to_points(values: np.ndarray) -> np.ndarray:
 class BestSingleBenchmark(RegressorMixin, BaseEstimator):
     """Straight line on the one benchmark with the largest |Pearson r| among the training models that have it.
 
-    benchmarks: column numbers to choose from. After fit: `chosen_`, the column number
-    per target.
+    benchmarks: column numbers to choose from. After fit: `chosen_`, the column number per target.
     """
 
     def __init__(self, benchmarks: Sequence[int]) -> None:

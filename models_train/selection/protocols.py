@@ -214,7 +214,7 @@ def _in_hull(design: Design, folds: np.ndarray, predictor: str) -> np.ndarray:
 
 
 def _missing(names: tuple[str, ...], values: np.ndarray) -> str:
-    """Why too little is known of a candidate; empty if enough. values: (features,)."""
+    """Reason why too little is known of a candidate; empty if enough is known. values: (features,)."""
     missing = [name for name, value in zip(names, values, strict=True) if not np.isfinite(value)]
     if SIZE in missing:
         return "its number of parameters is not known"

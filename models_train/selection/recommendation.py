@@ -1,4 +1,4 @@
-"""Which base model to train on, per size limit: measured results, forecasts for the rest, reasons in words."""
+"""Which base model to train on, per size limit: measured results, forecasts for the rest, and the reasons."""
 
 from __future__ import annotations
 
@@ -161,7 +161,6 @@ def _reason(
 
 
 def _number(value: float | None) -> float:
-    """An expected score that is known to be there (abstentions are sorted out before)."""
-    if value is None:
-        raise UserError("an abstention cannot be ranked")
+    """The expected score of a ranked model: abstentions have none and are not ranked."""
+    assert value is not None
     return value
