@@ -172,6 +172,6 @@ def test_a_bad_file_leaves_what_was_there(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="is not JSON"):
         import_benchmarks.main(arguments)
     file.write_text(json.dumps(lm_eval_file() | {"results": {"mmlu": {"acc,none": 0.5}}}))
-    with pytest.raises(SystemExit, match="nothing in them is of a task and a model of the study"):
+    with pytest.raises(SystemExit, match="none of their results is of a task and a model of the study"):
         import_benchmarks.main(arguments)
     assert [one.read_bytes() for one in (tmp_path / "home" / "parts").rglob("*.parquet")] == [content]
