@@ -24,10 +24,7 @@ from models_train.study.yaml_lines import StudyError, parse_yaml
 
 
 class Study(Settings):
-    """A study: its models, its size groups with their defaults, and the origin of its figures.
-
-    Contradictory settings (a parent that is not listed, groups with a gap, ...) raise pydantic's ValidationError.
-    """
+    """A study: its models, its size groups with their defaults, and the origin of its figures."""
 
     study_id: Identifier
     """Name of the study in all tables and folders: lower-case letters, digits and "_"."""
@@ -62,6 +59,7 @@ class Study(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        """Refuse contradictory settings, such as a parent that is not listed, or groups with a gap."""
         if problems := consistency_problems(dict(self)):
             text = "\n".join(f"{problem.where}: {problem.text}" for problem in problems)
             raise PydanticCustomError(CONTRADICTION, "{text}", {"text": text})
