@@ -11,7 +11,7 @@ import contextlib
 import importlib.metadata
 import os
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -251,7 +251,7 @@ def _describe_snapshot(connection: Connection, snapshot: Snapshot) -> None:
     _comment(connection, SNAPSHOT_TABLE, _SNAPSHOT_ABOUT, comments)
 
 
-def _comment(connection: Connection, name: str, about: str | None, columns: dict[str, str | None]) -> None:
+def _comment(connection: Connection, name: str, about: str | None, columns: Mapping[str, str | None]) -> None:
     """Comments of a table of the candidate and of its columns, and a view of the table in `main`."""
     target = qualified(_CANDIDATE, "marts", name)
     for column, comment in columns.items():
