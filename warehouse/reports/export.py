@@ -1,10 +1,8 @@
-"""From figures to files and to text for the page: specifications, SVG, PNG, atomic writing."""
+"""Figures as files and as text for the page: Vega-Lite specifications, SVG, PNG, JSON inside a script."""
 
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -12,8 +10,9 @@ from typing import Any
 import altair as alt
 import vl_convert
 
+from models_train import files
 from warehouse.reports import theme
-from warehouse.reports.pieces import Figure
+from warehouse.reports.elements import Figure
 
 PNG_SCALE = 2.0
 # vl-convert names Vega-Lite by major and minor, Altair by the full version ('v6.4.1').
@@ -21,25 +20,22 @@ VEGA_LITE = ".".join(alt.SCHEMA_VERSION.lstrip("v").split(".")[:2])
 
 
 def panel_specs(figure: Figure) -> list[dict[str, Any]]:
-    """The Vega-Lite specification of every panel, without a width, without colours, with no URL but the
-    schema.
-    """
-    # Without this Altair writes the active theme's config into every specification. The charts are validated
-    # as they are put together, so a second validation here would only take its time again.
+    """The Vega-Lite specification of every panel, without a width, without colours, with no URL but the schema."""
+    # Without this Altair writes the active theme's config into every specification. The charts are validated as they
+    # are put together, so a second validation would only take its time again.
     with alt.theme.enable("none"):
         return [panel.chart.properties(description=panel.label).to_dict(validate=False) for panel in figure.panels]
 
 
 def page_spec(spec: dict[str, Any]) -> dict[str, Any]:
-    """A panel's specification for the page: as wide as the box it stands in."""
+    """A panel's specification for the page: as wide as its box."""
     return spec | {"width": "container", "autosize": {"type": "fit-x", "contains": "padding"}}
 
 
 def picture_spec(figure: Figure, specs: list[dict[str, Any]]) -> dict[str, Any]:
     """One specification of the whole figure with fixed widths and headings, for the exported pictures.
 
-    specs are those of panel_specs; a figure whose panels are alternatives (`choice`) is pictured by its first
-    panel.
+    specs: of panel_specs; a figure whose panels are alternatives (`choice`) is pictured by its first panel.
     """
     heading = {"text": figure.title, "subtitle": figure.key, "fontSize": 16, "offset": 16}
     if figure.choice or len(specs) == 1:
@@ -70,32 +66,15 @@ def write_pictures(figure: Figure, specs: list[dict[str, Any]], folder: Path) ->
     }
     svg, png = (folder / f"{figure.name}.{kind}" for kind in ("svg", "png"))
     drawing = vl_convert.vegalite_to_svg(spec, **options)
-    write_atomically(svg, drawing.encode())
+    files.write_text(svg, drawing)
     # From the drawing: half the time of a second run from the specification.
-    write_atomically(png, vl_convert.svg_to_png(drawing, scale=PNG_SCALE))
+    with files.atomic_path(png) as beside:
+        beside.write_bytes(vl_convert.svg_to_png(drawing, scale=PNG_SCALE))
     return svg, png
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write content under a temporary name beside path and rename it: a reader sees the old file or the whole
-    new one.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        # mkstemp makes the file private to its owner; a report is for everyone the folder is for.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
 def script_json(value: Any) -> str:
-    """value as JSON that can stand inside a script element: nothing in it can end the element or start
-    another.
+    """value as JSON that is safe inside a script element: nothing in it can end the element or start another.
 
     ASCII only, so U+2028 and U+2029 are escaped too; NaN and infinity are refused with ValueError.
     """

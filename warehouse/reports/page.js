@@ -4,7 +4,13 @@
   const dark = window.matchMedia("(prefers-color-scheme: dark)");
   const narrow = window.matchMedia("(max-width: 640px)");
   const hosts = [...document.querySelectorAll(".chart[data-spec]")];
-  const views = new Map();
+  const drawn = new Map();
+  const pages = [...document.querySelectorAll(".view")];
+  const links = [...document.querySelectorAll(".contents a")];
+  const menu = document.querySelector("details.menu");
+  const field = document.getElementById("model-search");
+  const status = document.getElementById("search-status");
+  let shown = null;
 
   // On a phone the labels would leave no room for the drawing.
   function config(theme) {
@@ -47,9 +53,9 @@
         stage.remove();
         return;
       }
-      views.get(host)?.finalize();
+      drawn.get(host)?.finalize();
       earlier.forEach((child) => child.remove());
-      views.set(host, result);
+      drawn.set(host, result);
       host.dataset.drawn = wanted;
     } catch (error) {
       stage.remove();
@@ -58,23 +64,105 @@
     }
   }
 
+  // One view at a time: the fragment of the address names it (`study/topic`), or an element inside it.
+  // Views that are not shown keep their layout, so that charts are drawn at their width and printing has all of them.
+  function target() {
+    const id = decodeURIComponent(location.hash.slice(1));
+    return (id && document.getElementById(id)) || document.getElementById("start");
+  }
+
+  function show(moveFocus) {
+    const wanted = target();
+    const view = wanted.closest(".view") || wanted.querySelector(".view");
+    if (!view) return; // the skip link
+    for (const other of pages) other.classList.toggle("away", other !== view);
+    for (const link of links) {
+      if (link.hash.slice(1) === view.id) link.setAttribute("aria-current", "page");
+      else link.removeAttribute("aria-current");
+    }
+    const study = view.closest(".study");
+    for (const topics of document.querySelectorAll("details.topics")) {
+      topics.open = study ? topics.dataset.study === study.id : false;
+    }
+    const heading = view.querySelector("h2");
+    document.title = `${heading.textContent}${study ? ` · ${study.id}` : ""} · Rewardbase`;
+    if (moveFocus) {
+      if (narrow.matches) menu.open = false;
+      if (wanted.closest(".view") === wanted || wanted.contains(view)) window.scrollTo(0, 0);
+      else wanted.scrollIntoView();
+      heading.tabIndex = -1;
+      heading.focus({ preventScroll: true });
+    }
+    shown = view;
+    return Promise.all(hosts.filter((host) => view.contains(host)).map((host) => draw(host, pageTheme())));
+  }
+
   const pageTheme = () => (dark.matches ? "dark" : "light");
-  const drawAll = (theme) => Promise.all(hosts.map((host) => draw(host, theme)));
+  const idle = () => new Promise((done) => (window.requestIdleCallback || setTimeout)(done));
+  async function drawAll(theme) {
+    await Promise.all(hosts.filter((host) => shown.contains(host)).map((host) => draw(host, theme)));
+    for (const host of hosts) {
+      await idle();
+      await draw(host, theme);
+    }
+  }
 
   dark.addEventListener("change", () => drawAll(pageTheme()));
   narrow.addEventListener("change", () => drawAll(pageTheme()));
-  window.addEventListener("beforeprint", () => drawAll("light"));
+  window.addEventListener("beforeprint", () => Promise.all(hosts.map((host) => draw(host, "light"))));
   window.addEventListener("afterprint", () => drawAll(pageTheme()));
+  window.addEventListener("hashchange", () => show(true));
 
   for (const select of document.querySelectorAll("select[data-choice]")) {
-    const show = () => {
+    const choose = () => {
       const panels = document.getElementById(select.dataset.choice).querySelectorAll(".panel");
-      panels.forEach((panel, index) => { panel.hidden = index !== Number(select.value); });
-      drawAll(pageTheme());
+      panels.forEach((panel, index) => {
+        panel.hidden = index !== Number(select.value);
+        if (!panel.hidden && shown) draw(panel.querySelector(".chart"), pageTheme());
+      });
     };
-    select.addEventListener("change", show);
-    show();
+    select.addEventListener("change", choose);
+    choose();
   }
+
+  // Search: rows of tables whose columns name models, and the number of hits at each view's link.
+  function search(query) {
+    const wanted = query.trim().toLowerCase();
+    const hits = new Map();
+    for (const table of document.querySelectorAll("table[data-models]")) {
+      const view = table.closest(".view").id;
+      let found = 0;
+      for (const row of table.tBodies[0].rows) {
+        const isHit = [...row.querySelectorAll("[data-model]")].some((cell) => cell.textContent.toLowerCase().includes(wanted));
+        row.classList.toggle("filtered", !isHit);
+        if (isHit) found += 1;
+      }
+      table.classList.toggle("no-hits", found === 0);
+      hits.set(view, (hits.get(view) || 0) + found);
+    }
+    let total = 0;
+    let withHits = 0;
+    for (const link of links) {
+      const found = wanted ? hits.get(link.hash.slice(1)) || 0 : 0;
+      link.classList.toggle("quiet", Boolean(wanted) && !found);
+      const badge = link.querySelector(".hits");
+      if (!badge) continue;
+      badge.textContent = found ? ` ${found}` : "";
+      badge.title = found ? `${found} table rows` : "";
+      total += found;
+      if (found) withHits += 1;
+    }
+    for (const topics of document.querySelectorAll("details.topics")) {
+      topics.open = wanted
+        ? [...topics.querySelectorAll(".hits")].some((badge) => badge.textContent)
+        : Boolean(shown.closest(".study")) && topics.dataset.study === shown.closest(".study").id;
+    }
+    const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
+    status.textContent = !wanted ? "" : total ? `${count(total, "row")} in ${count(withHits, "view")}` : "No table names such a model";
+  }
+
+  document.querySelector(".search").hidden = false;
+  field.addEventListener("input", () => search(field.value));
 
   function key(cell) {
     const text = cell.dataset.sort;
@@ -86,7 +174,7 @@
     const table = heading.closest("table");
     const index = [...heading.parentNode.children].indexOf(heading);
     const before = heading.getAttribute("aria-sort");
-    // Figures are first wanted from the largest, names from A.
+    // The first click sorts numbers from the largest, names from A.
     const first = heading.classList.contains("number") ? "descending" : "ascending";
     const order = before ? (before === "ascending" ? "descending" : "ascending") : first;
     table.querySelectorAll("thead th").forEach((other) => other.removeAttribute("aria-sort"));
@@ -105,6 +193,9 @@
     button.addEventListener("click", () => sort(button.parentNode));
   }
 
-  if (narrow.matches) document.querySelector(".contents details").open = false;
-  drawAll(pageTheme()).then(() => { document.documentElement.dataset.ready = "yes"; });
+  if (narrow.matches) menu.open = false;
+  show(false)
+    .then(() => { document.documentElement.dataset.shown = "yes"; })
+    .then(() => drawAll(pageTheme()))
+    .then(() => { document.documentElement.dataset.ready = "yes"; });
 })();

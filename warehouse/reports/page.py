@@ -1,4 +1,4 @@
-"""Charts into one offline HTML page, and each chart into a picture beside it."""
+"""The report: one offline HTML page of views, and each chart as a picture beside it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from typing import Any
 import duckdb
 import jinja2
 
-from warehouse import marts
-from warehouse.reports import export, sections, theme, words
-from warehouse.reports.errors import ReportError
-from warehouse.reports.pieces import Figure, StudyPage, Table
-from warehouse.reports.places import CHARTS_FOLDER, PAGE_NAME
+from models_train import files
+from models_train.errors import UserError
+from warehouse.reports import CHARTS_FOLDER, PAGE_NAME, export, labels, queries, theme, topics
+from warehouse.reports.elements import Figure, Study, StudyPage
+from warehouse.reports.tables import Table
+
+_LEVELS = {"clear": "clear lead", "likely": "likely lead", "open": "too close to call", "alone": "only one"}
 
 
 @dataclass(frozen=True)
@@ -30,27 +32,6 @@ class Report:
     n_sections: int
 
 
-def build_report(
-    connection: duckdb.DuckDBPyConnection, output_dir: Path, snapshot_id: str, created_at: datetime
-) -> Report:
-    """Write `base_model_choice.html` and `charts/<name>.svg|png` into output_dir from the marts of
-    connection.
-
-    snapshot_id and created_at (with a time zone) are shown in the footer; equal arguments and marts give
-    equal files. Every file is replaced whole, the page last, so a reader never meets a half-written one.
-    Raises ReportError if there is no study or created_at has no time zone, warehouse.marts.MartError if a
-    mart is missing.
-    """
-    composed = compose(connection, snapshot_id, created_at)
-    charts = {
-        figure.name: export.write_pictures(figure, composed.specs[figure.name], output_dir / CHARTS_FOLDER)[1]
-        for figure in _figures(composed.pages)
-    }
-    path = output_dir / PAGE_NAME
-    export.write_atomically(path, composed.text.encode())
-    return Report(path=path, charts=charts, n_sections=sum(len(page.sections) for page in composed.pages))
-
-
 @dataclass(frozen=True)
 class Composed:
     """A report before anything is written: its studies, each figure's specifications by name, the page as text."""
@@ -60,15 +41,52 @@ class Composed:
     text: str
 
 
+def build_report(
+    connection: duckdb.DuckDBPyConnection, output_dir: Path, snapshot_id: str, created_at: datetime
+) -> Report:
+    """Write `base_model_choice.html` and `charts/<name>.svg|png` into output_dir from the marts of connection.
+
+    snapshot_id and created_at (with a time zone) are shown at the foot; equal arguments and marts give equal files.
+    Every file is replaced whole, the page last. Raises UserError if there is no study, if created_at has no time zone,
+    or if a mart is missing.
+    """
+    composed = compose(connection, snapshot_id, created_at)
+    charts = {
+        figure.name: export.write_pictures(figure, composed.specs[figure.name], output_dir / CHARTS_FOLDER)[1]
+        for figure in _figures(composed.pages)
+    }
+    path = output_dir / PAGE_NAME
+    files.write_text(path, composed.text)
+    return Report(path=path, charts=charts, n_sections=sum(len(page.sections) for page in composed.pages))
+
+
 def compose(connection: duckdb.DuckDBPyConnection, snapshot_id: str, created_at: datetime) -> Composed:
     """The report of the marts of connection, without its pictures. Arguments and errors as of build_report."""
     if created_at.tzinfo is None:
-        raise ReportError(
+        raise UserError(
             f"created_at {created_at.isoformat()} has no time zone: give one, for example datetime.now(UTC)"
         )
-    pages = _study_pages(connection)
+    found = queries.studies(connection).to_dicts()
+    if not found:
+        raise UserError("marts.dim_studies is empty, so there is nothing to report: load a study first")
+    names = slugs([str(row["study_id"]) for row in found])
+    pages = [study_page(connection, row, slug) for row, slug in zip(found, names, strict=True)]
     specs = {figure.name: export.panel_specs(figure) for figure in _figures(pages)}
     return Composed(pages, specs, render_page(pages, specs, snapshot_id, created_at))
+
+
+def study_page(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], slug: str) -> StudyPage:
+    """All sections of a study; row: of queries.studies; slug begins the names of its figures and addresses."""
+    study = Study(
+        connection=connection,
+        study_id=str(row["study_id"]),
+        title=str(row["title"]),
+        source=str(row["source"]),
+        synthetic=bool(row["synthetic"]),
+        slug=slug,
+    )
+    sections = [section for topic in topics.ORDER if (section := topic(study))]
+    return StudyPage(study, tuple(section.synthetic() if study.synthetic else section for section in sections))
 
 
 def render_page(
@@ -91,6 +109,8 @@ def render_page(
         snapshot_id=snapshot_id,
         created_at=created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         charts_folder=CHARTS_FOLDER,
+        levels=_LEVELS,
+        explanations=labels.OBJECTIVE_EXPLANATIONS,
     )
 
 
@@ -104,10 +124,10 @@ def content_security_policy(style: str, scripts: list[str]) -> str:
 
 
 def slugs(names: list[str]) -> list[str]:
-    """File-name-safe, distinct short names for studies, in order."""
+    """Distinct short names for studies, safe as file names, in order."""
     taken: list[str] = []
     for name in names:
-        slug = words.slug(name)
+        slug = labels.slug(name)
         number, candidate = 2, slug
         while candidate in taken:
             candidate, number = f"{slug}_{number}", number + 1
@@ -115,22 +135,8 @@ def slugs(names: list[str]) -> list[str]:
     return taken
 
 
-def _study_pages(connection: duckdb.DuckDBPyConnection) -> list[StudyPage]:
-    studies = marts.studies(connection).to_dicts()
-    if not studies:
-        raise ReportError("marts.dim_studies is empty, so there is nothing to report: load a study first")
-    names = slugs([str(study["study_id"]) for study in studies])
-    return [sections.study_page(connection, study, slug) for study, slug in zip(studies, names, strict=True)]
-
-
 def _figures(pages: list[StudyPage]) -> list[Figure]:
-    return [
-        item
-        for page in pages
-        for section in page.sections
-        for item in section.items
-        if isinstance(item, Figure) and item.panels
-    ]
+    return [figure for page in pages for section in page.sections for figure in section.figures]
 
 
 def _hash(text: str) -> str:
@@ -151,8 +157,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["objective"] = words.objective
-    environment.filters["objective_explanation"] = lambda name: words.OBJECTIVE_EXPLANATIONS.get(name, "")
+    environment.filters["objective"] = labels.objective
     environment.tests["figure"] = lambda item: isinstance(item, Figure)
     environment.tests["table"] = lambda item: isinstance(item, Table)
     return environment

@@ -1,4 +1,4 @@
-"""Names and sentences of the report: how values of the database are said to a reader."""
+"""Names of database values and formats of numbers, as the report and the commands show them."""
 
 from __future__ import annotations
 
@@ -82,27 +82,27 @@ def term(name: str) -> str:
 
 
 def predictor(name: str) -> str:
-    """The predictor in words; an unknown one is shown as stored."""
+    """Name of a predictor; an unknown one is shown as stored."""
     return PREDICTORS.get(name, name)
 
 
 def score_kind(name: str) -> str:
-    """The kind of score of a document in words; an unknown one is shown as stored."""
+    """Name of a kind of document score; an unknown one is shown as stored."""
     return SCORE_KINDS.get(name, name)
 
 
 def protocol(name: str) -> str:
-    """In-sample or how the models were left out, in words."""
+    """Name of a protocol: in-sample, or how models were left out."""
     return PROTOCOLS.get(name, name)
 
 
 def stage(name: str) -> str:
-    """The training stage in words."""
+    """Name of a training stage."""
     return STAGES.get(name, name)
 
 
 def size_group(name: str) -> str:
-    """`<3`, `>=3 and <6`, `>=6` in words, in billions of parameters; any other name as it is."""
+    """`<3`, `>=3 and <6`, `>=6` as a phrase, in billions of parameters; any other name as it is."""
     return _size_group(
         name,
         "Under {} billion parameters",
@@ -144,7 +144,7 @@ def size_limit(limit_b: float | None) -> str:
 
 
 def interval(low: float | None, high: float | None, digits: int = 1, *, signed: bool = False) -> str:
-    """'1.7 to 3.0'; an end that the data do not bound is said in words; empty if there is no interval."""
+    """'1.7 to 3.0'; 'up to 3.0' or 'from 1.7' where the data do not bound an end; empty if there is no interval."""
     if low is None and high is None:
         return ""
     if low is None:
@@ -165,10 +165,15 @@ def percent(share: float | None, missing: str = "–") -> str:
     return f"{math.floor(100 * share + 0.5)}\u00a0%"
 
 
+def capital(text: str) -> str:
+    """text with a capital first letter."""
+    return f"{text[:1].upper()}{text[1:]}"
+
+
 def sentence(text: str) -> str:
     """text from data with a capital first letter and one full stop at its end."""
     text = text.strip().rstrip(".")
-    return f"{text[:1].upper()}{text[1:]}." if text else ""
+    return f"{capital(text)}." if text else ""
 
 
 def change(points: float | None, percent: float | None) -> str:
@@ -191,69 +196,24 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 
 
 def confidence(row: dict[str, Any]) -> tuple[str, str]:
-    """How sure the best of a group is the best: (`clear` | `likely` | `open` | `alone`, sentence).
+    """Whether the best model of a size group is clearly the best: (`clear` | `likely` | `open` | `alone`, sentence).
 
-    row is one of marts.best_in_group. The runner-up's gap is held against its standard error: from 1.96
-    errors on it is called clear, from 1 on likely, below that open.
+    row: of fct_size_group_winners. The lead over the runner-up is compared with its standard error: from 1.96 errors
+    on it is clear, from 1 on likely, below that open.
     """
     if row["runner_up"] is None:
         return "alone", "It is the only model of its size group here, so there is nothing to compare it with."
     gap, error = row["gap_points"], row["gap_error"]
     if not error:
-        return (
-            "open",
-            f"Runner-up {row['runner_up']} is {number(gap)} points behind; no standard error is known.",
-        )
+        return "open", f"Runner-up {row['runner_up']} is {number(gap)} points behind; no standard error is known."
     ratio = gap / error
     behind = (
         f"Runner-up {row['runner_up']} is {number(gap)} points behind, {number(ratio)} standard errors "
         f"of that difference ({number(error, 2)})"
     )
+    close = f" ({row['n_close']} models of the group are within 1.96 errors of the best)" if row["n_close"] > 1 else ""
     if ratio >= 1.96:
         return "clear", f"{behind}: more than the choice of test questions explains."
     if ratio >= 1:
-        rivals = _rivals(row["n_close"])
-        return "likely", f"{behind}: probably better, but not beyond doubt{rivals}."
-    return "open", f"{behind}: too close to call; take either{_rivals(row['n_close'])}."
-
-
-def _rivals(n_close: int) -> str:
-    if n_close < 2:
-        return ""
-    return f" ({n_close} models of the group are within 1.96 errors of the best)"
-
-
-def gain(row: dict[str, Any]) -> str:
-    """The gain over the default in both units with its interval, or that the default itself is best."""
-    if row["is_default"]:
-        return "This is the default itself: nothing in its size group scored higher."
-    text = f"{change(row['gain_points'], row['gain_percent'])} over {row['default_model_id']}"
-    if row["gain_low_approximate"] is None:
-        return f"{text}; no interval is known."
-    low, high = (number(row[f"gain_{side}_approximate"], signed=True) for side in ("low", "high"))
-    return f"{text}; approximate 95 % interval {low} to {high} points."
-
-
-def certainty(best: list[dict[str, Any]]) -> str:
-    """One paragraph on how sure one can be of the whole answer, from the rows of marts.best_in_group."""
-    rows = [row for row in best if row["runner_up"] is not None]
-    clear = sum(confidence(row)[0] == "clear" for row in rows)
-    above = sum(row["gain_low_approximate"] is not None and row["gain_low_approximate"] > 0 for row in best)
-    count = (
-        f"In {above} of {len(best)} cases the approximate 95 % interval of the gain over the default lies above zero. "
-    )
-    lead = f"In {clear} of {len(rows)} cases the best model is also clear of its runner-up. " if rows else ""
-    if all(row["is_approximate"] for row in best):
-        basis = (
-            "These results come without item-level data and with one training run each. The intervals are "
-            "therefore a binomial approximation from the number of test pairs per category: they count the "
-            "luck of the test questions, but neither the luck of a training run nor that the best of several "
-            "was picked, and they treat two models' errors as independent though both met the same questions."
-        )
-    else:
-        basis = (
-            "Standard errors are measured from the item results where there are any; the intervals of the "
-            "gains are a binomial approximation. Neither counts the luck of a training run nor that the best "
-            "of several was picked."
-        )
-    return count + lead + basis
+        return "likely", f"{behind}: probably better, but not beyond doubt{close}."
+    return "open", f"{behind}: too close to call; take either{close}."

@@ -1,4 +1,0 @@
-"""Where a report's files are, apart from what imports the drawing library."""
-
-PAGE_NAME = "base_model_choice.html"
-CHARTS_FOLDER = "charts"

@@ -1,0 +1,111 @@
+"""Read a mart: one generic SELECT into a Polars frame, and the orders that several topics share.
+
+Scores, accuracies and gains are in percentage points (0-100), `*_percent` in percent, correlations and coverage
+between -1 and 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import duckdb
+import polars as pl
+
+from models_train.errors import UserError, first_line
+
+BY_OBJECTIVE = "list_position(['regression', 'bradley_terry'], objective), objective"
+BY_CATEGORY = "list_position(['score', 'chat', 'chat_hard', 'safety', 'reasoning'], {column})"
+BY_PROTOCOL = "list_position(['paper_in_sample', 'paper_10_fold', 'leave_publisher_out'], protocol)"
+BY_DOMAIN = "domain <> 'all', domain"
+"""SQL of orders: objectives, accuracies and protocols as the paper lists them; all documents before single domains."""
+
+
+def read(
+    connection: duckdb.DuckDBPyConnection,
+    mart: str,
+    columns: str,
+    where: Mapping[str, str | bool] | None = None,
+    order: str = "",
+    *,
+    optional: bool = False,
+) -> pl.DataFrame:
+    """Rows of `marts.<mart>`.
+
+    columns, order: SQL lists; columns are named one by one and rows are ordered, so that equal marts give equal
+    reports. where: value by column. optional: a mart that is not built gives an empty frame without columns. Raises
+    UserError, with the mart and the remedy, if the mart or a column is missing.
+    """
+    if optional and not is_built(connection, mart):
+        return pl.DataFrame()
+    conditions = " and ".join(f"{column} = ${column}" for column in where or {})
+    query = f"select {columns} from marts.{mart}"
+    query += f" where {conditions}" if conditions else ""
+    query += f" order by {order}" if order else ""
+    try:
+        return connection.execute(query, dict(where or {})).pl()
+    except (duckdb.CatalogException, duckdb.BinderException) as error:
+        raise UserError(
+            f"the report cannot read marts.{mart}: {first_line(error)}. "
+            "Build the marts first (dbt build, or the Dagster group `marts`)."
+        ) from error
+
+
+def is_built(connection: duckdb.DuckDBPyConnection, mart: str) -> bool:
+    """Whether the database holds the mart."""
+    found = connection.execute(
+        "select count(*) from information_schema.tables where table_schema = 'marts' and table_name = $mart",
+        {"mart": mart},
+    ).fetchone()
+    return bool(found and found[0])
+
+
+def parts(frame: pl.DataFrame, column: str) -> Iterator[tuple[str, pl.DataFrame]]:
+    """(value, its rows) for each value of a text column, in the frame's order; nothing for an empty frame."""
+    if not frame.height:
+        return
+    for (value,), part in frame.group_by(column, maintain_order=True):
+        yield str(value), part
+
+
+def studies(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """One row per study, those with real data first."""
+    columns = "study_id, title, synthetic, source, n_models"
+    return read(connection, "dim_studies", columns, order="synthetic, study_id")
+
+
+def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
+    """One row per objective and size group: the best base model, its gain, the runner-up and the lead over it."""
+    return read(
+        connection,
+        "fct_size_group_winners",
+        "objective, size_group, size_group_position, model_id, params_b, score, default_model_id, default_score, "
+        "is_default, gain_points, gain_percent, gain_low_approximate, gain_high_approximate, n_in_group, "
+        "is_approximate, runner_up, runner_up_score, gap_points, gap_error, n_close",
+        {"study_id": study_id},
+        f"{BY_OBJECTIVE}, size_group_position",
+    )
+
+
+def base_models(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
+    """One row per model, the compared ones first, largest first."""
+    return read(
+        connection,
+        "dim_base_models",
+        "model_id, hub_id, publisher, family, params_b, tokens_t, stage, size_group, is_default, is_compared, "
+        "release_month",
+        {"study_id": study_id},
+        "is_compared desc, params_b desc nulls last, model_id",
+    )
+
+
+def recommendations(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
+    """One row per objective, size limit (null: none, last) and model, best first; abstentions (no rank) last."""
+    return read(
+        connection,
+        "fct_recommendations",
+        "objective, size_limit_b, rank, model_id, basis, expected_score, interval_low, interval_high, "
+        "gain_points_over_default, probability_best, reason",
+        {"study_id": study_id},
+        f"{BY_OBJECTIVE}, size_limit_b nulls last, rank nulls last, model_id",
+        optional=True,
+    )

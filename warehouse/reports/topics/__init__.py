@@ -1,0 +1,51 @@
+"""The sections of a study, one module each: its query, figures, tables and sentences.
+
+A topic is a function `section(study)` that returns a `Section`, or None for a study that the topic says nothing about.
+To add one: write its module, and put it into ORDER.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from warehouse.reports.elements import Section, Study
+from warehouse.reports.topics import (
+    answer,
+    coefficients,
+    components,
+    correlations,
+    costs,
+    coverage,
+    documents,
+    gains,
+    objectives,
+    post_training,
+    predicted_coverage,
+    prediction,
+    recommendations,
+    results,
+    sources,
+    synthetic,
+    training,
+)
+
+ORDER: tuple[Callable[[Study], Section | None], ...] = (
+    answer.section,
+    gains.section,
+    recommendations.section,
+    correlations.section,
+    coverage.section,
+    prediction.section,
+    coefficients.section,
+    predicted_coverage.section,
+    components.section,
+    objectives.section,
+    post_training.section,
+    results.section,
+    training.section,
+    costs.section,
+    documents.section,
+    synthetic.section,
+    sources.section,
+)
+"""Topics in the order of the page."""

@@ -1,0 +1,253 @@
+"""Which benchmarks correlate with the result (Figure 3 of the paper)."""
+
+from __future__ import annotations
+
+import altair as alt
+import polars as pl
+
+from warehouse.reports import charts, labels
+from warehouse.reports.elements import Figure, Panel, Section, Study
+from warehouse.reports.queries import BY_CATEGORY, BY_OBJECTIVE, parts
+
+# The study of the paper, whose printed critical value the report corrects; other studies do not mention it.
+PAPER = "2505.10775"
+PAPER_PRINTED_CRITICAL_R = "0.316"
+TITLE = "Which benchmarks correlate with the result"
+SIGNIFICANT = 0.05
+_MARKS = {"q": "*", "p": "°", "none": ""}
+_STRENGTH = "max(abs(pearson)) filter (where target = 'score') over (partition by objective, feature)"
+_TOOLTIP: charts.Tooltip = (
+    ("feature_text:N", "Feature"),
+    ("target_text:N", "Accuracy on"),
+    ("n:Q", "Models (n)"),
+    ("n_publishers:Q", "Publishers"),
+    ("pearson:Q", "Pearson's r", ".3f"),
+    ("pearson_low:Q", "Fisher 95 %, low", ".2f"),
+    ("pearson_high:Q", "Fisher 95 %, high", ".2f"),
+    ("bootstrap_low:Q", "Bootstrap over publishers 95 %, low", ".2f"),
+    ("bootstrap_high:Q", "Bootstrap over publishers 95 %, high", ".2f"),
+    ("spearman:Q", "Spearman's rank correlation", ".3f"),
+    ("partial_pearson_given_size:Q", "Partial r, given log10 parameters", ".2f"),
+    ("p_value:Q", "p (two-sided)", ".2~g"),
+    ("q_value:Q", "q (false discovery rate)", ".2~g"),
+    ("critical_r:Q", "Critical |r| at p = 0.05", ".3f"),
+)
+
+
+def section(study: Study) -> Section:
+    """Per objective a heat map of all features and accuracies, and the intervals of the score."""
+    pairs = feature_pairs(study)
+    limits = correlation_limits(pairs)
+    figures, critical = [], _critical_sentence(limits, study.source)
+    for objective, part in parts(tested(pairs), "objective"):
+        figures += [
+            _heat_map(part, objective, critical, study),
+            _intervals(part.filter(target="score"), objective, study),
+        ]
+    paragraphs = (
+        [_few_models(limits)] if figures else ["No feature has values for enough models to test a correlation."]
+    )
+    paragraphs += _untested(untested_features(pairs))
+    return Section("correlations", TITLE, tuple(paragraphs), items=tuple(figures))
+
+
+def feature_pairs(study: Study) -> pl.DataFrame:
+    """One row per objective, feature and accuracy, tested or not; by |Pearson| with the score, largest first.
+
+    `evidence` is 'q' where the false discovery rate stays under 5 %, 'p' where only the single test is under 5 %, else
+    'none'.
+    """
+    frame = study.read(
+        "fct_benchmark_correlations",
+        "objective, target, feature, feature_kind, topic, n, n_publishers, pearson, pearson_low, pearson_high, "
+        "bootstrap_low, bootstrap_high, spearman, p_value, q_value, critical_r, partial_pearson_given_size, status",
+        f"{BY_OBJECTIVE}, {_STRENGTH} desc nulls last, feature, {BY_CATEGORY.format(column='target')}",
+    )
+    is_significant = (pl.col("q_value") < SIGNIFICANT, pl.col("p_value") < SIGNIFICANT)
+    return frame.with_columns(
+        pl.when(is_significant[0])
+        .then(pl.lit("q"))
+        .when(is_significant[1])
+        .then(pl.lit("p"))
+        .otherwise(pl.lit("none"))
+        .alias("evidence")
+    )
+
+
+def tested(pairs: pl.DataFrame) -> pl.DataFrame:
+    """The rows of `feature_pairs` that have a test."""
+    return pairs.filter(status="tested").drop("status")
+
+
+def untested_features(pairs: pl.DataFrame) -> pl.DataFrame:
+    """One row per feature without a test with the score: n, and status (too_few_models, constant)."""
+    found = pairs.filter(pl.col("status") != "tested", target="score")
+    by_feature = found.group_by("feature").agg(pl.col("n").max(), pl.col("status").min())
+    return by_feature.sort("n", "feature", descending=[True, False])
+
+
+def correlation_limits(pairs: pl.DataFrame) -> pl.DataFrame:
+    """One row per number of models n, largest first: critical |r| at p = 0.05 and number of features."""
+    found = tested(pairs).filter(target="score")
+    limits = found.group_by("n").agg(pl.col("critical_r").max(), pl.col("feature").n_unique().alias("n_features"))
+    return limits.sort("n", descending=True)
+
+
+def with_labels(frame: pl.DataFrame) -> pl.DataFrame:
+    """The rows with their labels: the feature with its n, the accuracy's name, r with the mark of its evidence."""
+    marked = frame.with_columns(
+        charts.named("feature", labels.feature, "feature_text"),
+        pl.col("target").replace(labels.TARGETS).alias("target_text"),
+        (charts.two_digits("pearson") + pl.col("evidence").replace_strict(_MARKS, default="")).alias("text"),
+        (pl.col("pearson").abs() >= 0.78).alias("is_strong"),
+        (pl.col("evidence") != "none").alias("is_significant"),
+    ).with_columns((pl.col("feature_text") + pl.lit(" · ") + pl.col("n").cast(pl.String)).alias("label"))
+    return charts.ranked(marked, "label")
+
+
+def heat_map(frame: pl.DataFrame) -> alt.LayerChart:
+    """Feature x accuracy for one objective, colour and number = Pearson's r; frame: rows of `tested`."""
+    frame = with_labels(frame)
+    present = set(frame["target"].unique())
+    targets = [text for name, text in labels.TARGETS.items() if name in present]
+    axis = alt.Axis(orient="top", style="heat-axis")
+    base = charts.row_chart(frame, "label", _TOOLTIP).encode(
+        x=alt.X("target_text:N", sort=targets, title=None, axis=axis),
+    )
+    color = charts.heat_color("pearson", "Pearson's r", (-1, 1), "diverging", values=[-1, -0.5, 0, 0.5, 1])
+    styles = {
+        "datum.is_significant && datum.is_strong": "cell-strong",
+        "datum.is_significant && !datum.is_strong": "cell-weak",
+        "!datum.is_significant && datum.is_strong": "cell-strong-thin",
+        "!datum.is_significant && !datum.is_strong": "cell-weak-thin",
+    }
+    return charts.layered(charts.heat_map(base, color, styles), 20 * frame["label"].n_unique())
+
+
+def intervals(frame: pl.DataFrame) -> alt.LayerChart:
+    """Pearson's r with the score for one objective: point, two 95 % intervals, and the critical |r| for that n.
+
+    frame: rows of `tested` with target 'score'.
+    """
+    frame = with_labels(frame)
+    kinds = {"Fisher": "pearson", "bootstrap over publishers": "bootstrap"}
+    long = pl.concat(
+        frame.with_columns(interval=pl.lit(kind), low=pl.col(f"{column}_low"), high=pl.col(f"{column}_high"))
+        for kind, column in kinds.items()
+    )
+    lowest = min([-0.2, *long["low"].drop_nulls()])
+    x = {name: charts.across(name, "Pearson's r", (max(-1.0, lowest - 0.05), 1)) for name in ("low", "pearson")}
+    order = list(kinds)
+    lines = (
+        charts.row_chart(long, "label", _TOOLTIP)
+        .transform_filter("isValid(datum.low) && isValid(datum.high)")
+        .mark_rule(strokeWidth=2.4)
+        .encode(
+            yOffset=alt.YOffset("interval:N", sort=order, scale=alt.Scale(paddingOuter=0.4)),
+            x=x["low"],
+            x2="high:Q",
+            color=alt.Color("interval:N", sort=order, title="95 % interval", legend=alt.Legend(orient="top")),
+        )
+    )
+    base = charts.row_chart(frame, "label", _TOOLTIP)
+    critical = (
+        base.transform_calculate(limit="(datum.pearson < 0 ? -1 : 1) * datum.critical_r")
+        .mark_tick(style="critical", thickness=1.8, size=15)
+        .encode(x=alt.X("limit:Q"))
+    )
+    points = charts.dots(base, x["pearson"], "estimate")
+    return charts.layered([charts.zero(frame), critical, lines, points], 24 * frame.height)
+
+
+def _heat_map(part: pl.DataFrame, objective: str, critical: str, study: Study) -> Figure:
+    name, n = labels.objective(objective), part["feature"].n_unique()
+    top = part.filter(target="score").head(3)
+    strongest = labels.listing(
+        [f"{labels.feature(row['feature'])} {labels.number(row['pearson'], 2)}" for row in top.to_dicts()]
+    )
+    return Figure(
+        name=study.name("correlations", objective),
+        title=f"{name}: correlation of each feature with each accuracy",
+        caption=(
+            f"Pearson's r between a feature and the accuracy over the models that have both ({n} features); the number "
+            "of models n follows its name. Blue is positive, vermilion negative; the strongest with the score come "
+            "first. * is significant with the false discovery rate over the whole grid held under 5 % (q < 0.05), ° "
+            "only as a single test (p < 0.05), thin numbers without a mark are not significant. "
+            f"{critical} Compare Figure 3 of the paper."
+        ),
+        panels=(
+            Panel(
+                title=f"{name}: Pearson's r",
+                label=(
+                    f"Heat map of Pearson's r for {n} features and {part['target'].n_unique()} accuracies, {name}. "
+                    f"Strongest with the score: {strongest}."
+                ),
+                chart=heat_map(part),
+            ),
+        ),
+        key="n after the name; * q < 0.05, ° p < 0.05 as a single test",
+        panel_width=430,
+    )
+
+
+def _intervals(score: pl.DataFrame, objective: str, study: Study) -> Figure:
+    name = labels.objective(objective)
+    panel = (
+        Panel(
+            title=f"{name}: Pearson's r with the score",
+            label=f"Pearson's r with the score, {score.height} features, two intervals each; {name}",
+            chart=intervals(score),
+        )
+        if score.height
+        else None
+    )
+    return Figure(
+        name=study.name("intervals", objective),
+        title=f"{name}: how certain each correlation with the score is",
+        caption=(
+            "Dots are Pearson's r with the score; n follows the name. The upper line is Fisher's 95 % interval, which "
+            "treats models as independent; the lower one resamples whole publishers, since models of one publisher "
+            "resemble each other. Small upright marks are the critical |r| at p = 0.05 for that n. The partial "
+            "correlation given size is in the tooltip."
+        ),
+        panels=(panel,) if panel else (),
+        empty="No feature has values for enough models to test a correlation with the score.",
+        key="Lines: 95 % intervals; small upright mark: critical |r| at p = 0.05 for that n",
+        panel_width=520,
+    )
+
+
+def _critical_sentence(limits: pl.DataFrame, source: str) -> str:
+    if not limits.height:
+        return ""
+    row = limits.row(0, named=True)
+    limit = labels.number(row["critical_r"], 3)
+    text = f"At n = {row['n']} the critical |r| is {limit} (computed, p = 0.05, two-sided)"
+    if PAPER in source and row["n"] == 40:
+        return f"{text}; the paper prints {PAPER_PRINTED_CRITICAL_R}, which is the value for n = 39."
+    return f"{text}."
+
+
+def _few_models(limits: pl.DataFrame) -> str:
+    largest, smallest = limits["n"][0], limits["n"][-1]
+    total = int(limits["n_features"].sum())
+    fewer = int(limits.filter(pl.col("n") < largest)["n_features"].sum())
+    if not fewer:
+        return f"All {total} features have values for the same {largest} models."
+    return (
+        f"Note n: {fewer} of the {total} tested features have values for fewer than {largest} models (down to "
+        f"{smallest}), because not every benchmark was published for every model. A high r on few models is weak "
+        "evidence, and correlations on different models do not compare strictly."
+    )
+
+
+def _untested(untested: pl.DataFrame) -> tuple[str, ...]:
+    few, constant = (untested.filter(status=name) for name in ("too_few_models", "constant"))
+    sentences = []
+    if few.height:
+        names = [f"{labels.feature(row['feature'])} (n = {row['n']})" for row in few.to_dicts()]
+        sentences.append(f"Not tested, because fewer than 8 models have a value: {labels.listing(names)}.")
+    if constant.height:
+        names = [labels.feature(name) for name in constant["feature"]]
+        sentences.append(f"Not tested, because all values are equal: {labels.listing(names)}.")
+    return (" ".join(sentences),) if sentences else ()
