@@ -71,7 +71,7 @@ def predicted(study: Study) -> pl.DataFrame:
         "objective, protocol, predictor, model_id, predicted, interval_low, interval_high, observed, in_hull, fold"
     )
     order = f"{BY_OBJECTIVE}, {BY_PROTOCOL}, predictor, model_id"
-    return study.read("fct_performance_predictions", f"{columns}, fold", order, TARGET, optional=True)
+    return study.read("fct_performance_predictions", columns, order, TARGET, optional=True)
 
 
 def comparisons_of(study: Study) -> pl.DataFrame:
@@ -185,7 +185,7 @@ def mix_sentence(comparisons: pl.DataFrame) -> str:
 _INTRODUCTION = (
     "A performance model predicts the score of a reward model from benchmark values, size and pre-training tokens of "
     "its base, before anything is trained. In-sample errors are for the models that it was fitted to, as in the paper, "
-    "and are too small. What counts for a new base is the error with its whole publisher left out of the fit, of the "
+    "and are optimistic. What counts for a new base is the error with its whole publisher left out of the fit, of the "
     "imputation and of every choice: “publisher left out”."
 )
 
@@ -429,7 +429,7 @@ def _clouds(predictions: pl.DataFrame, objective: str, study: Study) -> Figure:
         caption=(
             "A dot on the dotted line is predicted exactly; lines are 90 % intervals; the error above a panel is the "
             "mean absolute error, in points. In-sample: every model was fitted to, and its interval comes from these "
-            "same residuals, so both are too small. Ten folds: models of the same publisher stay in the fit. Publisher "
+            "same residuals, so both are optimistic. Ten folds: models of the same publisher stay in the fit. Publisher "
             "left out: its interval is by grouped CV+. Hollow dots lie outside the range of the features of the models "
             f"that were fitted to: there the model extrapolates. n = {labels.plural(n, 'model')}."
         ),
