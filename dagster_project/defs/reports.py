@@ -21,7 +21,7 @@ from warehouse.publish import refuse_unfit
 if TYPE_CHECKING:
     from warehouse.reports.page import Report
 
-VERSION = f"{keys.version_of_files('warehouse/*marts.py', 'warehouse/reports/**/*')}-{keys.version_of_names(MARTS)}"
+VERSION = f"{keys.version_of_files('warehouse/reports/**/*')}-{keys.version_of_names(MARTS)}"
 
 
 @dg.asset(

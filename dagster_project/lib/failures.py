@@ -9,13 +9,9 @@ import dagster as dg
 
 from models_train.errors import UserError
 from warehouse.connection import WarehouseBusy
-from warehouse.marts import MartError
-from warehouse.reports.errors import ReportError
 
 EXPECTED = (
     UserError,
-    MartError,
-    ReportError,
     OSError,
 )
 

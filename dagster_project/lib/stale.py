@@ -26,7 +26,7 @@ from warehouse.landing import unlanded
 from warehouse.part_files import LandingError, newest_parts
 from warehouse.paths import Home
 from warehouse.publish import PublishRefused, current_snapshot, refuse_unfit
-from warehouse.reports.places import CHARTS_FOLDER, PAGE_NAME
+from warehouse.reports import CHARTS_FOLDER, PAGE_NAME
 
 DATA_VERSION = "dagster/data_version"
 INPUT_DATA_VERSION = "dagster/input_data_version/"

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import duckdb
 import pytest
+from polars.testing import assert_frame_equal
 
 from dagster_project.environment import SEEDS
+from tests.support import marts_database
 
 
 def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[tuple]:
@@ -34,6 +36,16 @@ def test_gains_of_the_best_run_from_3_1_to_14_3_points(published: duckdb.DuckDBP
     assert best[0] == ("regression", ">=3 and <6", "Qwen2.5-3B-Instruct", 3.1)
     assert best[-1] == ("bradley_terry", "<3", "gemma-2-2b-it", 14.3)
     assert [row[3] for row in best] == [3.1, 4.9, 7.4, 10.8, 13.6, 14.3]
+
+
+def test_winners_have_the_highest_score_and_a_gap_to_the_second(published: duckdb.DuckDBPyConnection) -> None:
+    """Against a second computation, model by model."""
+    gains, results = (published.table(name).pl() for name in ("fct_size_group_gains", "fct_reward_model_results"))
+    found = published.table("fct_size_group_winners").pl()
+    expected = marts_database.winners(gains, results).select(found.columns)
+    by = ["objective", "size_group"]
+    assert found.height == 6
+    assert_frame_equal(found.sort(by), expected.sort(by), check_dtypes=False)
 
 
 def test_defaults_are_the_llama_models_of_each_size(published: duckdb.DuckDBPyConnection) -> None:

@@ -15,6 +15,7 @@ import polars as pl
 from scipy import stats
 
 from tests.support import performance_database
+from warehouse.reports import elements
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>'\"&\u2028"
 
@@ -92,6 +93,11 @@ def small_study(
     )
 
 
+def study_of(connection: duckdb.DuckDBPyConnection, study_id: str = "published") -> elements.Study:
+    """A study of the marts as the report's topics read it."""
+    return elements.Study(connection, study_id, "A study", "a test", synthetic=False, slug=study_id)
+
+
 def write_marts(path: Path, studies: list[Study]) -> Path:
     """Write the marts of the studies into a new DuckDB file at path and return it."""
     tables: dict[str, list[pl.DataFrame]] = {}
@@ -114,6 +120,7 @@ def study_marts(study: Study) -> dict[str, pl.DataFrame]:
     features = _features(study)
     correlations, coverage = _feature_marts(study, results, features)
     counts = study.values.group_by("feature").len().sort("feature")
+    gains = _gains(study, results)
     return {
         "dim_studies": pl.DataFrame(
             {
@@ -149,7 +156,8 @@ def study_marts(study: Study) -> dict[str, pl.DataFrame]:
             pl.lit(None, pl.String).alias("note"),
         ),
         "fct_reward_model_results": results,
-        "fct_size_group_gains": _gains(study, results),
+        "fct_size_group_gains": gains,
+        "fct_size_group_winners": winners(gains, results),
         "fct_objective_differences": _differences(results),
         "fct_post_training_stages": _post_training(study),
         "fct_benchmark_correlations": correlations,
@@ -244,6 +252,36 @@ def _gains(study: Study, results: pl.DataFrame) -> pl.DataFrame:
             pl.len().over(within).cast(pl.Int32).alias("n_in_group"),
         )
     )
+
+
+def winners(gains: pl.DataFrame, results: pl.DataFrame) -> pl.DataFrame:
+    """Best model of each objective and size group, and its lead over the second; model by model."""
+    errors = {
+        (row["objective"], row["model_id"]): (row["score_standard_error"], row["score_standard_error_approximate"])
+        for row in results.iter_rows(named=True)
+    }
+    schema = {
+        "is_approximate": pl.Boolean, "runner_up": pl.String, "runner_up_score": pl.Float64, "gap_points": pl.Float64,
+        "gap_error": pl.Float64, "n_close": pl.Int32,
+    }  # fmt: skip
+    rows, leads = [], []
+    for (objective, _), group in gains.group_by("objective", "size_group", maintain_order=True):
+        best, *others = group.sort("score", "model_id", descending=[True, False]).to_dicts()
+        found = {row["model_id"]: errors[objective, row["model_id"]] for row in (best, *others)}
+        error = {name: approximate if measured is None else measured for name, (measured, approximate) in found.items()}
+        gaps = [
+            (best["score"] - row["score"], (error[best["model_id"]] ** 2 + error[row["model_id"]] ** 2) ** 0.5)
+            for row in others
+        ]
+        second = (others[0]["model_id"], others[0]["score"], *gaps[0]) if others else (None,) * 4
+        n_close = sum(gap < 1.959964 * spread for gap, spread in gaps)
+        rows.append(best)
+        leads.append((found[best["model_id"]][0] is None, *second, n_close))
+    left_out = ("gain_standard_error_approximate", "rank_in_group")
+    if not rows:
+        return gains.drop(left_out).with_columns(pl.lit(None, dtype).alias(name) for name, dtype in schema.items())
+    firsts = pl.DataFrame(rows, schema=gains.schema).drop(left_out)
+    return pl.concat([firsts, pl.DataFrame(leads, schema=schema, orient="row")], how="horizontal")
 
 
 def _differences(results: pl.DataFrame) -> pl.DataFrame:

@@ -6,12 +6,10 @@ from typing import Any
 
 from rich.console import Console
 
-from warehouse import marts
 from warehouse.connection import Connection
-from warehouse.reports import words
+from warehouse.reports import labels, queries
 
 LEADS = {"clear": "a clear lead", "likely": "a likely lead", "open": "too close to call"}
-OBJECTIVES = {"regression": "Regression", "bradley_terry": "Bradley-Terry"}
 HOW_TO_READ = (
     "Score: mean of the four RewardBench categories, in percent. Gains are percentage points over the default base\n"
     "model of the size group (billions of parameters), with an approximate 95 % interval"
@@ -22,14 +20,14 @@ NO_ANSWER = "No reward model can be compared with the default of its size group 
 
 def print_answer(connection: Connection, console: Console) -> None:
     """Print, per study, the best base model of each size group and objective, its gain and how sure that is."""
-    for study in marts.studies(connection).iter_rows(named=True):
-        best = marts.best_in_group(connection, study["study_id"])
+    for study in queries.studies(connection).iter_rows(named=True):
+        best = queries.size_group_winners(connection, study["study_id"])
         _line(console)
         _line(console, "Which base model should I train my reward model on?", "bold")
         _line(console, study["title"] + (" (synthetic data)" if study["synthetic"] else ""), "dim")
         for objective in best["objective"].unique(maintain_order=True):
             _line(console)
-            _line(console, OBJECTIVES.get(objective, objective), "bold")
+            _line(console, labels.objective(objective), "bold")
             for row in best.filter(objective=objective).iter_rows(named=True):
                 for text, style in answer_lines(row):
                     _line(console, text, style)
@@ -49,7 +47,7 @@ def _is_published(connection: Connection, study_id: str) -> bool:
 
 
 def answer_lines(row: dict[str, Any]) -> list[tuple[str, str]]:
-    """Three lines of text with their styles for one row of marts.best_in_group."""
+    """Three lines of text with their styles for one row of fct_size_group_winners."""
     indent = " " * 14
     gain = f"+{row['gain_points']:.1f} points ({row['gain_percent']:+.1f} %) over {row['default_model_id']}"
     if row["is_default"]:
@@ -58,7 +56,7 @@ def answer_lines(row: dict[str, Any]) -> list[tuple[str, str]]:
         gain += f"  [{row['gain_low_approximate']:+.1f}, {row['gain_high_approximate']:+.1f}]"
     rival = "the only model of its group"
     if row["runner_up"] is not None:
-        rival = f"{row['gap_points']:.1f} ahead of {row['runner_up']}: {LEADS[words.confidence(row)[0]]}"
+        rival = f"{row['gap_points']:.1f} ahead of {row['runner_up']}: {LEADS[labels.confidence(row)[0]]}"
     return [
         (f"  {row['size_group']:<12}{row['model_id']}  {row['score']:.1f}", "green"),
         (indent + gain, ""),

@@ -14,10 +14,9 @@ import polars as pl
 from rich.console import Console
 
 from models_train.errors import UserError
-from warehouse import marts, performance_marts
 from warehouse.connection import Connection, read
 from warehouse.paths import Home
-from warehouse.reports import words
+from warehouse.reports import labels, queries
 
 WIDTH = 96
 _INDENT = " " * 5
@@ -64,8 +63,7 @@ def print_recommendation(
     The limit is inclusive, by the exact number of parameters: a model of 8.03 is above 8, also if its name says 8B.
 
     objective, study_id: None is all that there are. Raises UserError for a limit or a number of models that
-    is not positive, an unknown objective or study, and a limit that no model is under; warehouse.marts.MartError if a
-    mart lacks a column.
+    is not positive, an unknown objective or study, a limit that no model is under, and a mart that lacks a column.
     """
     if max_params is not None and not (math.isfinite(max_params) and max_params > 0):
         raise UserError(
@@ -75,8 +73,8 @@ def print_recommendation(
         raise UserError(f"{top} models were asked for: ask for at least one")
     answers = []
     for study in _studies(connection, study_id):
-        frame = _with_size(performance_marts.recommendations(connection, study["study_id"]))
-        answers.append((study, frame, marts.base_models(connection, study["study_id"])))
+        models = queries.base_models(connection, study["study_id"])
+        answers.append((study, with_size(queries.recommendations(connection, study["study_id"]), models), models))
     wanted = _objectives([frame for _, frame, _ in answers], objective)
     shown: list[tuple[dict[str, Any], list[Recommendation]]] = []
     for study, frame, models in answers:
@@ -101,7 +99,7 @@ def print_recommendation(
 def recommendation(frame: pl.DataFrame, models: pl.DataFrame, max_params: float | None, top: int) -> Recommendation:
     """The best `top` models of one study and objective within max_params billion parameters.
 
-    frame: rows of performance_marts.recommendations of one objective; models: marts.base_models. For a stored limit
+    frame: rows of `with_size` of one objective; models: of queries.base_models. For a stored limit
     its rows are taken as they are. For any other, the rows without limit are filtered by size and ranked again, with
     new reasons and without a probability, which would be that of another set of models.
     """
@@ -133,38 +131,38 @@ def recommendation(frame: pl.DataFrame, models: pl.DataFrame, max_params: float 
 
 
 def _reason(row: dict[str, Any], rows: list[dict[str, Any]], limit: float, default: str | None) -> str:
-    among = f"{words.plural(len(rows), 'model')} of at most {limit:g} B parameters"
-    score = words.number(row["expected_score"])
+    among = f"{labels.plural(len(rows), 'model')} of at most {limit:g} B parameters"
+    score = labels.number(row["expected_score"])
     if row["basis"] == "predicted":
-        ends = words.interval(row["interval_low"], row["interval_high"])
+        ends = labels.interval(row["interval_low"], row["interval_high"])
         text = f"No reward model was trained on it; predicted {score}{f' ({ends})' if ends else ''}"
     else:
         text = f"Measured {score}"
     if row["rank"] == 1:
         text += f", the highest of {among}"
     else:
-        behind = words.number(rows[0]["expected_score"] - row["expected_score"])
+        behind = labels.number(rows[0]["expected_score"] - row["expected_score"])
         text += f", rank {row['rank']} of {among}, {behind} points behind {rows[0]['model_id']}"
     gain = row["gain_points_over_default"]
     if row["model_id"] == default:
         text += "; it is the default of its size group"
     elif gain is not None:
         side = "above" if gain >= 0 else "below"
-        text += f"; {words.number(abs(gain))} points {side} the default {default or 'of its size group'}"
+        text += f"; {labels.number(abs(gain))} points {side} the default {default or 'of its size group'}"
     return f"{text}."
 
 
 def _studies(connection: Connection, study_id: str | None) -> list[dict[str, Any]]:
     """The studies to answer for: those with recommendations, or the one that was named."""
-    if not performance_marts.is_built(connection, "fct_recommendations"):
+    if not queries.is_built(connection, "fct_recommendations"):
         raise UserError("The published snapshot holds no recommendations yet: run `make run` first.")
-    known = marts.studies(connection).to_dicts()
-    names = words.listing([_plain(str(study["study_id"])) for study in known])
+    known = queries.studies(connection).to_dicts()
+    names = labels.listing([_plain(str(study["study_id"])) for study in known])
     if study_id is not None:
         known = [study for study in known if study["study_id"] == study_id]
         if not known:
             raise UserError(f"There is no study {_plain(study_id)!r}; the snapshot holds: {names or 'none'}.")
-    found = [study for study in known if performance_marts.recommendations(connection, study["study_id"]).height]
+    found = [study for study in known if queries.recommendations(connection, study["study_id"]).height]
     if not found:
         which = f"study {_plain(study_id)}" if study_id else "any study of the snapshot"
         raise UserError(
@@ -182,13 +180,14 @@ def _objectives(frames: list[pl.DataFrame], objective: str | None) -> list[str]:
         if name.lower() == wanted or name == objective:
             return [name]
     raise UserError(
-        f"There is no objective {_plain(objective)!r}; there are: {words.listing([_plain(name) for name in known])}."
+        f"There is no objective {_plain(objective)!r}; there are: {labels.listing([_plain(name) for name in known])}."
     )
 
 
-def _with_size(frame: pl.DataFrame) -> pl.DataFrame:
-    """Frame with an infinite size where the size is not known: such a model fits under no limit."""
-    return frame.with_columns(pl.col("params_b").fill_null(math.inf)) if frame.height else frame
+def with_size(frame: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
+    """The recommendations with params_b, infinite where it is not known: such a model fits under no limit."""
+    sized = frame.join(models.select("model_id", "params_b"), on="model_id", how="left", maintain_order="left")
+    return sized.with_columns(pl.col("params_b").fill_null(math.inf))
 
 
 def _nothing(frames: list[pl.DataFrame], objectives: list[str], max_params: float | None) -> str:
@@ -207,7 +206,7 @@ def _nothing(frames: list[pl.DataFrame], objectives: list[str], max_params: floa
 
 def _print(console: Console, one: Recommendation) -> None:
     _line(console)
-    _line(console, _plain(words.objective(one.objective)), "bold")
+    _line(console, _plain(labels.objective(one.objective)), "bold")
     names = [_plain(row["model_id"]) for row in one.rows]
     width = min(max((len(name) for name in names), default=10), 44)
     if one.rows:
@@ -215,12 +214,12 @@ def _print(console: Console, one: Recommendation) -> None:
             console, f"  #  {'Base model':<{width}}  {'Score':>5}  {'90 % interval':<14}{'Gain':>6}{'Best':>8}  Basis"
         )
     for row, name in zip(one.rows, names, strict=True):
-        interval = words.interval(row["interval_low"], row["interval_high"]) or "not known"
-        best = words.percent(row["probability_best"], missing="none")
+        interval = labels.interval(row["interval_low"], row["interval_high"]) or "not known"
+        best = labels.percent(row["probability_best"], missing="none")
         numbers = (
-            f"{words.number(row['expected_score']):>5}  {interval:<14}"
-            f"{words.number(row['gain_points_over_default'], signed=True):>6}{best:>8}  "
-            f"{words.BASES.get(row['basis'], _plain(row['basis']))}"
+            f"{labels.number(row['expected_score']):>5}  {interval:<14}"
+            f"{labels.number(row['gain_points_over_default'], signed=True):>6}{best:>8}  "
+            f"{labels.BASES.get(row['basis'], _plain(row['basis']))}"
         )
         if len(name) > width:
             # Names are copied from the terminal, so a long one is not cut but takes a line.
@@ -228,13 +227,13 @@ def _print(console: Console, one: Recommendation) -> None:
             _line(console, f"{_INDENT}{'':<{width}}  {numbers}")
         else:
             _line(console, f"{row['rank']:>3}  {name:<{width}}  {numbers}", "green" if row["rank"] == 1 else "")
-        _wrapped(console, words.sentence(_plain(row["reason"])))
+        _wrapped(console, labels.sentence(_plain(row["reason"])))
     if one.n_within > len(one.rows):
         _line(console, f"{_INDENT}({one.n_within - len(one.rows)} more within the limit)", "dim")
     for name, reason in one.abstained:
-        _wrapped(console, words.sentence(f"No recommendation for {_plain(name)}: {_plain(reason)}"))
+        _wrapped(console, labels.sentence(f"No recommendation for {_plain(name)}: {_plain(reason)}"))
     if one.rows and not one.is_stored:
-        limits = words.listing([*(f"{limit:g}" for limit in one.stored_limits), "none"])
+        limits = labels.listing([*(f"{limit:g}" for limit in one.stored_limits), "none"])
         _wrapped(console, NO_CHANCE.format(limits=limits))
 
 
@@ -274,7 +273,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 study_id=options.study,
                 top=options.top,
             )
-    except (UserError, marts.MartError) as error:
+    except UserError as error:
         print(error, file=sys.stderr)
         return 1
     return 0

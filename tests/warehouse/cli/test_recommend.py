@@ -13,8 +13,8 @@ from rich.console import Console
 
 from models_train.errors import UserError
 from tests.support import marts_database
-from warehouse import marts, performance_marts
-from warehouse.cli.recommend import main, print_recommendation, recommendation
+from warehouse.cli.recommend import main, print_recommendation, recommendation, with_size
+from warehouse.reports import queries
 
 STUDY = "published"
 
@@ -24,6 +24,10 @@ def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     path = marts_database.write_marts(tmp_path / "snapshot.duckdb", [marts_database.small_study()])
     with duckdb.connect(str(path)) as opened:
         yield opened
+
+
+def recommended(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    return with_size(queries.recommendations(connection, STUDY), queries.base_models(connection, STUDY))
 
 
 @pytest.fixture
@@ -66,8 +70,8 @@ def test_a_stored_limit_is_printed_as_it_is_stored(connection, answered):
 @pytest.mark.parametrize("limit", [1.85, 4.2, 7.5, 100.0])
 def test_any_other_limit_is_ranked_again_without_a_probability(connection, answered, limit: float):
     best = ranked(connection, limit)
-    frame = performance_marts.recommendations(connection, STUDY).filter(objective="regression")
-    found = recommendation(frame, marts.base_models(connection, STUDY), limit, top=50)
+    frame = recommended(connection).filter(objective="regression")
+    found = recommendation(frame, queries.base_models(connection, STUDY), limit, top=50)
     assert [(row["model_id"], row["expected_score"]) for row in found.rows] == best
     assert [row["rank"] for row in found.rows] == list(range(1, len(best) + 1))
     assert {row["probability_best"] for row in found.rows} == {None}
@@ -78,8 +82,8 @@ def test_any_other_limit_is_ranked_again_without_a_probability(connection, answe
 
 
 def test_a_reason_of_its_own_says_measured_predicted_gain_and_distance(connection):
-    frame = performance_marts.recommendations(connection, STUDY).filter(objective="regression")
-    found = recommendation(frame, marts.base_models(connection, STUDY), 7.0, top=50)
+    frame = recommended(connection).filter(objective="regression")
+    found = recommendation(frame, queries.base_models(connection, STUDY), 7.0, top=50)
     first = found.rows[0]["expected_score"]
     for row in found.rows:
         starts = "No reward model was trained on it; predicted " if row["basis"] == "predicted" else "Measured "
@@ -108,8 +112,8 @@ def test_a_limit_is_stated_as_inclusive_by_the_exact_number(answered, capsys):
 
 
 def test_a_model_of_exactly_the_limit_is_within_it_and_one_just_above_is_not(connection):
-    frame = performance_marts.recommendations(connection, STUDY).filter(objective="regression")
-    models = marts.base_models(connection, STUDY)
+    frame = recommended(connection).filter(objective="regression")
+    models = queries.base_models(connection, STUDY)
     size = float(frame.filter(pl.col("size_limit_b").is_null() & pl.col("rank").is_not_null())["params_b"].sort()[9])
     names = [
         {row["model_id"] for row in recommendation(frame, models, limit, top=50).rows} for limit in (size, size - 0.03)

@@ -429,9 +429,9 @@ def _clouds(predictions: pl.DataFrame, objective: str, study: Study) -> Figure:
         caption=(
             "A dot on the dotted line is predicted exactly; lines are 90 % intervals; the error above a panel is the "
             "mean absolute error, in points. In-sample: every model was fitted to, and its interval comes from these "
-            "same residuals, so both are optimistic. Ten folds: models of the same publisher stay in the fit. Publisher "
-            "left out: its interval is by grouped CV+. Hollow dots lie outside the range of the features of the models "
-            f"that were fitted to: there the model extrapolates. n = {labels.plural(n, 'model')}."
+            "same residuals, so both are optimistic. Ten folds: models of the same publisher stay in the fit. "
+            "Publisher left out: its interval is by grouped CV+. Hollow dots lie outside the range of the features of "
+            f"the models that were fitted to: there the model extrapolates. n = {labels.plural(n, 'model')}."
         ),
         panels=tuple(panels),
         empty=f"{labels.objective(objective)}: there are no predictions of the {labels.predictor(MODEL)}.",

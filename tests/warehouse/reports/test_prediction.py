@@ -1,4 +1,4 @@
-"""The sections of the performance model: the verdict in every direction, in-sample labels, abstentions in words."""
+"""The sections of the performance model: the verdict in every direction, in-sample labels, abstentions."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import polars as pl
 import pytest
 
 from models_train.selection import performance as science
-from warehouse import marts, performance_marts
-from warehouse.reports import performance, prediction, verdict
+from tests.support.marts_database import study_of
+from warehouse.reports import page, queries
 from warehouse.reports.page import compose
+from warehouse.reports.topics import coefficients, components, prediction
 
-STUDY = "published"
 CREATED = datetime(2025, 5, 16, tzinfo=UTC)
 MARTS = (
     "fct_performance_predictions",
@@ -72,6 +72,11 @@ def simulated(errors: dict[str, float], seed: int = 3) -> pl.DataFrame:
     return pl.concat(frames)
 
 
+def compared(errors: dict[str, float]) -> pl.DataFrame:
+    """The comparisons of simulated predictions, in the order of the topic."""
+    return science.compare(simulated(errors)).sort("reference", "mae", "predictor")
+
+
 @pytest.mark.parametrize(
     ("errors", "level", "headline"),
     [
@@ -91,20 +96,14 @@ def simulated(errors: dict[str, float], seed: int = 3) -> pl.DataFrame:
 def test_the_verdict_follows_from_the_data_and_agrees_with_the_science_side(
     errors: dict[str, float], level: str, headline: str
 ):
-    frame = simulated(errors)
-    mine = verdict.against_size(frame)
-    comparisons = science.compare(frame)
-    theirs = comparisons.filter(reference="log10_params").sort("mae", "predictor")
-    others = mine.filter(pl.col("predictor") != "log10_params")
-    assert others["predictor"].to_list() == theirs["predictor"].to_list()
-    for column in ("mae", "difference", "difference_low", "difference_high"):
-        assert others[column].to_list() == pytest.approx(theirs[column].to_list(), abs=1e-12)
-    judged = verdict.verdict(mine)
-    assert (judged.level, judged.headline) == (level, headline)
+    comparisons = compared(errors)
+    found = prediction.verdict(prediction.against("log10_params", comparisons))
+    assert found[:2] == (level, headline)
     begins = {"none": "Nothing reliably", "hindsight": "Nested selection does not", "beaten": "Size alone is beaten"}
     assert science.verdict(comparisons, "regression", "score").startswith(begins[level])
-    size = mine.row(by_predicate=pl.col("predictor") == "log10_params", named=True)
-    assert f"and {size['mae']:.1f} with size alone" in judged.detail
+    size = simulated(errors).filter(predictor="log10_params")
+    mae = (size["predicted"] - size["observed"]).abs().mean()
+    assert f"and {mae:.1f} with size alone" in found[2]
 
 
 @pytest.mark.parametrize(
@@ -117,32 +116,38 @@ def test_the_verdict_follows_from_the_data_and_agrees_with_the_science_side(
 )
 def test_the_mix_has_to_beat_its_placebo(without: float, mix: float, placebo: float, start: str):
     errors = {"elastic_net": without, "elastic_net_with_mix": mix, "elastic_net_with_placebo": placebo}
-    frame = simulated(errors)
-    assert verdict.mix_sentence(frame).startswith(start)
-    assert verdict.mix_sentence(frame.filter(pl.col("predictor") != "elastic_net_with_mix")) == ""
-    said = science.mix_verdict(science.compare(frame), "regression", "score")
-    improves = said.startswith("The pre-training mix improves the predict")
+    comparisons = compared(errors)
+    assert prediction.mix_sentence(comparisons).startswith(start)
+    assert prediction.mix_sentence(comparisons.filter(pl.col("predictor") != "elastic_net_with_mix")) == ""
+    improves = science.mix_verdict(comparisons, "regression", "score").startswith("The pre-training mix improves")
     assert improves == (without > mix)
 
 
+def verdict(errors: dict[str, float]) -> tuple[str, str, str]:
+    return prediction.verdict(prediction.against("log10_params", compared(errors)))
+
+
 def test_a_placebo_does_not_beat_size():
-    frame = simulated({"log10_params": 4, "selected": 4.3, "elastic_net_with_placebo": 1})
-    assert verdict.verdict(verdict.against_size(frame)).level == "none"
+    assert verdict({"log10_params": 4, "selected": 4.3, "elastic_net_with_placebo": 1})[0] == "none"
 
 
-def test_the_verdict_needs_a_size_baseline_and_something_to_hold_against_it():
+def test_the_verdict_needs_a_size_baseline_and_a_predictor_to_compare():
     for errors in ({"elastic_net": 2.0}, {"log10_params": 4.0}):
-        assert verdict.verdict(verdict.against_size(simulated(errors))).level == "unknown"
-    no_selection = verdict.verdict(verdict.against_size(simulated({"log10_params": 4, "mean": 6})))
-    assert no_selection.level == "none" and "points with mean, no feature and" in no_selection.detail
+        assert verdict(errors)[0] == "unknown"
+    level, _, detail = verdict({"log10_params": 4, "mean": 6})
+    assert level == "none" and "points with mean, no feature and" in detail
 
 
-def test_the_sentence_turns_with_the_predictions(changeable: duckdb.DuckDBPyConnection):
-    changeable.execute("update marts.fct_performance_predictions set predicted = observed + 9 where fold is not null")
+def test_the_sentence_turns_with_the_comparisons(changeable: duckdb.DuckDBPyConnection):
+    changeable.execute(
+        "update marts.fct_performance_comparisons set mae = 9, reference_mae = 9, difference = 0, difference_low = -1, "
+        "difference_high = 1"
+    )
     text = written(changeable)
     assert text.count("Nothing beats size alone out of fold.") == 2
     changeable.execute(
-        "update marts.fct_performance_predictions set predicted = observed + 1 where predictor = 'selected'"
+        "update marts.fct_performance_comparisons set mae = 1, difference = -8, difference_low = -9, "
+        "difference_high = -7 where predictor = 'selected'"
     )
     text = written(changeable)
     assert text.count("Nested selection beats size alone out of fold.") == 2
@@ -150,8 +155,8 @@ def test_the_sentence_turns_with_the_predictions(changeable: duckdb.DuckDBPyConn
     assert "1.0 points with nested selection and 9.0 with size alone" in text
 
 
-def test_in_sample_and_out_of_fold_errors_stand_side_by_side(ordinary: duckdb.DuckDBPyConnection):
-    scores = performance_marts.scores(ordinary, STUDY).filter(objective="regression")
+def test_in_sample_and_out_of_fold_errors_are_side_by_side(ordinary: duckdb.DuckDBPyConnection):
+    scores = prediction.prediction_errors(study_of(ordinary)).filter(objective="regression")
     text = written(ordinary)
     for predictor, protocol, words in (
         ("elastic_net", "paper_in_sample", "elastic net in-sample"),
@@ -168,12 +173,12 @@ def test_in_sample_and_out_of_fold_errors_stand_side_by_side(ordinary: duckdb.Du
     assert "Elastic net, in-sample" in text
 
 
-def test_abstentions_and_left_out_features_are_said_in_words(ordinary: duckdb.DuckDBPyConnection):
+def test_abstentions_and_left_out_features_are_named(ordinary: duckdb.DuckDBPyConnection):
     text = written(ordinary)
     assert "No performance model for Safety under Bradley-Terry: too little data for model-2B-0." in text
     assert "1 feature is left out of the model, for the reasons in the table below: rare_benchmark." in text
     assert "Too few models have a value, below the stated share of 75%." in text
-    assert "No recommendation is given for candidatemodel-2B-0; the reasons stand below." in text
+    assert "No recommendation is given for candidatemodel-2B-0; the reasons are below." in text
     assert "Its number of parameters is not knownmodel-2B-0." in text
     assert re.search(r"15 of 2\d terms are shown; the database holds the other \d+\.", text)
 
@@ -202,7 +207,7 @@ def test_without_a_performance_model_the_sections_say_so_and_why(changeable: duc
     assert text.count(f"There is no performance model for this study: {why}.") == 3
     assert "There are no recommendations for this study" in text
     assert "There are no capability components for this study" in text
-    assert [len(page.sections) for page in composed.pages] == [13]
+    assert [len(one.sections) for one in composed.pages] == [13]
     assert not [name for name in composed.specs if "predict" in name or "coefficients" in name or "component" in name]
     assert [name for name in composed.specs if "correlations" in name]
 
@@ -211,53 +216,24 @@ def test_without_a_performance_model_the_sections_say_so_and_why(changeable: duc
 def test_one_missing_mart_of_the_performance_model_leaves_the_page_whole(
     changeable: duckdb.DuckDBPyConnection, name: str
 ):
-    from warehouse.reports import sections
-
     changeable.execute(f"drop table marts.{name}")
-    study = marts.studies(changeable).row(0, named=True)
-    assert len(sections.study_page(changeable, study, "published").sections) == 13
+    row = queries.studies(changeable).row(0, named=True)
+    assert len(page.study_page(changeable, row, "published").sections) == 13
 
 
-def test_a_mart_without_a_column_is_an_error_and_not_an_absence(changeable: duckdb.DuckDBPyConnection):
-    changeable.execute("alter table marts.fct_performance_scores drop column mae_low")
-    with pytest.raises(marts.MartError, match=r"fct_performance_scores.*mae_low"):
-        performance_marts.scores(changeable, STUDY)
-
-
-def test_size_is_compared_under_the_same_protocol(ordinary: duckdb.DuckDBPyConnection):
-    frame = performance_marts.predicted_coverage(ordinary, STUDY)
-    size = frame.filter(predictor="log10_params")
-    assert size["coverage"].to_list() == size["size_coverage"].to_list()
-    joined = frame.join(size, on=["objective", "protocol", "k"])
-    assert joined["size_coverage"].to_list() == joined["coverage_right"].to_list()
-    assert set(frame["n"]) == {18}
-
-
-def test_coefficients_come_by_weight_and_then_by_stability(ordinary: duckdb.DuckDBPyConnection):
-    frame = performance_marts.coefficients(ordinary, STUDY).filter(objective="regression")
-    order = frame.group_by("feature", maintain_order=True).agg(
-        pl.col("coefficient").abs().max(), pl.col("selection_frequency").max()
-    )
-    keys = [(-weight, -chance) for _, weight, chance in order.iter_rows()]
-    assert keys == sorted(keys)
-    assert frame["feature_position"].unique().sort().to_list() == list(range(1, order.height + 1))
-
-
-def test_equal_settings_are_said_to_be_equal(changeable: duckdb.DuckDBPyConnection):
-    frame = performance_marts.coefficients(changeable, STUDY)
-    settings = performance_marts.final_settings(changeable, STUDY)
-    unlike = performance.coefficient_section(frame, settings, "", "x").items[0]
-    assert "same setting" not in unlike.caption and "degree 2, alpha 0.1 and L1 ratio 0.5" in unlike.caption
+def test_equal_settings_are_stated(ordinary: duckdb.DuckDBPyConnection):
+    read = study_of(ordinary)
+    frame = coefficients.coefficients(read).filter(objective="regression")
+    settings = coefficients.final_settings(read)
+    unlike = coefficients.figure(frame, settings, "regression", read).caption
+    assert "same setting" not in unlike and "degree 2, alpha 0.1 and L1 ratio 0.5" in unlike
     first = frame.filter(protocol="paper_in_sample")
     both = pl.concat([first, first.with_columns(protocol=pl.lit("leave_publisher_out"))])
-    assert (
-        "Both ways chose the same setting" in performance.coefficient_section(both, settings, "", "x").items[0].caption
-    )
+    assert "Both ways chose the same setting" in coefficients.figure(both, settings, "regression", read).caption
 
 
 def test_components_state_their_cumulative_share_and_their_basis(ordinary: duckdb.DuckDBPyConnection):
-    frame = performance_marts.components(ordinary, STUDY)
-    shares = frame.unique("component", keep="first", maintain_order=True)
+    shares = components.component_shares(components.components(study_of(ordinary)))
     assert shares["cumulative_ratio"].to_list() == pytest.approx(shares["explained_variance_ratio"].cum_sum().to_list())
     assert shares["cumulative_ratio"][-1] == pytest.approx(1)
     text = written(ordinary)
@@ -266,6 +242,6 @@ def test_components_state_their_cumulative_share_and_their_basis(ordinary: duckd
     assert "96.8" not in text
 
 
-def test_absence_is_silent_where_there_is_a_model(ordinary: duckdb.DuckDBPyConnection):
-    scores, none = performance_marts.scores(ordinary, STUDY), performance_marts.abstentions(ordinary, "no such study")
-    assert prediction.absence(scores, none) == ""
+def test_absence_is_empty_where_there_is_a_model(ordinary: duckdb.DuckDBPyConnection):
+    read = study_of(ordinary)
+    assert prediction.absence(read, prediction.prediction_errors(read)) == ""

@@ -11,16 +11,18 @@ import polars as pl
 import pytest
 import vl_convert
 
-from warehouse import marts, performance_marts
-from warehouse.reports import export, theme
-from warehouse.reports.charts import (
+from tests.support.marts_database import study_of
+from warehouse.reports import export, queries, theme
+from warehouse.reports.topics import (
+    answer,
     coefficients,
     components,
     correlations,
     coverage,
-    differences,
     gains,
+    objectives,
     post_training,
+    predicted_coverage,
     prediction,
 )
 
@@ -33,34 +35,32 @@ def _first(frame: pl.DataFrame, **values: str) -> pl.DataFrame:
 
 @pytest.fixture
 def charts(ordinary: duckdb.DuckDBPyConnection) -> dict[str, alt.LayerChart]:
-    regression = {"objective": "regression"}
-    group = _first(marts.size_group_gains(ordinary, STUDY), size_group=">=6", **regression)
-    best = _first(marts.best_in_group(ordinary, STUDY), **regression)
-    grid = _first(marts.correlations(ordinary, STUDY), **regression)
-    lines = _first(marts.coverage(ordinary, STUDY), **regression)
+    read, regression = study_of(ordinary), {"objective": "regression"}
+    group = _first(gains.size_group_gains(read), size_group=">=6", **regression)
+    best = _first(queries.size_group_winners(ordinary, STUDY), **regression)
+    grid = _first(correlations.tested(correlations.feature_pairs(read)), **regression)
+    lines = _first(coverage.coverage(read), **regression)
     left_out = {"protocol": "leave_publisher_out", **regression}
-    errors = _first(performance_marts.scores(ordinary, STUDY), **left_out).with_columns(in_sample_mae="mae")
-    cloud = _first(performance_marts.predictions(ordinary, STUDY), predictor="elastic_net", **left_out)
-    weights = _first(performance_marts.coefficients(ordinary, STUDY), **left_out)
-    picked = _first(performance_marts.predicted_coverage(ordinary, STUDY), predictor="elastic_net", **left_out)
-    parts = performance_marts.components(ordinary, STUDY)
-    stages = _first(marts.post_training_stages(ordinary, STUDY), category="score", **regression)
+    errors = _first(prediction.prediction_errors(read), **left_out).with_columns(in_sample_mae="mae")
+    cloud = _first(prediction.predicted(read), predictor="elastic_net", **left_out)
+    weights = _first(coefficients.coefficients(read), **left_out)
+    picked = _first(predicted_coverage.predicted_coverage(read), predictor="elastic_net", **left_out)
+    loadings = components.components(read)
+    stages = _first(post_training.post_training_stages(read), category="score", **regression)
     return {
         "gain_bars": gains.gain_bars(group, gains.gain_range(group)),
-        "best_gains": gains.best_gains(best, gains.gain_range(best)),
+        "best_gains": answer.best_gains(best, gains.gain_range(best)),
         "heat_map": correlations.heat_map(grid),
         "intervals": correlations.intervals(_first(grid, target="score")),
-        "coverage": coverage.coverage_lines(_first(lines, feature=lines["feature"][0])),
-        "differences": differences.difference_bars(
-            _first(marts.objective_differences(ordinary, STUDY), category="score")
-        ),
+        "coverage": coverage.coverage_chart(_first(lines, feature=lines["feature"][0])),
+        "differences": objectives.difference_bars(_first(objectives.objective_differences(read), category="score")),
         "stages": post_training.stage_steps(stages),
-        "errors": prediction.error_dots(errors, prediction.error_range(errors)),
+        "errors": prediction.error_dots(errors, (0.0, 10.0)),
         "predicted": prediction.predicted_against_observed(cloud, prediction.prediction_ranges(cloud)),
         "coefficients": coefficients.coefficient_bars(weights, coefficients.coefficient_range(weights)),
-        "predicted_coverage": coverage.predicted_coverage_lines(picked, _first(lines, feature_kind="benchmark")),
-        "variance": components.explained_variance(parts.unique("component", keep="first", maintain_order=True)),
-        "loadings": components.loadings(parts),
+        "predicted_coverage": predicted_coverage.coverage_chart(picked, _first(lines, feature_kind="benchmark")),
+        "variance": components.explained_variance(components.component_shares(loadings)),
+        "loadings": components.loadings(loadings),
     }
 
 
@@ -106,7 +106,7 @@ def test_every_style_of_the_charts_is_in_both_themes(charts: dict[str, alt.Layer
 
 
 def test_gain_bars_share_one_range_and_keep_room_for_the_score(ordinary: duckdb.DuckDBPyConnection):
-    frame = _first(marts.size_group_gains(ordinary, STUDY), objective="regression")
+    frame = _first(gains.size_group_gains(study_of(ordinary)), objective="regression")
     low, high = gains.gain_range(frame)
     assert low < min(0, frame["gain_low_approximate"].min()) and high > max(0, frame["gain_high_approximate"].max())
     chart = gains.gain_bars(_first(frame, size_group="<3"), (low, high)).to_dict()

@@ -18,18 +18,19 @@ import pytest
 import vl_convert
 
 from tests.support.document_database import write_document_marts
-from warehouse import document_marts, marts
-from warehouse.reports import documents, export, page, sections, theme
-from warehouse.reports.charts import documents as charts
-from warehouse.reports.pieces import Figure, StudyPage
+from tests.support.marts_database import study_of
+from warehouse.reports import export, page, queries, theme
+from warehouse.reports.elements import Figure, StudyPage
+from warehouse.reports.topics import documents
 
 CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script>'\"&"
 READERS = {
-    document_marts.scored_models: "fct_presence_by_domain",
-    document_marts.presence_by_domain: "fct_presence_by_domain",
-    document_marts.distributions: "fct_presence_score_distributions",
-    document_marts.distances: "fct_jensen_shannon_distances",
+    documents.presence_by_domain: "fct_presence_by_domain",
+    lambda study: documents.distributions(study, documents.presence_by_domain(study)): (
+        "fct_presence_score_distributions"
+    ),
+    documents.distances: "fct_jensen_shannon_distances",
 }
 Make = Callable[..., duckdb.DuckDBPyConnection]
 
@@ -51,7 +52,12 @@ def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 def written(connection: duckdb.DuckDBPyConnection) -> StudyPage:
-    return sections.study_page(connection, marts.studies(connection).row(0, named=True), "lab")
+    return page.study_page(connection, queries.studies(connection).row(0, named=True), "lab")
+
+
+def distributions(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    study = study_of(connection, "lab")
+    return documents.distributions(study, documents.presence_by_domain(study))
 
 
 def figures_of(study: StudyPage) -> dict[str, Figure]:
@@ -63,7 +69,7 @@ def plain(study: StudyPage) -> str:
     """The section as a reader sees it: without markup and scripts."""
     figures = [item for part in study.sections for item in part.items if isinstance(item, Figure)]
     text = page.render_page([study], {one.name: export.panel_specs(one) for one in figures}, "snapshot", CREATED)
-    found = text.split('<section class="section" id="lab-documents"')[1].split("</section>")[0]
+    found = text.split('<section class="view" id="lab/documents"')[1].split("</section>")[0]
     return " ".join(html.unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", found, flags=re.S)).split())
 
 
@@ -80,15 +86,15 @@ def test_a_study_without_scores_has_no_such_section(make: Make, builder: ModuleT
     with make() as connection:
         for mart in set(READERS.values()):
             connection.execute(f"delete from marts.{mart}")
-        assert documents.sections(connection, "lab", "lab") == ()
+        assert documents.section(study_of(connection, "lab")) is None
 
 
-def test_what_these_scores_can_and_cannot_say_is_said(study_page: StudyPage) -> None:
+def test_the_limits_of_these_scores_are_stated(study_page: StudyPage) -> None:
     text = plain(study_page)
     assert "3 base models read the same sample of documents (pile, 20,000 documents)" in text
     assert text.count("evidence about sets of documents, never about a single one") == 4
     assert "model-4B-0 with model-2B-0" in text, "the model without scores of its own is named with its donor"
-    assert "could not be scored count in no figure: model-2B-1 12." in text
+    assert "could not be scored are left out of every figure: model-2B-1 12." in text
     assert "would already show 0.030 over all documents (null floor" in text
     assert "Degree signs" not in text
 
@@ -116,14 +122,14 @@ def test_the_heat_map_has_both_halves_and_rings_where_chance_explains(study_page
 
 def test_distributions_are_rows_on_one_scale_without_the_outermost_bins(make: Make) -> None:
     with make() as connection:
-        frame = document_marts.distributions(connection, "lab")
+        frame = distributions(connection)
     assert frame["model_id"].unique(maintain_order=True).to_list() == ["model-2B-0", "model-2B-1", "model-2B-2"]
     whole = frame.filter(domain="all")
     assert whole.height == 3 * (20 - 3), "neither the first, the last nor the one without width"
     assert whole.group_by("model_id").agg(pl.col("is_median").sum())["is_median"].to_list() == [1, 1, 1]
-    rows = next(iter(charts.density_lines(whole).to_dict()["datasets"].values()))
+    rows = next(iter(documents.density_lines(whole).to_dict()["datasets"].values()))
     offsets = [row["offset"] for row in rows]
-    assert min(offsets) == pytest.approx(-0.45 * charts.ROW_HEIGHT) and max(offsets) <= 0.45 * charts.ROW_HEIGHT
+    assert min(offsets) == pytest.approx(-0.45 * documents.ROW_HEIGHT) and max(offsets) <= 0.45 * documents.ROW_HEIGHT
 
 
 def test_bits_per_byte_keep_the_order_of_all_documents(study_page: StudyPage) -> None:
@@ -135,8 +141,8 @@ def test_bits_per_byte_keep_the_order_of_all_documents(study_page: StudyPage) ->
 def test_forty_models_stay_below_the_limit_of_a_chart(make: Make) -> None:
     with make(n_models=46) as connection:
         study = written(connection)
-        frame = document_marts.distributions(connection, "lab")
-    assert frame["model_id"].n_unique() == document_marts.MOST_MODELS
+        frame = distributions(connection)
+    assert frame["model_id"].n_unique() == documents.MOST_MODELS
     assert frame.filter(domain="all").height * 100 / 17 < 5_000, "with 100 bins instead of these 17"
     assert "5 further models are in the database." in plain(study)
     for figure in figures_of(study).values():
@@ -150,7 +156,7 @@ def test_one_model_has_no_distances(make: Make) -> None:
     with make(n_models=2) as connection:
         connection.execute("drop table if exists marts.fct_jensen_shannon_distances")
         study = written(connection)
-    assert "One base model alone was scored, so there is no distance to show." in plain(study)
+    assert "Only one base model was scored, so there is no distance to show." in plain(study)
 
 
 def test_charts_compile_in_both_themes_and_name_no_colour(study_page: StudyPage) -> None:
@@ -181,10 +187,10 @@ def test_hostile_names_stay_text(make: Make) -> None:
 def test_readers_keep_one_order_and_are_empty_for_other_studies(make: Make) -> None:
     with make() as connection:
         for reader in READERS:
-            frame = reader(connection, "lab")
+            frame = reader(study_of(connection, "lab"))
             assert frame.height > 0 and "study_id" not in frame.columns
-            assert frame.equals(reader(connection, "lab")), reader.__name__
-            assert reader(connection, "no such study").height == 0
+            assert frame.equals(reader(study_of(connection, "lab")))
+            assert reader(study_of(connection, "no such study")).height == 0
         for reader, mart in READERS.items():
             connection.execute(f"drop table if exists marts.{mart}")
-            assert reader(connection, "lab").columns == []
+            assert reader(study_of(connection, "lab")).columns == []

@@ -16,9 +16,11 @@ import pytest
 import vl_convert
 
 from tests.support.lab_database import write_lab_marts
-from warehouse import lab_marts, marts
-from warehouse.reports import export, lab, page, sections, theme
-from warehouse.reports.pieces import Figure, StudyPage, Table
+from tests.support.marts_database import study_of
+from warehouse.reports import export, page, queries, theme
+from warehouse.reports.elements import Figure, StudyPage
+from warehouse.reports.tables import Table
+from warehouse.reports.topics import synthetic as topic
 
 CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script>'\"&"
@@ -40,7 +42,7 @@ def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 
 def written(connection: duckdb.DuckDBPyConnection) -> StudyPage:
-    return sections.study_page(connection, marts.studies(connection).row(0, named=True), "lab")
+    return page.study_page(connection, queries.studies(connection).row(0, named=True), "lab")
 
 
 def figures_of(study: StudyPage) -> list[Figure]:
@@ -55,7 +57,7 @@ def rendered(study: StudyPage) -> str:
 
 def plain(study: StudyPage) -> str:
     """The section as a reader sees it: without markup and scripts."""
-    found = rendered(study).split('<section class="section" id="lab-truth"')[1].split("</section>")[0]
+    found = rendered(study).split('<section class="view" id="lab/truth"')[1].split("</section>")[0]
     return " ".join(html.unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", found, flags=re.S)).split())
 
 
@@ -69,11 +71,12 @@ def test_a_study_that_is_no_lab_has_no_such_section(make: Make, builder: ModuleT
     path = builder.write_marts(tmp_path / "none.duckdb", [builder.small_study()])
     with duckdb.connect(str(path)) as connection:
         assert "truth" not in [part.key for part in written(connection).sections]
-        assert lab_marts.truth_checks(connection, "published").columns == []
-        assert lab_marts.settings(connection, "published") == {}
+        assert topic.truth_checks(study_of(connection)).columns == []
+        assert topic.lab_settings(study_of(connection)) == {}
     with make() as connection:
-        assert lab.sections(connection, "another", "another") == ()
-        assert lab_marts.truth_checks(connection, "lab").equals(lab_marts.truth_checks(connection, "lab"))
+        assert topic.section(study_of(connection, "another")) is None
+        lab = study_of(connection, "lab")
+        assert topic.truth_checks(lab).equals(topic.truth_checks(lab))
 
 
 def test_the_section_says_what_the_checks_found(study_page: StudyPage) -> None:
@@ -81,7 +84,7 @@ def test_the_section_says_what_the_checks_found(study_page: StudyPage) -> None:
     assert "Synthetic data: 8 small base models made here" in text and "logistic noise of scale 0.5" in text
     assert "The presence score does rank base models by the true share of a domain in their pre-training text" in text
     assert "Spearman correlation +1.00, 95 % interval +1.00 to +1.00 (mean of the domains, n = 8). Size alone" in text
-    assert "That is more than size tells, beyond chance: the difference is +" in text
+    assert "That is better than size, beyond chance: the difference is +" in text
     assert "in ranking by share presence score (better) and Min-K%" in text
     assert "median cosine of 1.000, 95 % interval 1.000 to 1.000 with the weights behind the preferences" in text
     assert "the accuracy of the rate chosen less that of the mean rate is +5.5, 95 % interval" in text
@@ -102,14 +105,14 @@ def test_figures_and_tables_hold_all_checks(study_page: StudyPage) -> None:
     assert labels[0] == "median of the reward models" and len(labels) == 9
     correlations, searches, mixes = (item for item in mine.items if isinstance(item, Table))
     assert len(correlations.rows) == 2 * 3 * 4 and len(searches.rows) == 4 + 2 * 3
-    assert len(mixes.rows) == 8 and mixes.columns[-1].title == "Github"
-    assert [row[0].note for row in mixes.rows if row[0].note] == ["pre-trained as model-2B-0"]
+    assert len(mixes.rows) == 8 and mixes.columns[-1].heading == "Github"
+    assert [row[0].note for row in mixes.cells if row[0].note] == ["pre-trained as model-2B-0"]
 
 
 def test_a_synthetic_study_says_so_in_every_section_and_picture(study_page: StudyPage, make: Make) -> None:
     text = rendered(study_page)
-    parts = text.split('<section class="section"')[1:]
-    assert len(parts) == len(study_page.sections) > 8
+    parts = text.split('<section class="view"')[1:]
+    assert len(parts) == len(study_page.sections) + 1 > 9, "with the start view"
     assert all("Synthetic: this study was made to test the method" in part for part in parts)
     figures = [figure for figure in figures_of(study_page) if figure.panels]
     assert len(figures) > 8
@@ -126,7 +129,7 @@ def test_too_few_models_are_said_and_not_drawn(make: Make) -> None:
         study = written(connection)
     text = plain(study)
     assert "is not known: fewer than 4 pre-trained models" in text
-    assert "Too few of this lab's models were scored to say anything." in text
+    assert "Too few models of this study were scored to say anything." in text
     assert "beyond chance" not in text
 
 

@@ -14,20 +14,21 @@ import duckdb
 import polars as pl
 import pytest
 
+from tests.support.marts_database import study_of
 from tests.support.training_database import write_training_marts
-from warehouse import marts, training_marts
-from warehouse.reports import export, page, results, sections, training, training_tables
-from warehouse.reports.pieces import Figure, StudyPage
+from warehouse.reports import export, page, queries
+from warehouse.reports.elements import Figure, StudyPage
+from warehouse.reports.topics import costs, results, training
 
 CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script>'\"&"
-READERS = (
-    training_marts.subsets,
-    training_marts.comparisons,
-    training_marts.rate_search,
-    training_marts.learning_curves,
-    training_marts.run_costs,
-)
+READERS = {
+    results.subsets: "fct_reward_model_subsets",
+    results.comparisons: "fct_reward_model_comparisons",
+    training.rate_search: "fct_learning_rate_search",
+    training.learning_curves: "fct_learning_curves",
+    costs.run_costs: "fct_run_costs",
+}
 Make = Callable[..., duckdb.DuckDBPyConnection]
 
 
@@ -49,7 +50,7 @@ def make(builder: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Make:
 
 def written(connection: duckdb.DuckDBPyConnection) -> StudyPage:
     """All that the report shows of the study, without the pictures beside it."""
-    return sections.study_page(connection, marts.studies(connection).row(0, named=True), "lab")
+    return page.study_page(connection, queries.studies(connection).row(0, named=True), "lab")
 
 
 def as_text(study: StudyPage) -> str:
@@ -78,13 +79,13 @@ def text(study_page: StudyPage) -> str:
 
 def section(text: str, key: str) -> str:
     """One section as a reader sees it: without markup and scripts."""
-    found = text.split(f'<section class="section" id="lab-{key}"')[1].split("</section>")[0]
+    found = text.split(f'<section class="view" id="lab/{key}"')[1].split("</section>")[0]
     return html.unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", found, flags=re.S))
 
 
 def test_sections_stand_after_the_results_and_are_called_synthetic(text: str) -> None:
-    keys = re.findall(r'<section class="section" id="lab-([a-z-]+)"', text)
-    assert keys[keys.index("results") :] == ["results", "training", "costs", "materials"]
+    keys = re.findall(r'<section class="view" id="lab/([a-z-]+)"', text)
+    assert keys[keys.index("results") :] == ["results", "training", "costs", "sources"]
     for key in ("results", "training", "costs"):
         assert "Synthetic: this study was made" in section(text, key)
 
@@ -103,17 +104,17 @@ def test_charts_of_search_and_curves_are_drawn(study_page: StudyPage, text: str,
     assert [row["learning_rate"] for row in rows] == [5e-7, 1e-6]
 
 
-def test_what_choosing_flatters_and_costs_is_said(text: str) -> None:
+def test_selection_bias_and_cost_of_the_search_are_stated(text: str) -> None:
     plain = section(text, "training")
     assert (
-        "Regression: choosing rate, checkpoint and merge vector by the validation pairs flatters their accuracy by "
+        "Regression: choosing rate, checkpoint and merge vector by the validation pairs overstates their accuracy by "
         "+3.0 points on average, from +2.0 to +4.0 over 3 models. Chosen on half of the validation prompts, a reward "
         "model wins 67.0 % of the pairs there and 64.0 % on the other half." in " ".join(plain.split())
     )
     assert "Bradley-Terry: choosing rate and checkpoint by" in plain
     assert "3,200 optimizer steps: 44\u00a0% of the 7,200" in plain
     assert "12 training runs failed (model-2B-0, Regression, 5e-06-s0: failed for model-2B-0" in " ".join(plain.split())
-    assert "No reward model came out of the search of model-4B-0 (Regression) and model-4B-0 (Bradley-Terry)" in plain
+    assert "The search of model-4B-0 (Regression) and model-4B-0 (Bradley-Terry) gave no reward model." in plain
 
 
 def test_missing_and_incomplete_results_are_told_apart(text: str) -> None:
@@ -130,19 +131,21 @@ def test_the_best_of_a_column_is_one_that_may_be_compared(make: Make) -> None:
             "update marts.fct_reward_model_results set score = 99, is_comparable = false, status_reason = 'x' "
             "where model_id = 'model-4B-0'"
         )
-        frame = marts.reward_model_results(connection, "lab").filter(objective="regression")
-    rows = {row[0].text: row for row in results.tables.results(frame, "n", "regression").rows}
+        lab = study_of(connection, "lab")
+        frame = results.reward_model_results(lab).filter(objective="regression")
+    rows = {row[0].text: row for row in results.results_table(frame, "regression", lab).cells}
     assert not rows["model-4B-0"][6].best and rows["model-4B-0"][6].text == "99.0"
     assert sum(row[6].best for row in rows.values()) == 1
 
 
 def test_subsets_without_pairs_are_a_dash_and_ties_and_errors_are_named(make: Make) -> None:
     with make() as connection:
-        frame = training_marts.subsets(connection, "lab").filter(objective="regression")
-    table = training_tables.subsets(frame, "n", "regression")
+        lab = study_of(connection, "lab")
+        frame = results.subsets(lab).filter(objective="regression")
+    table = results.subset_table(frame, "regression", lab)
     models = ["model-2B-0", "model-2B-1", "model-2B-2"]
-    assert [column.title for column in table.columns] == ["Subset", "Category", "Pairs", *models]
-    cells = {row[0].text: [(cell.text, cell.note) for cell in row[1:]] for row in table.rows}
+    assert [column.heading for column in table.columns] == ["Subset", "Category", "Pairs", *models]
+    cells = {row[0].text: [(cell.text, cell.note) for cell in row[1:]] for row in table.cells}
     assert list(cells) == ["alpacaeval-easy", "math-prm", "hep-go", "own subset"]  # nobody has donotanswer
     assert cells["alpacaeval-easy"][-1] == ("–", "")
     assert cells["math-prm"][2:] == [("49.9", ""), ("49.9", "1 tie"), ("49.9", "3 ties, 2 errors")]
@@ -161,38 +164,38 @@ def test_costs_are_summed_and_cpu_time_stands_apart(make: Make, text: str) -> No
     assert "Device hours" in plain and "2 × NVIDIA H200" in plain
     with make() as connection:
         connection.execute("update marts.fct_run_costs set usd = null, usd_per_gpu_hour = null")
-        unpriced = training_marts.run_costs(connection, "lab")
-    paragraph = training.cost_section(unpriced, "lab").paragraphs[0]
-    assert "no money is named" in paragraph
-    (table,) = training.cost_section(unpriced.filter("is_gpu"), "lab").items
-    assert {"USD", "Device hours"}.isdisjoint(column.title for column in table.columns)  # type: ignore[union-attr]
+        lab = study_of(connection, "lab")
+        unpriced = costs.run_costs(lab)
+    assert "no cost in money is given" in costs.totals(unpriced)
+    table = costs.cost_table(unpriced.filter("is_gpu"), lab)
+    assert {"USD", "Device hours"}.isdisjoint(column.heading for column in table.columns)
 
 
 def test_readers_keep_one_order_and_are_empty_for_other_studies(make: Make) -> None:
     with make() as connection:
-        for reader in READERS:
-            frame = reader(connection, "lab")
+        lab = study_of(connection, "lab")
+        for reader, mart in READERS.items():
+            frame = reader(lab)
             assert frame.height > 0 and "study_id" not in frame.columns
-            assert frame.equals(reader(connection, "lab")), reader.__name__
-            assert reader(connection, "no such study").height == 0
-            mart = "fct_" + {"subsets": "reward_model_subsets", "comparisons": "reward_model_comparisons"}.get(
-                reader.__name__, {"rate_search": "learning_rate_search"}.get(reader.__name__, reader.__name__)
-            )
+            assert frame.equals(reader(lab)), reader.__name__
+            assert reader(study_of(connection, "no such study")).height == 0
             connection.execute(f"drop table marts.{mart}")
-            assert reader(connection, "lab").columns == []
-        assert training.sections(connection, "lab", "lab") == ()
+            assert reader(lab).columns == []
+        assert training.section(lab) is None and costs.section(lab) is None
 
 
 def test_curves_are_thinned_for_the_page(make: Make) -> None:
     with make() as connection:
-        few = training_marts.learning_curves(connection, "lab").filter(objective="regression", model_id="model-2B-0")
+        few = training.learning_curves(study_of(connection, "lab")).filter(
+            objective="regression", model_id="model-2B-0"
+        )
     counts = dict(few.group_by("training_run").len().iter_rows())
     assert counts["1e-06-s0"] == 200
     assert 40 <= counts["5e-07-s0"] <= 60
     kept = few.filter(pl.col("checkpoint_step").is_not_null())
     assert dict(kept.group_by("training_run").len().iter_rows()) == dict.fromkeys(counts, 10)
-    with make(n_models=training_marts.MANY_MODELS + 1) as connection:
-        many = training_marts.learning_curves(connection, "lab")
+    with make(n_models=training.MANY_MODELS + 1) as connection:
+        many = training.learning_curves(study_of(connection, "lab"))
     assert many["is_selected"].all()
     assert 100 <= many.filter(objective="regression", model_id="model-2B-0").height <= 110
 
@@ -204,13 +207,8 @@ def test_hostile_names_stay_text(make: Make) -> None:
 
 
 def test_a_study_without_training_has_no_such_sections(ordinary: duckdb.DuckDBPyConnection) -> None:
-    assert training.sections(ordinary, "published", "published") == ()
-    found = results.section(
-        ordinary,
-        "published",
-        marts.reward_model_results(ordinary, "published"),
-        marts.base_models(ordinary, "published"),
-        "published",
-    )
+    published = study_of(ordinary)
+    assert training.section(published) is None and costs.section(published) is None
+    found = results.section(published)
     assert [item.name for item in found.items] == ["published_results_regression", "published_results_bradley_terry"]
     assert found.paragraphs == ("Select a heading to sort by it.",)

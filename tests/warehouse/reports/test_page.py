@@ -16,8 +16,8 @@ import altair as alt
 import duckdb
 import pytest
 
-from warehouse.reports import export, page
-from warehouse.reports.errors import ReportError
+from models_train.errors import UserError
+from warehouse.reports import export, page, queries
 from warehouse.reports.page import Report, build_report, compose
 
 CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
@@ -34,7 +34,7 @@ SECTIONS = (
     "objectives",
     "post-training",
     "results",
-    "materials",
+    "sources",
 )
 
 
@@ -74,11 +74,11 @@ class _Page(HTMLParser):
             self.styles.append(data)
 
 
-def test_sections_stand_in_the_order_of_reading(report: Report, text: str):
-    assert re.findall(r'<section class="section" id="published-([a-z-]+)"', text) == list(SECTIONS)
+def test_views_are_in_the_order_of_reading(report: Report, text: str):
+    assert re.findall(r'<section class="view" id="published/([a-z-]+)"', text) == list(SECTIONS)
     assert report.n_sections == len(SECTIONS)
     for key in SECTIONS:
-        assert f'href="#published-{key}"' in text
+        assert f'href="#published/{key}"' in text
 
 
 def test_headings_never_skip_a_level(text: str):
@@ -188,9 +188,9 @@ def test_one_empty_mart_leaves_the_other_sections_whole(tmp_path: Path, builder)
     assert [name for name in specs if "correlations" in name]
 
 
-def test_words_come_from_the_data(text: str):
+def test_sentences_come_from_the_data(text: str):
     plain = html.unescape(re.sub(r"<[^>]+>", "", text.split("<main")[1].split("</main>")[0]))
-    assert "Not tested, for fewer than 8 models have a value: rare_benchmark (n = 3)." in plain
+    assert "Not tested, because fewer than 8 models have a value: rare_benchmark (n = 3)." in plain
     assert "At n = 18 the critical |r| is 0.468" in plain and "0.316" not in plain
     assert "approximate 95 % interval" in plain and "one training run each" in plain
 
@@ -219,12 +219,10 @@ def test_two_studies_stand_apart_and_a_synthetic_one_says_so_in_each_section(bui
         composed = compose(connection, "two", CREATED)
     text = composed.text
     assert [len(page.sections) for page in composed.pages] == 2 * [len(SECTIONS)]
-    assert text.count('<p class="notice">Synthetic') == len(SECTIONS)
-    real, lab = (
-        text.index('<section class="study" id="published"'),
-        text.index('<section class="study" id="lab"'),
-    )
-    assert real < lab < text.index('<p class="notice">Synthetic')
+    # Every section of it, and its part of the start view.
+    assert text.count('<p class="notice">Synthetic') == len(SECTIONS) + 1
+    real, lab = (text.index(f'<section class="study" id="{name}"') for name in ("published", "lab"))
+    assert real < lab and '<p class="notice">Synthetic' not in text[real:lab]
     identifiers = [attributes["id"] for _, attributes in _Page(text).elements if "id" in attributes]
     assert len(identifiers) == len(set(identifiers))
 
@@ -233,40 +231,41 @@ def test_slugs_are_distinct_and_safe():
     assert page.slugs(["a b", "a-b", "../x", "é"]) == ["a_b", "a_b_2", "x", "study"]
 
 
-def test_provenance_stands_at_the_foot(text: str):
+def test_the_foot_names_the_snapshot_and_the_sources_view_each_seed(text: str):
     foot = html.unescape(text.split('<footer id="provenance">')[1])
-    for part in (
-        "20250516T123000Z-abc",
-        "2025-05-16 12:30 UTC",
-        "dbt/seeds/table_4.csv",
-        "CC BY 4.0",
-        "ab12ab12ab12",
-    ):
-        assert part in foot
+    assert "20250516T123000Z-abc" in foot and "2025-05-16 12:30 UTC" in foot and "#published/sources" in foot
+    sources = html.unescape(text.split('id="published/sources"')[1].split("</section>")[0])
+    for part in ("dbt/seeds/table_4.csv", "CC BY 4.0", "ab12ab12ab12"):
+        assert part in sources
+
+
+def test_the_start_view_has_the_best_model_of_each_size_group(ordinary: duckdb.DuckDBPyConnection, text: str):
+    start = html.unescape(text.split('<section class="view" id="start"')[1].split("</section>")[0])
+    best = queries.size_group_winners(ordinary, "published").sort("score", descending=True)
+    for row in best.unique("size_group", keep="first", maintain_order=True).to_dicts():
+        assert f"<strong>{row['model_id']}</strong>" in start and f"score {row['score']:.1f}" in start
+    assert 'href="#published/answer"' in start
+
+
+def test_only_rows_of_tables_that_name_models_are_searched(text: str):
+    tables = text.split("<table")[1:]
+    with_models = [table for table in tables if "data-models" in table.split(">")[0]]
+    assert 8 <= len(with_models) < len(tables)
+    for table in with_models:
+        body = table.split("<tbody>")[1].split("</tbody>")[0]
+        assert all("data-model" in row for row in body.split("<tr>")[1:])
+    assert "data-model" not in "".join(table for table in tables if table not in with_models).split("</table>")[0]
 
 
 def test_equal_marts_give_an_equal_page(ordinary: duckdb.DuckDBPyConnection, text: str):
     assert compose(ordinary, "20250516T123000Z-abc", CREATED).text == text
 
 
-def test_a_failed_write_leaves_the_old_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    path = tmp_path / "page.html"
-    export.write_atomically(path, b"old")
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.replace", fail)
-    with pytest.raises(OSError, match="disk full"):
-        export.write_atomically(path, b"new")
-    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
-
-
 def test_a_time_without_a_zone_or_a_database_without_studies_is_refused(
     empty: duckdb.DuckDBPyConnection, tmp_path: Path
 ):
-    with pytest.raises(ReportError, match="no time zone"):
+    with pytest.raises(UserError, match="no time zone"):
         build_report(empty, tmp_path, "x", datetime(2025, 1, 1))
     empty.execute("delete from marts.dim_studies")
-    with pytest.raises(ReportError, match="dim_studies is empty"):
+    with pytest.raises(UserError, match="dim_studies is empty"):
         build_report(empty, tmp_path, "x", CREATED)

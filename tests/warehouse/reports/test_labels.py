@@ -1,0 +1,89 @@
+"""Names, formats of numbers, and the judgement on the best of a size group."""
+
+from __future__ import annotations
+
+import pytest
+
+from warehouse.reports import labels
+from warehouse.reports.topics import answer
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "signed", "text"),
+    [
+        (4.88, 1, True, "+4.9"),
+        (-2.6, 1, True, "−2.6"),
+        (-0.04, 1, True, "0.0"),
+        (0.312006, 3, False, "0.312"),
+        (None, 1, True, "–"),
+        (float("nan"), 1, False, "–"),
+    ],
+)
+def test_number(value: float | None, digits: int, signed: bool, text: str):
+    assert labels.number(value, digits, signed=signed) == text
+
+
+def test_names_of_size_groups():
+    assert labels.size_group("<3") == "Under 3 billion parameters"
+    assert labels.size_group(">=3 and <6") == "3 to under 6 billion parameters"
+    assert labels.short_size_group(">=6") == "≥6 B"
+    assert labels.size_group("my group") == "my group"
+
+
+@pytest.mark.parametrize(
+    ("gap", "level"), [(0.0, "open"), (0.99, "open"), (1.0, "likely"), (1.95, "likely"), (1.96, "clear")]
+)
+def test_confidence_holds_the_gap_against_its_error(gap: float, level: str):
+    row = {"runner_up": "other", "gap_points": gap, "gap_error": 1.0, "n_close": 3}
+    found, sentence = labels.confidence(row)
+    assert found == level and "other" in sentence
+    assert ("3 models of the group" in sentence) == (level != "clear")
+
+
+def test_confidence_without_a_rival_or_an_error():
+    assert labels.confidence({"runner_up": None})[0] == "alone"
+    row = {"runner_up": "other", "gap_points": 1.0, "gap_error": None, "n_close": 0}
+    assert "no standard error is known" in labels.confidence(row)[1]
+
+
+def test_gain_names_both_units_and_says_when_the_default_is_best():
+    row = {
+        "is_default": False,
+        "gain_points": 4.9,
+        "gain_percent": 5.889,
+        "default_model_id": "base",
+        "gain_low_approximate": 2.94,
+        "gain_high_approximate": 6.84,
+    }
+    text = "+4.9 points (+5.9\u00a0%) over base; approximate 95 % interval +2.9 to +6.8 points."
+    assert answer.gain(row) == text
+    assert "default itself" in answer.gain(row | {"is_default": True})
+    assert "no interval is known" in answer.gain(row | {"gain_low_approximate": None})
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [(0, "0 %"), (0.001, "< 1 %"), (0.125, "13 %"), (0.994, "99 %"), (0.9996, "> 99 %"), (1, "100 %"), (None, "–")],
+)
+def test_a_share_is_never_rounded_to_certainty(share: float | None, text: str):
+    assert labels.percent(share).replace("\u00a0", " ") == text
+
+
+def test_an_open_interval_names_its_one_end():
+    assert labels.interval(1.66, 3.04) == "1.7 to 3.0"
+    assert labels.interval(-1, 2, signed=True) == "−1.0 to +2.0"
+    assert labels.interval(None, 3) == "up to 3.0" and labels.interval(3, None) == "from 3.0"
+    assert labels.interval(None, None) == ""
+
+
+def test_a_sentence_from_data_ends_once():
+    assert labels.sentence("an average of other benchmarks") == "An average of other benchmarks."
+    assert labels.sentence("Twice..") == "Twice." and labels.sentence("") == ""
+    assert labels.term("mmlu^2") == "mmlu²" and labels.term("log10_params") == "size, log10 parameters"
+    assert labels.size_limit(7.5).replace("\u00a0", " ") == "≤ 7.5 B" and labels.size_limit(None) == "no limit"
+
+
+def test_listing():
+    assert labels.listing([]) == ""
+    assert labels.listing(["a", "b", "c"]) == "a, b and c"
+    assert labels.listing(["a", "b", "c"], limit=2) == "a, b and 1 more"
