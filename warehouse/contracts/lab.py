@@ -4,7 +4,7 @@ from warehouse.contracts.fields import MODEL_ID, Table, integer, number, table, 
 
 LAB_MIXES = table(
     "lab_mixes",
-    "One row per study, base model of the lab and domain: how much of its pre-training text was of that domain.",
+    "One row per study, base model of the lab and domain: share of that domain in its pre-training text.",
     ("model_id", "domain"),
     MODEL_ID,
     text("domain", "Domain: Github, Book, ArXiv, Wikipedia or StackExchange."),
@@ -19,12 +19,12 @@ LAB_ATTRIBUTE_WEIGHTS = table(
     "One row per study and attribute: its weight in the true utility that the lab's preferences follow.",
     ("attribute",),
     text("attribute", "helpfulness, correctness, coherence, complexity or verbosity."),
-    number("weight", "Weight, a multiple of 0.05; only the direction of the five matters for who is preferred."),
+    number("weight", "Weight, a multiple of 0.05; only the direction of the five matters for a preference."),
 )
 
 LAB_SETTINGS = table(
     "lab_settings",
-    "One row per study and setting of its lab: noise, and how much of everything was made.",
+    "One row per study and setting of its lab: noise, and sizes of its data.",
     ("setting",),
     text("setting", "Name of the setting in the study file, such as preference_noise."),
     number("value", "Its value."),

@@ -1,8 +1,8 @@
 """Raw tables of the performance model: predictions, coefficients, errors, components, recommendations."""
 
-from warehouse.contracts.fields import OBJECTIVE, Table, flag, integer, number, table, text
+from warehouse.contracts.fields import MODEL_ID, OBJECTIVE, Table, flag, integer, number, table, text
 
-_TARGET = text("target", "What is predicted: a category of RewardBench or the score.")
+_TARGET = text("target", "Target of the prediction: a category of RewardBench or the score.")
 _PROTOCOL = text("protocol", "paper_in_sample, paper_10_fold or leave_publisher_out (definitions, Section 5).")
 _PREDICTOR = text("predictor", "Named predictor; `selected` is chosen by nested selection.")
 _CELL = ("objective", "target")
@@ -13,7 +13,7 @@ PERFORMANCE_PREDICTIONS = table(
     (*_CELL, "predictor", "protocol", "model_id"),
     OBJECTIVE,
     _TARGET,
-    text("model_id", "Name of the base model."),
+    MODEL_ID,
     _PROTOCOL,
     _PREDICTOR,
     number("predicted", "Predicted value, in percent."),
@@ -38,7 +38,7 @@ PERFORMANCE_COEFFICIENTS = table(
 
 PERFORMANCE_SCORES = table(
     "performance_scores",
-    "One row per study, objective, target, protocol and predictor: how far off, and what a pick by it costs.",
+    "One row per study, objective, target, protocol and predictor: errors, and the cost of a pick by it.",
     (*_CELL, "protocol", "predictor"),
     OBJECTIVE,
     _TARGET,
@@ -86,7 +86,7 @@ PERFORMANCE_PREDICTED_COVERAGE = table(
 
 PERFORMANCE_CHOICES = table(
     "performance_choices",
-    "One row per study, objective, target and outer fold: what nested selection took there.",
+    "One row per study, objective, target and outer fold: the choice of nested selection.",
     (*_CELL, "fold"),
     OBJECTIVE,
     _TARGET,
@@ -99,7 +99,7 @@ PERFORMANCE_CHOICES = table(
 
 PERFORMANCE_ABSTENTIONS = table(
     "performance_abstentions",
-    "One row per study, objective and target that cannot be predicted honestly, with the reason.",
+    "One row per study, objective and target that is not predicted, with the reason.",
     _CELL,
     OBJECTIVE,
     _TARGET,
@@ -125,7 +125,7 @@ CAPABILITY_COMPONENTS = table(
     number("explained_variance_ratio", "Share of the variance that the component holds."),
     text("benchmark", "Benchmark."),
     number("loading", "Loading of the standardised benchmark; the largest of a component is positive."),
-    text("method", "How missing cells were treated, in words."),
+    text("method", "Treatment of missing cells."),
     integer("n_models", "Models in the matrix."),
     integer("n_imputed", "Cells that were filled."),
 )
@@ -137,14 +137,14 @@ RECOMMENDATIONS = table(
     OBJECTIVE,
     number("size_limit_b", "Largest size allowed, in billions of parameters; null for no limit.", nullable=True),
     integer("rank", "Rank by expected score, 1 is best; null for an abstention.", nullable=True),
-    text("model_id", "Name of the base model."),
+    MODEL_ID,
     text("basis", "observed (a reward model was trained on it) or predicted."),
     number("expected_score", "Observed or predicted score, in percent; null for an abstention.", nullable=True),
     number("interval_low", "Lower end of the 90 % interval; null where unbounded.", nullable=True),
     number("interval_high", "Upper end of the 90 % interval; null where unbounded.", nullable=True),
-    number("gain_points_over_default", "Over the default of the model's own size group, in points.", nullable=True),
+    number("gain_points_over_default", "Gain over the default of the model's size group, in points.", nullable=True),
     number("probability_best", "Probability of being the best within the limit.", nullable=True),
-    text("reason", "The recommendation in words."),
+    text("reason", "The reason for its rank, or for the abstention."),
 )
 
 PERFORMANCE_TABLES: dict[str, Table] = {

@@ -8,7 +8,7 @@ _ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosi
 
 REWARD_MODEL_RUNS = table(
     "reward_model_runs",
-    "One row per study, base model, objective and training run: settings, cost and how it ended (paper, Section 3.1).",
+    "One row per study, base model, objective and training run: settings, cost and status (paper, Section 3.1).",
     (*_CELL, "training_run"),
     MODEL_ID,
     OBJECTIVE,
@@ -56,7 +56,7 @@ REWARD_MODEL_STEPS = table(
 
 REWARD_MODEL_CHECKPOINTS = table(
     "reward_model_checkpoints",
-    "One row per training run and saved step: how well the reward model of that step does on validation pairs.",
+    "One row per training run and saved step: accuracy and loss on validation pairs.",
     (*_CELL, "training_run", "step"),
     MODEL_ID,
     OBJECTIVE,
@@ -83,7 +83,7 @@ REWARD_MODEL_CHECKPOINTS = table(
 
 REWARD_MODEL_SEARCHES = table(
     "reward_model_searches",
-    "One row per study, base model and objective: what the rate search chose, at what cost, how optimistic it is.",
+    "One row per study, base model and objective: choice, cost and optimism of the rate search.",
     _CELL,
     MODEL_ID,
     OBJECTIVE,
@@ -105,7 +105,7 @@ REWARD_MODEL_SEARCHES = table(
         nullable=True,
     ),
     number("accuracy_best_rate", "The same of the rate that is best on the other half.", nullable=True),
-    number("optimism_points", "Difference of the two, in points: how much choosing flatters.", nullable=True),
+    number("optimism_points", "Difference of the two, in points.", nullable=True),
     integer("n_steps", "Optimizer steps that the search took."),
     integer("n_steps_full_grid", "Optimizer steps that the exhaustive grid would take."),
     text("path", "Folder of the reward model, relative to the run-time folder.", nullable=True),
@@ -134,11 +134,11 @@ COMPLETION_REWARDS = table(
 
 RUN_COSTS = table(
     "run_costs",
-    "One row per study, base model and job: what its answer cost.",
+    "One row per study, base model and job: its cost.",
     ("model_id", "job", "variant"),
     MODEL_ID,
     text("job", "train_reward_model, score_completions, score_documents or run_benchmarks."),
-    text("variant", "What the job was for: the objective, the engine of document scoring, or lm_eval."),
+    text("variant", "Objective, engine of document scoring, or lm_eval."),
     integer("n_tokens", "Tokens that went through the model."),
     number("device_seconds", "Seconds of work, times the number of devices; resumed time adds up."),
     text("device", "Kind of device, such as `cpu` or the GPU's name."),

@@ -1,10 +1,10 @@
 """Raw tables of study files: studies, size groups, base models, stated benchmark values, seeds."""
 
-from warehouse.contracts.fields import Table, flag, integer, number, table, text
+from warehouse.contracts.fields import MODEL_ID, Table, flag, integer, number, table, text
 
 STUDIES = table(
     "studies",
-    "One row per study: what it is, where its figures come from and which of them may be used.",
+    "One row per study: title, origin of its figures, and which of them may be used.",
     (),
     text("title", "Title of the study, as reports print it."),
     flag("synthetic", "True where the study's figures are made here, not measured on real models."),
@@ -59,37 +59,37 @@ BASE_MODELS = table(
 
 BENCHMARKS = table(
     "benchmarks",
-    "One row per study and benchmark that a study file lists: by which task and metric it is measured.",
+    "One row per study and benchmark that a study file lists, with its task and metric.",
     ("benchmark",),
     text("benchmark", "Benchmark by the name that the study lists it under."),
     text("framework", "Program that runs it: lm_eval or evalplus."),
     text("topic", "Topic of the benchmark."),
     text("task", "Name of the task in that program."),
     text("metric", "Metric that counts, as results name it."),
-    text("shots", "Examples shown in the prompt; null for what the task has of itself.", nullable=True),
+    text("shots", "Examples shown in the prompt; null for the default of the task.", nullable=True),
     flag("is_run", "True where the study runs it on its models; else its values come from result files."),
 )
 
 BENCHMARK_RESULTS = table(
     "benchmark_results",
-    "One row per study, writer, model, benchmark, metric and source: benchmark values of a study of one's own.",
+    "One row per study, writer, model, benchmark, metric and source: benchmark values of your own study.",
     ("written_by", "model_id", "benchmark", "metric", "source"),
     text("written_by", "`study file` (stated there), `run of <model>` (lm_eval) or `imports` (result files)."),
-    text("model_id", "Name of the base model."),
+    MODEL_ID,
     text("benchmark", "Benchmark by the name that the study lists it under."),
     text("metric", "What was measured on the benchmark."),
     number("value", "Value, on a scale of 0 to 100."),
     number("standard_error", "Standard error of the value in points; null where not known.", nullable=True),
     integer("n_examples", "Examples that the value was measured on; null where not known.", nullable=True),
     text("shots", "Examples shown in the prompt; null where not stated.", nullable=True),
-    text("match", "How near the value is to the benchmark as named: exact, close or loose."),
+    text("match", "Match with the benchmark as named: exact, close or loose."),
     text("source", "Where the value was published or measured."),
     partition_by=("written_by",),
 )
 
 STUDY_SEEDS = table(
     "study_seeds",
-    "One row per study and seed file: where its figures come from, under which licence, and what was read.",
+    "One row per study and seed file: source, licence, rows and hash.",
     ("seed",),
     text("seed", "Name of the seed."),
     text("file", "Seed file, relative to the folder of the repository."),
