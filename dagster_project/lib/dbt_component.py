@@ -30,7 +30,12 @@ from warehouse.dbt_nodes import relations
 from warehouse.paths import Home
 
 SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
-IMPORTED = ("models_train/selection/*.py", "models_train/mix/*.py", "models_train/synthetic/checks/*.py")
+IMPORTED = (
+    "models_train/selection/*.py",
+    "models_train/mix/*.py",
+    "models_train/synthetic/checks.py",
+    "models_train/synthetic/resampling.py",
+)
 """Modules that dbt's Python models import."""
 MOST_NAMED = 10
 """Most failed models and tests that an error names."""

@@ -1,7 +1,7 @@
-"""Result files of EvalPlus: pass@1 on HumanEval and MBPP, by the base tests and by the further ones (+). Torch-free.
+"""Result files of EvalPlus: pass@1 on HumanEval and MBPP, by the base tests and by the further ones (+).
 
 Shapes: `<model>_<backend>_temp_<t>[._]eval_results.json`, which `evalplus.evaluate` writes, of one model and data set;
-and the leaderboard's `results.json`, with `pass@1` in percent of many models.
+and the leaderboard's `results.json`, with `pass@1` in percent of many models. Imports no torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_train.benchmarks.results import HIGHEST, BenchmarkError, group, percent
+from models_train.benchmarks.results import HIGHEST, group, percent
+from models_train.errors import UserError
 from models_train.study.benchmarks import EVALPLUS
 
 PASSED = ("pass", "success")
@@ -34,13 +35,13 @@ class PassRate:
 
 
 def pass_rates(document: Mapping[str, Any], path: Path, where: str) -> Iterator[PassRate]:
-    """What a result file says, of either shape. where: the file in words. Raises BenchmarkError."""
+    """What a result file says, of either shape. where: the file in words. Raises UserError."""
     if "eval" in document:
         yield from _of_run(document, path, where)
     elif document and all(isinstance(one, Mapping) and _is_summary(one) for one in document.values()):
         yield from _of_summary(document, where)
     else:
-        raise BenchmarkError(
+        raise UserError(
             f"{where}: has neither the key 'eval' (a result file of evalplus.evaluate) nor pass@1 by model; "
             "it is no result file of EvalPlus: take it out of the import"
         )
@@ -72,7 +73,7 @@ def _model(path: Path, where: str) -> str:
     name = path.name if path.name != "eval_results.json" else f"{path.parent.name}_eval_results.json"
     found = _RUN_NAME.fullmatch(name)
     if found is None:
-        raise BenchmarkError(f"{where}: its name does not end with eval_results.json, so the model is not known")
+        raise UserError(f"{where}: its name does not end with eval_results.json, so the model is not known")
     return found["model"].replace("--", "/")
 
 
@@ -80,7 +81,7 @@ def _dataset(solutions: Mapping[str, Any], where: str) -> str:
     kinds = {str(task_id).split("/")[0] for task_id in solutions}
     if len(kinds) != 1 or not kinds <= _DATASETS.keys():
         shown = ", ".join(sorted(kinds)[:3]) or "none"
-        raise BenchmarkError(f"{where}: eval has tasks of {shown}; HumanEval or Mbpp is wanted, one of them")
+        raise UserError(f"{where}: eval has tasks of {shown}; HumanEval or Mbpp is wanted, one of them")
     return _DATASETS[kinds.pop()]
 
 
@@ -100,11 +101,11 @@ def _counted(solutions: Mapping[str, Any], tests: str, where: str) -> float | No
 def _passed(of_task: Any, tests: str, where: str) -> list[bool] | None:
     """Which solutions of a task passed, from `[{base_status, plus_status}, ...]`. The + counts both kinds of tests."""
     if not isinstance(of_task, Sequence) or not of_task or not all(isinstance(one, Mapping) for one in of_task):
-        raise BenchmarkError(f"{where} is no list of solutions; the file is damaged, or none was sampled")
+        raise UserError(f"{where} is no list of solutions; the file is damaged, or none was sampled")
     if tests == "plus" and any(one.get("plus_status") is None for one in of_task):
         return None
     if any("base_status" not in one for one in of_task):
-        raise BenchmarkError(f"{where}: base_status is missing; the file is damaged: evaluate again")
+        raise UserError(f"{where}: base_status is missing; the file is damaged: evaluate again")
     wanted = ("base_status",) if tests == "base" else ("base_status", "plus_status")
     return [all(one[key] in PASSED for key in wanted) for one in of_task]
 
@@ -121,7 +122,7 @@ def _passed_before_0_2(of_task: Mapping[str, Any], tests: str, where: str) -> li
     except (TypeError, IndexError, KeyError, ValueError):
         passed = []
     if not passed:
-        raise BenchmarkError(f"{where}: {' and '.join(wanted)} hold no statuses; the file is damaged: evaluate again")
+        raise UserError(f"{where}: {' and '.join(wanted)} hold no statuses; the file is damaged: evaluate again")
     return passed
 
 

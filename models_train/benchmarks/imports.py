@@ -1,4 +1,4 @@
-"""Result files of runs elsewhere -> results of the study's models. Torch-free."""
+"""Result files of runs elsewhere -> results of the study's models. Imports no torch."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from models_train.benchmarks.evalplus import pass_rates
-from models_train.benchmarks.lm_eval_results import model_name, task_result, tasks_in
-from models_train.benchmarks.results import BenchmarkError, Result, read_json, without_repeats
+from models_train.benchmarks.results import Result, model_name, read_json, task_result, tasks_in, without_repeats
+from models_train.errors import UserError
 from models_train.study.benchmarks import EVALPLUS_METRIC, Benchmarks, ResultImport
 from models_train.study.fingerprints import resolve
 from models_train.study.study import Study
@@ -29,7 +29,7 @@ class Imported:
 
 
 def import_results(study: Study, study_folder: Path) -> Imported:
-    """All results of the study's imports. Raises BenchmarkError; LocationError where a path is not there."""
+    """All results of the study's imports. Raises UserError; LocationError where a path is not there."""
     benchmarks = study.benchmarks or Benchmarks()
     found = Imported([], 0)
     for one in benchmarks.imports:
@@ -49,7 +49,7 @@ def _files(one: ResultImport, place: Path) -> list[Path]:
     pattern = PATTERNS[one.format]
     files = sorted(path for path in place.rglob(pattern) if path.is_file())
     if not files:
-        raise BenchmarkError(f"{one.path}: the folder has no {pattern}; mend the path, or name the file itself")
+        raise UserError(f"{one.path}: the folder has no {pattern}; correct the path, or name the file itself")
     return files
 
 
@@ -100,7 +100,7 @@ def _model_id(study: Study, one: ResultImport, name: str, where: str) -> str | N
         return found
     near = get_close_matches(name, list(known), n=1)
     hint = f"is it {known[near[0]]}? Then add" if near else "add"
-    raise BenchmarkError(
+    raise UserError(
         f"{where}: the model {name!r} is not one of the study's; {hint} `{name}: <model_id>` to the import's models, "
         "list the model in the study, or set unknown_models: skip"
     )

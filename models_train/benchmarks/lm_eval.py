@@ -1,9 +1,10 @@
-"""lm-evaluation-harness on a base model that is loaded as everywhere here: safetensors, and no code of a repository."""
+"""Runs of lm-evaluation-harness on a base model, loaded as everywhere here: safetensors, no code of a repository."""
 
 from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,32 +18,30 @@ from typing import Any
 import datasets
 import torch
 from lm_eval import simple_evaluate
-from lm_eval.api.model import CacheHook
+from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
-from lm_eval.tasks._index import Kind
 from lm_eval.utils import handle_non_serializable
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from models_train.benchmarks.lm_eval_results import task_result
-from models_train.benchmarks.results import BenchmarkError, Result, read_json
+from models_train.benchmarks.results import Result, read_json, task_result
+from models_train.errors import UserError, first_line
+from models_train.files import write_text
 from models_train.metering import Costs, default_device, measure
 from models_train.modeling.base_models import ModelSource, load_config, load_model, load_tokenizer
 from models_train.study.benchmarks import Benchmark
 from models_train.study.fingerprints import resolve
 
 RESAMPLES = 1000
-"""Bootstrap resamples for standard errors that have no formula; of means they are exact."""
+"""Bootstrap resamples for standard errors without a formula; those of means are exact."""
 
 
 class CountedModel(HFLM):
-    """A model as lm_eval uses it, which counts requests and tokens; lm_eval's own progress bars stay off.
+    """A model as lm_eval uses it, which counts tokens and requests; lm_eval's own progress bars stay off.
 
-    n_tokens: that went through the model so far, padding not counted. progress: given the number of requests, a context
-    whose value has a method `advance` for each one answered.
+    n_tokens: of prompts, continuations and answers so far, padding not counted. progress: given the number of sequences
+    that will go through the model, a context whose value has a method `advance` for each of them.
     """
-
-    cache_hook: CacheHook
 
     def __init__(
         self,
@@ -56,49 +55,48 @@ class CountedModel(HFLM):
         self._progress = progress
         self.n_tokens = 0
 
-    def _loglikelihood_tokens(
-        self, requests: list[Any], disable_tqdm: bool = False, override_bs: int | None = None
-    ) -> list[tuple[float, bool]]:
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
         # Requests that differ in the last token alone share a pass.
-        passes = {tuple([*context, *continuation[:-1]]) for _, context, continuation in requests}
-        self.n_tokens += sum(min(len(tokens), self.max_length) for tokens in passes)
-        with self._counted(len(requests)):
-            return super()._loglikelihood_tokens(requests, disable_tqdm=True, override_bs=override_bs)
+        wholes = (self.tok_encode("".join(request.args)) for request in requests)
+        passes = {tuple(tokens[:-1][-self.max_length :]) for tokens in wholes}
+        self.n_tokens += sum(map(len, passes))
+        with self._counted(len(passes)):
+            return super().loglikelihood(requests, disable_tqdm=True)
 
-    def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[str]:
-        with self._counted(len(requests)):
-            return super().generate_until(requests, disable_tqdm=True)
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> list[float]:
+        lengths = [len(self.tok_encode(*request.args)) for request in requests]
+        self.n_tokens += sum(lengths)
+        with self._counted(sum(math.ceil(length / self.max_length) for length in lengths)):
+            return super().loglikelihood_rolling(requests, disable_tqdm=True)
 
-    def _model_generate(self, context: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        generated = super()._model_generate(context, *args, **kwargs)
-        n_padding = int((kwargs["attention_mask"] == 0).sum()) if "attention_mask" in kwargs else 0
-        self.n_tokens += generated.numel() - n_padding
-        return generated
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:
+        with self._counted(len(requests)):
+            answers = super().generate_until(requests, disable_tqdm=True)
+        prompts = [self.tok_encode(request.args[0])[-self.max_length :] for request in requests]
+        self.n_tokens += sum(map(len, prompts)) + sum(len(self.tok_encode(answer)) for answer in answers)
+        return answers
 
     @contextmanager
-    def _counted(self, n_requests: int) -> Iterator[None]:
-        """lm_eval hands every answer to its cache as it comes: there they are counted."""
-        with self._progress(n_requests) as counter:
-            before = self.cache_hook
-            self.cache_hook = _Answered(counter)
+    def _counted(self, n_sequences: int) -> Iterator[None]:
+        """Advance the progress with every batch that goes into the model; not with every token of an answer."""
+        with self._progress(n_sequences) as counter:
+
+            def count(_: torch.nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+                known = named.get("past_key_values")
+                if known is None or not known.get_seq_length():
+                    tokens = arguments[0] if arguments else named["input_ids"]
+                    counter.advance(len(tokens))
+
+            hook = self.model.register_forward_pre_hook(count, with_kwargs=True)
             try:
                 yield
             finally:
-                self.cache_hook = before
-
-
-class _Answered(CacheHook):
-    def __init__(self, counter: Any) -> None:
-        super().__init__(None)
-        self._counter = counter
-
-    def add_partial(self, attr: str, req: Any, res: Any) -> None:
-        self._counter.advance()
+                hook.remove()
 
 
 def load(source: ModelSource, dtype: torch.dtype, device: torch.device) -> tuple[PreTrainedModel, Any]:
-    """The base model on its device, and its tokenizer. Raises BackboneError."""
-    # Transformers' default attention leaves soft-capping out without a word.
+    """The base model on its device, and its tokenizer. Raises UserError."""
+    # Transformers' default attention leaves soft-capping out silently.
     capped = getattr(load_config(source).get_text_config(), "attn_logit_softcapping", None) is not None
     attention = {"attn_implementation": "eager"} if capped else {}
     model = load_model(source, AutoModelForCausalLM, dtype, **attention)
@@ -115,12 +113,11 @@ def run_benchmarks(
     cache: Path,
     kept: Callable[[Sequence[Benchmark]], Path],
 ) -> tuple[list[Result], Costs]:
-    """The value of every task, in the order of the study, and what all of them cost.
+    """The value of every task, in the order of the study, and the costs of all together.
 
-    Tasks of a folder run together, those of lm_eval one by one. What lm_eval said of them goes to the file that `kept`
-    names, complete or not at all; where it is there, they are not run again. loaded: called when a model is needed.
-    cache: where data sets go, unless HF_DATASETS_CACHE says it. Raises BenchmarkError, which names the tasks, and
-    LocationError where a folder is not there.
+    Tasks of a folder run together, those of lm_eval one by one. Their results go to the file that `kept` names; where
+    that file exists, they are not run again. loaded: called when a model is needed. cache: folder of data sets, unless
+    HF_DATASETS_CACHE is set. Raises UserError, which names the tasks or the folder that is missing.
     """
     stated = f"lm_eval {version('lm_eval')} on {source.stated_revision[:12]}"
     found: dict[str, Result] = {}
@@ -166,19 +163,16 @@ def _measured(
 
 
 def _keep(path: Path, document: dict[str, Any], costs: Costs) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    text = json.dumps({"document": document, "costs": vars(costs)}, default=handle_non_serializable, indent=1)
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)
+    kept = {"document": document, "costs": vars(costs)}
+    write_text(path, json.dumps(kept, default=handle_non_serializable, indent=1))
 
 
 def _result(document: dict[str, Any], task: Benchmark, source: ModelSource, stated: str) -> Result:
     result = task_result(document, task, source.name, f"{source.name}, {task.name}", stated)
     if result is None:
-        raise BenchmarkError(f"{source.name}, {task.name}: lm_eval gave no results of {task.lm_eval_task}")
+        raise UserError(f"{source.name}, {task.name}: lm_eval gave no results of {task.lm_eval_task}")
     if result.match != "exact":
-        raise BenchmarkError(
+        raise UserError(
             f"{task.name}: the task sets num_fewshot to {result.shots} itself, which few_shot: {task.few_shot} "
             "does not change; remove few_shot, or change the task's file"
         )
@@ -205,30 +199,29 @@ def _evaluated(
             task_manager=manager,
         )
     except Exception as error:  # Tasks are files of users and code of lm_eval: anything can be wrong in them.
-        first = (str(error).strip().splitlines() or [""])[0]
-        raise BenchmarkError(
-            f"{source.name}: lm_eval stopped in {', '.join(names)}: {type(error).__name__}: {first}; mend the task's "
-            "file, or see that its data set can be reached"
+        raise UserError(
+            f"{source.name}: lm_eval stopped in {', '.join(names)}: {type(error).__name__}: {first_line(error)}; "
+            "correct the task's file, or see that its data set can be reached"
         ) from error
 
 
 def _refuse_unknown(names: Sequence[str], manager: TaskManager, folder: Path | None) -> None:
-    """Say before hours of work that there is no such task, or that it is several without a value of all together."""
+    """Fail early if a task is unknown, or is a tag or group without an aggregate metric."""
     unknown = [name for name in names if name not in manager.all_tasks]
     if unknown:
         where = f"the folder {folder} has {', '.join(manager.all_subtasks) or 'none'}" if folder else "lm_eval ls tasks"
-        raise BenchmarkError(f"there is no task {', '.join(unknown)}; mend `task` or `folder` (known: {where})")
+        raise UserError(f"there is no task {', '.join(unknown)}; correct `task` or `folder` (known: {where})")
     for name in names:
         entry = manager.task_index[name]
         config = entry.cfg or {}
-        if entry.kind is Kind.TAG:
+        if name in manager.all_tags:
             several = sorted(entry.tags)
-        elif entry.kind is Kind.GROUP and not config.get("aggregate_metric_list"):
+        elif name in manager.all_groups and not config.get("aggregate_metric_list"):
             several = [str(one) for one in config.get("task") or ()]
         else:
             continue
-        raise BenchmarkError(
-            f"{name} stands for several tasks of lm_eval without a value of all together; list them one by one: "
+        raise UserError(
+            f"{name} stands for several tasks of lm_eval without an aggregate metric; list them one by one: "
             f"{', '.join(several)}"
         )
 
@@ -242,7 +235,7 @@ def _place(folder: Path | None) -> Iterator[None]:
 
 @contextmanager
 def _data_sets(cache: Path) -> Iterator[None]:
-    """Where `datasets` puts what it reads."""
+    """Folder of the data sets that `datasets` reads, unless HF_DATASETS_CACHE is set."""
     before = datasets.config.HF_DATASETS_CACHE
     if "HF_DATASETS_CACHE" not in os.environ:
         datasets.config.HF_DATASETS_CACHE = cache
@@ -254,7 +247,7 @@ def _data_sets(cache: Path) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep lm_eval's progress bars, its warnings and git, which it asks for a commit, off standard error."""
+    """Keep the warnings of lm_eval, and of git, which it calls, off standard error."""
     log = logging.getLogger("lm_eval")
     before, saved = log.level, os.dup(2)
     log.setLevel(logging.ERROR)

@@ -1,8 +1,7 @@
-"""The zoo of the lab: a byte-level tokenizer, and small base models pre-trained on known mixes of five languages."""
+"""Base models of the lab: a byte-level tokenizer, and small models pre-trained on known mixes of five languages."""
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any
@@ -142,11 +141,3 @@ def _up_to(sequences: Iterator[list[int]], n_tokens: int) -> list[list[int]]:
     while sum(map(len, found)) < n_tokens:
         found.append(next(sequences))
     return found
-
-
-def shuffled(rows: list[list[int]], seed: int) -> Iterator[list[int]]:
-    """The rows over and over, each round in an order of its own."""
-    for turn in range(1_000_000):
-        order = list(range(len(rows)))
-        random.Random(f"{seed}/{turn}").shuffle(order)
-        yield from (rows[index] for index in order)

@@ -17,8 +17,7 @@ from models_train.data.chat import Rendered, Renderer
 from models_train.data.records import Turn
 from models_train.modeling.packed_attention import packed_inputs
 from models_train.modeling.packing import pack
-from models_train.synthetic.preferences import question_of, utility
-from models_train.synthetic.responses import Question, Response, padded
+from models_train.synthetic.preferences import Question, Response, padded, question_of, utility
 
 STEPS = 40
 PER_STEP = 16

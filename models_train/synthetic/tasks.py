@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from models_train.files import write_if_changed
 from models_train.study.scoring import Domain
 from models_train.synthetic.texts import (
     PEOPLE,
@@ -63,8 +64,8 @@ def write_tasks(folder: Path, seed: int, n_items: int) -> dict[str, int]:
     counts = {}
     for task in TASKS:
         rows = [vars(item) for item in items(task, seed, n_items)]
-        _write(folder / f"{task.name}.yaml", yaml.safe_dump(_config(task), sort_keys=False))
-        _write(folder / f"{task.name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+        write_if_changed(folder / f"{task.name}.yaml", yaml.safe_dump(_config(task), sort_keys=False))
+        write_if_changed(folder / f"{task.name}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
         counts[f"{folder.name}/{task.name}.jsonl"] = len(rows)
     return counts
 
@@ -177,12 +178,3 @@ def _config(task: LabTask) -> dict[str, Any]:
         "metric_list": [{"metric": "acc"}, {"metric": "acc_norm"}],
         "metadata": {"version": 1.0},
     }
-
-
-def _write(path: Path, text: str) -> None:
-    """Put a file in place whole, unless it holds the text already."""
-    if path.exists() and path.read_text(encoding="utf-8") == text:
-        return
-    beside = path.with_name(f".{path.name}.tmp")
-    beside.write_text(text, encoding="utf-8")
-    beside.replace(path)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from models_train.data.records import ATTRIBUTES
+from models_train.errors import UserError
 from models_train.study.lab import Lab, LabModel
 from models_train.study.scoring import DOMAINS
 from models_train.study.study import Study
@@ -38,7 +39,7 @@ def truth_rows(study: Study, lab: Lab, n_parameters: Mapping[str, int]) -> dict[
 def pretrained(study: Study, lab: Lab, model_id: str) -> LabModel:
     """The model of the lab whose pre-training a model has: itself, or the nearest ancestor that has a mix.
 
-    Raises ValueError where there is none.
+    Raises UserError where there is none.
     """
     specs = {spec.model_id: spec for spec in lab.models}
     parents = {model.model_id: model.parent for model in study.models}
@@ -48,7 +49,7 @@ def pretrained(study: Study, lab: Lab, model_id: str) -> LabModel:
         if spec is not None and spec.mix is not None:
             return spec
         name = parents.get(name)
-    raise ValueError(f"{model_id}: neither it nor a parent has a mix; give it one in the lab of the study file")
+    raise UserError(f"{model_id}: neither it nor a parent has a mix; give it one in the lab of the study file")
 
 
 def _mix(study: Study, lab: Lab, spec: LabModel, n_parameters: int) -> list[dict[str, Any]]:

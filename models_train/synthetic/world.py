@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import json
 import math
-import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -17,6 +16,8 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from models_train.errors import UserError
+from models_train.files import atomic_path, write_if_changed
 from models_train.modeling.packed_attention import use_packed_attention
 from models_train.parts import content_hash
 from models_train.study.lab import DATA_SETS, LAB_VERSION, TASKS, Lab, LabModel, model_folder
@@ -24,7 +25,7 @@ from models_train.study.models import StudyModel
 from models_train.study.scoring import DOMAINS
 from models_train.study.study import Study
 from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
-from models_train.synthetic.preferences import preference_rows, rating_rows, test_rows, write_rows
+from models_train.synthetic.preferences import preference_rows, rating_rows, test_rows
 from models_train.synthetic.stages import further_stage
 from models_train.synthetic.tasks import write_tasks
 from models_train.synthetic.texts import documents
@@ -48,7 +49,7 @@ class Made:
 def make_data(folder: Path, lab: Lab) -> dict[str, int]:
     """Write preferences, ratings, test set, documents and benchmarks; returns the rows of each file.
 
-    Deterministic: files that are there are replaced by equal ones.
+    Equal settings give equal files; a file that is there already, and equal, is left alone.
     """
     noise, rating_noise, seed = lab.preference_noise, lab.rating_noise, lab.seed
     rows: tuple[tuple[dict[str, Any], ...], ...] = (
@@ -64,7 +65,10 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
         tuple(_document_rows(lab)),
     )
     files = zip(DATA_SETS, rows, strict=True)
-    counts = {name: _write_if_changed(folder / name, of_file) for name, of_file in files}
+    counts = {}
+    for name, of_file in files:
+        write_if_changed(folder / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in of_file))
+        counts[name] = len(of_file)
     return counts | write_tasks(folder / TASKS, lab.seed, lab.questions_per_task)
 
 
@@ -97,7 +101,7 @@ def _large_first(specs: Sequence[LabModel]) -> list[LabModel]:
 def _parent(models: dict[str, StudyModel], spec: LabModel) -> str:
     parent = models[spec.model_id].parent
     if parent is None:
-        raise ValueError(f"{spec.model_id}: has no mix and no parent; give it one of them in the study file")
+        raise UserError(f"{spec.model_id}: has no mix and no parent; give it one of them in the study file")
     return parent
 
 
@@ -142,14 +146,10 @@ def _made_from(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> str
 
 
 def _save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, target: Path, made_from: str) -> None:
-    """The model's folder, complete or not at all."""
-    beside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    shutil.rmtree(beside, ignore_errors=True)
-    model.save_pretrained(beside)
-    tokenizer.save_pretrained(beside)
-    (beside / _MARK).write_text(made_from)
-    shutil.rmtree(target, ignore_errors=True)
-    beside.rename(target)
+    with atomic_path(target) as beside:
+        model.save_pretrained(beside)
+        tokenizer.save_pretrained(beside)
+        (beside / _MARK).write_text(made_from)
 
 
 def _n_parameters(folder: Path) -> int:
@@ -160,9 +160,8 @@ def _n_parameters(folder: Path) -> int:
 def _tokenizer(folder: Path, lab: Lab) -> PreTrainedTokenizerBase:
     place = folder / "tokenizer" / content_hash({"lab": LAB_VERSION, "seed": lab.seed, "vocabulary": lab.vocabulary})
     if not place.exists():
-        beside = place.with_name(f".{place.name}.{os.getpid()}.tmp")
-        train_tokenizer(lab.vocabulary, lab.seed).save_pretrained(beside)
-        beside.rename(place)
+        with atomic_path(place) as beside:
+            train_tokenizer(lab.vocabulary, lab.seed).save_pretrained(beside)
     return AutoTokenizer.from_pretrained(place)
 
 
@@ -173,13 +172,3 @@ def _document_rows(lab: Lab) -> Iterator[dict[str, Any]]:
         )
         for text in texts:
             yield {"text": text, "meta": {"redpajama_set_name": f"RedPajama{domain}"}}
-
-
-def _write_if_changed(path: Path, rows: Sequence[dict[str, Any]]) -> int:
-    beside = path.with_name(f".{path.name}.tmp")
-    count = write_rows(beside, iter(rows))
-    if path.exists() and path.read_bytes() == beside.read_bytes():
-        beside.unlink()
-    else:
-        beside.replace(path)
-    return count

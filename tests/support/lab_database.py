@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 
 from models_train.data.records import ATTRIBUTES
-from models_train.synthetic.checks.tables import check_rows
+from models_train.synthetic.checks import check_rows
 from models_train.synthetic.preferences import TRUE_WEIGHTS
 
 DOMAINS = ("Book", "Github")

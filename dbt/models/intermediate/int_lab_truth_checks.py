@@ -2,8 +2,7 @@
 
 import polars as pl
 
-from models_train.synthetic.checks.rows import SCHEMA
-from models_train.synthetic.checks.tables import check_rows
+from models_train.synthetic.checks import SCHEMA, check_rows
 
 
 def model(dbt, session):

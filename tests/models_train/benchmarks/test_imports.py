@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models_train.benchmarks.imports import Imported, import_results
-from models_train.benchmarks.results import BenchmarkError
+from models_train.errors import UserError
 from models_train.study.benchmarks import Benchmarks
 from models_train.study.fingerprints import LocationError
 from models_train.study.study import load_study
@@ -83,7 +83,7 @@ def test_a_metric_in_percent_is_taken_as_such(tmp_path: Path) -> None:
     write(tmp_path / "results" / "results_1.json", document)
     task = {"name": "squadv2", "metric": "f1", "topic": "Reading Comprehension", "scale": "percent", "run": False}
     assert values(read(tmp_path, LM_EVAL, tasks=[task])) == {("hub", "squadv2"): 61.5}
-    with pytest.raises(BenchmarkError, match=r"squadv2\.f1,none: 61\.5 is not from 0 to 1; .*scale: percent"):
+    with pytest.raises(UserError, match=r"squadv2\.f1,none: 61\.5 is not from 0 to 1; .*scale: percent"):
         read(tmp_path, LM_EVAL, tasks=[task | {"scale": "fraction"}])
 
 
@@ -109,7 +109,7 @@ def test_a_metric_in_percent_is_taken_as_such(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_in_a_file_of_lm_eval_is_named(tmp_path: Path, document: Any, said: str) -> None:
     write(tmp_path / "results" / "results_1.json", document)
-    with pytest.raises(BenchmarkError, match=said) as caught:
+    with pytest.raises(UserError, match=said) as caught:
         read(tmp_path, LM_EVAL)
     assert str(caught.value).startswith(("./results/results_1.json: ", str(tmp_path)))
 
@@ -117,14 +117,14 @@ def test_what_is_wrong_in_a_file_of_lm_eval_is_named(tmp_path: Path, document: A
 def test_a_metric_under_several_filters_has_to_be_told_apart(tmp_path: Path) -> None:
     write(tmp_path / "results" / "results_1.json", lm_eval_file())
     task = TASKS[1] | {"metric": "exact_match"}
-    with pytest.raises(BenchmarkError, match="exact_match,strict-match or exact_match,flexible-extract"):
+    with pytest.raises(UserError, match="exact_match,strict-match or exact_match,flexible-extract"):
         read(tmp_path, LM_EVAL, tasks=[task])
 
 
 def test_two_values_of_one_benchmark_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "results" / "a" / "results_1.json", lm_eval_file())
     write(tmp_path / "results" / "b" / "results_2.json", changed("results", "winogrande", "acc,none", value=0.5))
-    with pytest.raises(BenchmarkError, match=r"hub, winogrande, acc_pct: 74.*a/results_1.*50 by .*b/results_2"):
+    with pytest.raises(UserError, match=r"hub, winogrande, acc_pct: 74.*a/results_1.*50 by .*b/results_2"):
         read(tmp_path, LM_EVAL)
 
 
@@ -138,7 +138,7 @@ def test_models_of_others_may_be_passed_over(tmp_path: Path) -> None:
 
 def test_a_folder_without_result_files_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "results").mkdir()
-    with pytest.raises(BenchmarkError, match=r"\./results: the folder has no results_\*\.json"):
+    with pytest.raises(UserError, match=r"\./results: the folder has no results_\*\.json"):
         read(tmp_path, LM_EVAL)
     with pytest.raises(LocationError, match="nowhere"):
         read(tmp_path, LM_EVAL | {"path": "./nowhere"})
@@ -213,7 +213,7 @@ def test_the_summary_of_evalplus(tmp_path: Path) -> None:
 )
 def test_what_is_wrong_in_a_file_of_evalplus_is_named(tmp_path: Path, document: Any, said: str) -> None:
     write(tmp_path / "evalplus_results" / "hub_eval_results.json", json.dumps(document))
-    with pytest.raises(BenchmarkError, match=said) as caught:
+    with pytest.raises(UserError, match=said) as caught:
         read(tmp_path, EVALPLUS, tasks=[])
     assert str(caught.value).startswith("./evalplus_results/hub_eval_results.json")
 

@@ -15,7 +15,8 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models_train.benchmarks.lm_eval import CountedModel, load, run_benchmarks
-from models_train.benchmarks.results import BenchmarkError, Result
+from models_train.benchmarks.results import Result
+from models_train.errors import UserError
 from models_train.modeling.base_models import BackboneError, ModelSource
 from models_train.parts import content_hash
 from models_train.study.benchmarks import Benchmark
@@ -59,7 +60,7 @@ def benchmark(name: str, folder: Path, **more: Any) -> Benchmark:
 def run(model: Path, tasks: Sequence[Benchmark], cache: Path, name: str = "tiny") -> tuple[list[Result], int]:
     """Results, and tokens counted."""
     source = ModelSource(name, str(model), content="0123456789abcdef")
-    counter = SimpleNamespace(advance=lambda: None)
+    counter = SimpleNamespace(advance=lambda n: None)
 
     def loaded() -> CountedModel:
         return CountedModel(*load(source, torch.float32, CPU), 4, lambda _: nullcontext(counter))
@@ -128,21 +129,21 @@ def test_shots_and_limits_are_kept_apart(tmp_path: Path) -> None:
 def test_what_cannot_be_run_is_named(tmp_path: Path) -> None:
     model = write_base(tmp_path / "model")
     folder = write_task(tmp_path / "tasks", "choose", num_fewshot=0)
-    with pytest.raises(BenchmarkError, match=r"there is no task chose; .*the folder .*tasks has choose"):
+    with pytest.raises(UserError, match=r"there is no task chose; .*the folder .*tasks has choose"):
         run(model, [benchmark("chose", folder)], tmp_path)
-    with pytest.raises(BenchmarkError, match="choose: the task sets num_fewshot to 0 itself"):
+    with pytest.raises(UserError, match="choose: the task sets num_fewshot to 0 itself"):
         run(model, [benchmark("choose", folder, few_shot=3)], tmp_path)
-    with pytest.raises(BenchmarkError, match=r"tiny, choose: results\.choose: has no metric 'f1'.* acc, acc_norm"):
+    with pytest.raises(UserError, match=r"tiny, choose: results\.choose: has no metric 'f1'.* acc, acc_norm"):
         run(model, [benchmark("choose", folder, metric="f1")], tmp_path)
     write_task(folder, "other", tag="both")
-    with pytest.raises(BenchmarkError, match=r"both stands for several tasks .* list them one by one: other"):
+    with pytest.raises(UserError, match=r"both stands for several tasks .* list them one by one: other"):
         run(model, [benchmark("both", folder)], tmp_path)
     (folder / "group.yaml").write_text(yaml.safe_dump({"group": "all", "task": ["choose", "other"]}))
-    with pytest.raises(BenchmarkError, match=r"all stands for several tasks .*: choose, other"):
+    with pytest.raises(UserError, match=r"all stands for several tasks .*: choose, other"):
         run(model, [benchmark("all", folder)], tmp_path)
     write_task(folder, "lost")
     (folder / "lost.jsonl").unlink()
-    with pytest.raises(BenchmarkError, match=r"tiny: lm_eval stopped in lost: .*mend the task's file"):
+    with pytest.raises(UserError, match=r"tiny: lm_eval stopped in lost: .*correct the task's file"):
         run(model, [benchmark("lost", folder)], tmp_path)
 
 

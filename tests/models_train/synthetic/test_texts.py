@@ -13,8 +13,22 @@ import pytest
 from models_train.study.lab import LabModel
 from models_train.study.scoring import DOMAINS
 from models_train.synthetic import preferences, texts
-from models_train.synthetic.preferences import SUBSETS, TRUE_WEIGHTS, preference_rows, rating_rows, utility
-from models_train.synthetic.responses import FACTS, HARMLESS, REFUSAL, Question, Response, code, harmful, padded, proof
+from models_train.synthetic.preferences import (
+    FACTS,
+    HARMLESS,
+    REFUSAL,
+    SUBSETS,
+    TRUE_WEIGHTS,
+    Question,
+    Response,
+    code,
+    harmful,
+    padded,
+    preference_rows,
+    proof,
+    rating_rows,
+    utility,
+)
 from models_train.synthetic.texts import documents
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from models_train.errors import UserError
 from models_train.parts import write_part
 from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import Lab
@@ -61,7 +62,7 @@ def test_a_line_without_a_mix_is_refused() -> None:
     whole = study()
     lab = lab_of(whole)
     orphans = lab.model_copy(update={"models": lab.models[1:]})
-    with pytest.raises(ValueError, match="aligned: neither it nor a parent has a mix"):
+    with pytest.raises(UserError, match="aligned: neither it nor a parent has a mix"):
         pretrained(whole, orphans, "aligned")
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from models_train.synthetic.checks.resampling import (
+from models_train.synthetic.resampling import (
     draws,
     interval,
     median,

@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 CONFIDENCE = 0.95
 MIN_MODELS = 4
-"""With fewer pre-trained models than this nothing is said."""
+"""Fewest pre-trained models for an estimate."""
 _NO_SPREAD = 1e-12
 
 
