@@ -66,7 +66,7 @@ def _measured(
     @cache
     def loaded() -> CountedModel:
         weights, tokenizer = load(source, getattr(torch, benchmarks.precision), device)
-        requests = partial(progress, report, f"{source.name}: requests answered")
+        requests = partial(progress, report, f"{source.name}: requests")
         return CountedModel(weights, tokenizer, benchmarks.batch_size, requests)
 
     def kept(tasks: Sequence[Benchmark]) -> Path:
