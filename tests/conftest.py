@@ -39,7 +39,7 @@ LONGEST_FILES = (
     "test_recovery.py",
     "test_unattended.py",
     "test_ui.py",
-    "test_runs.py",
+    "test_run.py",
     "test_types.py",
 )
 
@@ -268,11 +268,11 @@ def trained(
     small_run: Path, storyteller: Path, made_once: Callable[..., Path]
 ) -> tuple[Path, subprocess.CompletedProcess[str]]:
     """Folder with `project`, a study of tiny models and a small lab beside the small published study, and `home`, its
-    finished run; and the outcome of that run."""
+    finished first run; and the outcome of that run."""
     from tests.support.trained_studies import own_study, small_lab  # with torch, which few tests need
 
     def make(folder: Path) -> None:
-        shutil.copytree(small_run, folder, symlinks=True, dirs_exist_ok=True)
+        shutil.copytree(small_run / "project", folder / "project")
         studies = folder / "project" / "dagster_project" / "studies"
         for name, study in (("mine", own_study(folder, storyteller)), ("small", small_lab())):
             (studies / f"{name}.yaml").write_text(yaml.safe_dump(study))

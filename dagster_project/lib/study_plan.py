@@ -1,14 +1,14 @@
-"""From study files to parts: what a study says of itself becomes rows of the raw tables."""
+"""From study files to parts: the rows of the raw tables that a study file fills, and the parts of each study."""
 
 from __future__ import annotations
 
 import csv
-import difflib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
 from models_train.study.models import BenchmarkValue, Candidate
 from models_train.study.seeds import SeedFacts, check_seeds
@@ -25,7 +25,7 @@ LEAVE_OUT = "rewardbase/leave_out"
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """What was written of one study."""
+    """Numbers of rows written for one study."""
 
     study_id: str
     n_compared: int
@@ -58,26 +58,26 @@ def write_study_parts(studies: Path, seeds: Path, parts: Path, leave_out: Collec
 
 
 def follow_models(parts: Path, studies: list[Study]) -> list[str]:
-    """Set aside the parts that no study wants any more, and put those back that it wants again; in words.
+    """Set aside parts that no study lists any more, and restore those that are listed again; returns messages.
 
-    Such are the parts of models, and of benchmark results those of runs, imports and stated values.
+    This concerns the parts of models, and of benchmark results those of runs, imports and stated values.
     """
-    said = []
+    messages = []
     for study in studies:
         writers = benchmark_writers(study)
         restored = restore_parts(parts, study.study_id, study.model_ids)
         retired = retire_models(parts, study.study_id, study.model_ids)
-        said += [f"{name}: put back, its model is listed again" for name in restored]
-        said += [f"{name}: set aside, its model is not listed any more" for name in retired]
+        messages += [f"{name}: restored, its model is listed again" for name in restored]
+        messages += [f"{name}: set aside, its model is not listed any more" for name in retired]
         restored = restore_writers(parts, study.study_id, writers)
         retired = retire_writers(parts, study.study_id, writers)
-        said += [f"{name}: put back, the study has these benchmarks again" for name in restored]
-        said += [f"{name}: set aside, the study does not have these benchmarks any more" for name in retired]
-    return said
+        messages += [f"{name}: restored, the study has these benchmarks again" for name in restored]
+        messages += [f"{name}: set aside, the study does not have these benchmarks any more" for name in retired]
+    return messages
 
 
 def benchmark_writers(study: Study) -> set[str]:
-    """Who writes benchmark results of a study, as the column `written_by` says it."""
+    """Writers of a study's benchmark results, as in the column `written_by`."""
     writers = {run_of(model_id) for model_id in study.benchmarked_model_ids}
     if study.benchmarks and study.benchmarks.imports:
         writers.add(IMPORTS)
@@ -87,11 +87,11 @@ def benchmark_writers(study: Study) -> set[str]:
 
 
 def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> None:
-    """A candidate's benchmark values must be of a benchmark and metric that the study can use.
+    """Check that a candidate's benchmark values are of a benchmark and metric that the study can use.
 
-    Such are those that the study lists under `benchmarks`, by the metric stated there, and those of the seed
-    table_2_benchmarks, by a metric that the seed benchmark_metrics has for them: a value of any other would be dropped
-    without a word. Raises StudyError with the line of every value.
+    The study can use benchmarks that it lists under `benchmarks`, with the metric stated there, and those of the seed
+    table_2_benchmarks, with a metric that the seed benchmark_metrics has for them; a value of any other would be
+    dropped silently. Raises StudyError with the line of every value.
     """
     stated = [
         (("candidates", place, "benchmarks", number), candidate, value)
@@ -132,25 +132,21 @@ def _read(seed: SeedFacts) -> Iterator[dict[str, str]]:
 
 
 def _value_problem(value: BenchmarkValue, metrics: Mapping[str, list[str]], where: str) -> tuple[str, str] | None:
-    """The key that is wrong in a benchmark value and what is wrong, or None.
+    """The wrong key of a benchmark value and its message, or None.
 
-    metrics: of each benchmark that can be used. where: it is listed, in words.
+    metrics: of each benchmark that can be used. where: place of the list, for the message.
     """
     if value.benchmark not in metrics:
-        near = _near(value.benchmark, [name for name, known in metrics.items() if known])
-        return "benchmark", f"the benchmark {value.benchmark!r} is not {where}; such are {near}"
+        hint = close_match(value.benchmark, sorted(name for name, known in metrics.items() if known), "known are", 5)
+        return "benchmark", f"the benchmark {value.benchmark!r} is not {where}; {hint}"
     known = metrics[value.benchmark]
     if not known:
-        listed = f"the benchmark {value.benchmark!r} is listed in Table 2"
+        listed = f"{value.benchmark!r} is listed in Table 2"
         return "benchmark", f"{listed}, but no metric is listed for it in benchmark_metrics.csv: add one"
     if value.metric not in known:
-        near = _near(value.metric, known)
-        return "metric", f"the metric {value.metric!r} of {value.benchmark} is not known; such are {near}"
+        hint = close_match(value.metric, sorted(known))
+        return "metric", f"the metric {value.metric!r} of {value.benchmark} is not known; {hint}"
     return None
-
-
-def _near(name: str, names: list[str]) -> str:
-    return ", ".join(difflib.get_close_matches(name, names, 3) or sorted(names)[:5])
 
 
 def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts:
@@ -158,7 +154,7 @@ def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts
     run_id = content_hash({"study": study, "seeds": {name: facts.sha256 for name, facts in seeds.items()}})
     for name, rows in tables.items():
         if not rows and "written_by" in STUDY_TABLES[name].partition_by:
-            continue  # no rows, no writer: an older part is set aside
+            continue  # without rows there is no writer: an older part is set aside
         write_part(parts, STUDY_TABLES[name], rows, study_id=study.study_id, run_id=run_id)
     return StudyFacts(
         study_id=study.study_id,

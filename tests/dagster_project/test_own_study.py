@@ -31,6 +31,14 @@ def marts(own: tuple[Path, Path, str]) -> duckdb.DuckDBPyConnection:
     return duckdb.connect(str(own[1] / "published" / "current.duckdb"), read_only=True)
 
 
+def test_a_first_run_publishes_the_studies_without_work_before_the_others(own: tuple[Path, Path, str]) -> None:
+    _, _, said = own
+    first, rest = said.split("This answer is published.")
+    assert "published/snapshot" in first and "Two tiny models" not in first and "A small lab" not in first
+    assert "make quick" in rest and "Making the lab" in rest and "Task 1 of" in rest
+    assert rest.index("Task 1 of") < rest.index("published/snapshot") < rest.index("Two tiny models")
+
+
 def test_each_piece_of_work_is_announced(own: tuple[Path, Path, str]) -> None:
     _, _, said = own
     assert "Task 1 of 16: mine: reward model of stories, bradley_terry" in said
@@ -171,7 +179,7 @@ def test_a_result_file_that_changed_is_imported_again(own: tuple[Path, Path, str
     write_results(home.parent / "results" / "stories" / "results_2026-11-20T10-00-00.000001.json", 0.75)
     done = run(home, project=own[0])
     assert done.returncode == 0, done.stderr
-    assert "parts/benchmark_imports on: result files of benchmarks have come or changed" in done.stdout
+    assert "Importing benchmark results" in done.stdout
     assert "Task 1" not in done.stdout
     with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as marts:
         value = marts.execute(

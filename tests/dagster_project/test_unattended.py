@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 import duckdb
@@ -24,18 +23,11 @@ LONGEST_S = 300
 N_PAIRS = 32
 
 
-def module(name: str) -> ModuleType:
-    """A helper of the tests of models_train."""
-    spec = importlib.util.spec_from_file_location(f"unattended_{name}", REPOSITORY / f"tests/models_train/{name}.py")
-    assert spec is not None and spec.loader is not None
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
-
-
 def drop_study(folder: Path, data: Path) -> None:
     """A study of one tiny model with a test set of every subset; its file comes last, and whole."""
-    module("tiny_models").write_base(data / "model")
+    from tests.support.tiny_models import write_base  # with torch, which the other tests need not load
+
+    write_base(data / "model")
     pairs = [
         {"prompt": f"What is {n}?", "response_1": f"It is {n}.", "response_2": "No.", "preference_strength": -2}
         | {"split": "train" if n < N_PAIRS * 3 // 4 else "validation"}

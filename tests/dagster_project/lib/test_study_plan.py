@@ -76,7 +76,7 @@ def test_usable_values_become_rows(tmp_path: Path) -> None:
         (
             "benchmark: mmlu",
             "benchmark: mmluu",
-            "the benchmark 'mmluu' is not in table_2_benchmarks.csv; such are mmlu",
+            "the benchmark 'mmluu' is not in table_2_benchmarks.csv; did you mean 'mmlu'?",
         ),
         # it has metrics, but is no benchmark of Table 2: it would be dropped on the way to the features
         (
@@ -92,7 +92,7 @@ def test_usable_values_become_rows(tmp_path: Path) -> None:
         (
             "metric: exact_match_pct",
             "metric: exact_macth_pct",
-            "the metric 'exact_macth_pct' of gsm8k_cot_llama is not known; such are exact_match_pct",
+            "the metric 'exact_macth_pct' of gsm8k_cot_llama is not known; did you mean 'exact_match_pct'?",
         ),
     ],
 )
@@ -121,6 +121,18 @@ def test_values_without_the_seeds_that_explain_them_are_refused(tmp_path: Path, 
     assert line == line_of(text, "benchmark: mmlu")
 
 
+def test_a_study_that_is_left_out_is_checked_and_not_written(tmp_path: Path) -> None:
+    write(tmp_path, STUDY.replace("study_id: small", "study_id: other"))
+    (tmp_path / "studies" / "small.yaml").rename(tmp_path / "studies" / "other.yaml")
+    (tmp_path / "studies" / "small.yaml").write_text(STUDY, encoding="utf-8")
+    written = write_study_parts(tmp_path / "studies", SEEDS, tmp_path / "parts", leave_out=["small"])
+    assert [facts.study_id for facts in written] == ["other"]
+    assert not list(tmp_path.glob("parts/*/small/*.parquet"))
+    with pytest.raises(StudyError):
+        (tmp_path / "studies" / "small.yaml").write_text(STUDY.replace("mmlu", "mmluu"), encoding="utf-8")
+        write_study_parts(tmp_path / "studies", SEEDS, tmp_path / "parts", leave_out=["small"])
+
+
 def test_candidates_without_values_need_no_such_seeds(tmp_path: Path) -> None:
     text = STUDY[: STUDY.index("    benchmarks:")].replace("seeds:", "seeds: []")
     text = "".join(line for line in text.splitlines(keepends=True) if "licence: none" not in line)
@@ -144,14 +156,14 @@ def test_benchmarks_of_a_study_are_rows_and_candidates_may_state_values_of_them(
     assert rows[0] == ("mine", "lm_eval", "mine", "acc_norm_pct", "2", False)
     assert [row[0] for row in rows[1:]] == ["HumanEval", "HumanEval+", "MBPP", "MBPP+"]
     ((_, problem),) = problems_of(tmp_path / "other", text.replace("acc_norm_pct", "acc_pct"))
-    assert "the metric 'acc_pct' of mine is not known; such are acc_norm_pct" in problem
+    assert "the metric 'acc_pct' of mine is not known; did you mean 'acc_norm_pct'?" in problem
 
 
 def test_values_of_ones_own_benchmarks_need_no_seeds(tmp_path: Path) -> None:
     text = "".join(line for line in STUDY.splitlines(keepends=True) if "licence: none" not in line) + OWN
     text = text.replace("seeds:", "seeds: []").replace("benchmark: mmlu, metric: acc_pct", "benchmark: MBPP, metric: x")
     problems = [problem for _, problem in problems_of(tmp_path, text)]
-    assert "the metric 'x' of MBPP is not known; such are pass@1_pct" in problems[0]
+    assert "the metric 'x' of MBPP is not known; known are pass@1_pct" in problems[0]
     assert "the benchmark 'gsm8k_cot_llama' is not under benchmarks" in problems[1]
 
 
@@ -169,7 +181,7 @@ def test_results_that_a_study_wants_no_more_are_set_aside_and_come_back(tmp_path
     assert not stated.exists()
     file.write_text(STUDY, encoding="utf-8")
     (said,) = follow_models(parts, [load_study(file)])
-    assert said.endswith("put back, the study has these benchmarks again") and stated.exists()
+    assert said.endswith("restored, the study has these benchmarks again") and stated.exists()
     file.write_text(STUDY + OWN.replace("run: false", "run: true"), encoding="utf-8")
     assert benchmark_writers(load_study(file)) == {
         "study file",
