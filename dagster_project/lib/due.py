@@ -44,7 +44,6 @@ STUDY_CODE = (
     "models_train/study/*.py",
     "models_train/parts.py",
     "warehouse/contracts/*.py",
-    "warehouse/seed*.py",
 )
 """Files that the parts of study files are made from, beside the study files."""
 CODE_VERSION = "dagster/code_version"
