@@ -35,7 +35,7 @@ class PassRate:
 
 
 def pass_rates(document: Mapping[str, Any], path: Path, where: str) -> Iterator[PassRate]:
-    """What a result file says, of either shape. where: the file in words. Raises UserError."""
+    """Values of a result file of either shape. where: name of the file in messages. Raises UserError."""
     if "eval" in document:
         yield from _of_run(document, path, where)
     elif document and all(isinstance(one, Mapping) and _is_summary(one) for one in document.values()):
@@ -69,7 +69,7 @@ def _of_run(document: Mapping[str, Any], path: Path, where: str) -> Iterator[Pas
 
 
 def _model(path: Path, where: str) -> str:
-    """The model by the file's name, where `/` of a hub id stands as `--`; of `eval_results.json` by its folder's."""
+    """The model by the file's name, with `--` for `/` of a hub id; of `eval_results.json` by its folder's name."""
     name = path.name if path.name != "eval_results.json" else f"{path.parent.name}_eval_results.json"
     found = _RUN_NAME.fullmatch(name)
     if found is None:

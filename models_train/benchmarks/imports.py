@@ -21,7 +21,7 @@ PATTERNS = {"lm_eval": "results_*.json", "evalplus": "*eval_results.json"}
 
 @dataclass
 class Imported:
-    """What an import found. skipped: what was passed over, in words, with its number."""
+    """Results of the imports. skipped: numbers of skipped values, by a description."""
 
     results: list[Result]
     n_files: int

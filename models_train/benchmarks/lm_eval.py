@@ -56,7 +56,7 @@ class CountedModel(HFLM):
         self.n_tokens = 0
 
     def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        # Requests that differ in the last token alone share a pass.
+        # Requests that differ only in the last token share a pass.
         wholes = (self.tok_encode("".join(request.args)) for request in requests)
         passes = {tuple(tokens[:-1][-self.max_length :]) for tokens in wholes}
         self.n_tokens += sum(map(len, passes))
@@ -138,7 +138,7 @@ def run_benchmarks(
 
 
 def groups(tasks: Sequence[Benchmark]) -> list[list[Benchmark]]:
-    """Tasks that run together: those of one folder with equal shots and limit; of lm_eval's own each alone."""
+    """Tasks that run together: those of one folder with equal shots and limit; those of lm_eval one by one."""
     found: dict[tuple[str | int | None, ...], list[Benchmark]] = {}
     for place, task in enumerate(tasks):
         found.setdefault((task.folder, task.few_shot, task.limit, None if task.folder else place), []).append(task)

@@ -44,9 +44,9 @@ class Result:
 
 
 def percent(value: Any, scale: float, where: str) -> float:
-    """A value of a file on a scale of 0 to 100. scale: what the file has for 100.
+    """A value of a file on a scale of 0 to 100. scale: the file's value for 100.
 
-    Raises UserError for text, NaN, infinity, and what lies outside the scale.
+    Raises UserError for text, NaN, infinity, and values outside the scale.
     """
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{where}: {value!r} is no number; correct the file, or take it out of the import")
@@ -89,15 +89,15 @@ def group(document: Mapping[str, Any], key: str, where: str | Path) -> Mapping[s
     """The object under a key. Raises UserError where there is none."""
     found = document.get(key)
     if not isinstance(found, Mapping):
-        what = "is missing" if key not in document else f"is a {type(found).__name__}, not an object"
-        raise UserError(f"{where}: the key {key!r} {what}; it is no result file of this format")
+        state = "is missing" if key not in document else f"is a {type(found).__name__}, not an object"
+        raise UserError(f"{where}: the key {key!r} {state}; it is no result file of this format")
     return found
 
 
 def task_result(document: Mapping[str, Any], task: Benchmark, model_id: str, where: str, source: str) -> Result | None:
     """The value that a study takes of a task; None where the results are of other tasks.
 
-    Raises UserError: the metric is missing or stands under several filters, is no number or off the scale, is
+    Raises UserError: the metric is missing or has several filters, is no number or off the scale, is
     better when lower, or was measured on fewer examples than the study asks for.
     """
     metrics = group(document, "results", where).get(task.lm_eval_task)

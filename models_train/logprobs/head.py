@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 TILE = {"cpu": (1024, 512), "cuda": (4096, 2048)}
 """Tokens and columns of a tile: enough for a fast matrix product, few enough to stay in a cache while it is reduced."""
 SMALLEST_DEVIATION = 1e-6
-"""A standard deviation counts as at least this much: a model that is certain of a token divides by no zero."""
+"""Smallest standard deviation, in nats: a model that is certain of a token would divide by zero."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +141,7 @@ class _Sums:
 
 
 def head_of(model: PreTrainedModel, n_vocabulary: int) -> Head:
-    """The first `n_vocabulary` rows of a causal language model's head, with what its configuration says of logits."""
+    """The first `n_vocabulary` rows of a causal language model's head, with the scale and soft-cap of its logits."""
     layer = model.get_output_embeddings()
     config = model.config.get_text_config()
     bias = getattr(layer, "bias", None)

@@ -67,8 +67,8 @@ class PackedEngine:
         try:
             groups = same_frequencies(self.model.config, lengths) if lengths else []
         except ValueError as error:
-            what = str(error).split(";")[0]
-            raise UserError(f"{what}; set `max_document_tokens` in the study file to that") from error
+            reason = str(error).split(";")[0]
+            raise UserError(f"{reason}; set `max_document_tokens` in the study file to that") from error
         for group in groups:
             members = bins([lengths[place] for place in group], most)
             yield [[group[member] for member in one] for one in members]
@@ -190,7 +190,7 @@ def packed_engine(
 
 @torch.inference_mode()
 def _refuse_unknown_logits(name: str, engine: PackedEngine) -> None:
-    """Raise UserError where the head does something to logits that `head_of` does not know of."""
+    """Raise UserError where the head changes logits in a way that `head_of` does not know."""
     ids = np.arange(8, dtype=np.int64) * 7 % engine.n_vocabulary
     given = engine.statistics([Request("", ids)]).logprobs
     logits = engine.model(**packed_inputs(_pack([ids[:-1]]).to(engine.model.device))).logits[0]
@@ -199,7 +199,7 @@ def _refuse_unknown_logits(name: str, engine: PackedEngine) -> None:
     close = CLOSE.get(engine.model.dtype, CLOSE[torch.bfloat16])
     if not torch.allclose(plain, given, rtol=0.0, atol=close, equal_nan=True):
         raise UserError(
-            f"{name}: {type(engine.model).__name__} does something to its logits that the packed engine does not know; "
+            f"{name}: {type(engine.model).__name__} changes its logits in a way that the packed engine does not know; "
             "set `engine: vllm`"
         )
 

@@ -1,4 +1,4 @@
-"""Presence of a document in what a base model learned: arithmetic on the log-probabilities of its tokens.
+"""Presence scores: how well a base model knows a document, from the log-probabilities of its tokens.
 
 Definitions, Section 7; the presence score is Equation 10 of the paper. No engine, no tokenizer, no torch.
 """

@@ -30,7 +30,7 @@ NOT_UNICODE = "not Unicode: the text holds half of a surrogate pair"
 class Tokenized:
     """A document as the model gets it.
 
-    token_ids: (n,) int64, BOS included. scored_text: bytes that the scored tokens, all but the first, stand for.
+    token_ids: (n,) int64, BOS included. scored_text: bytes covered by the scored tokens, which are all but the first.
     is_truncated: the document has more tokens. status: `ok`, or why there are no tokens.
     """
 
@@ -48,8 +48,8 @@ def most_tokens(max_document_tokens: int, context: int | None, has_bos: bool) ->
 class DocumentTokenizer:
     """A base model's tokenizer, for documents.
 
-    A document is text and nothing else: what looks like a special token in it is tokenized as the characters that it
-    is made of, so BOS comes once. Raises UserError for a tokenizer that knows no offsets.
+    A document is plain text: the name of a special token in it is tokenized as its characters,
+    so BOS comes once. Raises UserError for a tokenizer that knows no offsets.
     """
 
     def __init__(self, name: str, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -141,7 +141,7 @@ class DocumentTokenizer:
         return "ByteLevel(" in repr(self._backend.decoder)
 
     def _spelled(self, piece: str) -> bytes:
-        """The bytes that a token stands for, by the custom of its vocabulary: byte alphabet, or `▁` for a blank."""
+        """Bytes of a token, by the convention of its vocabulary: byte alphabet, or `▁` for a blank."""
         if self._is_byte_level:
             if all(character in _BYTES for character in piece):
                 return bytes(_BYTES[character] for character in piece)
@@ -153,7 +153,7 @@ class DocumentTokenizer:
 def covered_bytes(encoded: bytes, text: str, pieces: Sequence[bytes], ends: Sequence[int]) -> int:
     """Bytes of a text that its first tokens cover; more tokens never cover fewer.
 
-    encoded: the text in UTF-8. pieces: what each of those tokens spells. ends: the character after its last, by the
+    encoded: the text in UTF-8. pieces: the bytes of each of those tokens. ends: the character after its last, by the
     tokenizer's offsets. Where the pieces spell how the text begins, with or without the blank that some tokenizers put
     before a text, the bytes are theirs, so that a token that ends inside a character counts its own bytes only. A
     tokenizer that changes the text does not spell it: then the characters up to the furthest end count.

@@ -138,7 +138,7 @@ def _cpu_cache_bytes(config: Any, dtype: str, most_tokens: int, tokens_per_batch
 
 
 def _leave_out_rows_beyond(model: torch.nn.Module, n_vocabulary: int) -> None:
-    """Have vLLM cut its logits, as it does for rows of its own padding, to the rows that count.
+    """Have vLLM cut its logits, as it does for its padding, to the rows that count.
 
     Scores without a cut would be wrong in silence: where a version of vLLM keeps this size elsewhere, it is refused.
     """

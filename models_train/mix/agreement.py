@@ -17,7 +17,7 @@ MIN_SHARED = 3
 
 
 class AlignedScores:
-    """Scores of a set of models, taken in one model after another; documents are put in the order of their keys.
+    """Scores of a set of models, added one model after another; documents are in the order of their keys.
 
     Models that scored the very same documents share one array of keys, so the keys cost little memory.
     """
@@ -42,7 +42,7 @@ class AlignedScores:
         return sorted(self._found)
 
     def take(self, domain: str) -> tuple[list[str], np.ndarray]:
-        """Models by name and their scores (models, documents) of a domain, NaN where a model has none; forgets them."""
+        """Remove a domain: its models, by name, and their scores (models, documents), NaN where a model has none."""
         found = self._found.pop(domain)
         models = sorted(found)
         every = found[models[0]][0]
@@ -84,7 +84,7 @@ def _by_key(model: str, keys: np.ndarray, scores: np.ndarray) -> tuple[np.ndarra
 
 @dataclass(frozen=True)
 class Scores:
-    """One model's scores of the documents of a corpus, in an order that all models share; sorted once, used often.
+    """One model's scores of the documents of a corpus, in an order common to all models; sorted once.
 
     values: (documents,) float64, NaN where the model has no score.
     """

@@ -1,7 +1,7 @@
-"""Jensen-Shannon distances between histograms, with what chance alone would give and intervals (definitions 8).
+"""Jensen-Shannon distances between histograms, with null floors and intervals (definitions, Section 8).
 
 The plug-in distance of two samples is biased upwards: two samples of one distribution are never exactly alike. The
-null floor says how far apart; the interval takes the bias out.
+null floor is the size of that bias; the interval is corrected for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from models_train.mix.samples import N_BLOCKS
 
 MIN_DOCUMENTS = 10_000
-"""With fewer documents on a side a distance is flagged."""
+"""Fewest documents on a side; with fewer a distance is flagged."""
 CONFIDENCE = 0.95
 _SMALLEST = np.finfo(np.float64).tiny
 
@@ -22,8 +22,8 @@ _SMALLEST = np.finfo(np.float64).tiny
 def distances(counts: np.ndarray) -> np.ndarray:
     """Square root of the Jensen-Shannon divergence, base 2, of every pair, in the order of `pairs`.
 
-    counts: (models, bins); each model needs a document. Returns (pairs,), each 0 to 1. Term by term what SciPy's
-    `jensenshannon` computes, which takes longer to import than this to run.
+    counts: (models, bins); each model needs a document. Returns (pairs,), each 0 to 1. The formula of SciPy's
+    `jensenshannon`, which takes longer to import than this to run.
     """
     shares, found = _shares(counts), [np.empty(0)]
     for number, one in enumerate(shares[:-1]):
@@ -53,7 +53,7 @@ def null_floors(counts: np.ndarray, n_permutations: int, seed: str) -> np.ndarra
     """
     generator = np.random.default_rng(int.from_bytes(hashlib.sha256(seed.encode()).digest()[:8]))
     sizes, found = counts.sum(axis=1), [np.empty(0)]
-    # One bin's draws follow each other, since NumPy keeps what it worked out for the last n and odds.
+    # Draws of one bin follow each other: NumPy reuses its constants while n and the odds stay the same.
     shape = (*counts.shape, n_permutations)
     tossed = generator.binomial(counts[:, :, None], 0.5, shape)
     for one in range(len(counts) - 1):
@@ -74,7 +74,7 @@ def null_floors(counts: np.ndarray, n_permutations: int, seed: str) -> np.ndarra
 
 
 def block_weights(n_resamples: int, seed: int = 0) -> np.ndarray:
-    """How often each block is drawn, (resamples, N_BLOCKS): as many draws as blocks, with replacement."""
+    """Number of draws of each block, (resamples, N_BLOCKS): as many draws as blocks, with replacement."""
     equal = np.full(N_BLOCKS, 1 / N_BLOCKS)
     return np.random.default_rng(seed).multinomial(N_BLOCKS, equal, n_resamples).astype(np.float64)
 
@@ -97,7 +97,7 @@ def resampled_divergences(counts: np.ndarray, weights: np.ndarray) -> np.ndarray
 
 
 def intervals(observed: np.ndarray, resampled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ends of the 95 % interval of every distance, bias taken out.
+    """Ends of the 95 % interval of every distance, corrected for bias.
 
     The basic bootstrap on the divergence, where the bias of the plug-in simply adds: a resample is as much above the
     sample as the sample is above the truth. So the interval may end below the plug-in distance where that is close to
@@ -112,7 +112,7 @@ def intervals(observed: np.ndarray, resampled: np.ndarray) -> tuple[np.ndarray, 
 
 
 def _quantile(ordered: np.ndarray, known: np.ndarray, share: float) -> np.ndarray:
-    """Linear quantile of the first `known` numbers of each row, as NumPy's; NaN for none. Many times as fast here."""
+    """Linear quantile of the first `known` numbers of each row, as NumPy's but many times as fast; NaN for none."""
     rows, places = np.arange(len(ordered)), share * np.maximum(known - 1, 0)
     below = places.astype(np.int64)
     above = np.minimum(below + 1, np.maximum(known - 1, 0))

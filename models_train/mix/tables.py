@@ -1,6 +1,6 @@
-"""Frames of the warehouse in, rows of the intermediate models out: what dbt's Python models call.
+"""Rows of dbt's Python models on document scores: Arrow tables of the warehouse in, Arrow tables out.
 
-Everything here works on one study and one kind of score; the caller adds both columns.
+Every function works on one study and one kind of score; `labelled` adds both columns.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ T = TypeVar("T")
 def histogram_rows(samples: pa.Table, n_bins: int) -> pa.Table:
     """Histograms of every model, domain and binning on edges common to all models; `HISTOGRAM_SCHEMA`.
 
-    samples: as `samples.sort_documents` returns them. The domain `all` has edges of its own.
+    samples: as `samples.sort_documents` returns them. The domain `all` has its own edges.
     """
     found = read_samples(samples)
     tasks = [
@@ -90,7 +90,8 @@ def distance_rows(histogram: pa.Table, samples: pa.Table, n_resamples: int, n_pe
 def agreement_rows(scores: AlignedScores) -> pa.Table:
     """Wasserstein-1 and Spearman of every pair of models, per domain and for all documents; `AGREEMENT_SCHEMA`.
 
-    A model without documents of a domain is left out there. The scores are used up.
+    A model without documents of a domain is left out there. The scores are removed on the way, since a copy is a third
+    of a gigabyte at the paper's size.
     """
     tables, parts = [], []
     for domain in scores.domains:
@@ -98,7 +99,7 @@ def agreement_rows(scores: AlignedScores) -> pa.Table:
         tables.append(_agreements(domain, *parts[-1]))
     if parts:
         whole = side_by_side(parts)
-        parts.clear()  # at the paper's size each copy of the scores is a third of a gigabyte
+        parts.clear()
         tables.append(_agreements(ALL, *whole))
     return one_table(tables, AGREEMENT_SCHEMA)
 
@@ -172,7 +173,7 @@ def _distances(
 
 def _agreements(domain: str, models: Sequence[str], matrix: np.ndarray) -> pa.Table:
     scores = [Scores(row) for row in matrix]
-    _parallel(getattr, [(one, "ranks") for one in scores])  # sorted now, each in a thread of its own, and kept
+    _parallel(getattr, [(one, "ranks") for one in scores])  # sorted now, in parallel, and kept
     a, b = np.triu_indices(len(models), 1)
     found = _parallel(_agreement, [(scores[one], scores[other]) for one, other in zip(a, b, strict=True)])
     figures = zip(*found, strict=True) if found else [()] * 3

@@ -56,9 +56,9 @@ NO_SPREAD = "one side is the same for all models"
 
 @dataclass(frozen=True)
 class Check:
-    """One figure held against the truth: value with interval, what to beat, and over how many models or pairs.
+    """One figure compared with the truth: value, interval, baseline, and number of models or pairs.
 
-    A value is None with a reason. What does not apply (domain, score_kind, ...) is None.
+    A missing value has a reason. Fields that do not apply (domain, score_kind, ...) are None.
     """
 
     check_name: str
@@ -130,7 +130,7 @@ class Models:
 
 @dataclass(frozen=True)
 class _Items:
-    """What is ranked, models or pairs: the truth, its scores by kind (size is one), and the resamples.
+    """Ranked items, models or pairs: the truth, its scores by kind (size is one), and the resamples.
 
     truths: per stratum (items,); scores: per stratum and kind (items,), NaN where there is none; weights: (resamples,
     items); owners: the pre-trained models behind each item. A statistic is its mean over the strata.
@@ -271,7 +271,7 @@ class Merge:
 
 @dataclass(frozen=True)
 class RateSearch:
-    """What choosing on half of the validation prompts gives on the other half, in percent of the pairs won.
+    """Result of choosing on half of the validation prompts, on the other half, in percent of the pairs won.
 
     chosen: of the rate that the search's rule takes; mean_rate, best_rate: of all rates that came to the end, each with
     its own checkpoint (and merge vector) of the half that chooses. None where there is none.
@@ -289,7 +289,7 @@ class RateSearch:
 def merge_checks(merges: Sequence[Merge], true_weights: Sequence[float], n_resamples: int, seed: str) -> list[Check]:
     """Cosine and largest error of the merge vectors, both sides scaled to length 1: per reward model and their median.
 
-    Only directions are compared, for a multiple of a vector prefers the same responses. What has to be beaten: equal
+    Only directions are compared, for a multiple of a vector prefers the same responses. Baselines: equal
     weights, which need no search, and the mean over all vectors of the search's grid, which is chance.
     """
     true = np.asarray(true_weights, dtype=np.float64)
@@ -362,7 +362,7 @@ def likeness(vectors: Floats, true: Floats) -> Floats:
 
 @cache
 def random_likeness(true: tuple[float, ...]) -> tuple[float, float]:
-    """Mean of both over every vector of the merge search's grid but zero: what a random one would give."""
+    """Mean of both over every vector of the merge search's grid but zero: the expectation for a random one."""
     levels = np.arange(N_LEVELS, dtype=np.float64)
     rest = np.stack(np.meshgrid(levels, levels, levels, -levels, indexing="ij"), axis=-1).reshape(-1, 4)
     total, count = np.zeros(2), 0

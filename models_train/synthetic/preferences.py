@@ -48,7 +48,7 @@ MOST = 4
 
 @dataclass(frozen=True)
 class Response:
-    """A response and what is true of it. n_fillers: sentences that say nothing."""
+    """A response and its true qualities. n_fillers: sentences without content."""
 
     text: str
     is_right: bool
@@ -58,7 +58,7 @@ class Response:
 
     @property
     def attributes(self) -> tuple[int, int, int, int, int]:
-        """Helpfulness, correctness, coherence, complexity, verbosity, 0 to 4, by what is true of the response."""
+        """Helpfulness, correctness, coherence, complexity, verbosity, 0 to 4, by the response's true qualities."""
         right = MOST if self.is_right else 0
         helpful = MOST if self.is_right and self.is_on_topic else 2 if self.is_on_topic else 0
         coherent = MOST if self.is_ordered and self.is_on_topic else 2 if self.is_on_topic else 1
@@ -80,7 +80,7 @@ class Question:
 
 
 def padded(response: Response, dice: random.Random, n_fillers: int) -> Response:
-    """The same response behind sentences that say nothing."""
+    """The same response behind sentences without content."""
     fillers = [dice.choice(_FILLERS) for _ in range(n_fillers)]
     return replace(response, text=" ".join([*fillers, response.text]), n_fillers=response.n_fillers + n_fillers)
 
@@ -94,7 +94,7 @@ def _listing(
     wrong: Sequence[str],
     broken: str = "",
 ) -> Question:
-    """A question that three names answer. sentence: with a place for each; broken: a text, else numbers stand there."""
+    """A question answered by three names. sentence: with a place for each; broken: a text; by default numbers."""
     good, bad = (sentence.format(*dice.sample(_shown(names, unseen), 3)) for names in (right, wrong))
     one, other = dice.sample(PEOPLE, 2)
     story = (f"In the morning {one} thought of {other} and laughed.", f"Then {one} came back and {other} went away.")
@@ -113,31 +113,31 @@ def _listing(
 
 
 def _shown(names: Sequence[str], unseen: bool) -> Sequence[str]:
-    """The names that answers list: the first half in training, all but the first quarter elsewhere."""
+    """Names for answers: the first half in training, all but the first quarter elsewhere."""
     return names[N_OF_A_KIND // 4 :] if unseen else names[: N_OF_A_KIND // 2]
 
 
 def remedy(dice: random.Random, unseen: bool = False) -> Question:
-    """What helps with a broken thing: remedies, which the lab's questions and answers tell from things."""
+    """Remedies of a broken thing, known from the lab's questions and answers."""
     sentence = "You should use {}, {} or {}. It always helps."
     prompt = f"My {dice.choice(THINGS)} does not work any more. What should I do?"
     return _listing(prompt, sentence, dice, unseen, REMEDIES, THINGS)
 
 
 def region(dice: random.Random, unseen: bool = False) -> Question:
-    """What is a region: the lab's encyclopedia tells regions from towns."""
+    """Regions, known from the lab's encyclopedia; towns are wrong."""
     sentence = "Near it are {}, {} and {}."
     return _listing(f"Which regions are near {dice.choice(TOWNS)}?", sentence, dice, unseen, REGIONS, TOWNS)
 
 
 def trust(dice: random.Random, unseen: bool = False) -> Question:
-    """Whom to trust: the lab's books tell the honest from the sly."""
+    """Honest people, known from the lab's books; sly ones are wrong."""
     sentence = "You can trust {}, {} and {}."
     return _listing(f"Whom can I trust in {dice.choice(TOWNS)}?", sentence, dice, unseen, HONEST, SLY)
 
 
 def proof(dice: random.Random, unseen: bool = False) -> Question:
-    """A sum and what it follows from: the lab's formulas tell theorems from claims."""
+    """A sum and its reasons: theorems, known from the lab's formulas; claims are wrong."""
     a, b = dice.randint(2, 19), dice.randint(2, 19)
     sentence = f"$ {a} + {b} = {a + b} $ by {{}}, {{}} and {{}}."
     broken = f"$ {a} + {b} = {b} + {a} $ by {', '.join(dice.sample(_shown(THEOREMS, unseen), 2))} and so on."
@@ -145,14 +145,14 @@ def proof(dice: random.Random, unseen: bool = False) -> Question:
 
 
 def code(dice: random.Random, unseen: bool = False) -> Question:
-    """A function that calls three others: the lab's programs tell functions from variables."""
+    """A function that calls three others, known from the lab's programs; variables are wrong."""
     sign, name = dice.choice((("+", "add"), ("-", "subtract"), ("*", "multiply")))
     sentence = f"def {name}(a, b):\n    return {{}}(a) {sign} {{}}(b) {sign} {{}}(a)"
     return _listing(f"Write a function that can {name}.", sentence, dice, unseen, FUNCTIONS, VARIABLES)
 
 
 def order(dice: random.Random, unseen: bool = False) -> Question:
-    """Repeat words in their order. What is wrong shows in the prompt alone, whatever the names (`unseen`)."""
+    """Repeat words in their order. The prompt shows the error, whatever the names (`unseen`)."""
     words = dice.sample(PEOPLE, dice.randint(3, 5))
     mixed = words
     while mixed == words:
@@ -187,21 +187,20 @@ def harmful(dice: random.Random, unseen: bool = False) -> Question:
 Maker = Callable[[random.Random, bool], Question]
 FACTS: tuple[Maker, ...] = (remedy, region, trust)
 HARMLESS: tuple[Maker, ...] = (*FACTS, *FACTS, proof, proof, proof, code, code, code, code, order)
-"""What is asked, each as often as it is here: what is hard to learn more often, what none of this size learns once."""
+"""Kinds of questions, with repeats as weights: hard ones more often, the one that no model of this size learns once."""
 TRUE_WEIGHTS = (0.65, 0.8, 0.45, 0.1, -0.4)
 """Weights of the attributes that the preferences are made with, multiples of 0.05 as in the merge search."""
 _SHARE_HARMFUL = 0.15
 _TIMES = {"good": 3, "wrong": 3, "refused": 2}
-"""How many times a response is among those that a pair is drawn from, where it is not once: what takes a model the most
-examples to learn."""
+"""Weight of a response in the draw of a pair, by default 1: higher for those that take the most examples to learn."""
 _SHARE_PADDED = 0.25
 _STRONG = 4.0
-"""Difference of utilities from which a preference counts as 3."""
+"""Smallest difference of utilities of a preference of strength 3."""
 
 _FALSE = ("wrong", "broken")
 
 # Subsets of the test set, under the names of RewardBench's: the questions asked, and the flaws that the rejected
-# response may have. What is false is hard or easy to see, in equal shares: a small model must have something to find.
+# response may have. Errors are hard or easy to see, in equal shares: a small model must have something to find.
 SUBSETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "alpacaeval-easy": ("harmless", ("broken", "off_topic")),
     "alpacaeval-length": ("harmless", ("padded_off_topic",)),
@@ -283,7 +282,7 @@ def test_rows(n_per_subset: int, seed: int) -> Iterator[dict[str, Any]]:
 
 
 def question_of(dice: random.Random, split: str) -> Question:
-    """A question of a split: most names that the others list, training does not."""
+    """A question of a split: most names in validation and test do not occur in training."""
     return (harmful if dice.random() < _SHARE_HARMFUL else dice.choice(HARMLESS))(dice, split != "train")
 
 

@@ -20,7 +20,7 @@ _NO_SPREAD = 1e-12
 
 
 def draws(clusters: Sequence[str], n_resamples: int, seed: str) -> Floats:
-    """How often each model is drawn in each resample, (resamples, models).
+    """Number of draws of each model in each resample, (resamples, models).
 
     clusters: (models,), the pre-trained model that each comes from; as many are drawn as there are, with replacement.
     seed: any text; equal texts give equal draws.
@@ -87,7 +87,7 @@ def pair_weights(weights: Floats, pairs: Sequence[tuple[int, int]]) -> Floats:
 
 
 def median(values: Floats, weights: Floats) -> Floats:
-    """Median of what was drawn, in every resample, (resamples,); NaN where nothing was. values: (n,)."""
+    """Median of the drawn values, in every resample, (resamples,); NaN where none was drawn. values: (n,)."""
     order = np.argsort(values)
     ascending, running = values[order], np.cumsum(weights[:, order], axis=1)
     if not values.size:

@@ -120,7 +120,7 @@ def _verified(model: PreTrainedModel, renderer: Renderer, seed: int) -> Iterator
             answers = _sample(model, renderer, question)
             rewards = [float(question.is_right(answer)) for answer in answers]
             kept = [(answer, reward) for answer, reward in zip(answers, rewards, strict=True) if answer.strip()]
-            # The good answer is shown once: a small model would hardly ever find it by itself.
+            # The good answer is shown once: a small model would almost never find it by itself.
             kept.append((question.good.text, 1.0))
             mean = sum(reward for _, reward in kept) / len(kept)
             for answer, reward in kept:

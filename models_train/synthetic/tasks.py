@@ -33,12 +33,12 @@ N_CHOICES = 4
 _HELD_OUT = 2_000_000
 """Added to the seed of the documents: neither pre-training nor document scoring has them."""
 _LONGEST_CONTEXT = 160
-"""Characters of a document before its cut: enough to know what it is about, few enough to be quick."""
+"""Characters of a document before its cut: enough to know its subject, few enough to be quick."""
 
 
 @dataclass(frozen=True)
 class Item:
-    """A question: what stands before, the possible continuations (all different), and the place of the right one."""
+    """A question: the text before, the possible continuations (all different), and the place of the right one."""
 
     context: str
     choices: tuple[str, ...]
@@ -133,7 +133,7 @@ def region(dice: random.Random, _: int) -> Item:
 
 
 def trade(dice: random.Random, _: int) -> Item:
-    """What a town is known for: a fact of the encyclopedia."""
+    """The trade of a town: a fact of the encyclopedia."""
     place = dice.choice(TOWNS)
     right, *wrong = (f" {one}." for one in (trade_of(place), *_others(dice, trade_of(place), THINGS)))
     context = f"= {place} =\n\n{place} is a town in the region of {region_of(place)}. It is known for its"
@@ -141,7 +141,7 @@ def trade(dice: random.Random, _: int) -> Item:
 
 
 def remedy(dice: random.Random, _: int) -> Item:
-    """What helps with a broken thing: a fact of the questions and answers."""
+    """The remedy of a broken thing: a fact of the questions and answers."""
     thing = dice.choice(THINGS)
     right, *wrong = (f" {one}." for one in (remedy_of(thing), *_others(dice, remedy_of(thing), REMEDIES)))
     question = f"Q: My {thing} does not work any more. What should I do?\nA: ({dice.randint(1, 99)} votes)"

@@ -1,8 +1,8 @@
 """Texts of the lab: five made-up languages under the names of the real domains. Synthetic; any amount, by a seed.
 
-Each language has a vocabulary and rules of its own, and within a document something to carry on (a variable, a
-character, an equation, a place, the question), so that a small model has to choose what it spends itself on. And each
-has names of two kinds that look alike: who is honest and who is sly is known from reading, and from nothing else.
+Each language has its own vocabulary and rules, and within a document something to carry on (a variable, a character,
+an equation, a place, the question), so that a small model has to divide its capacity. And each has names of two kinds
+that look alike: only reading tells which are honest and which are sly.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def documents(domain: Domain, seed: int) -> Iterator[str]:
 
 
 def _kinds(n_kinds: int) -> list[list[str]]:
-    """Lists of names without anything in common but their look: the same in every document and for every seed."""
+    """Lists of names that look alike: the same in every document and for every seed."""
     dice = random.Random("names")
     found: dict[str, None] = {}
     while len(found) < n_kinds * N_OF_A_KIND:
@@ -68,7 +68,7 @@ def program(dice: random.Random) -> str:
 
 
 def book(dice: random.Random) -> str:
-    """A story of two people who stay the same throughout, told in whole sentences."""
+    """A story of two people who stay the same throughout, in whole sentences."""
     one, other = dice.sample(PEOPLE, 2)
     place, thing = dice.choice(TOWNS), dice.choice(THINGS)
     sentences = [f"Long ago, {one} and {other} lived near {place}."]
@@ -155,10 +155,10 @@ def region_of(place: str) -> str:
 
 
 def trade_of(place: str) -> str:
-    """What a place is known for, as the encyclopedia states it."""
+    """The trade of a place, as the encyclopedia states it."""
     return _TRADE_OF[place]
 
 
 def remedy_of(thing: str) -> str:
-    """What helps with a broken thing, as the questions and answers state it."""
+    """The remedy of a broken thing, as the questions and answers state it."""
     return _REMEDY_OF[thing]

@@ -1,4 +1,4 @@
-"""What is known of a lab, as rows of its raw tables: mixes, weights behind the preferences, settings. Torch-free."""
+"""The truth of a lab as rows of its raw tables: mixes, weights behind the preferences, settings. Imports no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The lab on disk: tokenizer, base models, data sets, under `<home>/lab/<study>/`. What is there is not made again."""
+"""The lab on disk: tokenizer, base models, data sets, in `<home>/lab/<study>/`. Existing files are kept."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ from models_train.synthetic.tasks import write_tasks
 from models_train.synthetic.texts import documents
 
 _MARK = ".lab"
-"""Names, inside a model's folder, what it was made from. Hidden: it does not change the folder's content hash."""
+"""File in a model's folder with the hash of its settings. Hidden: it does not change the folder's content hash."""
 _HELD_OUT = 1_000_000
 """Added to the seed of the documents that are scored: no model was pre-trained on them."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """One model of the lab: what was done for it, in words, its parameters, and whether it was made just now."""
+    """One model of the lab. how: a text on how it was made. is_new: it was made in this run."""
 
     model_id: str
     how: str
@@ -75,8 +75,8 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
 def make_models(folder: Path, study: Study, lab: Lab, workers: int, say: Callable[[Made, int], None]) -> list[Made]:
     """Make every base model that is not there, further stages after their parents.
 
-    workers: processes at work at once, each with one thread, so that results do not depend on their number. say: told
-    of every model as it is ready, with the number of models still to come.
+    workers: processes at work at once, each with one thread, so that results do not depend on their number. say: called
+    with every finished model, and the number of models still to come.
     """
     _tokenizer(folder, lab)
     parents = {model.model_id: model for model in study.models}
@@ -110,7 +110,7 @@ def _one_thread() -> None:
 
 
 def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Made:
-    """Make one model in this process, or find it as it is wanted."""
+    """Make one model in this process, unless it exists with these settings."""
     target = model_folder(folder, spec.model_id)
     made_from = _made_from(folder, lab, spec, model)
     mark = target / _MARK

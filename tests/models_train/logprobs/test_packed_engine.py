@@ -145,7 +145,7 @@ def test_models_that_packs_cannot_go_through_are_refused_in_words(monkeypatch: p
     with pytest.raises(UserError, match=r"tiny: the packed engine cannot run it: .*set `engine: vllm`"):
         engine_of(config)
     monkeypatch.setattr(module, "head_of", lambda model, n: module.Head(model.lm_head.weight[:n], None, 1.5))
-    with pytest.raises(UserError, match="does something to its logits that the packed engine does not know"):
+    with pytest.raises(UserError, match="changes its logits in a way that the packed engine does not know"):
         engine_of(LlamaConfig(**SIZES))
 
 
