@@ -102,7 +102,9 @@ def _parent_problems(models: Listed[StudyModel]) -> Iterator[Problem]:
         if parent is None or parent in models.faulty:
             continue
         if parent not in parents:
-            remedy = close_match(parent, parents, "list it too, or leave the key out; listed are")
+            remedy = close_match(
+                parent, [*parents, *sorted(models.faulty)], "list it too, or leave the key out; listed are"
+            )
             yield Problem((*location, "parent"), f"the parent {shown(parent)} is not listed; {remedy}")
             continue
         chain = [name, parent]

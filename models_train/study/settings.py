@@ -130,8 +130,9 @@ def field_problems(error: ValidationError, settings: type[BaseModel]) -> Iterato
             yield Problem(location, f"unknown key; {close_match(str(location[-1]), known, 'the keys here are')}")
         elif kind == "missing":
             yield Problem(location, "missing; add this key")
-        elif kind == "too_short" and not found["input"]:
-            yield Problem(location, "is empty; list at least 1 entry")
+        elif kind == "too_short":
+            if not found["input"]:  # else every entry has a problem, reported at its place
+                yield Problem(location, "is empty; list at least 1 entry")
         elif found["input"] is None:
             yield Problem(location, "has no value; give it one, or remove the key if it is optional")
         else:

@@ -204,6 +204,14 @@ def test_all_problems_are_reported_together(tmp_path: Path) -> None:
     assert numbers == sorted(numbers)
 
 
+def test_entries_with_a_problem_count_as_listed(tmp_path: Path) -> None:
+    text = SMALL.replace("params_b: 1\n", "params_b: 0\n").replace("params_b: 3.0", "params_b: -1")
+    assert problems_of(tmp_path, text).splitlines() == [
+        f"study.yaml:{line_of(text, 'params_b: 0')}: models[0].params_b: 0 should be greater than 0; correct it",
+        f"study.yaml:{line_of(text, 'params_b: -1')}: models[1].params_b: -1 should be greater than 0; correct it",
+    ]
+
+
 @pytest.mark.parametrize("name", ["models", "size_groups"])
 def test_empty_lists_and_wrong_shapes(tmp_path: Path, name: str) -> None:
     settings = yaml.safe_load(SMALL)
