@@ -17,8 +17,7 @@ from models_train.logprobs.head import Head, Statistics, head_of
 from models_train.metering import default_device
 from models_train.modeling.base_models import ModelSource, context_length, load_model
 from models_train.modeling.packed_attention import packed_inputs, use_packed_attention
-from models_train.modeling.packing import Pack, bins
-from models_train.modeling.rope import same_frequencies
+from models_train.modeling.packing import Pack, bins, same_frequencies
 
 MOST_CPU_TOKENS = 1024
 """Most tokens of a pack on a CPU: more leave its caches. A longer document has a pack to itself."""

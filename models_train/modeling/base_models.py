@@ -34,13 +34,9 @@ _LOADING_ERRORS = (
 )
 
 
-class BackboneError(UserError):
-    """A base model or tokenizer cannot be used. The message names the model, what is wrong and the remedy."""
-
-
 @dataclass(frozen=True)
 class ModelSource:
-    """Where a model is loaded from. place: hub id or folder. revision: commit, or None. content: of a folder."""
+    """Source of a model. place: hub id or folder. revision: commit, or None. content: hash of a folder's files."""
 
     name: str
     place: str
@@ -59,7 +55,7 @@ class ModelSource:
 
 
 def model_source(model: StudyModel, study_folder: Path) -> ModelSource:
-    """Where a study's model is; a folder is filled in and hashed. Raises LocationError where it is not there."""
+    """Source of a study's model; a folder is resolved and hashed. Raises LocationError where it is not there."""
     if not is_local(model.hub_id):
         return ModelSource(model.model_id, model.hub_id, model.revision, model.remote_code)
     folder = str(resolve(model.hub_id, study_folder))
@@ -68,13 +64,13 @@ def model_source(model: StudyModel, study_folder: Path) -> ModelSource:
 
 
 def load_config(source: ModelSource) -> PreTrainedConfig:
-    """The model's configuration. Raises BackboneError."""
-    return _told(source, lambda: AutoConfig.from_pretrained(source.place, **source.arguments()))
+    """The model's configuration. Raises UserError."""
+    return _loaded(source, lambda: AutoConfig.from_pretrained(source.place, **source.arguments()))
 
 
 def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
-    """The model's tokenizer. Raises BackboneError."""
-    return _told(source, lambda: AutoTokenizer.from_pretrained(source.place, **source.arguments()))
+    """The model's tokenizer. Raises UserError."""
+    return _loaded(source, lambda: AutoTokenizer.from_pretrained(source.place, **source.arguments()))
 
 
 def load_model(
@@ -82,17 +78,17 @@ def load_model(
 ) -> PreTrainedModel:
     """A model by one of Transformers' Auto classes, in evaluation mode; settings go to its `from_pretrained`.
 
-    may_miss: weights that the files need not hold; they begin at random. Raises BackboneError for other weights that
-    are missing, and for pickled ones and such that are not finite.
+    may_miss: weights that the files need not hold; they begin at random. Raises UserError for other weights that
+    are missing, for pickled ones, and for ones that are not finite.
     """
     _refuse_pickle(source)
     arguments = source.arguments() | {"use_safetensors": True, "ignore_mismatched_sizes": True} | settings
     with _quiet():
-        model, found = _told(
+        model, found = _loaded(
             source,
             lambda: auto_class.from_pretrained(source.place, dtype=dtype, output_loading_info=True, **arguments),
         )
-    _refuse_made_up(source, found, may_miss)
+    _refuse_random_weights(source, found, may_miss)
     refuse_not_finite(model, source.name)
     return model.eval()
 
@@ -107,33 +103,33 @@ def loaded_revision(source: ModelSource) -> str:
 
 
 def context_length(config: PreTrainedConfig) -> int | None:
-    """Most tokens that the model takes, by its configuration; None where it does not say."""
+    """Most tokens that the model takes, by its configuration; None where it states none."""
     text = config.get_text_config()
     length = getattr(text, "max_position_embeddings", None)
     return int(length) if length else None
 
 
 def refuse_not_finite(model: torch.nn.Module, name: str) -> None:
-    """Raise BackboneError, naming the first weights that hold NaN or infinity."""
+    """Raise UserError, naming the first weights that hold NaN or infinity."""
     for weight, tensor in model.named_parameters():
         if not bool(torch.isfinite(tensor).all()):
-            raise BackboneError(
+            raise UserError(
                 f"{name}: the weights {weight} hold NaN or infinity; the files are damaged or a training diverged: "
                 "download or train it again"
             )
 
 
-def _refuse_made_up(source: ModelSource, found: Mapping[str, Any], may_miss: Collection[str]) -> None:
-    """Weights that the files lack, or have in another shape: Transformers would fill in random numbers."""
+def _refuse_random_weights(source: ModelSource, found: Mapping[str, Any], may_miss: Collection[str]) -> None:
+    """Raise UserError for weights that the files lack or have in another shape: Transformers would draw random ones."""
     remedy = "the files are incomplete, or config.json is another model's: download them again"
     missing = sorted(set(found["missing_keys"]) - set(may_miss))
     if missing:
         what = f"lacks {len(missing)} of the model's weights, such as {missing[0]}"
-        raise BackboneError(f"{source.name}: {source.place} {what}; {remedy}")
+        raise UserError(f"{source.name}: {source.place} {what}; {remedy}")
     mismatched = sorted(one for one in found["mismatched_keys"] if one[0] not in may_miss)
     for weight, in_files, by_config in mismatched:
         what = f"the weights {weight} have the shape {tuple(in_files)}, by config.json {tuple(by_config)}"
-        raise BackboneError(f"{source.name}: {source.place}: {what}; {remedy}")
+        raise UserError(f"{source.name}: {source.place}: {what}; {remedy}")
 
 
 def _refuse_pickle(source: ModelSource) -> None:
@@ -141,12 +137,12 @@ def _refuse_pickle(source: ModelSource) -> None:
     if folder.is_dir() and not any(folder.glob("*.safetensors")):
         found = sorted(path.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for path in folder.glob(pattern))
         what = f"only {', '.join(found[:3])}, which loading would run as code" if found else "no weights"
-        raise BackboneError(f"{source.name}: {folder} holds {what}; save the model as safetensors")
+        raise UserError(f"{source.name}: {folder} holds {what}; save the model as safetensors")
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """No report of missing and unexpected weights: what is missing is checked here."""
+    """Suppress Transformers' report of missing and unexpected weights; missing ones are checked here."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -155,8 +151,8 @@ def _quiet() -> Iterator[None]:
         logging.set_verbosity(before)
 
 
-def _told(source: ModelSource, load: Any) -> Any:
-    """What `load` returns; the many errors of loading in words."""
+def _loaded(source: ModelSource, load: Any) -> Any:
+    """The result of `load`; the many errors of loading become a UserError."""
     try:
         return load()
     except _LOADING_ERRORS as error:
@@ -164,9 +160,9 @@ def _told(source: ModelSource, load: Any) -> Any:
         reason = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
         where = "folder" if os.path.isdir(source.place) else "hub repository"
         at = f" at {source.revision}" if source.revision else ""
-        remedy = "Mend hub_id or revision in the study file, or the files themselves"
+        remedy = "Correct hub_id or revision in the study file, or the files themselves"
         if "trust_remote_code" in str(error):
             remedy = "Read that code; to let it run, state its commit as revision and set remote_code: true"
-        raise BackboneError(
+        raise UserError(
             f"{source.name}: the {where} {source.place}{at} cannot be loaded: {reason.rstrip('.')}. {remedy}"
         ) from error

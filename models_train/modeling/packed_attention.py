@@ -19,26 +19,26 @@ _FLASH_DTYPES = (torch.bfloat16, torch.float16)
 _FLASH_HEAD = 256
 """Largest head dimension of the variable-length kernel."""
 _SEQUENCE = [1, 3, 0, 2]
-"""Token ids that packed attention is tried with; every vocabulary has them."""
+"""Token ids of the test of packed attention; every vocabulary has them."""
 _FAITHFUL: set[str] = set()
-"""Architectures that were tried, and that packed attention is right for."""
+"""Architectures that passed the test of packed attention."""
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:
-    """Switch a model to packed attention, and try it: sequences of a small pack must come out as they do alone.
+    """Switch a model to packed attention, and test it: a small pack must give each sequence's own hidden states.
 
-    Raises ValueError where they do not: a family with a fixed attention of its own, with attention of a kind that is
-    not known here, or with layers that carry a state past the end of a sequence. The model is then as it was.
-    A model on the meta device cannot be tried.
+    Raises ValueError where they do not: a family with a fixed attention function, with an unknown kind of attention, or
+    with layers that carry a state past the end of a sequence. The model is then as before. A model on the meta device
+    cannot be tested.
     """
-    before = model.config._attn_implementation
-    # Trying takes seconds for a large model on a CPU: once per architecture.
+    before = model.config._attn_implementation  # Transformers has a public setter for it, but no getter
+    # The test takes seconds for a large model on a CPU: once per architecture.
     architecture = f"{type(model).__qualname__} {model.dtype} {model.config.to_json_string(use_diff=False)}"
     is_faithful = architecture in _FAITHFUL or model.device.type == "meta"
     if not is_faithful:
-        # Not the default one: SDPA leaves soft-capping out without a word.
+        # Not the default one: SDPA leaves soft-capping out without a warning.
         model.set_attn_implementation("eager")
-        alone = _tried(model, {"input_ids": torch.tensor([_SEQUENCE]), "use_cache": False})
+        alone = _hidden_states(model, {"input_ids": torch.tensor([_SEQUENCE]), "use_cache": False})
         model.set_attn_implementation(NAME)
         is_faithful = _is_faithful(model, alone)
     model.set_attn_implementation(NAME)
@@ -101,7 +101,7 @@ def packed_attention(
 
 
 def _from_positions(position_ids: torch.Tensor | None) -> tuple[torch.Tensor, tuple[int, ...]]:
-    """Boundaries and lengths by the positions that begin anew; StableLM hands its attention nothing else."""
+    """Boundaries and lengths by the positions that are 0; StableLM passes its attention nothing else."""
     if position_ids is None:
         raise ValueError("packed attention needs the arguments of packed_inputs(pack)")
     row = position_ids[0]
@@ -111,8 +111,10 @@ def _from_positions(position_ids: torch.Tensor | None) -> tuple[torch.Tensor, tu
 
 
 def _is_faithful(model: PreTrainedModel, alone: torch.Tensor | None) -> bool:
-    """True where a sequence comes out as alone, and independent of its neighbour."""
-    pairs = (_tried(model, packed_inputs(pack([neighbour, _SEQUENCE]))) for neighbour in ([0, 1, 2, 3], [3, 3, 1, 2]))
+    """True where a sequence comes out as by itself, and independent of its neighbour."""
+    pairs = (
+        _hidden_states(model, packed_inputs(pack([neighbour, _SEQUENCE]))) for neighbour in ([0, 1, 2, 3], [3, 3, 1, 2])
+    )
     one, other = (None if hidden is None else hidden[-len(_SEQUENCE) :] for hidden in pairs)
     if alone is None or one is None or other is None:
         return False
@@ -120,7 +122,7 @@ def _is_faithful(model: PreTrainedModel, alone: torch.Tensor | None) -> bool:
 
 
 @torch.no_grad()
-def _tried(model: PreTrainedModel, inputs: dict[str, Any]) -> torch.Tensor | None:
+def _hidden_states(model: PreTrainedModel, inputs: dict[str, Any]) -> torch.Tensor | None:
     """(n_tokens, hidden_size) float32: the hidden states; None where the model cannot take these inputs."""
     was_training = model.training
     model.eval()
@@ -211,7 +213,7 @@ def _band(length: int, window: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def _no_mask(*_: Any, **__: Any) -> None:
-    """The boundaries say everything that a mask would."""
+    """No mask: the boundaries hold all of its information."""
     return
 
 

@@ -218,7 +218,7 @@ def model_shape(config: PreTrainedConfig, n_outputs: int, dtype: torch.dtype) ->
         one, two = (_measured(text, n, dtype) for n in (1, 2))
     except (AttributeError, ImportError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
         raise UserError(
-            f"no {config.model_type} model can be built from the configuration: {error}. Mend config.json, or take "
+            f"no {config.model_type} model can be built from the configuration: {error}. Correct config.json, or take "
             "the model out of the study"
         ) from error
     layer_weights, layer_kept = two.weights - one.weights, two.kept - one.kept

@@ -24,10 +24,10 @@ from transformers import (
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from models_train.data.records import ATTRIBUTES
-from models_train.modeling.base_models import BackboneError, ModelSource, load_config, load_model
+from models_train.errors import UserError
+from models_train.modeling.base_models import ModelSource, load_config, load_model
 from models_train.modeling.packed_attention import packed_inputs, use_packed_attention
-from models_train.modeling.packing import Pack
-from models_train.modeling.rope import same_frequencies
+from models_train.modeling.packing import Pack, same_frequencies
 from models_train.reward_models.data import Example, TokenPair, TokenRating
 from models_train.study.settings import Objective
 
@@ -97,7 +97,7 @@ class RewardModel:
     """A reward model: `module` is trained, `rewards` scores packs."""
 
     def __init__(self, classifier: PreTrainedModel) -> None:
-        """classifier: of `AutoModelForSequenceClassification`. Raises BackboneError where its head is no linear one."""
+        """classifier: of `AutoModelForSequenceClassification`. Raises UserError where its head is no linear one."""
         _head_of(classifier)
         self.module: RewardModule = RewardModule(classifier)
 
@@ -107,7 +107,7 @@ class RewardModel:
 
         n_outputs: 1 (Bradley-Terry) or 5 (regression). dtype: of the backbone; the head is float32. The head's
         weights are normal with mean 0 and variance 1 / (hidden_size + 1) (Stiennon et al. 2020, Appendix C), drawn on
-        the CPU from `seed`. Raises BackboneError.
+        the CPU from `seed`. Raises UserError.
         """
         config = load_config(source)
         _refuse_without_class(source, config)
@@ -124,10 +124,10 @@ class RewardModel:
 
     @classmethod
     def load(cls, folder: Path, dtype: torch.dtype, *, remote_code: bool = False) -> Self:
-        """A saved reward model; the head is float32 whatever `dtype` is. Raises BackboneError."""
+        """A saved reward model; the head is float32 whatever `dtype` is. Raises UserError."""
         source = ModelSource(folder.name, str(folder), remote_code=remote_code)
         if not (folder / "config.json").is_file():
-            raise BackboneError(f"{folder} holds no reward model; train it first, or correct the path")
+            raise UserError(f"{folder} holds no reward model; train it first, or correct the path")
         model = cls(load_model(source, AutoModelForSequenceClassification, dtype))
         model.set_head(read_tensor(folder, HEAD))
         return model
@@ -147,7 +147,7 @@ class RewardModel:
         head = self.head
         if weight.shape != head.weight.shape:
             shapes = f"{tuple(weight.shape)}, not {tuple(head.weight.shape)}"
-            raise BackboneError(f"the weights of the head have the shape {shapes}; the saved files do not fit together")
+            raise UserError(f"the weights of the head have the shape {shapes}; the saved files do not fit together")
         head.weight = nn.Parameter(weight.to(head.weight.device, torch.float32))
 
     @property
@@ -215,14 +215,14 @@ def example_losses(rewards: torch.Tensor, examples: Sequence[Example]) -> torch.
 
 
 def read_tensor(folder: Path, name: str) -> torch.Tensor:
-    """One tensor of a saved model, in the format of the file. Raises BackboneError where it is not there."""
+    """One tensor of a saved model, in the format of the file. Raises UserError where it is not there."""
     index = folder / SAFE_WEIGHTS_INDEX_NAME
     try:
         file = json.loads(index.read_text())["weight_map"][name] if index.is_file() else SAFE_WEIGHTS_NAME
         with safe_open(folder / file, framework="pt") as tensors:
             return tensors.get_tensor(name)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        raise BackboneError(f"{folder}: the weights {name} cannot be read ({error}); train the model again") from error
+        raise UserError(f"{folder}: the weights {name} cannot be read ({error}); train the model again") from error
 
 
 def _fits(rewards: torch.Tensor, shape: tuple[int, int]) -> None:
@@ -234,7 +234,7 @@ def _refuse_without_class(source: ModelSource, config: PreTrainedConfig) -> None
     own: Any = getattr(config, "auto_map", None) or {}
     known = type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
     if not known and not (source.remote_code and "AutoModelForSequenceClassification" in own):
-        raise BackboneError(
+        raise UserError(
             f"{source.name}: Transformers has no sequence classification model of the family {config.model_type!r}, "
             "so no reward model of it could be loaded elsewhere; take the model out of the study"
         )
@@ -243,7 +243,7 @@ def _refuse_without_class(source: ModelSource, config: PreTrainedConfig) -> None
 def _head_of(classifier: PreTrainedModel) -> nn.Linear:
     head = getattr(classifier, "score", None)
     if not isinstance(head, nn.Linear) or head.bias is not None:
-        raise BackboneError(
+        raise UserError(
             f"{type(classifier).__name__} has no linear head `score` without bias; only decoders whose sequence "
             "classification model has one can become reward models"
         )

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from models_train.benchmarks.lm_eval import CountedModel, load, run_benchmarks
 from models_train.benchmarks.results import Result
 from models_train.errors import UserError
-from models_train.modeling.base_models import BackboneError, ModelSource
+from models_train.modeling.base_models import ModelSource
 from models_train.parts import content_hash
 from models_train.study.benchmarks import Benchmark
 from tests.support.tiny_models import FAMILIES, write_base
@@ -150,5 +150,5 @@ def test_what_cannot_be_run_is_named(tmp_path: Path) -> None:
 def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
     model = write_base(tmp_path / "model")
     (model / "model.safetensors").rename(model / "pytorch_model.bin")
-    with pytest.raises(BackboneError, match="save the model as safetensors"):
+    with pytest.raises(UserError, match="save the model as safetensors"):
         load(ModelSource("tiny", str(model)), torch.float32, CPU)

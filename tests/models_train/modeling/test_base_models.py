@@ -20,8 +20,8 @@ from transformers import (
     dynamic_module_utils,
 )
 
+from models_train.errors import UserError
 from models_train.modeling.base_models import (
-    BackboneError,
     ModelSource,
     context_length,
     load_config,
@@ -109,14 +109,14 @@ def test_the_context_is_what_the_configuration_says() -> None:
 )
 def test_damaged_files_are_told(copied: ModelSource, file: str, content: bytes, said: str) -> None:
     (Path(copied.place) / file).write_bytes(content)
-    with pytest.raises(BackboneError, match=f"^tiny: the folder {copied.place} {said}.*Mend hub_id or revision"):
+    with pytest.raises(UserError, match=f"^tiny: the folder {copied.place} {said}.*Correct hub_id or revision"):
         load_model(copied, AutoModelForCausalLM, torch.float32)
 
 
 def test_a_damaged_tokenizer_is_told(copied: ModelSource) -> None:
     for content in ("{", '{"model": 3}', ""):
         (Path(copied.place) / "tokenizer.json").write_text(content)
-        with pytest.raises(BackboneError, match=r"^tiny: the folder .* cannot be loaded"):
+        with pytest.raises(UserError, match=r"^tiny: the folder .* cannot be loaded"):
             load_tokenizer(copied)
 
 
@@ -125,9 +125,9 @@ def test_missing_weights_are_never_made_up(copied: ModelSource) -> None:
     weights = load_file(file)
     del weights["model.layers.1.mlp.up_proj.weight"]
     save_file(weights, file, {"format": "pt"})
-    with pytest.raises(BackboneError, match=r"lacks 1 of the model's weights, such as model\.layers\.1\.mlp\.up_proj"):
+    with pytest.raises(UserError, match=r"lacks 1 of the model's weights, such as model\.layers\.1\.mlp\.up_proj"):
         load_model(copied, AutoModelForCausalLM, torch.float32)
-    with pytest.raises(BackboneError, match="lacks 1"):
+    with pytest.raises(UserError, match="lacks 1"):
         load_model(copied, AutoModelForSequenceClassification, torch.float32, may_miss=("score.weight",), num_labels=1)
     may_miss = ("score.weight", "model.layers.1.mlp.up_proj.weight")
     load_model(copied, AutoModelForSequenceClassification, torch.float32, may_miss=may_miss, num_labels=1)
@@ -139,17 +139,17 @@ def test_weights_that_are_not_finite_are_named(value: float) -> None:
     refuse_not_finite(model, "tiny")
     with torch.no_grad():
         model.model.layers[1].self_attn.q_proj.bias[7] = value
-    with pytest.raises(BackboneError, match=r"tiny: the weights model\.layers\.1\.self_attn\.q_proj\.bias hold NaN"):
+    with pytest.raises(UserError, match=r"tiny: the weights model\.layers\.1\.self_attn\.q_proj\.bias hold NaN"):
         refuse_not_finite(model, "tiny")
 
 
 def test_pickled_weights_are_refused_unread(copied: ModelSource) -> None:
     folder = Path(copied.place)
     (folder / "model.safetensors").unlink()
-    with pytest.raises(BackboneError, match="holds no weights; save the model as safetensors"):
+    with pytest.raises(UserError, match="holds no weights; save the model as safetensors"):
         load_model(copied, AutoModelForCausalLM, torch.float32)
     (folder / "pytorch_model.bin").write_bytes(b"cos\nsystem\n(S'touch pwned'\ntR.")
-    with pytest.raises(BackboneError, match=r"holds only pytorch_model\.bin, which loading would run as code"):
+    with pytest.raises(UserError, match=r"holds only pytorch_model\.bin, which loading would run as code"):
         load_model(copied, AutoModelForCausalLM, torch.float32)
     assert not Path("pwned").exists()
 
@@ -158,7 +158,7 @@ def test_a_hub_that_cannot_be_reached_is_told() -> None:
     """The tests run offline."""
     source = ModelSource("tiny", "org/none", COMMIT)
     for load in (load_config, load_tokenizer, lambda one: load_model(one, AutoModelForCausalLM, torch.float32)):
-        with pytest.raises(BackboneError, match=f"tiny: the hub repository org/none at {COMMIT} cannot be loaded"):
+        with pytest.raises(UserError, match=f"tiny: the hub repository org/none at {COMMIT} cannot be loaded"):
             load(source)
 
 
@@ -211,11 +211,11 @@ def with_code(copied: ModelSource, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_code_of_a_repository_does_not_run_unlisted(with_code: Path) -> None:
     source = ModelSource("tiny", str(with_code))
     said = r"tiny: .* cannot be loaded: .*custom code.* set remote_code: true"
-    with pytest.raises(BackboneError, match=said):
+    with pytest.raises(UserError, match=said):
         load_config(source)
-    with pytest.raises(BackboneError, match=said):
+    with pytest.raises(UserError, match=said):
         RewardModel.from_base(source, 1, 0, torch.float32)
-    with pytest.raises(BackboneError, match=said):
+    with pytest.raises(UserError, match=said):
         load_model(source, AutoModelForCausalLM, torch.float32)
     load_tokenizer(source)
     assert "TINY_CODE_RAN" not in os.environ
@@ -229,7 +229,7 @@ def test_listed_code_makes_a_reward_model_that_brings_it_along(with_code: Path, 
     with torch.no_grad():
         wanted = model.rewards(pack(token_ids))
         save_reward_model(model, tmp_path / "rm", byte_tokenizer(), Card("org/tiny", COMMIT, "bradley_terry"))
-        with pytest.raises(BackboneError, match="custom code"):
+        with pytest.raises(UserError, match="custom code"):
             RewardModel.load(tmp_path / "rm", torch.float32)
         loaded = RewardModel.load(tmp_path / "rm", torch.float32, remote_code=True)
         assert torch.equal(loaded.rewards(pack(token_ids)), wanted)

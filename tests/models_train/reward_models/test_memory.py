@@ -171,7 +171,7 @@ def test_activations_are_estimated_within_a_third(family: str) -> None:
 
 
 def test_a_configuration_that_is_no_model_is_told_in_words() -> None:
-    with pytest.raises(UserError, match=r"no llama model can be built .*Mend config\.json"):
+    with pytest.raises(UserError, match=r"no llama model can be built .*Correct config\.json"):
         model_shape(LlamaConfig(**SIZES | {"hidden_act": "none such"}), 1, torch.float32)
 
 

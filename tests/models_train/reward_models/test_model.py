@@ -19,7 +19,8 @@ from transformers import (
     PreTrainedConfig,
 )
 
-from models_train.modeling.base_models import BackboneError, ModelSource
+from models_train.errors import UserError
+from models_train.modeling.base_models import ModelSource
 from models_train.modeling.packing import pack
 from models_train.reward_models.model import RewardModel
 from tests.support.padded_models import UNUSED, classifier_of, one_by_one, padded
@@ -155,7 +156,7 @@ def test_bfloat16_rewards_are_no_coarser_than_the_hidden_states(storyteller: Pat
 def test_a_base_that_cannot_be_used_is_told(tmp_path: Path, spoil: Callable[[Path], None], said: str) -> None:
     folder = write_base(tmp_path / "base")
     spoil(folder)
-    with pytest.raises(BackboneError, match=said) as caught:
+    with pytest.raises(UserError, match=said) as caught:
         RewardModel.from_base(ModelSource("tiny", str(folder)), 1, 0, torch.float32)
     assert str(caught.value).startswith("tiny: ")
 
@@ -177,7 +178,7 @@ def pickled(folder: Path) -> None:
 
 def test_a_family_without_a_sequence_classification_model_is_told(tmp_path: Path) -> None:
     folder = write_base(tmp_path / "base", GraniteConfig(**SIZES))
-    with pytest.raises(BackboneError, match="tiny: Transformers has no sequence classification model of the family 'g"):
+    with pytest.raises(UserError, match="tiny: Transformers has no sequence classification model of the family 'g"):
         RewardModel.from_base(ModelSource("tiny", str(folder)), 1, 0, torch.float32)
 
 
@@ -186,5 +187,5 @@ def test_an_encoder_is_no_reward_model() -> None:
     config = BertConfig(
         vocab_size=272, hidden_size=32, num_attention_heads=4, num_hidden_layers=1, intermediate_size=48
     )
-    with pytest.raises(BackboneError, match="no linear head `score`"):
+    with pytest.raises(UserError, match="no linear head `score`"):
         RewardModel(AutoModelForSequenceClassification.from_config(config))
