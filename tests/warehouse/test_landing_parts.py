@@ -1,8 +1,9 @@
-"""Landing part by part: partitions finer than a study, no part read twice, damage is noticed and repaired."""
+"""Landing part by part: partitions finer than a study, no part read twice, damage repaired, parts set aside."""
 
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,20 @@ from models_train.parts import write_part
 from warehouse import landing
 from warehouse.connection import Connection, write
 from warehouse.contracts import TABLES, Table
+from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
 from warehouse.landing import create_raw_tables, land_newest, rebuild, unlanded
-from warehouse.part_files import LandingError, newest_parts, restore_parts, retire_models, retire_parts
+from warehouse.part_files import (
+    LandingError,
+    newest_parts,
+    restore_parts,
+    restore_writers,
+    retire_models,
+    retire_parts,
+    retire_writers,
+)
 
 COSTS, SCORES, STUDIES = TABLES["run_costs"], TABLES["document_scores"], TABLES["studies"]
+RESULTS = TABLES["benchmark_results"]
 
 
 @pytest.fixture
@@ -236,3 +247,62 @@ def test_retiring_a_study_keeps_what_was_retired_before(parts: Path) -> None:
     assert {path.name for path in (parts / ".retired" / "run_costs" / "s").iterdir()} == {first.name, second.name}
     assert retire_parts(parts, []) == [] and not (parts / "run_costs" / "s").exists()
     assert restore_parts(parts, "s", ["m1", "m2"]) == ["run_costs/s/m1-regression", "run_costs/s/m2-regression"]
+
+
+def put(parts: Path, written_by: str, run_id: str, values: dict[str, float], benchmark: str = "b") -> Path:
+    rows: list[dict[str, Any]] = [
+        {
+            "written_by": written_by, "model_id": model_id, "benchmark": benchmark, "metric": "acc_pct", "value": value,
+            "standard_error": None, "n_examples": None, "shots": "0", "match": "exact", "source": written_by,
+        }
+        for model_id, value in values.items()
+    ]  # fmt: skip
+    return write_part(parts, RESULTS, rows, study_id="s", run_id=run_id)
+
+
+def landed_results(connection: Connection, parts: Path) -> list[tuple[Any, ...]]:
+    land_newest(connection, RESULTS, parts)
+    return connection.execute("select written_by, model_id, value from raw.benchmark_results order by all").fetchall()
+
+
+def test_each_writer_replaces_its_own_rows(connection: Connection, parts: Path) -> None:
+    put(parts, STUDY_FILE, "f1", {"c": 1.0})
+    put(parts, run_of("a"), "a1", {"a": 2.0})
+    put(parts, IMPORTS, "i1", {"a": 3.0, "b": 4.0})
+    assert landed_results(connection, parts) == [
+        ("imports", "a", 3.0),
+        ("imports", "b", 4.0),
+        ("run of a", "a", 2.0),
+        ("study file", "c", 1.0),
+    ]
+    # Imported files of b are gone, a was run again with other settings.
+    put(parts, IMPORTS, "i2", {"a": 3.5})
+    put(parts, run_of("a"), "a2", {"a": 2.5})
+    expected = [("imports", "a", 3.5), ("run of a", "a", 2.5), ("study file", "c", 1.0)]
+    assert landed_results(connection, parts) == expected
+    rebuild(connection, parts)
+    assert landed_results(connection, parts) == expected
+
+
+def test_writers_that_a_study_drops_go_and_come_back(connection: Connection, parts: Path) -> None:
+    put(parts, STUDY_FILE, "f1", {"c": 1.0})
+    put(parts, run_of("a"), "a1", {"a": 2.0})
+    put(parts, IMPORTS, "i1", {"a": 3.0})
+    assert retire_writers(parts, "s", [STUDY_FILE, run_of("b")]) == [
+        "benchmark_results/s/a1",
+        "benchmark_results/s/i1",
+    ]
+    assert landed_results(connection, parts) == [("study file", "c", 1.0)]
+    assert restore_writers(parts, "s", [run_of("a")]) == ["benchmark_results/s/a1"]
+    assert landed_results(connection, parts) == [("run of a", "a", 2.0), ("study file", "c", 1.0)]
+
+
+def test_parts_from_before_there_were_several_writers_are_set_aside(connection: Connection, parts: Path) -> None:
+    """A home of an earlier version: its part is of the whole study and would stay beside the new ones."""
+    old = put(parts, STUDY_FILE, "old", {"c": 1.0})
+    table = pq.read_table(old, partitioning=None).drop_columns(["written_by", "standard_error", "n_examples"])
+    metadata = {**(table.schema.metadata or {}), b"rewardbase.partition": json.dumps({"study_id": "s"}).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata | {b"rewardbase.contract": b"old"}), old)
+    put(parts, STUDY_FILE, "new", {"c": 2.0})
+    assert retire_writers(parts, "s", [STUDY_FILE]) == ["benchmark_results/s/old"]
+    assert landed_results(connection, parts) == [("study file", "c", 2.0)]
