@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -27,6 +28,7 @@ from models_train.modeling.base_models import (
     load_config,
     load_model,
     load_tokenizer,
+    loaded_revision,
     model_source,
     refuse_not_finite,
 )
@@ -78,6 +80,21 @@ def test_a_hub_id_keeps_its_revision() -> None:
     assert source.arguments() == {"revision": COMMIT, "trust_remote_code": True}
     assert source.stated_revision == COMMIT
     assert model_source(study_model("org/name"), Path()).stated_revision == "main"
+
+
+def test_a_branch_is_resolved_to_the_commit_that_was_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the layout of the hub's cache; a folder has its content in place of a commit."""
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    cache = tmp_path / "models--org--name"
+    (cache / "snapshots" / commit).mkdir(parents=True)
+    (cache / "snapshots" / commit / "config.json").write_text("{}")
+    (cache / "refs").mkdir()
+    (cache / "refs" / "main").write_text(commit)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    assert loaded_revision(ModelSource("m", "org/name")) == commit
+    assert loaded_revision(ModelSource("m", "org/name", commit)) == commit
+    assert loaded_revision(ModelSource("m", "org/other", "v1")) == "v1"
+    assert loaded_revision(ModelSource("m", str(tmp_path), content="abc")) == "abc"
 
 
 def test_what_is_loaded_is_what_was_saved(base: Path) -> None:
