@@ -1,1 +1,5 @@
-"""Wiring: Dagster assets, checks, jobs and resources over models_train and warehouse."""
+"""Wiring: models_train and warehouse as a Dagster project.
+
+definitions: the code location. defs: assets, checks, jobs, sensors, schedules. lib: what they share. cli: commands.
+environment: settings and the process environment. studies: the study files that ship with the project.
+"""

@@ -140,13 +140,17 @@ STUDIES = _folder(os.environ.get(STUDIES_VARIABLE, "").strip() or str(PROJECT / 
 
 
 def prepare() -> Home:
-    """Make the run-time folders and point Dagster and dbt at them; returns the home. Raises UserError, OSError.
+    """Make the run-time folders and point Dagster and dbt at them; returns the home. Raises UserError.
 
     Settings that the caller's environment already has stay, except the home and the folder of study files, which
     are made absolute: dbt runs in another folder.
     """
     settings()
-    home = Home.from_environment().ensure()
+    try:
+        home = Home.from_environment().ensure()
+        shutil.copyfile(PROJECT / "instance.yaml", home.dagster_home / "dagster.yaml")
+    except OSError as error:
+        raise UserError(f"{error}; {VARIABLE} must name a folder that can be written") from error
     os.environ[VARIABLE] = str(home.root)
     os.environ[STUDIES_VARIABLE] = str(STUDIES)
     for name, value in (QUIET | STEADY).items():
@@ -158,7 +162,6 @@ def prepare() -> Home:
     os.environ["DAGSTER_HOME"] = str(home.dagster_home)
     os.environ["DBT_TARGET_PATH"] = str(home.dbt_target)
     os.environ["DBT_LOG_PATH"] = str(home.dbt_logs)
-    shutil.copyfile(PROJECT / "instance.yaml", home.dagster_home / "dagster.yaml")
     return home
 
 

@@ -26,10 +26,7 @@ def main() -> int:
     """Write the page and say where it is; returns the exit status."""
     try:
         page = write_page(environment.prepare())
-    except OSError as error:
-        print(f"{error}; REWARDBASE_HOME must name a folder that can be written", file=sys.stderr)
-        return 1
-    except UserError as error:
+    except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"Documentation of every table, column and test, with their lineage: {page}")

@@ -29,17 +29,11 @@ from warehouse.publish import publish, refuse_unfit
 from warehouse.reports.page import build_report
 
 SCHEMAS = ("raw", "seeds", "staging", "intermediate", "marts")
-"""Schemas whose tables count: what parts and seeds hold and what follows from them. `audit` is about runs."""
+"""Schemas that are compared: tables of parts and seeds, and what follows from them. `audit` describes runs."""
 ASIDE = "warehouse.duckdb.before-rebuild"
 
 Ids = Mapping[str, str]
 """Hash of each table, by `schema.table`."""
-
-
-EXPECTED = (
-    UserError,
-    OSError,
-)
 
 
 def main() -> int:
@@ -49,19 +43,17 @@ def main() -> int:
         home = environment.prepare()
         with run_lock(home):
             update_manifest(home)
-            with held(home.warehouse) as connection:
+            with exclusive(home.warehouse) as connection:
                 before = content_before(connection)
                 console.print("Landing the parts, then dbt with all of its tests ...")
                 after = rebuild(home)
             for line in comparison(before, after):
                 console.print(line, markup=False, soft_wrap=True)
             if before:
-                console.print(
-                    f"The warehouse of before lies beside it: {home.root / ASIDE}", markup=False, soft_wrap=True
-                )
+                console.print(f"The former warehouse was kept: {home.root / ASIDE}", markup=False, soft_wrap=True)
             if show(home):
-                console.print("Snapshot and report are made of it.")
-    except EXPECTED as error:
+                console.print("Snapshot and report were made from it.")
+    except (UserError, OSError) as error:
         errors.print("[bold red]Stopped.[/]")
         errors.print(str(error), markup=False, soft_wrap=True)
         return 1
@@ -69,11 +61,11 @@ def main() -> int:
 
 
 @contextmanager
-def held(warehouse: Path) -> Iterator[Connection | None]:
-    """The present warehouse, kept from every other program meanwhile: what one wrote into it would be lost.
+def exclusive(warehouse: Path) -> Iterator[Connection | None]:
+    """The present warehouse, locked: changes by another program in the meantime would be lost.
 
-    All of its content is in its one file then. None where there is no warehouse, or none that can be opened. Raises
-    WarehouseBusy where another process holds it.
+    Its write-ahead log is merged into the file. None where there is no warehouse, or none that can be opened. Raises
+    WarehouseBusy where another process has it open.
     """
     with ExitStack() as stack:
         connection = None
@@ -84,7 +76,7 @@ def held(warehouse: Path) -> Iterator[Connection | None]:
             except WarehouseBusy:
                 raise
             except WarehouseError:
-                pass  # a damaged one is what rebuilding is for
+                pass  # a damaged warehouse is rebuilt
         yield connection
 
 

@@ -40,10 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         errors.print(f"Interrupted. {left_published(home, before)} `make run` resumes the work.")
         return 130
-    except UserError as error:
+    except (UserError, OSError) as error:
         failures = [str(error)]
-    except OSError as error:
-        failures = [f"{error}; REWARDBASE_HOME must name a folder that can be written"]
     if failures:
         errors.print(f"[bold red]Stopped.[/] {left_published(home, before)}")
         for failure in failures:

@@ -22,18 +22,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dagster_project.cli.ui", description=__doc__)
     parser.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (default 3000)")
     options = parser.parse_args(arguments)
-    try:
-        home = environment.prepare()
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"{error}; REWARDBASE_HOME must name a folder that can be written", file=sys.stderr)
-        return 1
     if not _is_free(options.port):
         print(f"Port {options.port} on {HOST} is taken; choose another: make ui UI_PORT=3001", file=sys.stderr)
         return 1
     try:
+        home = environment.prepare()
         update_manifest(home)
     except UserError as error:
         print(error, file=sys.stderr)

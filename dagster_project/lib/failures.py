@@ -10,11 +10,6 @@ import dagster as dg
 from models_train.errors import UserError
 from warehouse.connection import WarehouseBusy
 
-EXPECTED = (
-    UserError,
-    OSError,
-)
-
 WAREHOUSE_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
 """For steps that open the warehouse: another program may have it open for a while."""
 JOB_RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
@@ -33,7 +28,7 @@ def as_dagster_failure(context: dg.AssetExecutionContext | None = None) -> Itera
     """
     try:
         yield
-    except EXPECTED as error:
+    except (UserError, OSError) as error:
         if isinstance(error, WarehouseBusy):
             raise dg.Failure(description=str(error)) from error
         raise give_up(context, str(error)) from error
