@@ -13,7 +13,7 @@ scored as (
         results.score_standard_error is null as is_approximate,
         row_number() over (
             partition by gains.study_id, gains.objective, gains.size_group
-            order by gains.score desc, gains.model_id
+            order by gains.score desc, gains.model_id asc
         ) as place
     from gains
     inner join results
@@ -24,7 +24,7 @@ scored as (
     where gains.score is not null
 ),
 
--- The two scores' errors taken as independent: the wide side, since both models met the same pairs.
+-- Errors of the two scores taken as independent, which is rather too wide: both models were scored on the same pairs.
 against_best as (
     select
         scored.*,
