@@ -36,7 +36,7 @@ from models_train.reward_models.distributed import (
 )
 from models_train.reward_models.memory import MemoryPlan
 from models_train.reward_models.model import RewardModel, example_losses
-from models_train.reward_models.optimizer import MasterWeights, adamw
+from models_train.reward_models.optimizer import MasterWeights, adamw, moments_of, set_step
 from models_train.reward_models.validation import Evaluation, TrainingFailed
 from models_train.study.settings import Objective
 from models_train.study.training import Recipe
@@ -268,11 +268,10 @@ class TrainingState:
         """Masters and moments, named `<kind>:<weight>`; everything that a later process needs to go on."""
         tensors: dict[str, torch.Tensor] = {}
         for name, master in self.masters.masters.items():
-            found = {MASTER: master, **self.optimizer.state[master]}
+            found = {MASTER: master, **moments_of(self.optimizer, master)}
             tensors |= {
                 f"{kind}:{name}": sharded_as(self.masters.weights[name], tensor.detach(), self._host_mesh)
                 for kind, tensor in found.items()
-                if kind != "step"
             }
         return tensors
 
@@ -293,8 +292,7 @@ class TrainingState:
         self.masters.clear_gradients(to_zero=True)
         self.masters.step(self.optimizer, torch.tensor(1.0), None)
         load_tensors(folder, self.state_tensors(), self._processes)
-        for state in self.optimizer.state.values():
-            state["step"].fill_(step)
+        set_step(self.optimizer, step)
         self.masters.update_weights()
 
 
