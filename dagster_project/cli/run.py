@@ -119,12 +119,13 @@ class _Run:
         waiting: work that comes later. Its assets are not made, and its studies stay out of the warehouse if they are
         new: the snapshot shows no empty study.
         """
+        from dagster_project.lib import keys
         from dagster_project.lib.executor import execute
         from dagster_project.lib.run_requests import refresh_request
         from dagster_project.lib.stale import stale_assets
 
         leave_out = self._new_studies(waiting) if waiting else set()
-        later = {key for work in waiting.before_gpu for key in work.assets} if waiting else set()
+        later = set(keys.INPUT_PARTS) if waiting and (waiting.before_gpu or waiting.gpu) else set()
         if self.everything:
             stale = {spec.key: "asked for" for spec in self.specs}
         else:

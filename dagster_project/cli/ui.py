@@ -9,8 +9,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import dagster as dg
+
 from dagster_project import environment
 from dagster_project.lib.dbt import update_manifest
+from dagster_project.lib.keys import GPU_POOL
+from dagster_project.lib.locks import end_dead_runs
 from models_train.errors import UserError
 from warehouse.paths import Home
 
@@ -43,15 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _prepare_instance(home: Home) -> None:
     """Mark unfinished runs of an earlier UI as failed, and set the size of the GPU pool."""
-    import dagster as dg
-
-    from dagster_project.environment import settings
-    from dagster_project.lib.keys import GPU_POOL
-    from dagster_project.lib.locks import end_dead_runs
-
     with dg.DagsterInstance.get() as instance:
         ended = end_dead_runs(instance, home)
-        instance.event_log_storage.set_concurrency_slots(GPU_POOL, settings().workers)
+        instance.event_log_storage.set_concurrency_slots(GPU_POOL, environment.settings().workers)
     if ended:
         print(f"{len(ended)} unfinished runs of an earlier UI were marked as failed; their work is due", flush=True)
 

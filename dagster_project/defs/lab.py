@@ -6,7 +6,7 @@ import dagster as dg
 
 from dagster_project.defs.jobs import RunHome
 from dagster_project.lib import keys
-from dagster_project.lib.due import study_files
+from dagster_project.lib.due import labs_due, study_files
 from dagster_project.lib.failures import as_dagster_failure
 from dagster_project.lib.jobs import run_for_studies
 from models_train.study.fingerprints import SCORING_VERSION
@@ -42,12 +42,13 @@ def make_inputs(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> Iterator[dg.MaterializeResult]:
     """Run `models_train.jobs.make_lab` for every lab, then `sample_documents` for every study that scores documents."""
+    home = run_home.home
     with as_dagster_failure(context):
         studies = study_files()
-    work = {
-        keys.LAB: ("make_lab", [path for path, study in studies.items() if study.lab]),
-        keys.DOCUMENTS: ("sample_documents", [path for path, study in studies.items() if study.scoring]),
-    }
-    for key, (job, paths) in work.items():
-        if key in context.selected_asset_keys:
-            yield run_for_studies(context, pipes, run_home.home, key, job, paths)
+    if keys.LAB in context.selected_asset_keys:
+        paths = [path for path, study in studies.items() if study.lab]
+        yield run_for_studies(context, pipes, home, keys.LAB, "make_lab", paths)
+    if keys.DOCUMENTS in context.selected_asset_keys:
+        # The documents of a lab that could not be made are not there; other studies do not wait for it.
+        ready = [path for path, study in studies.items() if study.scoring and not labs_due({path: study}, home)]
+        yield run_for_studies(context, pipes, home, keys.DOCUMENTS, "sample_documents", ready)

@@ -47,6 +47,8 @@ GROUPS = {
 }
 """Groups of the asset graph in the order of the work, with a description; no asset depends on a later group."""
 
+INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, BENCHMARK_IMPORTS)
+"""Parts without partitions that due work makes before GPU work."""
 GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS)
 """Parts made by jobs in the pool `gpu`, one partition per base model."""
 GPU_POOL = "gpu"
