@@ -25,8 +25,7 @@ from filelock import FileLock
 
 from tests.support import real_data
 from tests.support.bad_names import rename_models
-from tests.support.listening import listening
-from tests.support.programs import REPOSITORY, environment, run_rewardbase
+from tests.support.programs import REPOSITORY, environment, listening, run_rewardbase
 
 # No test asks the real hub: set before anything imports the hub's client, which reads it once.
 os.environ["HF_HUB_OFFLINE"] = "1"

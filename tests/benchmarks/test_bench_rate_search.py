@@ -16,8 +16,7 @@ from models_train.reward_models.search import SearchOutcome, search
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Validation
 from models_train.study.training import BRADLEY_TERRY_RATES, RateSearch, Recipe
-from tests.support.padded_models import classifier_of
-from tests.support.tiny_models import SIZES, randomize
+from tests.support.tiny_models import SIZES, classifier_of, randomize
 from tests.support.training_runs import plan
 
 pytestmark = pytest.mark.bench

@@ -34,8 +34,8 @@ from models_train.selection.intervals import cluster_resamples, jackknife_plus
 from models_train.selection.leave_out import leave_out
 from models_train.selection.predictors import ELASTIC_NET
 from models_train.selection.protocols import NOTHING, leave_one_more_out
-from tests.support import published_frames, simulated_frames
-from tests.support.study_designs import make_design
+from tests.support import published_frames, selection_frames
+from tests.support.selection_frames import make_design
 
 pytestmark = pytest.mark.bench
 
@@ -170,7 +170,7 @@ def converged(setting: Setting, values: np.ndarray, target: np.ndarray, train: n
 def simulation(seed: int) -> tuple[float, float, set[str], set[str]]:
     """One repetition: interval coverage on new publishers, mean width, terms kept always (>= 90 %), true terms."""
     publishers = (5,) * (8 + N_NEW_PUBLISHERS)
-    features, results = simulated_frames.simulated(seed, publishers, n_benchmarks=6)
+    features, results = selection_frames.simulated(seed, publishers, n_benchmarks=6)
     truth = dict(results.select("model_id", "score").iter_rows())
     made = make_design(features, results.head(40))
     fits = leave_out(made, elastic_net_only=True)
@@ -184,7 +184,7 @@ def simulation(seed: int) -> tuple[float, float, set[str], set[str]]:
     everyone = np.arange(made.n_observed)
     refit = fit_setting(Prepared(matrix_of(made), everyone, names), made.targets[:, 0], setting)
     kept = {term for term, share in zip(refit.terms, frequency, strict=True) if share >= 0.9}
-    return float(covered.mean()), float((high[new] - low[new]).mean()), kept, set(simulated_frames.TRUE_WEIGHTS)
+    return float(covered.mean()), float((high[new] - low[new]).mean()), kept, set(selection_frames.TRUE_WEIGHTS)
 
 
 def test_simulation_with_a_known_sparse_truth(benchmark: BenchmarkFixture, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import duckdb
 import pytest
 
 from tests.support.bad_names import PAGE, RENAMED
-from tests.support.secrets_left import files_with_secrets
+from tests.support.programs import files_with_secrets
 
 
 @pytest.fixture(scope="module")

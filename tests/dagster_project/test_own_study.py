@@ -13,7 +13,7 @@ import duckdb
 import pytest
 import yaml
 
-from tests.support.secrets_left import MARK, files_with_secrets
+from tests.support.programs import MARK, files_with_secrets
 from tests.support.trained_studies import EPOCHS, MODEL, PER_SUBSET, RANDOM, write_results
 
 Run = Callable[..., CompletedProcess[str]]

@@ -15,7 +15,7 @@ import duckdb
 import pytest
 import yaml
 
-from tests.support.secrets_left import files_with_secrets
+from tests.support.programs import files_with_secrets
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 LONGEST_S = 300

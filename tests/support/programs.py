@@ -10,14 +10,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tests.support.secrets_left import SECRETS
+import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED_STUDIES = REPOSITORY / "dagster_project" / "studies"
 RUN_LIMIT_S = 600
+
+SECRETS = {
+    "HF_TOKEN": "hf_NotARealTokenButOneThatMustNotBeSeen",
+    "REWARDBASE_ALERTS": "json://user:NotARealPasswordButOneThatMustNotBeSeen@127.0.0.1:9/alerts",
+}
+"""Variable -> value. (Nothing listens at the address of the alerts.)"""
+
+MARK = "ThatMustNotBeSeen"
+"""What all of them have in them, and nothing else."""
 
 # The runs of tests take the published study alone: the lab that ships beside it trains for minutes, and test_lab.py
 # runs a small one. Set before anything reads where the study files are.
@@ -76,3 +85,24 @@ def started(project: Path, home: Path, until: str) -> Iterator[subprocess.Popen[
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def listening(pid: int) -> set[str]:
+    """Addresses `host:port` of every listening TCP socket of a process and its descendants."""
+    root = psutil.Process(pid)
+    found = set()
+    for process in (root, *root.children(recursive=True)):
+        with suppress(psutil.NoSuchProcess):  # one that has ended listens no more
+            for connection in process.net_connections(kind="tcp"):
+                if connection.status == psutil.CONN_LISTEN:
+                    found.add(f"{connection.laddr.ip}:{connection.laddr.port}")
+    return found
+
+
+def files_with_secrets(folder: Path) -> list[str]:
+    """Files below a folder that hold the telling part of one of SECRETS, in their name or in their bytes."""
+    return [
+        str(path.relative_to(folder))
+        for path in sorted(folder.rglob("*"))
+        if MARK in path.name or (path.is_file() and MARK.encode() in path.read_bytes())
+    ]

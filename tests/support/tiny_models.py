@@ -1,4 +1,4 @@
-"""Tiny random models of the families of the paper's base models, and a tokenizer of bytes for them."""
+"""Tiny random models of the paper's families, a tokenizer of bytes, and rewards by Transformers alone."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from tokenizers import Tokenizer, decoders, pre_tokenizers
 from tokenizers.models import BPE
 from transformers import (
     AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
     Gemma2Config,
     GemmaConfig,
     LlamaConfig,
@@ -122,3 +123,32 @@ def sequences(seed: int = 0, lengths: tuple[int, ...] = (13, 1, 40, 7, 25, 2, 30
     """Token ids without special ones, of different lengths."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randint(3, 259, (length,), generator=generator).tolist() for length in lengths]
+
+
+UNUSED = 270
+"""A token id that no sequence holds: the reference pads with it."""
+
+
+def classifier_of(config: PreTrainedConfig, n_outputs: int = 5) -> PreTrainedModel:
+    """A random sequence classification model with eager attention; equal arguments give equal weights."""
+    config.num_labels = n_outputs
+    model = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32, attn_implementation="eager")
+    randomize(model)
+    return model.eval()
+
+
+def padded(model: PreTrainedModel, token_ids: list[list[int]], side: str, pad: int = UNUSED) -> torch.Tensor:
+    """Rewards by Transformers alone, in one batch padded on a side."""
+    longest = max(map(len, token_ids))
+    rows, masks = [], []
+    for ids in token_ids:
+        fill = [pad] * (longest - len(ids))
+        rows.append(fill + ids if side == "left" else ids + fill)
+        masks.append([0] * len(fill) + [1] * len(ids) if side == "left" else [1] * len(ids) + [0] * len(fill))
+    logits: torch.Tensor = model(input_ids=torch.tensor(rows), attention_mask=torch.tensor(masks)).logits
+    return logits
+
+
+def one_by_one(model: PreTrainedModel, token_ids: list[list[int]]) -> torch.Tensor:
+    """Rewards by Transformers alone, without padding."""
+    return torch.cat([model(input_ids=torch.tensor([ids]), use_cache=False).logits for ids in token_ids])

@@ -15,8 +15,7 @@ from models_train.reward_models.memory import Memory, MemoryPlan, OptimizerKind
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.training import TrainingRun
 from models_train.study.training import Precision, Recipe
-from tests.support.padded_models import UNUSED, classifier_of
-from tests.support.tiny_models import SIZES
+from tests.support.tiny_models import SIZES, UNUSED, classifier_of
 
 RATE = 1e-3
 RECIPE = Recipe(learning_rates=(RATE,), epochs=2, global_batch=8, warmup_steps=4, checkpoint_every=5)

@@ -12,6 +12,8 @@ from tests.support.kill_targets import STEPS
 from tests.support.kills import Kills, acknowledged_parts, contents, doubled, left_as_it_lies, lost, snapshot_id
 from warehouse.connection import write
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def kills(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kills]:

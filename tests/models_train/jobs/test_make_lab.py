@@ -8,6 +8,8 @@ import pytest
 
 from models_train.jobs.make_lab import main
 
+pytestmark = pytest.mark.slow
+
 STUDIES = Path(__file__).resolve().parents[3] / "dagster_project" / "studies"
 
 

@@ -24,6 +24,8 @@ from tests.support.scoring_studies import (
     scoring_study,
 )
 
+pytestmark = pytest.mark.slow
+
 KILLS = 100
 SHARDS = 40
 Run = Callable[..., dict[str, Any]]

@@ -27,6 +27,8 @@ from tests.support.data_files import REPOSITORY
 from tests.support.plain_scores import double, plain_scores, random_documents
 from tests.support.tiny_models import LLAMA3_ROPE, SIZES, VOCABULARY, random_base
 
+pytestmark = pytest.mark.slow
+
 WIDE: dict[str, Any] = SIZES | {
     "hidden_size": 64,
     "num_attention_heads": 2,

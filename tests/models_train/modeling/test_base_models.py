@@ -37,8 +37,7 @@ from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.model import RewardModel
 from models_train.study.fingerprints import LocationError, content_of
 from models_train.study.models import StudyModel
-from tests.support.padded_models import one_by_one
-from tests.support.tiny_models import SIZES, byte_tokenizer, random_base, sequences, write_base
+from tests.support.tiny_models import SIZES, byte_tokenizer, one_by_one, random_base, sequences, write_base
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

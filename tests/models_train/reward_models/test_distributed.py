@@ -16,6 +16,8 @@ from models_train.reward_models.training import TrainingRun
 from tests.support.sharded_worker import BFLOAT16
 from tests.support.training_runs import plan, training_run
 
+pytestmark = pytest.mark.slow
+
 REPOSITORY = Path(__file__).resolve().parents[3]
 
 

@@ -30,8 +30,7 @@ from models_train.reward_models.export import Card, portable_tokenizer, save_rew
 from models_train.reward_models.model import RewardModel, read_tensor
 from tests.support.chat_tokenizers import FAMILIES as TEMPLATES
 from tests.support.chat_tokenizers import chat_tokenizer
-from tests.support.padded_models import classifier_of, padded
-from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, byte_tokenizer, sequences
+from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, byte_tokenizer, classifier_of, padded, sequences
 
 CARD = Card("org/base", "0" * 40, "regression", {"ratings": "nvidia/HelpSteer2"}, {"learning_rate": 5e-7}, {"n": 1})
 CHATML = (

@@ -16,8 +16,7 @@ from models_train.reward_models import memory
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.memory import MemoryPlan, model_shape, plan_memory
 from models_train.reward_models.model import RewardModel
-from tests.support.padded_models import classifier_of
-from tests.support.tiny_models import FAMILIES, SIZES
+from tests.support.tiny_models import FAMILIES, SIZES, classifier_of
 
 GB = 10**9
 PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -23,8 +23,7 @@ from models_train.errors import UserError
 from models_train.modeling.base_models import ModelSource
 from models_train.modeling.packing import pack
 from models_train.reward_models.model import RewardModel
-from tests.support.padded_models import UNUSED, classifier_of, one_by_one, padded
-from tests.support.tiny_models import FAMILIES, SIZES, sequences, write_base
+from tests.support.tiny_models import FAMILIES, SIZES, UNUSED, classifier_of, one_by_one, padded, sequences, write_base
 
 
 def far(given: torch.Tensor, wanted: torch.Tensor) -> float:

@@ -11,8 +11,7 @@ from transformers import LlamaConfig
 
 from models_train.reward_models.data import DataOrder, Example, training_packs
 from models_train.reward_models.model import example_losses, n_outputs
-from tests.support.padded_models import classifier_of
-from tests.support.tiny_models import FAMILIES, SIZES
+from tests.support.tiny_models import FAMILIES, SIZES, classifier_of
 from tests.support.training_runs import (
     RATE,
     RECIPE,

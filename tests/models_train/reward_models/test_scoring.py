@@ -23,8 +23,7 @@ from models_train.reward_models.scoring import score_pairs, token_rewards
 from models_train.study.training import DataSource
 from tests.support import made_data, real_data
 from tests.support.data_files import write
-from tests.support.padded_models import classifier_of, one_by_one
-from tests.support.tiny_models import SIZES, byte_tokenizer
+from tests.support.tiny_models import SIZES, byte_tokenizer, classifier_of, one_by_one
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 WEIGHTS = dict(zip(ATTRIBUTES, (0.65, 0.8, 0.45, 0.55, -0.4), strict=True))

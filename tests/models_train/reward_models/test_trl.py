@@ -8,8 +8,7 @@ import pytest
 from transformers import LlamaConfig
 
 from models_train.reward_models.data import DataOrder
-from tests.support.padded_models import classifier_of
-from tests.support.tiny_models import SIZES
+from tests.support.tiny_models import SIZES, classifier_of
 from tests.support.training_runs import RATE, RECIPE, pairs, training_run
 from tests.support.trl_runs import gradient_norms, losses, trl_trainer
 

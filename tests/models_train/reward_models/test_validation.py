@@ -19,8 +19,7 @@ from models_train.reward_models.validation import (
     checkpoint_rewards,
     measure_optimism,
 )
-from tests.support.padded_models import classifier_of, one_by_one
-from tests.support.tiny_models import SIZES
+from tests.support.tiny_models import SIZES, classifier_of, one_by_one
 from tests.support.training_runs import pairs, ratings, reward_model
 
 PAIRS = [*pairs(15, seed=3), TokenPair([5, 6, 7], [5, 6, 7])]

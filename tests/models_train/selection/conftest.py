@@ -7,8 +7,8 @@ import pytest
 
 from models_train.selection.design import Design
 from models_train.selection.leave_out import LeaveOut, leave_out
-from tests.support import published_frames, simulated_frames
-from tests.support.study_designs import make_design
+from tests.support import published_frames, selection_frames
+from tests.support.selection_frames import make_design
 
 
 @pytest.fixture(scope="session")
@@ -20,7 +20,7 @@ def published() -> tuple[pl.DataFrame, pl.DataFrame]:
 @pytest.fixture(scope="session")
 def small() -> tuple[pl.DataFrame, pl.DataFrame]:
     """A simulated study of 20 models from 5 publishers with 4 benchmarks."""
-    return simulated_frames.simulated(7, publishers=(4, 5, 3, 4, 4), n_benchmarks=4)
+    return selection_frames.simulated(7, publishers=(4, 5, 3, 4, 4), n_benchmarks=4)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import pytest
 from models_train.errors import UserError
 from models_train.selection.design import design, publisher_folds, target_values
 from models_train.selection.features import TooLittleData, feature_table, outside_range
-from tests.support.study_designs import AGGREGATES, make_design
+from tests.support.selection_frames import AGGREGATES, make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 

@@ -26,8 +26,7 @@ from models_train.selection.protocols import (
     ten_fold_predictions,
 )
 from models_train.selection.scores import error_difference
-from tests.support.simulated_frames import with_placebo
-from tests.support.study_designs import make_design
+from tests.support.selection_frames import make_design, with_placebo
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 

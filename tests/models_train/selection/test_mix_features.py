@@ -11,7 +11,7 @@ from models_train.selection.elastic_net import Setting
 from models_train.selection.leave_out import LeaveOut, leave_out
 from models_train.selection.performance import PerformanceSettings, mix_verdict, performance
 from models_train.selection.protocols import NOTHING, forecasts, leave_publisher_out_predictions, ten_fold
-from tests.support.study_designs import make_design
+from tests.support.selection_frames import make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 SETTINGS = tuple(Setting(1, alpha, 0.5) for alpha in (0.1, 0.01))

@@ -1,9 +1,12 @@
-"""Feature and result frames with a known truth: grouped models, a sparse linear law, Gaussian noise; and a placebo."""
+"""Feature and result frames with a known truth (grouped models, a sparse linear law, Gaussian noise), and designs."""
 
 from __future__ import annotations
 
 import numpy as np
 import polars as pl
+
+from models_train.selection.design import Design, design, target_values
+from models_train.selection.features import feature_table
 
 TRUE_WEIGHTS = {"benchmark_1": 3.0, "benchmark_2": -2.5, "params_b": 2.5}
 NOISE = 1.0
@@ -58,3 +61,13 @@ def with_placebo(features: pl.DataFrame, n_features: int = 5, seed: int = 0) -> 
         .with_columns(feature_kind=pl.lit("training"))
     )
     return pl.concat([features, added], how="diagonal")
+
+
+AGGREGATES = ("leaderboard v1", "leaderboard v2")
+
+
+def make_design(features: pl.DataFrame, results: pl.DataFrame, objective: str = "regression") -> Design:
+    """Design of one objective's score."""
+    values = target_values(results, objective, "score")
+    table = feature_table(features, values, aggregates=AGGREGATES)
+    return design(table, np.array([[values.get(model, np.nan)] for model in table.model_ids]))
