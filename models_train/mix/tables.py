@@ -8,11 +8,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
 from models_train.mix import distances, histograms
@@ -82,7 +82,7 @@ def distance_rows(histogram: pa.Table, samples: pa.Table, n_resamples: int, n_pe
     weights, found = distances.block_weights(n_resamples), read_samples(samples)
     tasks = [
         (domain, binning, _Group(rows), found.of(domain), weights, n_permutations, f"{seed}/{domain}/{binning}")
-        for (domain, binning), rows in _groups(histogram).items()
+        for domain, binning, rows in _groups(histogram)
     ]
     return one_table(_parallel(_distances, tasks), DISTANCE_SCHEMA)
 
@@ -190,14 +190,13 @@ def _domains(samples: Samples) -> list[str]:
     return [ALL, *sorted(set(samples.domains))] if samples.domains else []
 
 
-def _groups(histogram: pa.Table) -> dict[tuple[str, str], pa.Table]:
-    """Rows by domain and binning."""
-    domains, binnings = (histogram[name].combine_chunks().dictionary_encode() for name in ("domain", "binning"))
-    names = [
-        (domain, binning) for domain in domains.dictionary.to_pylist() for binning in binnings.dictionary.to_pylist()
-    ]
-    codes = domains.indices.to_numpy() * np.int64(len(binnings.dictionary)) + binnings.indices.to_numpy()
-    return {names[code]: histogram.take(np.flatnonzero(codes == code)) for code in np.unique(codes)}
+def _groups(histogram: pa.Table) -> Iterator[tuple[str, str, pa.Table]]:
+    """Domain, binning and their rows."""
+    for domain in histogram["domain"].unique().to_pylist():
+        for binning in histogram["binning"].unique().to_pylist():
+            rows = histogram.filter((pc.field("domain") == domain) & (pc.field("binning") == binning))
+            if rows.num_rows:
+                yield domain, binning, rows
 
 
 def _table(columns: Iterable[Sequence | np.ndarray], schema: pa.Schema) -> pa.Table:
@@ -207,13 +206,6 @@ def _table(columns: Iterable[Sequence | np.ndarray], schema: pa.Schema) -> pa.Ta
 
 
 def _parallel(function: Callable[..., T], calls: Sequence[tuple]) -> list[T]:
-    """Results of the calls, in their order."""
-    with _pool() as pool:
-        return list(pool.map(lambda call: function(*call), calls))
-
-
-@contextmanager
-def _pool() -> Iterator[ThreadPoolExecutor]:
-    """A pool of threads, since NumPy releases Python's lock; NumPy itself uses one thread in each."""
+    """Results of the calls, in their order: by threads, since NumPy releases Python's lock. NumPy uses one in each."""
     with threadpool_limits(1), ThreadPoolExecutor(min(os.cpu_count() or 1, MOST_JOBS)) as pool:
-        yield pool
+        return list(pool.map(lambda call: function(*call), calls))
