@@ -71,6 +71,13 @@
     return (id && document.getElementById(id)) || document.getElementById("start");
   }
 
+  // The contents list the topics of the study that is shown; the start view those of the first study.
+  function openTopics(study) {
+    [...document.querySelectorAll("details.topics")].forEach((topics, index) => {
+      topics.open = study ? topics.dataset.study === study.id : index === 0;
+    });
+  }
+
   function show(moveFocus) {
     const wanted = target();
     const view = wanted.closest(".view") || wanted.querySelector(".view");
@@ -81,9 +88,7 @@
       else link.removeAttribute("aria-current");
     }
     const study = view.closest(".study");
-    for (const topics of document.querySelectorAll("details.topics")) {
-      topics.open = study ? topics.dataset.study === study.id : false;
-    }
+    openTopics(study);
     const heading = view.querySelector("h2");
     document.title = `${heading.textContent}${study ? ` · ${study.id}` : ""} · Rewardbase`;
     if (moveFocus) {
@@ -152,11 +157,8 @@
       total += found;
       if (found) withHits += 1;
     }
-    for (const topics of document.querySelectorAll("details.topics")) {
-      topics.open = wanted
-        ? [...topics.querySelectorAll(".hits")].some((badge) => badge.textContent)
-        : Boolean(shown.closest(".study")) && topics.dataset.study === shown.closest(".study").id;
-    }
+    openTopics(shown.closest(".study"));
+    for (const badge of document.querySelectorAll(".hits:not(:empty)")) badge.closest("details").open = true;
     const count = (n, what) => `${n} ${what}${n === 1 ? "" : "s"}`;
     status.textContent = !wanted ? "" : total ? `${count(total, "row")} in ${count(withHits, "view")}` : "No table names such a model";
   }

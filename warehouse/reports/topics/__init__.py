@@ -1,7 +1,8 @@
 """The sections of a study, one module each: its query, figures, tables and sentences.
 
-A topic is a function `section(study)` that returns a `Section`, or None for a study that the topic says nothing about.
-To add one: write its module, and put it into ORDER.
+A topic is a function of a study that returns a `Section`, or None for a study without data on it. To add one: write its
+module, and put the function into ORDER. A section is one view of the page, of at most about six screens; a module whose
+subject needs more has two.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     correlations.section,
     coverage.section,
     prediction.section,
+    prediction.predicted_section,
     coefficients.section,
     predicted_coverage.section,
     components.section,
@@ -43,9 +45,11 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     post_training.section,
     results.section,
     training.section,
+    training.curves_section,
     costs.section,
     documents.section,
     synthetic.section,
+    synthetic.searches_section,
     sources.section,
 )
 """Topics in the order of the page."""

@@ -14,6 +14,7 @@ from warehouse.reports.queries import BY_OBJECTIVE, BY_PROTOCOL, parts
 from warehouse.reports.tables import POINTS, PROSE, SHARE, SIGNED, Col, Row, Table, extreme
 
 TITLE = "Can the result be predicted?"
+PREDICTED_TITLE = "Predicted against observed scores"
 TARGET = {"target": "score"}
 IN_SAMPLE, OUT_OF_FOLD = "paper_in_sample", "leave_publisher_out"
 MODEL = "elastic_net"
@@ -31,13 +32,13 @@ _TRUST = (
 
 
 def section(study: Study) -> Section:
-    """Trust cards, errors of all predictors, and predicted against observed scores."""
+    """Trust cards and errors of all predictors, in a figure and as tables."""
     scores = prediction_errors(study)
     missing = absence(study, scores)
     if missing:
         return Section("prediction", TITLE, (missing,))
-    predictions, comparisons, excluded = predicted(study), comparisons_of(study), excluded_features(study)
-    cards, dots, tables, clouds = [], [], [], []
+    predictions, comparisons, cards, dots = predicted(study), comparisons_of(study), [], []
+    tables = []
     domain = _error_range(scores.filter(protocol=OUT_OF_FOLD))
     for objective, part in parts(scores, "objective"):
         mine = predictions.filter(objective=objective) if predictions.height else predictions
@@ -47,12 +48,28 @@ def section(study: Study) -> Section:
         if outside.height:
             dots.append(_error_panel(objective, outside, domain))
             tables.append(_error_table(outside, against(SIZE, compared), objective, study))
-        clouds.append(_clouds(mine, objective, study))
-    items: list[Figure | Table] = [_error_figure(dots, study), *tables, *clouds]
+    items = (_error_figure(dots, study), *tables)
+    paragraphs = (_INTRODUCTION, *_abstentions(abstentions(study)))
+    return Section("prediction", TITLE, paragraphs, items=items, trust=tuple(cards))
+
+
+def predicted_section(study: Study) -> Section:
+    """Predicted against observed scores, and the features that the performance model leaves out."""
+    scores, predictions, excluded = prediction_errors(study), predicted(study), excluded_features(study)
+    missing = absence(study, scores)
+    if missing:
+        return Section("predicted", PREDICTED_TITLE, (missing,))
+    items: list[Figure | Table] = []
+    for objective in scores["objective"].unique(maintain_order=True):
+        mine = predictions.filter(objective=objective) if predictions.height else predictions
+        items.append(_clouds(mine, objective, study))
     if excluded.height:
         items.append(_excluded_table(excluded, scores["objective"].n_unique(), study))
-    paragraphs = (_INTRODUCTION, *_abstentions(abstentions(study)), *_left_out(excluded))
-    return Section("prediction", TITLE, paragraphs, items=tuple(items), trust=tuple(cards))
+    text = (
+        f"Every score as the {labels.predictor(MODEL)} predicts it, beside the score that was observed, under each "
+        "protocol: fitted to the model itself, to other models of its publisher, and without its publisher."
+    )
+    return Section("predicted", PREDICTED_TITLE, (text, *_left_out(excluded)), items=tuple(items))
 
 
 def prediction_errors(study: Study) -> pl.DataFrame:

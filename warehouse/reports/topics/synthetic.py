@@ -68,7 +68,7 @@ _BASELINES = {
 
 
 def section(study: Study) -> Section | None:
-    """What the checks found, as sentences, figures and tables; None for a study without a known truth."""
+    """Scores of documents against the true mixes; None for a study without a known truth."""
     checks = truth_checks(study)
     if not checks.height:
         return None
@@ -78,14 +78,22 @@ def section(study: Study) -> Section | None:
         _rank_figure(whole, "domain_share", study),
         _rank_figure(whole, "mix_distance", study),
         _difference_figure(whole, study),
-        _merge_figure(checks, study),
-        _rate_figure(checks, study),
         _correlation_table(whole, study),
-        _search_table(whole, study),
         _mix_table(mixes, settings, study),
     )
-    paragraphs = (_introduction(mixes, settings), *_verdicts(whole), *_kinds(whole), *_searches(whole))
-    return Section("truth", "Truth against estimate", paragraphs, items=items)
+    paragraphs = (_introduction(mixes, settings), *_verdicts(whole), *_kinds(whole))
+    return Section("truth", "Truth against estimate: document scores", paragraphs, items=items)
+
+
+def searches_section(study: Study) -> Section | None:
+    """Merge and rate searches against the true weights and the best rate; None for a study without a known truth."""
+    checks = truth_checks(study)
+    if not checks.height:
+        return None
+    whole = checks.filter(pl.col("model_id").is_null())
+    items = (_merge_figure(checks, study), _rate_figure(checks, study), _search_table(whole, study))
+    introduction = _introduction(true_mixes(study), lab_settings(study))
+    return Section("truth-searches", "Truth against estimate: searches", (introduction, *_searches(whole)), items=items)
 
 
 def truth_checks(study: Study) -> pl.DataFrame:

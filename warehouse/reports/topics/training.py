@@ -25,16 +25,13 @@ _CHOSEN = {"regression": "rate, checkpoint and merge vector"}
 
 
 def section(study: Study) -> Section | None:
-    """Per objective the rates that were tried, the choice, and the learning curves; None without a search."""
+    """Per objective the rates that were tried, and the choice; None without a search."""
     search = rate_search(study)
     if not search.height:
         return None
-    curves = learning_curves(study)
     items: list[Figure | Table] = []
     for objective, part in parts(search, "objective"):
         items += [_search_figure(part, objective, study), _search_table(part, objective, study)]
-        mine = curves.filter(objective=objective) if curves.height else curves
-        items += [_curves(mine, column, objective, study) for column in CURVES]
     introduction = (
         "For each base model and objective several learning rates are tried; every run is judged at each saved "
         "checkpoint by the share of validation pairs won, and the best checkpoint of the best rate becomes the reward "
@@ -42,6 +39,19 @@ def section(study: Study) -> Section | None:
     )
     paragraphs = (introduction, *selection_bias(search), *_economy(search), *_failures(search))
     return Section("training", "How the reward models were trained", paragraphs, items=tuple(items))
+
+
+def curves_section(study: Study) -> Section | None:
+    """Learning curves: loss and validation accuracy per objective and base model; None without a search."""
+    objectives = rate_search(study)
+    if not objectives.height:
+        return None
+    curves, items = learning_curves(study), []
+    for objective in objectives["objective"].unique(maintain_order=True):
+        mine = curves.filter(objective=objective) if curves.height else curves
+        items += [_curves(mine, column, objective, study) for column in CURVES]
+    text = "Loss and validation accuracy of the training runs, for one base model at a time."
+    return Section("curves", "Learning curves", (text,), items=tuple(items))
 
 
 def rate_search(study: Study) -> pl.DataFrame:
