@@ -1,4 +1,4 @@
-"""The report in headless Chromium: drawn without a network, on wide and narrow screens, light and dark."""
+"""The report in headless Chromium: one view at a time, drawn without a network, on wide and narrow screens."""
 
 from __future__ import annotations
 
@@ -27,13 +27,26 @@ class Watched:
         page.goto(url)
         page.wait_for_selector("html[data-ready]", timeout=60_000)
 
+    def view(self, address: str) -> None:
+        """Follow the link of the contents to a view."""
+        self.page.evaluate("(address) => { location.hash = address; }", address)
+        self.page.wait_for_function("(address) => !document.getElementById(address).matches('.away')", arg=address)
+
+    @property
+    def shown(self) -> list[str]:
+        """The views that can be seen."""
+        return self.page.evaluate(
+            "[...document.querySelectorAll('.view')].filter((e) => getComputedStyle(e).visibility === 'visible')"
+            ".map((e) => e.id)"
+        )
+
     def _console(self, message) -> None:
         if message.type in ("error", "warning"):
             self.errors.append(message.text)
 
     @staticmethod
     def _answer(route: Route, url: str) -> None:
-        if route.request.url == url:
+        if route.request.url == url.split("#")[0]:
             route.continue_()
         else:
             route.abort()
@@ -95,7 +108,8 @@ def test_every_chart_is_drawn(browser: Browser, page_url: str):
         for name, width, height, marks in sizes:
             assert width > 100 and height > 60 and marks > 5, name
         # A chart chosen from the list is drawn when it is chosen.
-        choice = page.locator("select[data-choice]").first
+        watched.view("published/objectives")
+        choice = page.locator("#published_objective_differences select[data-choice]")
         figure = page.locator(f"#{choice.get_attribute('data-choice')}")
         choice.select_option("2")
         figure.locator(".panel").nth(2).locator("svg").wait_for(state="visible")
@@ -105,7 +119,9 @@ def test_every_chart_is_drawn(browser: Browser, page_url: str):
 @pytest.mark.parametrize("viewport", [DESKTOP, PHONE], ids=["desktop", "phone"])
 def test_the_document_never_scrolls_sideways(browser: Browser, page_url: str, viewport: dict):
     with opened(browser, page_url, viewport) as watched:
-        assert watched.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"]
+        for address in watched.page.evaluate("[...document.querySelectorAll('.view')].map((e) => e.id)"):
+            watched.view(address)
+            assert watched.page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], address
         inner = watched.page.evaluate(
             "[...document.querySelectorAll('.chart')].filter((e) => e.scrollWidth > e.clientWidth + 1).length"
         )
@@ -154,6 +170,7 @@ def test_print_is_light_also_from_a_dark_screen(browser: Browser, page_url: str)
 
 def test_a_tooltip_names_the_model_and_its_figures(browser: Browser, page_url: str):
     with opened(browser, page_url) as watched:
+        watched.view("published/gains")
         bar = watched.page.locator("#published_gains_regression .chart svg .mark-rect path").first
         bar.scroll_into_view_if_needed()
         # The whisker lies over the bar and has the same tooltip.
@@ -166,6 +183,7 @@ def test_a_tooltip_names_the_model_and_its_figures(browser: Browser, page_url: s
 
 def test_a_hostile_name_is_text_in_a_tooltip(browser: Browser, page_url: str):
     with opened(browser, page_url) as watched:
+        watched.view("hostile/gains")
         bar = watched.page.locator("#hostile_gains_regression .chart svg .mark-rect path").first
         bar.scroll_into_view_if_needed()
         # The whisker lies over the bar and has the same tooltip.
@@ -179,6 +197,7 @@ def test_a_hostile_name_is_text_in_a_tooltip(browser: Browser, page_url: str):
 
 def test_a_predicted_model_is_named_in_its_tooltip(browser: Browser, page_url: str):
     with opened(browser, page_url) as watched:
+        watched.view("published/predicted")
         point = watched.page.locator("#published_predicted_regression .chart svg .mark-symbol path").last
         point.scroll_into_view_if_needed()
         point.hover(force=True)
@@ -190,6 +209,7 @@ def test_a_predicted_model_is_named_in_its_tooltip(browser: Browser, page_url: s
 
 def test_the_largest_error_sorts_first(browser: Browser, page_url: str):
     with opened(browser, page_url) as watched:
+        watched.view("published/prediction")
         table = watched.page.locator("#published_errors_regression table")
         table.locator("thead th").nth(1).locator("button").click()
         errors = [float(text.split("\t")[1].split()[0]) for text in table.locator("tbody tr").all_inner_texts()]
@@ -199,6 +219,7 @@ def test_the_largest_error_sorts_first(browser: Browser, page_url: str):
 def test_a_table_sorts_by_each_heading_both_ways(browser: Browser, page_url: str):
     with opened(browser, page_url) as watched:
         page = watched.page
+        watched.view("published/results")
         table = page.locator("#published_results_regression table")
         headings = table.locator("thead th")
         titles = [title.split("\n")[0].strip() for title in headings.all_inner_texts()]
@@ -222,16 +243,103 @@ def test_a_table_sorts_by_each_heading_both_ways(browser: Browser, page_url: str
         assert column(0) == sorted(column(0)) and headings.nth(chat).get_attribute("aria-sort") is None
 
 
-def test_the_contents_lead_to_sections_by_keyboard(browser: Browser, page_url: str):
+def test_the_contents_lead_to_views_by_keyboard(browser: Browser, page_url: str):
     with opened(browser, page_url) as watched:
         page = watched.page
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
-        targets = page.evaluate(
-            "[...document.querySelectorAll('nav a')].map((a) => Boolean(document.querySelector(a.hash)))"
-        )
-        assert len(targets) >= 17 and all(targets)
+        targets = page.evaluate("[...document.querySelectorAll('nav a')].map((a) => a.hash.slice(1))")
+        found = page.evaluate("[...document.querySelectorAll('.view')].map((e) => e.id)")
+        assert targets == found and len(found) >= 17
         labels = page.evaluate(
             "[...document.querySelectorAll('.chart')].map((e) => (e.getAttribute('aria-label') || '').length)"
         )
         assert min(labels) > 20
+        link = page.locator('nav a[href="#published/coverage"]')
+        link.focus()
+        page.keyboard.press("Enter")
+        assert watched.shown == ["published/coverage"]
+        assert page.evaluate("document.activeElement.id") == "published/coverage-title"
+        assert page.locator("nav a[aria-current=page]").get_attribute("href") == "#published/coverage"
+
+
+def test_one_view_at_a_time_and_back_again(browser: Browser, page_url: str):
+    with opened(browser, page_url) as watched:
+        page = watched.page
+        assert watched.shown == ["start"]
+        page.locator('#start a[href="#published/answer"]').click()
+        assert watched.shown == ["published/answer"] and page.title().startswith("The answer at a glance · published")
+        page.locator('nav a[href="#published/gains"]').click()
+        assert watched.shown == ["published/gains"] and page.evaluate("scrollY") == 0
+        page.go_back()
+        assert watched.shown == ["published/answer"]
+        page.go_back()
+        assert watched.shown == ["start"]
+        page.go_forward()
+        assert watched.shown == ["published/answer"]
+
+
+def test_an_address_opens_its_view_and_an_element_within_it(browser: Browser, page_url: str):
+    for fragment, view in (
+        ("#published/gains", "published/gains"),
+        ("#published_results_regression", "published/results"),
+        ("#published", "published/answer"),
+        ("#no-such-view", "start"),
+    ):
+        with opened(browser, page_url + fragment) as watched:
+            assert watched.shown == [view], fragment
+            assert watched.errors == []
+
+
+def test_no_view_is_longer_than_six_screens(browser: Browser, page_url: str):
+    with opened(browser, page_url, {"width": 1280, "height": 800}) as watched:
+        for address in watched.page.evaluate("[...document.querySelectorAll('.view')].map((e) => e.id)"):
+            watched.view(address)
+            assert watched.page.evaluate("document.documentElement.scrollHeight") <= 6 * 800, address
+
+
+def test_the_search_filters_rows_and_counts_hits_per_view(browser: Browser, page_url: str):
+    with opened(browser, page_url) as watched:
+        page = watched.page
+        watched.view("published/results")
+        rows = page.locator("#published_results_regression tbody tr")
+        assert rows.locator("visible=true").count() == 18
+        page.get_by_role("searchbox").fill("MODEL-4b-1")
+        assert rows.locator("visible=true").count() == 1
+        assert rows.locator("visible=true").locator("th").inner_text() == "model-4B-1"
+        hits = page.locator('nav a[href="#published/results"] .hits')
+        assert hits.inner_text().strip() == "2"
+        assert page.locator('nav a[href="#published/gains"] .hits').inner_text() == ""
+        status = page.locator("#search-status")
+        assert status.inner_text().startswith(tuple("123456789")) and "views" in status.inner_text()
+        page.get_by_role("searchbox").fill("no such model")
+        assert rows.locator("visible=true").count() == 0 and status.inner_text() == "No table names such a model"
+        page.get_by_role("searchbox").fill("")
+        assert rows.locator("visible=true").count() == 18 and status.inner_text() == ""
+        assert watched.errors == []
+
+
+def test_all_views_are_printed(browser: Browser, page_url: str):
+    with opened(browser, page_url) as watched:
+        page = watched.page
+        page.get_by_role("searchbox").fill("no such model")
+        page.emulate_media(media="print")
+        views = page.evaluate("[...document.querySelectorAll('.view')].map((e) => e.id)")
+        assert watched.shown == views
+        low = page.evaluate("Math.min(...[...document.querySelectorAll('.view')].map((e) => e.clientHeight))")
+        assert low > 100
+        assert page.locator("#published_results_regression tbody tr").locator("visible=true").count() == 18
+
+
+def test_everything_is_visible_without_javascript(browser: Browser, page_url: str):
+    context = browser.new_context(java_script_enabled=False)
+    try:
+        page = context.new_page()
+        page.goto(page_url)
+        views = page.locator(".view")
+        assert views.count() >= 17 and views.locator("visible=true").count() > 0
+        assert all(views.nth(place).is_visible() for place in range(views.count()))
+        assert page.get_by_text("The charts need JavaScript").is_visible()
+        assert not page.locator(".search").is_visible()
+    finally:
+        context.close()

@@ -84,11 +84,12 @@
     if (!view) return; // the skip link
     for (const other of pages) other.classList.toggle("away", other !== view);
     for (const link of links) {
-      if (link.hash.slice(1) === view.id) link.setAttribute("aria-current", "page");
-      else link.removeAttribute("aria-current");
+      if (link.hash.slice(1) !== view.id) link.removeAttribute("aria-current");
+      else link.setAttribute("aria-current", "page");
     }
     const study = view.closest(".study");
     openTopics(study);
+    if (!narrow.matches) document.querySelector(".contents [aria-current]").scrollIntoView({ block: "nearest" });
     const heading = view.querySelector("h2");
     document.title = `${heading.textContent}${study ? ` · ${study.id}` : ""} · Rewardbase`;
     if (moveFocus) {

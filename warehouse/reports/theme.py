@@ -1,9 +1,8 @@
-"""How the charts look: one Vega-Lite configuration for light pages and print, one for dark pages.
+"""Appearance of the charts: one Vega-Lite configuration for light pages and print, one for dark pages.
 
-The charts themselves name no colour. They name *styles* (`gain`, `loss`, `whisker`, …) and the standard
-colour ranges, which the configuration fills in, so one specification serves both. Colours are from Okabe and
-Ito's palette (blue and vermilion stay apart in every common colour blindness), lightened for the dark page.
-Fonts are those of the system.
+The charts name no colour. They name *styles* (`gain`, `loss`, `whisker`, …) and the standard colour ranges, which the
+configuration fills in, so one specification serves both. Colours are from Okabe and Ito's palette (blue and vermilion
+differ in every common colour blindness), lightened for the dark page. Fonts are those of the system.
 """
 
 from __future__ import annotations
@@ -136,7 +135,7 @@ def _styles(colours: dict[str, str]) -> dict[str, dict[str, Any]]:
         "density": {"color": colours["blue"], "strokeWidth": 1.3},
         "chance-ring": {"color": colours["text"], "strokeWidth": 1.1},
         "estimate": {"color": colours["text"], "stroke": colours["background"], "strokeWidth": 1},
-        # Equal room for the labels of stacked panels, so that their zero lines stand under each other.
+        # Equal room for the labels of stacked panels, so that their zero lines are aligned.
         "aligned-axis": {"minExtent": 215},
         "heat-axis": {"labelAngle": 0, "domain": False, "ticks": False},
     }

@@ -28,6 +28,7 @@ SECTIONS = (
     "correlations",
     "coverage",
     "prediction",
+    "predicted",
     "coefficients",
     "predicted-coverage",
     "components",
@@ -174,7 +175,7 @@ def test_empty_marts_give_sentences_and_no_chart(empty: duckdb.DuckDBPyConnectio
         "There are no capability components for this study: too few benchmarks",
     ):
         assert sentence in text, sentence
-    assert text.count("There is no performance model for this study: ") == 3
+    assert text.count("There is no performance model for this study: ") == 4
     assert 'class="trust"' not in text
 
 

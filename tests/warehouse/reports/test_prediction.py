@@ -204,10 +204,10 @@ def test_without_a_performance_model_the_sections_say_so_and_why(changeable: duc
     }[way]
     composed = compose(changeable, "test", CREATED)
     text = plain(composed.text)
-    assert text.count(f"There is no performance model for this study: {why}.") == 3
+    assert text.count(f"There is no performance model for this study: {why}.") == 4
     assert "There are no recommendations for this study" in text
     assert "There are no capability components for this study" in text
-    assert [len(one.sections) for one in composed.pages] == [13]
+    assert [len(one.sections) for one in composed.pages] == [14]
     assert not [name for name in composed.specs if "predict" in name or "coefficients" in name or "component" in name]
     assert [name for name in composed.specs if "correlations" in name]
 
@@ -218,7 +218,7 @@ def test_one_missing_mart_of_the_performance_model_leaves_the_page_whole(
 ):
     changeable.execute(f"drop table marts.{name}")
     row = queries.studies(changeable).row(0, named=True)
-    assert len(page.study_page(changeable, row, "published").sections) == 13
+    assert len(page.study_page(changeable, row, "published").sections) == 14
 
 
 def test_equal_settings_are_stated(ordinary: duckdb.DuckDBPyConnection):

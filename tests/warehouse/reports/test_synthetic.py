@@ -24,6 +24,7 @@ from warehouse.reports.topics import synthetic as topic
 
 CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script>'\"&"
+KEYS = ("truth", "truth-searches")
 Make = Callable[..., duckdb.DuckDBPyConnection]
 
 
@@ -56,9 +57,14 @@ def rendered(study: StudyPage) -> str:
 
 
 def plain(study: StudyPage) -> str:
-    """The section as a reader sees it: without markup and scripts."""
-    found = rendered(study).split('<section class="view" id="lab/truth"')[1].split("</section>")[0]
-    return " ".join(html.unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", found, flags=re.S)).split())
+    """The two sections as a reader sees them: without markup and scripts."""
+    text = rendered(study)
+    found = [text.split(f'<section class="view" id="lab/{key}"')[1].split("</section>")[0] for key in KEYS]
+    return " ".join(html.unescape(re.sub(r"<script.*?</script>|<[^>]+>", " ", "".join(found), flags=re.S)).split())
+
+
+def items_of(study: StudyPage) -> list[Figure | Table]:
+    return [item for part in study.sections if part.key in KEYS for item in part.items]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +81,7 @@ def test_a_study_that_is_no_lab_has_no_such_section(make: Make, builder: ModuleT
         assert topic.lab_settings(study_of(connection)) == {}
     with make() as connection:
         assert topic.section(study_of(connection, "another")) is None
+        assert topic.searches_section(study_of(connection, "another")) is None
         lab = study_of(connection, "lab")
         assert topic.truth_checks(lab).equals(topic.truth_checks(lab))
 
@@ -92,8 +99,7 @@ def test_the_section_says_what_the_checks_found(study_page: StudyPage) -> None:
 
 
 def test_figures_and_tables_hold_all_checks(study_page: StudyPage) -> None:
-    mine = next(part for part in study_page.sections if part.key == "truth")
-    figures = {item.name: item for item in mine.items if isinstance(item, Figure)}
+    figures = {item.name: item for item in items_of(study_page) if isinstance(item, Figure)}
     assert [name.removeprefix("lab_truth_") for name in figures] == [
         "domain_share", "mix_distance", "differences", "merge", "rates",
     ]  # fmt: skip
@@ -103,7 +109,7 @@ def test_figures_and_tables_hold_all_checks(study_page: StudyPage) -> None:
     (merge,) = figures["lab_truth_merge"].panels
     labels = [row["label"] for row in next(iter(merge.chart.to_dict()["datasets"].values()))]
     assert labels[0] == "median of the reward models" and len(labels) == 9
-    correlations, searches, mixes = (item for item in mine.items if isinstance(item, Table))
+    correlations, mixes, searches = (item for item in items_of(study_page) if isinstance(item, Table))
     assert len(correlations.rows) == 2 * 3 * 4 and len(searches.rows) == 4 + 2 * 3
     assert len(mixes.rows) == 8 and mixes.columns[-1].heading == "Github"
     assert [row[0].note for row in mixes.cells if row[0].note] == ["pre-trained as model-2B-0"]
@@ -134,8 +140,7 @@ def test_too_few_models_are_said_and_not_drawn(make: Make) -> None:
 
 
 def test_charts_compile_in_both_themes_and_name_no_colour(study_page: StudyPage) -> None:
-    mine = next(part for part in study_page.sections if part.key == "truth")
-    for panel in (item.panels[0] for item in mine.items if isinstance(item, Figure)):
+    for panel in (item.panels[0] for item in items_of(study_page) if isinstance(item, Figure)):
         with alt.theme.enable("none"):
             spec = panel.chart.to_dict(validate=True)
         assert not re.search(r'"#[0-9a-fA-F]{3,8}"', json.dumps(spec))

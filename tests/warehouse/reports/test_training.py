@@ -85,7 +85,7 @@ def section(text: str, key: str) -> str:
 
 def test_sections_stand_after_the_results_and_are_called_synthetic(text: str) -> None:
     keys = re.findall(r'<section class="view" id="lab/([a-z-]+)"', text)
-    assert keys[keys.index("results") :] == ["results", "training", "costs", "sources"]
+    assert keys[keys.index("results") :] == ["results", "training", "curves", "costs", "sources"]
     for key in ("results", "training", "costs"):
         assert "Synthetic: this study was made" in section(text, key)
 
@@ -181,7 +181,7 @@ def test_readers_keep_one_order_and_are_empty_for_other_studies(make: Make) -> N
             assert reader(study_of(connection, "no such study")).height == 0
             connection.execute(f"drop table marts.{mart}")
             assert reader(lab).columns == []
-        assert training.section(lab) is None and costs.section(lab) is None
+        assert training.section(lab) is None and training.curves_section(lab) is None and costs.section(lab) is None
 
 
 def test_curves_are_thinned_for_the_page(make: Make) -> None:

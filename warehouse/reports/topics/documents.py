@@ -88,7 +88,7 @@ def own_scores(presence: pl.DataFrame) -> pl.DataFrame:
 
 
 def scored_models(presence: pl.DataFrame) -> pl.DataFrame:
-    """One row per model with scores of its own: engine, corpus, documents, and the models that share its scores."""
+    """One row per model that was scored itself: engine, corpus, documents, and the models that share its scores."""
     whole = presence.filter(domain=EVERY_DOMAIN).sort("donor_model_id", "model_id")
     constants = pl.col("corpus", "engine", "n_documents", "n_errors", "n_truncated").first()
     others = pl.col("model_id").filter(pl.col("model_id") != pl.col("donor_model_id")).alias("shared_by")
@@ -163,7 +163,7 @@ def bits_dots(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
 
 
 def density_lines(frame: pl.DataFrame) -> alt.LayerChart:
-    """One line of steps per model in a row of its own: the density of its scores; the dot is the median.
+    """One row per model, a line of steps in each: the density of its scores; the dot is the median.
 
     frame: rows of `distributions` of one domain. All rows share the scale of the score and of the density.
     """

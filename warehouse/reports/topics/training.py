@@ -367,7 +367,7 @@ def rate_chart(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
         )
     ]
     whiskers = base.mark_rule(style="faint-whisker").encode(y=alt.Y("low:Q"), y2="high:Q")
-    return charts.layered([whiskers, *points], 190)
+    return charts.layered([whiskers, *points], 165)
 
 
 def _ticks(rates: list[float]) -> list[float]:
