@@ -47,6 +47,17 @@ def _as_json(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} has no stable form to hash: pass text, numbers, lists and dicts")
 
 
+def part_path(parts_dir: Path, table: str, study_id: str, run_id: str) -> Path:
+    """Path of a part, which need not exist."""
+    return parts_dir / table / study_id / f"{run_id}.parquet"
+
+
+def part_rows(path: Path) -> list[dict[str, Any]]:
+    """Rows of a part."""
+    rows: list[dict[str, Any]] = pq.read_table(path, partitioning=None).to_pylist()
+    return rows
+
+
 def write_part(parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_id: str) -> Path:
     """Check `rows` against the contract and write them as one part; returns its path.
 
@@ -68,7 +79,7 @@ def write_part(parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_
         "rewardbase.written_at": datetime.now(UTC).isoformat(timespec="microseconds"),
         "rewardbase.contract": table.fingerprint,
     }
-    path = parts_dir / table.name / study_id / f"{run_id}.parquet"
+    path = part_path(parts_dir, table.name, study_id, run_id)
     with atomic_path(path) as beside:
         pq.write_table(checked.replace_schema_metadata(metadata), beside)
     return path

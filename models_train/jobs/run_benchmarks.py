@@ -11,7 +11,6 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 
 from models_train.benchmarks.lm_eval import CountedModel, load, run_benchmarks
@@ -21,7 +20,7 @@ from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import model_of
 from models_train.metering import default_device
 from models_train.modeling.base_models import model_source
-from models_train.parts import write_part
+from models_train.parts import part_path, part_rows, write_part
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.fingerprints import benchmark_run_id, task_results_id
 from models_train.study.models import StudyModel
@@ -42,9 +41,9 @@ def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, An
     model = model_of(study, path, model_id)
     run_id = benchmark_run_id(model, study.benchmarks, path.parent)
     parts = home / "parts"
-    part = parts / BENCHMARK_RESULTS.name / study.study_id / f"{run_id}.parquet"
+    part = part_path(parts, BENCHMARK_RESULTS.name, study.study_id, run_id)
     if part.exists():
-        rows = pq.read_table(part, partitioning=None).to_pylist()
+        rows = part_rows(part)
         report.say(f"{model_id}: the results are there; nothing to do")
     else:
         rows, costs = _measured(model, study.benchmarks, path, home, report)

@@ -14,7 +14,7 @@ from models_train.data.samples import document_rows, has_sample, n_documents, sa
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.parts import write_part
+from models_train.parts import part_path, write_part
 from models_train.study.fingerprints import sample_run_id
 from models_train.study.study import load_study
 from warehouse.contracts import DOCUMENT_TABLES
@@ -33,7 +33,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     corpus = study.scoring.corpus
     run_id = sample_run_id(corpus, path.parent)
     folder = home / "documents" / run_id
-    part = home / "parts" / DOCUMENTS.name / study.study_id / f"{run_id}.parquet"
+    part = part_path(home / "parts", DOCUMENTS.name, study.study_id, run_id)
     if has_sample(folder) and part.exists():
         report.say(f"{corpus.name}: {n_documents(folder):,} documents are there; nothing to do")
         return sample_counts(folder)

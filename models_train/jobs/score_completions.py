@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 
 from models_train.data.chat import Renderer
@@ -24,7 +23,7 @@ from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, training_job
 from models_train.metering import default_device, measure
 from models_train.modeling.base_models import ModelSource, context_length, load_tokenizer
-from models_train.parts import write_part
+from models_train.parts import part_path, part_rows, write_part
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import OK, score_pairs
 from models_train.study.fingerprints import evaluation_run_id
@@ -42,10 +41,10 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     """
     job = training_job(path, model_id, objective, home)
     run_id = evaluation_run_id(job.model, job.training, objective, job.study_folder)
-    parts = {name: home / "parts" / name / job.study.study_id / f"{run_id}.parquet" for name in (REWARDS, COSTS)}
+    parts = {name: part_path(home / "parts", name, job.study.study_id, run_id) for name in (REWARDS, COSTS)}
     if all(part.exists() for part in parts.values()):
         report.say(f"{job.name}: the rewards are there; nothing to do")
-        return _figures(pq.read_table(parts[REWARDS], partitioning=None).to_pylist())
+        return _figures(part_rows(parts[REWARDS]))
     if not job.reward_model.is_dir():
         options = shlex.join(["--study", str(path), "--model", model_id, "--objective", objective, "--home", str(home)])
         raise UserError(

@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from transformers import PreTrainedConfig
 
 from models_train.data.samples import n_documents
@@ -35,7 +34,7 @@ from models_train.modeling.base_models import (
     loaded_revision,
     model_source,
 )
-from models_train.parts import write_part
+from models_train.parts import part_path, part_rows, write_part
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
 from models_train.study.scoring import Scoring
 from models_train.study.study import load_study
@@ -88,7 +87,7 @@ class ScoringJob:
 
     @property
     def _costs_part(self) -> Path:
-        return self._parts / RUN_COSTS.name / self._study.study_id / f"{self._run_id}.parquet"
+        return part_path(self._parts, RUN_COSTS.name, self._study.study_id, self._run_id)
 
     def _score(self, shards: Shards, cuts: Sequence[Shard]) -> None:
         source = model_source(self._model, self._path.parent)
@@ -143,7 +142,7 @@ class ScoringJob:
         if not self._costs_part.exists():
             row = shards.costs().row(self._model.model_id, JOB, self._scoring.engine)
             write_part(self._parts, RUN_COSTS, [row], study_id=self._study.study_id, run_id=self._run_id)
-        (costs,) = pq.read_table(self._costs_part, partitioning=None).to_pylist()
+        (costs,) = part_rows(self._costs_part)
         statuses = Statuses(status.split(":")[0] for status in shards.statuses())
         n_rows, n_ok = statuses.total(), statuses.pop(OK, 0)
         return {

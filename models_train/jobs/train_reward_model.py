@@ -14,7 +14,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 import torch
 
 from models_train.data.records import ATTRIBUTES
@@ -22,7 +21,7 @@ from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, training_job
-from models_train.parts import write_part
+from models_train.parts import part_rows, write_part
 from models_train.reward_models.distributed import Processes, joined
 from models_train.reward_models.export import save_reward_model
 from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, set_up
@@ -64,7 +63,7 @@ def _finished(job: TrainingJob, report: Reporter) -> dict[str, Any] | None:
     """The row of a search that is complete; None where there is something to do."""
     if not job.part(SEARCHES).exists():
         return None
-    row: dict[str, Any] = pq.read_table(job.part(SEARCHES), partitioning=None).to_pylist()[0]
+    (row,) = part_rows(job.part(SEARCHES))
     if row["path"] is not None and not all(job.part(table).exists() for table in TABLES):
         return None
     if row["path"] is not None and not (job.home / row["path"] / "config.json").is_file():

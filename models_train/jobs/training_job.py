@@ -9,6 +9,7 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from models_train.errors import UserError, close_match
+from models_train.parts import part_path
 from models_train.study.fingerprints import training_run_id
 from models_train.study.models import StudyModel
 from models_train.study.settings import Objective
@@ -50,7 +51,7 @@ class TrainingJob:
 
     def part(self, table: str) -> Path:
         """The search's part of a table."""
-        return self.home / "parts" / table / self.study.study_id / f"{self.run_id}.parquet"
+        return part_path(self.home / "parts", table, self.study.study_id, self.run_id)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
