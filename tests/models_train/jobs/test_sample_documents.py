@@ -78,7 +78,7 @@ def test_a_hub_is_asked_at_the_address_that_the_environment_names(tmp_path: Path
     assert "documents missing, Book: 15" in done.stdout
 
 
-def test_what_is_wrong_is_told_and_nothing_is_written(tmp_path: Path) -> None:
+def test_an_error_names_its_cause_and_nothing_is_written(tmp_path: Path) -> None:
     done = run_job(study_file(tmp_path, {}), tmp_path / "home")
     assert (done.returncode, done.stdout) == (1, "")
     assert "the study demo scores no documents; add a group `scoring` to it" in done.stderr

@@ -206,7 +206,7 @@ def damage(place: Place) -> None:
 
 
 @pytest.mark.parametrize("name", SPOILED)
-def test_what_is_wrong_is_told(trained: Place, tmp_path: Path, name: str) -> None:
+def test_an_error_names_its_cause(trained: Place, tmp_path: Path, name: str) -> None:
     shutil.copytree(trained.path.parent, tmp_path / "study", ignore=shutil.ignore_patterns("parts"))
     place = Place.__new__(Place)
     place.path, place.home = tmp_path / "study" / "study.yaml", tmp_path / "study" / "home"
@@ -217,7 +217,7 @@ def test_what_is_wrong_is_told(trained: Place, tmp_path: Path, name: str) -> Non
     assert not (place.home / "parts").exists()
 
 
-def test_regression_without_merge_weights_is_told(trained: Place, tmp_path: Path) -> None:
+def test_regression_without_merge_weights_is_an_error(trained: Place, tmp_path: Path) -> None:
     shutil.copytree(trained.path.parent, tmp_path / "study", ignore=shutil.ignore_patterns("parts"))
     place = Place.__new__(Place)
     place.path, place.home = tmp_path / "study" / "study.yaml", tmp_path / "study" / "home"

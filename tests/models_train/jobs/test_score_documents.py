@@ -236,7 +236,7 @@ def test_a_changed_tokenizer_or_sample_is_refused(tmp_path: Path, capsys: pytest
     assert len(parts(tmp_path / "home")) == 2
 
 
-def test_what_is_wrong_is_told(tmp_path: Path) -> None:
+def test_an_error_names_its_cause(tmp_path: Path) -> None:
     study = scoring_study(tmp_path)
     with pytest.raises(SystemExit, match=r"no sample of documents; run `python -m .*sample_documents`"):
         main(arguments(study, tmp_path / "home"))

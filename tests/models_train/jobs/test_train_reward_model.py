@@ -152,7 +152,7 @@ def test_every_run_failing_is_a_failed_search(tmp_path: Path, capsys: pytest.Cap
         ),
     ],
 )
-def test_what_cannot_be_trained_is_told_in_words(
+def test_what_cannot_be_trained_is_reported(
     tmp_path: Path, changes: dict[str, str], training: dict[str, Any], words: str
 ) -> None:
     study = write_study(tmp_path, **training)

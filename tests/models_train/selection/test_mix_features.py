@@ -24,11 +24,11 @@ def with_mix(frames: Frames, informative: bool, missing: str = "") -> Frames:
     rng = np.random.default_rng(3)
     secret = rng.normal(size=models.height)
     scores = models.join(results, on="model_id")["score"].to_numpy() + 6 * secret
-    told = secret if informative else rng.normal(size=models.height)
+    informative_feature = secret if informative else rng.normal(size=models.height)
     by_family = dict(zip(sorted(set(models["family"])), rng.normal(size=(100, 2)), strict=False))
     placebo = np.array([by_family[family] for family in models["family"]])
     columns = {
-        "mix_presence_book": told,
+        "mix_presence_book": informative_feature,
         "mix_presence_github": rng.normal(size=models.height),
         "placebo_book": placebo[:, 0],
         "placebo_github": placebo[:, 1],
