@@ -1,4 +1,4 @@
-"""What a job costs: time of its devices, tokens, largest memory, and the versions that it ran with."""
+"""Costs of a job: device seconds, tokens, peak memory, and the versions of the libraries."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Costs:
     versions: str
 
     def __add__(self, later: Costs) -> Costs:
-        """Costs of work and of its continuation, which says device and versions."""
+        """Costs of work and of its continuation, whose device and versions are kept."""
         peaks = [peak for peak in (self.peak_memory_bytes, later.peak_memory_bytes) if peak is not None]
         return replace(
             later,
@@ -51,7 +51,7 @@ class Costs:
 
 @dataclass
 class Meter:
-    """Counts while work goes on; `costs` can be asked at any time, and stands still after the work's end."""
+    """Counter of a piece of work; `costs` can be read at any time and is frozen once the work has ended."""
 
     device: torch.device
     n_devices: int = 1
@@ -84,7 +84,7 @@ class Meter:
 
 @contextmanager
 def measure(device: torch.device | str, n_devices: int = 1) -> Iterator[Meter]:
-    """Measure the work inside. A GPU's work is waited for at both ends, and its peak memory begins anew."""
+    """Measure the work of the block. Waits for the GPU at both ends, and resets its peak memory at the beginning."""
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.synchronize(device)

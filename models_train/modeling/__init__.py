@@ -1,1 +1,5 @@
-"""Base models, and packed sequences without padding: shared by the scoring engine and the trainer."""
+"""Models as the scoring engine and the trainer share them.
+
+`base_models` loads base models and tokenizers from the hub or a folder, `packing` puts sequences side by side without
+padding, and `packed_attention` is the attention over such packs for every Transformers model.
+"""

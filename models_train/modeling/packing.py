@@ -66,7 +66,7 @@ def bins(lengths: Sequence[int], tokens_per_pack: int) -> list[list[int]]:
     """Indices of the sequences of each pack: longest first, each pack at most `tokens_per_pack` tokens.
 
     Neighbours in length share a pack, so that the work of a pack is even. A sequence longer than the limit has a pack
-    of its own. Every index appears once. Deterministic: equal lengths stay in order.
+    to itself. Every index appears once. Deterministic: equal lengths stay in order.
     """
     packs: list[list[int]] = []
     room = 0

@@ -226,7 +226,7 @@ class TrainingPack:
 def training_packs(examples: Sequence[Example], tokens_per_pack: int) -> list[TrainingPack]:
     """The packs of one global batch, by `packing.bins` over the tokens of whole examples.
 
-    An example longer than `tokens_per_pack` has a pack of its own. Raises ValueError for an empty sequence.
+    An example longer than `tokens_per_pack` has a pack to itself. Raises ValueError for an empty sequence.
     """
     return [
         TrainingPack(members, pack([ids for member in members for ids in member.sequences]))

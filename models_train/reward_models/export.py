@@ -31,7 +31,7 @@ PROBES: tuple[tuple[Prompt, str], ...] = (
     ((Turn("user", "Is seven a prime number?"),), "Yes"),
     ((Turn("user", "Name two."), Turn("assistant", "Two, three."), Turn("user", "And one more?")), "It is 5."),
 )
-"""Conversations by which is seen how a template begins and ends; the responses end with different tokens."""
+"""Conversations that show how a template begins and ends; the responses end with different tokens."""
 
 _STRFTIME = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
@@ -153,7 +153,7 @@ def _pinned(template: str) -> str:
 
 
 def _completed(template: str) -> Iterator[str]:
-    """The template alone, and with what it may leave to the tokenizer."""
+    """The template as it is, and with the BOS and EOS that it may leave to the tokenizer."""
     end = "{% if not add_generation_prompt %}{{ eos_token }}{% endif %}"
     for beginning in ("", "{{ bos_token }}"):
         for ending in ("", end):
@@ -174,7 +174,7 @@ def _ids(tokenizer: PreTrainedTokenizerBase, prompt: Prompt, response: str) -> l
 def _set_pad_token(saved: PreTrainedTokenizerBase, config: PreTrainedConfig, rendered: list[list[int]]) -> None:
     """Choose the pad token: the first of these that is no EOS and that no sequence can end with.
 
-    The tokenizer's own; BOS, which stands at the beginning only; a special token that templates do not write; any
+    The tokenizer's own; BOS, which is at the beginning only; a special token that templates do not write; any
     other special token; a new one, where the model's vocabulary has an unused row. rendered: the probes' ids.
     """
     tokenizer: Any = saved

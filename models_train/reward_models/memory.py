@@ -29,16 +29,18 @@ from models_train.study.training import Precision
 OptimizerKind = Literal["adamw", "adamw_8bit", "adamw_offloaded"]
 GIB = 1024**3
 MARGIN = 0.08
-"""Share of a device that is left free: fragments of the allocator, and what the estimate does not know."""
+"""Share of a device that is left free, for fragments of the allocator and errors of the estimate."""
 CONTEXT_BYTES = GIB
-"""Of the driver and the libraries on each device."""
+"""Memory of driver and libraries on each device, in bytes."""
 MOST_TOKENS = {"cuda": 16384, "cpu": 4096}
-"""Tokens of a pack beyond which nothing gets faster."""
+"""Largest useful pack, in tokens; larger ones are not faster."""
 FEWEST_TOKENS = 512
+"""Smallest pack that a plan tries, in tokens."""
 _MOST_DEVICES = 64
 _EIGHT_BIT_BYTES = 2 * (1 + 4 / 256)
 _UNIT_BYTES = 16
-"""Of sharded training, per weight of the largest unit: gathered twice, its gradient, and both buffers of reducing."""
+"""Working memory of sharded training, in bytes per weight of the largest unit: gathered twice, its gradient, and the
+two buffers of the reduction."""
 CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _N_TOKENS = 16
 """Tokens of the short forward pass; few, because packed attention keeps nothing that grows with their square."""
@@ -48,7 +50,7 @@ _SOFT_CAP_BYTES = 10
 
 @dataclass(frozen=True)
 class ModelShape:
-    """What memory depends on.
+    """Sizes of a model that its memory in training depends on.
 
     n_weights: of backbone and head. largest_unit: weights of the largest layer, or of the embeddings. n_layers.
     layer_bytes: kept by autograd per token and layer. outer_bytes: per token, outside the layers. checkpoint_bytes: per
@@ -76,7 +78,7 @@ class ModelShape:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on each device, and on the host where state is offloaded (all processes together)."""
+    """Memory of one way to train, in bytes: on each device, and on the host (all processes together)."""
 
     weights: int
     gradients: int
@@ -87,13 +89,13 @@ class Memory:
 
     @property
     def device(self) -> int:
-        """All of a device's."""
+        """Sum of a device."""
         return self.weights + self.gradients + self.optimizer + self.activations + self.working
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """How a run is made to fit. n_devices above 1: everything is sharded over as many processes of torchrun."""
+    """A way to train that fits. n_devices above 1: everything is sharded over as many processes of torchrun."""
 
     precision: Precision
     optimizer: OptimizerKind
@@ -136,7 +138,7 @@ class Machine:
 
 
 def machine_of(processes: Processes) -> Machine:
-    """Whole memory, not what happens to be free: a run that goes on after a kill must come to the same plan."""
+    """Memory of the machine. The whole, not the free part: a run that goes on after a kill must get the same plan."""
     host = host_bytes()
     if processes.device.type != "cuda":
         return Machine("cpu", (host // processes.n,) * processes.n, 0)
@@ -145,7 +147,7 @@ def machine_of(processes: Processes) -> Machine:
 
 
 def host_bytes() -> int:
-    """Memory of the host, or of the container that this process may use less of."""
+    """Memory of the host, or the lower limit of the container."""
     physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.is_file() else "max"
     return min(physical, int(limit)) if limit.isdigit() else physical

@@ -26,10 +26,10 @@ from models_train.errors import UserError
 
 N_ATTRIBUTES = 5
 N_LEVELS = 21
-"""Values of one weight: 0 to 20 times 0.05."""
+"""Number of values of one weight: 0 to 20 times 0.05."""
 _GRID_BITS = 45
 _N_CHUNKS = 4
-"""Parts that the first three weights are worked on in, so that the digits of one fit a core's cache."""
+"""Parts of the first three weights; the digits of one part fit a core's cache."""
 _LEVELS = np.arange(N_LEVELS, dtype=np.float64)
 _FIRST = np.array(list(product(_LEVELS, _LEVELS, _LEVELS)))
 _LAST = np.array(list(product(_LEVELS, -_LEVELS[::-1])))

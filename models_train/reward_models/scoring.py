@@ -1,4 +1,4 @@
-"""Rewards of the completions of a test set; what cannot be scored gets a status, and never stops the others."""
+"""Rewards of the completions of a test set; a completion that cannot be scored gets a status and stops no other."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import torch
 
 from models_train.data.chat import Rendered, Renderer, RenderError
 from models_train.data.records import TestPair
+from models_train.errors import first_line
 from models_train.modeling.packing import bins, pack
 from models_train.reward_models.model import MERGED, RewardModel
 
 BENCHMARK = "rewardbench"
 OK = "ok"
 TOKENS_PER_PACK = {"cpu": 2048, "cuda": 32_768}
-"""Where the study does not say: enough to keep a device busy; longer sequences have a pack of their own anyway."""
+"""Tokens of a pack by device, where the study sets none; a longer sequence has a pack to itself."""
 
 Progress = Callable[[int, int], None]
 """Called with the number of sequences that are done, and of tokens in them, after every pack."""
@@ -123,7 +124,7 @@ def _rewards(
 
 
 def _unfit(token_ids: Sequence[int], n_rows: int) -> str | None:
-    """Why the model cannot be asked about a sequence; a GPU would not survive the attempt."""
+    """Reason for which a sequence cannot go through the model; an unknown token would stop a GPU for good."""
     if not token_ids:
         return "no tokens"
     worst = min(token_ids) if min(token_ids) < 0 else max(token_ids)
@@ -136,7 +137,7 @@ def _forward(reward_model: RewardModel, sequences: Sequence[Sequence[int]]) -> l
     try:
         rewards = reward_model.rewards(pack(sequences)).double().tolist()
     except (RuntimeError, ValueError, IndexError) as error:
-        failure = _in_words(error, len(sequences[0]))
+        failure = _reason(error, len(sequences[0]))
     if failure is None:
         return [_outcome(reward_model.attributes, values) for values in rewards]
     # Not inside `except`: there, the traceback holds the memory that the halves need.
@@ -153,8 +154,7 @@ def _outcome(attributes: Sequence[str], values: Sequence[float]) -> Outcome:
     return Outcome(dict(zip(attributes, values, strict=True)))
 
 
-def _in_words(error: Exception, n_tokens: int) -> str:
+def _reason(error: Exception, n_tokens: int) -> str:
     if isinstance(error, torch.OutOfMemoryError):
         return f"{n_tokens} tokens do not fit in the device's memory"
-    first = next(iter(str(error).splitlines()), "")
-    return f"the model fails: {first or type(error).__name__}"
+    return f"the model fails: {first_line(error)}"

@@ -232,7 +232,7 @@ class TrainingState:
     """A model in training.
 
     load_model: brings the model in float32 with its head. The module stays in evaluation mode, also with gradient
-    checkpointing: there is no dropout, so the loss of an example is a function of the weights alone. Raises
+    checkpointing: there is no dropout, so the loss of an example is a function of only the weights. Raises
     UserError where the family has no gradient checkpointing and the plan needs it.
     """
 
