@@ -1,4 +1,4 @@
-"""One way to score documents, in a process of its own: `python logprob_peers.py PEER FOLDER OUT`.
+"""One way to score documents, in a separate process: `python logprob_peers.py PEER FOLDER OUT`.
 
 FOLDER holds a model and documents.json, lists of token ids that begin with BOS. Timed is the scoring alone, on a warm
 model, and the best of TURNS counts. Memory is the largest resident set while scoring minus that after loading and
@@ -93,7 +93,7 @@ def measured(name: str, folder: Path) -> dict[str, object]:
     scorer = peer(name, folder, n_vocabulary)
     scorer([documents[0][:16], documents[1][:9]])
     before = memory("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    Path("/proc/self/clear_refs").write_text("5")  # reset the peak
     seconds = []
     for _ in range(TURNS):
         began = time.perf_counter()

@@ -72,7 +72,7 @@ def operations_per_token(shape: dict[str, int]) -> int:
 
 
 def measured(name: str, folder: Path) -> dict[str, Any]:
-    """One peer, in a process of its own."""
+    """One peer, in a separate process."""
     answer = folder / f"{name}.json"
     done = subprocess.run(
         [sys.executable, str(HERE / "logprob_peers.py"), name, str(folder), str(answer)],

@@ -1,4 +1,4 @@
-"""Scores documents of several models with vLLM, in a process of its own: `python vllm_worker.py ORDERS ANSWERS`.
+"""Scores documents of several models with vLLM, in a separate process: `python vllm_worker.py ORDERS ANSWERS`.
 
 Importing vLLM takes long and changes the process, so that all tests share one. Orders and answers are JSON.
 """

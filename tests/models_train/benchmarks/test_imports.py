@@ -114,7 +114,7 @@ def test_what_is_wrong_in_a_file_of_lm_eval_is_named(tmp_path: Path, document: A
     assert str(caught.value).startswith(("./results/results_1.json: ", str(tmp_path)))
 
 
-def test_a_metric_under_several_filters_has_to_be_told_apart(tmp_path: Path) -> None:
+def test_a_metric_under_several_filters_has_to_be_stated(tmp_path: Path) -> None:
     write(tmp_path / "results" / "results_1.json", lm_eval_file())
     task = TASKS[1] | {"metric": "exact_match"}
     with pytest.raises(UserError, match="exact_match,strict-match or exact_match,flexible-extract"):

@@ -140,7 +140,7 @@ def test_a_pack_that_does_not_fit_is_halved(monkeypatch: pytest.MonkeyPatch) -> 
         assert np.abs(found[place].logprobs - whole[place].logprobs).max() < 1e-5
 
 
-def test_models_that_packs_cannot_go_through_are_refused_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_models_that_packs_cannot_go_through_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     config = MambaConfig(vocab_size=VOCABULARY, hidden_size=32, num_hidden_layers=1, state_size=4)
     with pytest.raises(UserError, match=r"tiny: the packed engine cannot run it: .*set `engine: vllm`"):
         engine_of(config)

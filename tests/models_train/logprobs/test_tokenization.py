@@ -154,7 +154,7 @@ def test_what_a_tokenizer_is_has_a_hash(tmp_path: Path) -> None:
     assert tokenizer("byte_level", None).content != tokenizer("byte_level").content
 
 
-def test_a_tokenizer_without_offsets_is_refused_in_words() -> None:
+def test_a_tokenizer_without_offsets_is_refused() -> None:
     class Slow(PreTrainedTokenizerFast):
         backend_tokenizer = None  # type: ignore[assignment]
 
@@ -200,7 +200,5 @@ def test_a_token_inside_a_character_covers_its_own_bytes(n: int, n_bytes: int) -
         ("AB", [b"a"], [1], 1),  # lower-cased
     ],
 )
-def test_bytes_are_those_of_the_text_as_it_stands(
-    text: str, pieces: list[bytes], ends: list[int], n_bytes: int
-) -> None:
+def test_bytes_are_those_of_the_text_as_given(text: str, pieces: list[bytes], ends: list[int], n_bytes: int) -> None:
     assert covered_bytes(text.encode(), text, pieces, ends) == n_bytes

@@ -105,7 +105,7 @@ def test_it_says_what_it_is(answers: dict[str, Any]) -> None:
     assert answers["llama"]["has_standardised"] is False
 
 
-def test_a_model_that_it_cannot_run_is_refused_in_words(answers: dict[str, Any]) -> None:
+def test_a_model_that_it_cannot_run_is_refused(answers: dict[str, Any]) -> None:
     """Heads of 8: the packed engine runs it."""
     refusal = answers["stories"]["refusal"]
     assert refusal.startswith("stories: vLLM cannot run it: ")
@@ -119,7 +119,7 @@ def test_it_is_quiet(answers: dict[str, Any]) -> None:
     assert "Traceback" not in answers["stderr"]
 
 
-def test_a_machine_without_vllm_is_told_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_machine_without_vllm_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     source = vllm_engine.ModelSource("a model", str(tmp_path))
     with pytest.raises(UserError, match=r"install the package vllm .*set `engine: packed`"):
