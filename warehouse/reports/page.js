@@ -114,7 +114,10 @@
   }
 
   dark.addEventListener("change", () => drawAll(pageTheme()));
-  narrow.addEventListener("change", () => drawAll(pageTheme()));
+  narrow.addEventListener("change", () => {
+    menu.open = !narrow.matches;
+    drawAll(pageTheme());
+  });
   window.addEventListener("beforeprint", () => Promise.all(hosts.map((host) => draw(host, "light"))));
   window.addEventListener("afterprint", () => drawAll(pageTheme()));
   window.addEventListener("hashchange", () => show(true));
