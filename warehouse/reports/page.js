@@ -11,6 +11,7 @@
   const field = document.getElementById("model-search");
   const status = document.getElementById("search-status");
   let shown = null;
+  document.documentElement.dataset.views = "one";
 
   // On a phone the labels would leave no room for the drawing.
   function config(theme) {
@@ -89,11 +90,11 @@
     }
     const study = view.closest(".study");
     openTopics(study);
-    if (!narrow.matches) document.querySelector(".contents [aria-current]").scrollIntoView({ block: "nearest" });
     const heading = view.querySelector("h2");
     document.title = `${heading.textContent}${study ? ` · ${study.id}` : ""} · Rewardbase`;
     if (moveFocus) {
       if (narrow.matches) menu.open = false;
+      else document.querySelector(".contents [aria-current]").scrollIntoView({ block: "nearest" });
       if (wanted.closest(".view") === wanted || wanted.contains(view)) window.scrollTo(0, 0);
       else wanted.scrollIntoView();
       heading.tabIndex = -1;
