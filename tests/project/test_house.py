@@ -1,4 +1,4 @@
-"""Rules of the house: which package may import which, what stands at the top, what must never be committed."""
+"""Rules of the repository: imports, top level, private names, lock, length of files, what is never committed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from packaging.utils import canonicalize_name
 REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("models_train", "warehouse", "dagster_project")
 
-# What a package may import of the project, by prefix; itself always.
+# Packages of the project that a package may import beside itself, by prefix.
 GROUND_FLOOR = ("models_train.errors", "models_train.files")
 ALLOWED = {
     "models_train": ("warehouse.contracts",),
@@ -34,7 +34,7 @@ ALLOWED = {
     ),
     "dbt": ("models_train.mix", "models_train.selection", "models_train.synthetic.checks"),
 }
-# What a package must not import at all.
+# Packages that a package must not import at all.
 FORBIDDEN = {
     "models_train": ("dagster", "duckdb", "dbt"),
     "warehouse": ("torch", "transformers", "vllm", "lm_eval", "dagster", "dbt"),
