@@ -16,7 +16,9 @@ Tooltip = Iterable[tuple[str, str] | tuple[str, str, str]]
 
 def tooltip(fields: Tooltip) -> list[alt.Tooltip]:
     """(field with its type, title, number format) of each line of a tooltip."""
-    return [alt.Tooltip(field, title=title, **({"format": rest[0]} if rest else {})) for field, title, *rest in fields]
+    return [
+        alt.Tooltip(field, title=title, format=rest[0] if rest else alt.Undefined) for field, title, *rest in fields
+    ]
 
 
 def named(column: str, name: Callable[[Any], str], alias: str) -> pl.Expr:

@@ -38,7 +38,7 @@ def section(study: Study) -> Section:
     if missing:
         return Section("prediction", TITLE, (missing,))
     predictions, comparisons, cards, dots = predicted(study), comparisons_of(study), [], []
-    tables = []
+    tables: list[Table] = []
     domain = _error_range(scores.filter(protocol=OUT_OF_FOLD))
     for objective, part in parts(scores, "objective"):
         mine = predictions.filter(objective=objective) if predictions.height else predictions
@@ -48,7 +48,7 @@ def section(study: Study) -> Section:
         if outside.height:
             dots.append(_error_panel(objective, outside, domain))
             tables.append(_error_table(outside, against(SIZE, compared), objective, study))
-    items = (_error_figure(dots, study), *tables)
+    items: tuple[Figure | Table, ...] = (_error_figure(dots, study), *tables)
     paragraphs = (_INTRODUCTION, *_abstentions(abstentions(study)))
     return Section("prediction", TITLE, paragraphs, items=items, trust=tuple(cards))
 
