@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         environment.prepare()
         failures = run(home, console, everything=options.all, quick=options.quick)
     except KeyboardInterrupt:
-        errors.print(f"Interrupted. {left_published(home, before)} `make run` resumes the work.")
+        errors.print("Interrupted. The published snapshot stays readable; `make run` resumes the work.")
         return 130
     except (UserError, OSError) as error:
         failures = [str(error)]
