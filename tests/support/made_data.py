@@ -1,8 +1,8 @@
 """Data of our own in the columns of the data sets that the paper uses: preferences, ratings, test pairs, documents.
 
-Equal arguments give equal rows. The better response is right; of three worse ones two are idle talk, which a tiny
-reward model learns to see, and one is a wrong sum, which it does not. Documents come from the lab's five languages,
-with other scripts among them.
+Equal arguments give equal rows. The better response is right; half of the worse ones are idle talk, which a tiny reward
+model learns to see, and half are wrong sums, which it does not. Documents come from the lab's five languages, with
+other scripts among them.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def questions(seed: int) -> Iterator[tuple[str, str, str]]:
         if prompt not in seen:
             seen.add(prompt)
             right, other = (f"{a} + {b} = {c}, so {person} has {c} {thing}." for c in (a + b, a + b + 3))
-            yield prompt, right, dice.choice((other, "No idea.", f"{dice.choice(TALK)} Perhaps {b}?"))
+            yield prompt, right, dice.choice((other, other, "No idea.", f"{dice.choice(TALK)} Perhaps {b}?"))
 
 
 def preferences(n_train: int, n_validation: int, seed: int = 0) -> list[dict[str, Any]]:

@@ -148,7 +148,7 @@ def test_every_run_failing_is_a_failed_search(tmp_path: Path, capsys: pytest.Cap
         (
             {},
             {"bradley_terry": reward_studies.RECIPE | {"max_tokens": 8}},
-            "none are left to validate with: 24 of 24",
+            "none are left to train on: 48 of 48",
         ),
     ],
 )
