@@ -65,10 +65,7 @@ described as (
         coalesce(models.params_b, figures.params_b) as params_b,
         coalesce(models.tokens_t, figures.tokens_t) as tokens_t
     from models
-    left join figures
-        on
-            models.study_id = figures.study_id
-            and models.model_id = figures.model_id
+    left join figures using (study_id, model_id)
 )
 
 select
@@ -95,10 +92,7 @@ select
     described.likes,
     described.licence
 from described
-left join roots
-    on
-        described.study_id = roots.study_id
-        and described.model_id = roots.model_id
+left join roots using (study_id, model_id)
 left join size_groups
     on
         described.study_id = size_groups.study_id

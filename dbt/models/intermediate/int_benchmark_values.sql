@@ -24,16 +24,9 @@ candidates as (
         metrics.metric_priority,
         case results.match when 'exact' then 1 when 'close' then 2 when 'loose' then 3 end as match_rank
     from results
-    inner join benchmarks
-        on
-            results.study_id = benchmarks.study_id
-            and results.benchmark = benchmarks.benchmark
-    inner join studies on results.study_id = studies.study_id
-    inner join metrics
-        on
-            results.study_id = metrics.study_id
-            and results.benchmark = metrics.benchmark
-            and results.metric = metrics.metric
+    inner join benchmarks using (study_id, benchmark)
+    inner join studies using (study_id)
+    inner join metrics using (study_id, benchmark, metric)
     where
         results.match in ('exact', 'close')
         or (results.match = 'loose' and studies.use_loose_benchmarks)

@@ -18,10 +18,7 @@ compared as (
         models.size_group,
         models.default_model_id
     from outcomes
-    inner join models
-        on
-            outcomes.study_id = models.study_id
-            and outcomes.model_id = models.model_id
+    inner join models using (study_id, model_id)
     where outcomes.model_id != models.default_model_id
 )
 

@@ -40,10 +40,7 @@ ranked as (
                 scorings.engine asc
         ) as engine_preference
     from scorings
-    inner join corpora
-        on
-            scorings.study_id = corpora.study_id
-            and scorings.corpus = corpora.corpus
+    inner join corpora using (study_id, corpus)
 )
 
 select

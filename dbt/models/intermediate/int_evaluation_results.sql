@@ -108,12 +108,5 @@ select
     coalesce(explained.n_scored = reach.n_items, false) as is_comparable,
     explained.run_id as source
 from explained
-left join wide
-    on
-        explained.study_id = wide.study_id
-        and explained.objective = wide.objective
-        and explained.model_id = wide.model_id
-left join reach
-    on
-        explained.study_id = reach.study_id
-        and explained.objective = reach.objective
+left join wide using (study_id, objective, model_id)
+left join reach using (study_id, objective)

@@ -22,11 +22,5 @@ select
     features.value as feature_value,
     targets.value as target_value
 from features
-inner join targets
-    on
-        features.study_id = targets.study_id
-        and features.model_id = targets.model_id
-inner join models
-    on
-        features.study_id = models.study_id
-        and features.model_id = models.model_id
+inner join targets using (study_id, model_id)
+inner join models using (study_id, model_id)

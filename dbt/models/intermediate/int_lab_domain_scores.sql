@@ -24,15 +24,8 @@ scored as (
         scores.mean_{{ kind }}{{ ',' if not loop.last }}
     {% endfor %}
     from mixes
-    inner join donors
-        on
-            mixes.study_id = donors.study_id
-            and mixes.model_id = donors.model_id
-    left join scores
-        on
-            mixes.study_id = scores.study_id
-            and mixes.model_id = scores.model_id
-            and mixes.domain = scores.domain
+    inner join donors using (study_id, model_id)
+    left join scores using (study_id, model_id, domain)
 )
 
 {% for kind in lab_score_kinds() %}

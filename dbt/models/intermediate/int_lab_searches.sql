@@ -43,19 +43,6 @@ select
     selected.weight_complexity,
     selected.weight_verbosity
 from searches
-inner join models
-    on
-        searches.study_id = models.study_id
-        and searches.model_id = models.model_id
-left join rates
-    on
-        searches.study_id = rates.study_id
-        and searches.objective = rates.objective
-        and searches.model_id = rates.model_id
-        and searches.run_id = rates.run_id
-left join selected
-    on
-        searches.study_id = selected.study_id
-        and searches.objective = selected.objective
-        and searches.model_id = selected.model_id
-        and searches.run_id = selected.run_id
+inner join models using (study_id, model_id)
+left join rates using (study_id, objective, model_id, run_id)
+left join selected using (study_id, objective, model_id, run_id)

@@ -18,10 +18,7 @@ benchmark_features as (
         benchmark_values.match,
         concat_ws('@', benchmark_values.source_repo, benchmark_values.source_commit) as source
     from models
-    inner join benchmark_values
-        on
-            models.study_id = benchmark_values.study_id
-            and models.model_id = benchmark_values.model_id
+    inner join benchmark_values using (study_id, model_id)
 ),
 
 training_features as (

@@ -17,10 +17,7 @@ scored as (
         scorings.engine,
         scorings.content
     from models
-    inner join {{ ref('int_document_scorings') }} as scorings
-        on
-            models.study_id = scorings.study_id
-            and models.model_id = scorings.model_id
+    inner join {{ ref('int_document_scorings') }} as scorings using (study_id, model_id)
     where scorings.is_used
 ),
 
@@ -47,10 +44,7 @@ select
     coalesce(own.engine, largest.engine) as engine,
     coalesce(own.content, largest.content) as content
 from models
-left join scored as own
-    on
-        models.study_id = own.study_id
-        and models.model_id = own.model_id
+left join scored as own using (study_id, model_id)
 left join largest
     on
         models.study_id = largest.study_id

@@ -37,7 +37,7 @@ own_sizes as (
         counted.subset,
         max(counted.n_pairs)::integer as n_examples
     from counted
-    inner join {{ ref('stg_studies') }} as studies on counted.study_id = studies.study_id
+    inner join {{ ref('stg_studies') }} as studies using (study_id)
     where studies.synthetic
     group by counted.study_id, counted.subset
 ),
@@ -82,15 +82,10 @@ joined as (
         coalesce(counted.n_ties, 0) as n_ties,
         coalesce(counted.n_errors, 0) as n_errors
     from listed
-    left join subsets on listed.subset = subsets.subset
-    left join {{ ref('stg_studies') }} as studies on listed.study_id = studies.study_id
-    left join own_sizes on listed.study_id = own_sizes.study_id and listed.subset = own_sizes.subset
-    left join counted
-        on
-            listed.study_id = counted.study_id
-            and listed.objective = counted.objective
-            and listed.model_id = counted.model_id
-            and listed.subset = counted.subset
+    left join subsets using (subset)
+    left join {{ ref('stg_studies') }} as studies using (study_id)
+    left join own_sizes using (study_id, subset)
+    left join counted using (study_id, objective, model_id, subset)
 )
 
 select
@@ -99,8 +94,4 @@ select
     case when joined.n_scored > 0 then 100 * joined.n_won / joined.n_scored end as accuracy,
     reward_models.run_id
 from joined
-inner join reward_models
-    on
-        joined.study_id = reward_models.study_id
-        and joined.objective = reward_models.objective
-        and joined.model_id = reward_models.model_id
+inner join reward_models using (study_id, objective, model_id)

@@ -18,10 +18,7 @@ chosen as (
         count(*) filter (where chosen.match = 'exact') as n_exact,
         count(*) filter (where chosen.match = 'close') as n_close
     from {{ ref('int_benchmark_values') }} as chosen
-    inner join models
-        on
-            chosen.study_id = models.study_id
-            and chosen.model_id = models.model_id
+    inner join models using (study_id, model_id)
     group by chosen.study_id, chosen.benchmark
 ),
 
@@ -31,10 +28,7 @@ loose as (
         results.benchmark,
         count(distinct results.model_id) as n_loose
     from {{ ref('stg_benchmark_results') }} as results
-    inner join models
-        on
-            results.study_id = models.study_id
-            and results.model_id = models.model_id
+    inner join models using (study_id, model_id)
     where results.match = 'loose'
     group by results.study_id, results.benchmark
 )
@@ -53,11 +47,5 @@ select
     coalesce(loose.n_loose, 0)::integer as n_loose,
     benchmarks.note
 from benchmarks
-left join chosen
-    on
-        benchmarks.study_id = chosen.study_id
-        and benchmarks.benchmark = chosen.benchmark
-left join loose
-    on
-        benchmarks.study_id = loose.study_id
-        and benchmarks.benchmark = loose.benchmark
+left join chosen using (study_id, benchmark)
+left join loose using (study_id, benchmark)

@@ -18,4 +18,4 @@ select
     studies.source,
     coalesce(models.n_models, 0)::integer as n_models
 from studies
-left join models on studies.study_id = models.study_id
+left join models using (study_id)

@@ -16,7 +16,7 @@ grid as (
         feature_names.feature_kind,
         feature_names.topic
     from feature_names
-    inner join {{ ref('int_category_values') }} as targets on feature_names.study_id = targets.study_id
+    inner join {{ ref('int_category_values') }} as targets using (study_id)
 )
 
 select
@@ -42,9 +42,4 @@ select
     statistics.partial_pearson_given_size,
     coalesce(statistics.status, 'too_few_models') as status
 from grid
-left join statistics
-    on
-        grid.study_id = statistics.study_id
-        and grid.objective = statistics.objective
-        and grid.target = statistics.target
-        and grid.feature = statistics.feature
+left join statistics using (study_id, objective, target, feature)

@@ -98,13 +98,5 @@ select
     coalesce(early.coverage_at_5 >= 0.4 and early.coverage_at_10 >= 0.7, false) as passes_main_filter,
     coalesce(early.coverage_at_5 >= 0.4 and early.coverage_at_10 >= 0.6, false) as passes_appendix_filter
 from coverages
-inner join early
-    on
-        coverages.study_id = early.study_id
-        and coverages.objective = early.objective
-        and coverages.target = early.target
-        and coverages.feature = early.feature
-inner join feature_names
-    on
-        coverages.study_id = feature_names.study_id
-        and coverages.feature = feature_names.feature
+inner join early using (study_id, objective, target, feature)
+inner join feature_names using (study_id, feature)

@@ -25,10 +25,4 @@ select
     agreement.spearman,
     agreement.n_shared
 from distances
-left join agreement
-    on
-        distances.study_id = agreement.study_id
-        and distances.score_kind = agreement.score_kind
-        and distances.domain = agreement.domain
-        and distances.model_a = agreement.model_a
-        and distances.model_b = agreement.model_b
+left join agreement using (study_id, score_kind, domain, model_a, model_b)

@@ -10,13 +10,7 @@ steps as (
         count(*) over whole_run as n_steps_of_run,
         sum(steps.n_tokens) over run_so_far as n_tokens_so_far
     from {{ ref('stg_reward_model_steps') }} as steps
-    inner join runs
-        on
-            steps.study_id = runs.study_id
-            and steps.objective = runs.objective
-            and steps.model_id = runs.model_id
-            and steps.training_run = runs.training_run
-            and steps.run_id = runs.run_id
+    inner join runs using (study_id, objective, model_id, training_run, run_id)
     window
         whole_run as (partition by steps.study_id, steps.objective, steps.model_id, steps.training_run),
         run_so_far as (
@@ -91,16 +85,5 @@ select
     checkpoints.validation_accuracy,
     checkpoints.validation_loss
 from thinned
-inner join runs
-    on
-        thinned.study_id = runs.study_id
-        and thinned.objective = runs.objective
-        and thinned.model_id = runs.model_id
-        and thinned.training_run = runs.training_run
-left join checkpoints
-    on
-        thinned.study_id = checkpoints.study_id
-        and thinned.objective = checkpoints.objective
-        and thinned.model_id = checkpoints.model_id
-        and thinned.training_run = checkpoints.training_run
-        and thinned.step = checkpoints.step
+inner join runs using (study_id, objective, model_id, training_run)
+left join checkpoints using (study_id, objective, model_id, training_run, step)

@@ -44,12 +44,7 @@ select
     searches.accuracy_other_half,
     searches.optimism_points
 from runs
-left join searches
-    on
-        runs.study_id = searches.study_id
-        and runs.objective = searches.objective
-        and runs.model_id = searches.model_id
-        and runs.run_id = searches.run_id
+left join searches using (study_id, objective, model_id, run_id)
 left join ranked
     on
         runs.study_id = ranked.study_id

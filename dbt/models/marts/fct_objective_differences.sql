@@ -28,10 +28,7 @@ select
     sides.regression - sides.bradley_terry as difference_points,
     100 * (sides.regression - sides.bradley_terry) / nullif(sides.bradley_terry, 0) as difference_percent
 from sides
-inner join models
-    on
-        sides.study_id = models.study_id
-        and sides.model_id = models.model_id
+inner join models using (study_id, model_id)
 where
     sides.regression is not null
     and sides.bradley_terry is not null

@@ -29,10 +29,4 @@ select
     source.regret_at_5,
     predictions.n::integer as n
 from source
-inner join predictions
-    on
-        source.study_id = predictions.study_id
-        and source.objective = predictions.objective
-        and source.target = predictions.target
-        and source.protocol = predictions.protocol
-        and source.predictor = predictions.predictor
+inner join predictions using (study_id, objective, target, protocol, predictor)

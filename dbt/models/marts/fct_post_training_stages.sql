@@ -39,10 +39,7 @@ measured as (
         base_values.value as base_value,
         parent_values.value as parent_value
     from staged
-    inner join category_values
-        on
-            staged.study_id = category_values.study_id
-            and staged.model_id = category_values.model_id
+    inner join category_values using (study_id, model_id)
     inner join category_values as base_values
         on
             staged.study_id = base_values.study_id

@@ -21,7 +21,4 @@ select
     source.probability_best,
     source.reason
 from source
-inner join models
-    on
-        source.study_id = models.study_id
-        and source.model_id = models.model_id
+inner join models using (study_id, model_id)

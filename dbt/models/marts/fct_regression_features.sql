@@ -16,10 +16,7 @@ counts as (
         features.feature,
         count(*) as n_models
     from features
-    inner join models
-        on
-            features.study_id = models.study_id
-            and features.model_id = models.model_id
+    inner join models using (study_id, model_id)
     where models.is_compared
     group by features.study_id, features.feature
 ),
@@ -48,12 +45,6 @@ select
     coalesce(counts.n_models, 0)::integer as n_models,
     coalesce(counts.n_models, 0) / study_sizes.n_models as share_of_models
 from features
-inner join models
-    on
-        features.study_id = models.study_id
-        and features.model_id = models.model_id
-inner join study_sizes on features.study_id = study_sizes.study_id
-left join counts
-    on
-        features.study_id = counts.study_id
-        and features.feature = counts.feature
+inner join models using (study_id, model_id)
+inner join study_sizes using (study_id)
+left join counts using (study_id, feature)

@@ -28,7 +28,4 @@ select
     results.basis,
     results.source
 from results
-inner join models
-    on
-        results.study_id = models.study_id
-        and results.model_id = models.model_id
+inner join models using (study_id, model_id)

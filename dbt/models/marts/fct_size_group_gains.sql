@@ -19,10 +19,7 @@ defaults as (
         results.score as default_score,
         results.score_standard_error_approximate as default_standard_error
     from models
-    inner join results
-        on
-            models.study_id = results.study_id
-            and models.model_id = results.model_id
+    inner join results using (study_id, model_id)
     where models.is_default
 ),
 
@@ -49,10 +46,7 @@ compared as (
                 )
         end as gain_standard_error_approximate
     from results
-    inner join models
-        on
-            results.study_id = models.study_id
-            and results.model_id = models.model_id
+    inner join models using (study_id, model_id)
     inner join defaults
         on
             models.study_id = defaults.study_id

@@ -16,11 +16,7 @@ scored as (
             order by gains.score desc, gains.model_id asc
         ) as place
     from gains
-    inner join results
-        on
-            gains.study_id = results.study_id
-            and gains.objective = results.objective
-            and gains.model_id = results.model_id
+    inner join results using (study_id, objective, model_id)
     where gains.score is not null
 ),
 
@@ -77,9 +73,5 @@ select
     rivals.gap_error,
     coalesce(rivals.n_close, 0)::integer as n_close
 from scored as best
-left join rivals
-    on
-        best.study_id = rivals.study_id
-        and best.objective = rivals.objective
-        and best.size_group = rivals.size_group
+left join rivals using (study_id, objective, size_group)
 where best.place = 1

@@ -25,11 +25,7 @@ of_studies as (
         0 as metric_priority,
         'stated in the study file' as remark
     from listed
-    left join published
-        on
-            listed.study_id = published.study_id
-            and listed.benchmark = published.benchmark
-            and listed.metric = published.metric
+    left join published using (study_id, benchmark, metric)
     where published.benchmark is null
 )
 

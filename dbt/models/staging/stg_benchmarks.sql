@@ -31,10 +31,7 @@ of_studies as (
         null as citation,
         null as note
     from listed
-    left join published
-        on
-            listed.study_id = published.study_id
-            and listed.benchmark = published.benchmark
+    left join published using (study_id, benchmark)
     where published.benchmark is null
 )
 
