@@ -2,14 +2,6 @@ with recursive models as (
     select * from {{ ref('stg_base_models') }}
 ),
 
-figures as (
-    select * from {{ ref('stg_published_models') }}
-),
-
-size_groups as (
-    select * from {{ ref('stg_size_groups') }}
-),
-
 -- Walk from each model to its parents; the last one reached is the model that post-training began from.
 -- Study files with a circle of parents are refused; the depth ends the walk in any other case.
 lineage as (
@@ -65,7 +57,7 @@ described as (
         coalesce(models.params_b, figures.params_b) as params_b,
         coalesce(models.tokens_t, figures.tokens_t) as tokens_t
     from models
-    left join figures using (study_id, model_id)
+    left join {{ ref('stg_published_models') }} as figures using (study_id, model_id)
 )
 
 select
@@ -93,7 +85,7 @@ select
     described.licence
 from described
 left join roots using (study_id, model_id)
-left join size_groups
+left join {{ ref('stg_size_groups') }} as size_groups
     on
         described.study_id = size_groups.study_id
         and described.params_b >= size_groups.params_b_from

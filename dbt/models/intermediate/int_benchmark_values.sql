@@ -1,20 +1,8 @@
-with results as (
-    select * from {{ ref('stg_benchmark_results') }}
-),
-
-benchmarks as (
+with benchmarks as (
     select
         study_id,
         benchmark
     from {{ ref('stg_benchmarks') }}
-),
-
-metrics as (
-    select * from {{ ref('stg_benchmark_metrics') }}
-),
-
-studies as (
-    select * from {{ ref('stg_studies') }}
 ),
 
 -- Candidates for the value of a benchmark: never a duplicate entry; a loose match only where the study allows it.
@@ -23,10 +11,10 @@ candidates as (
         results.*,
         metrics.metric_priority,
         case results.match when 'exact' then 1 when 'close' then 2 when 'loose' then 3 end as match_rank
-    from results
+    from {{ ref('stg_benchmark_results') }} as results
     inner join benchmarks using (study_id, benchmark)
-    inner join studies using (study_id)
-    inner join metrics using (study_id, benchmark, metric)
+    inner join {{ ref('stg_studies') }} as studies using (study_id)
+    inner join {{ ref('stg_benchmark_metrics') }} as metrics using (study_id, benchmark, metric)
     where
         results.match in ('exact', 'close')
         or (results.match = 'loose' and studies.use_loose_benchmarks)

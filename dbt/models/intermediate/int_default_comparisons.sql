@@ -8,10 +8,6 @@ models as (
     where is_compared
 ),
 
-subsets as (
-    select * from {{ ref('stg_rewardbench_subsets') }}
-),
-
 compared as (
     select
         outcomes.*,
@@ -43,7 +39,7 @@ inner join outcomes as defaults
         and compared.default_model_id = defaults.model_id
         and compared.subset = defaults.subset
         and compared.item_id = defaults.item_id
-inner join subsets on compared.subset = subsets.subset
+inner join {{ ref('stg_rewardbench_subsets') }} as subsets on compared.subset = subsets.subset
 group by
     compared.study_id,
     compared.objective,

@@ -1,8 +1,4 @@
-with outcomes as (
-    select * from {{ ref('int_pair_outcomes') }}
-),
-
-subsets as (
+with subsets as (
     select
         *,
         sum(n_pairs) over (partition by study_id, objective, model_id, category) as n_pairs_of_category
@@ -16,7 +12,7 @@ reachable as (
         objective,
         subset,
         item_id
-    from outcomes
+    from {{ ref('int_pair_outcomes') }}
     where outcome != 'error'
 ),
 

@@ -1,12 +1,4 @@
-with features as (
-    select * from {{ ref('int_model_features') }}
-),
-
-targets as (
-    select * from {{ ref('int_category_values') }}
-),
-
-models as (
+with models as (
     select * from {{ ref('int_base_models') }}
     where is_compared
 )
@@ -21,6 +13,6 @@ select
     models.log10_params,
     features.value as feature_value,
     targets.value as target_value
-from features
-inner join targets using (study_id, model_id)
+from {{ ref('int_model_features') }} as features
+inner join {{ ref('int_category_values') }} as targets using (study_id, model_id)
 inner join models using (study_id, model_id)

@@ -1,15 +1,7 @@
-with mixes as (
-    select * from {{ ref('stg_lab_mixes') }}
-),
-
 -- Only models that were scored themselves: one that shares another's scores would count twice.
-donors as (
+with donors as (
     select * from {{ ref('int_score_donors') }}
     where model_id = donor_model_id
-),
-
-scores as (
-    select * from {{ ref('int_domain_scores') }}
 ),
 
 scored as (
@@ -23,9 +15,9 @@ scored as (
     {% for kind in lab_score_kinds() %}
         scores.mean_{{ kind }}{{ ',' if not loop.last }}
     {% endfor %}
-    from mixes
+    from {{ ref('stg_lab_mixes') }} as mixes
     inner join donors using (study_id, model_id)
-    left join scores using (study_id, model_id, domain)
+    left join {{ ref('int_domain_scores') }} as scores using (study_id, model_id, domain)
 )
 
 {% for kind in lab_score_kinds() %}

@@ -1,8 +1,4 @@
-with searches as (
-    select * from {{ ref('stg_reward_model_searches') }}
-),
-
-models as (
+with models as (
     select distinct
         study_id,
         model_id,
@@ -42,7 +38,7 @@ select
     selected.weight_coherence,
     selected.weight_complexity,
     selected.weight_verbosity
-from searches
+from {{ ref('stg_reward_model_searches') }} as searches
 inner join models using (study_id, model_id)
 left join rates using (study_id, objective, model_id, run_id)
 left join selected using (study_id, objective, model_id, run_id)

@@ -1,12 +1,4 @@
-with donors as (
-    select * from {{ ref('int_score_donors') }}
-),
-
-scores as (
-    select * from {{ ref('int_domain_scores') }}
-),
-
-models as (
+with models as (
     select
         study_id,
         model_id,
@@ -22,8 +14,8 @@ mix as (
         donors.donor_model_id,
         lower(scores.domain) as domain,
         scores.mean_presence_score
-    from donors
-    inner join scores
+    from {{ ref('int_score_donors') }} as donors
+    inner join {{ ref('int_domain_scores') }} as scores
         on
             donors.study_id = scores.study_id
             and donors.donor_model_id = scores.model_id

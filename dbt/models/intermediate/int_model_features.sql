@@ -3,10 +3,6 @@ with models as (
     where is_compared or is_candidate
 ),
 
-benchmark_values as (
-    select * from {{ ref('int_benchmark_values') }}
-),
-
 benchmark_features as (
     select
         models.study_id,
@@ -18,7 +14,7 @@ benchmark_features as (
         benchmark_values.match,
         concat_ws('@', benchmark_values.source_repo, benchmark_values.source_commit) as source
     from models
-    inner join benchmark_values using (study_id, model_id)
+    inner join {{ ref('int_benchmark_values') }} as benchmark_values using (study_id, model_id)
 ),
 
 training_features as (

@@ -1,16 +1,12 @@
-with results as (
-    select * from {{ ref('stg_published_results') }}
-),
-
 -- One row per model: the full result tables (4, 5) before the excerpt in Table 1.
-ranked as (
+with ranked as (
     select
         *,
         row_number() over (
             partition by study_id, objective, model_id
             order by (source = 'table_1_post_training')::integer asc, source asc
         ) as preference
-    from results
+    from {{ ref('stg_published_results') }}
 ),
 
 sizes as (

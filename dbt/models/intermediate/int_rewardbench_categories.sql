@@ -1,13 +1,9 @@
-with subsets as (
-    select * from {{ ref('stg_rewardbench_subsets') }}
-),
-
-weighted as (
+with weighted as (
     select
         category,
         n_examples,
         weight / sum(weight) over (partition by category) as share
-    from subsets
+    from {{ ref('stg_rewardbench_subsets') }}
 )
 
 -- The variance of a weighted mean of independent subsets is p(1-p) x sum(share^2 / n): its reciprocal acts as

@@ -1,8 +1,4 @@
-with benchmarks as (
-    select * from {{ ref('stg_benchmarks') }}
-),
-
-models as (
+with models as (
     select
         study_id,
         model_id
@@ -46,6 +42,6 @@ select
     coalesce(chosen.n_close, 0)::integer as n_close,
     coalesce(loose.n_loose, 0)::integer as n_loose,
     benchmarks.note
-from benchmarks
+from {{ ref('stg_benchmarks') }} as benchmarks
 left join chosen using (study_id, benchmark)
 left join loose using (study_id, benchmark)

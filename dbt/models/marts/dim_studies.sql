@@ -1,8 +1,4 @@
-with studies as (
-    select * from {{ ref('stg_studies') }}
-),
-
-models as (
+with models as (
     select
         study_id,
         count(*) as n_models
@@ -17,5 +13,5 @@ select
     studies.synthetic,
     studies.source,
     coalesce(models.n_models, 0)::integer as n_models
-from studies
+from {{ ref('stg_studies') }} as studies
 left join models using (study_id)

@@ -1,13 +1,5 @@
-with statistics as (
-    select * from {{ ref('int_correlation_statistics') }}
-),
-
-feature_names as (
-    select * from {{ ref('int_feature_names') }}
-),
-
 -- Every cell of the grid is a row: a feature without values is listed with n = 0, never left out.
-grid as (
+with grid as (
     select distinct
         feature_names.study_id,
         targets.objective,
@@ -15,7 +7,7 @@ grid as (
         feature_names.feature,
         feature_names.feature_kind,
         feature_names.topic
-    from feature_names
+    from {{ ref('int_feature_names') }} as feature_names
     inner join {{ ref('int_category_values') }} as targets using (study_id)
 )
 
@@ -42,4 +34,4 @@ select
     statistics.partial_pearson_given_size,
     coalesce(statistics.status, 'too_few_models') as status
 from grid
-left join statistics using (study_id, objective, target, feature)
+left join {{ ref('int_correlation_statistics') }} as statistics using (study_id, objective, target, feature)

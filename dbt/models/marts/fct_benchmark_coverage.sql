@@ -1,13 +1,5 @@
-with pairs as (
-    select * from {{ ref('int_feature_target_pairs') }}
-),
-
-feature_names as (
-    select * from {{ ref('int_feature_names') }}
-),
-
 -- For each model: how many are strictly above it, and how many share its value (itself counted).
-ranked as (
+with ranked as (
     select
         study_id,
         objective,
@@ -30,7 +22,7 @@ ranked as (
             order by log10_params desc
         ) - 1 as n_above_by_size,
         count(*) over (partition by study_id, objective, target, feature, log10_params) as n_tied_by_size
-    from pairs
+    from {{ ref('int_feature_target_pairs') }}
 ),
 
 cutoffs as (
@@ -99,4 +91,4 @@ select
     coalesce(early.coverage_at_5 >= 0.4 and early.coverage_at_10 >= 0.6, false) as passes_appendix_filter
 from coverages
 inner join early using (study_id, objective, target, feature)
-inner join feature_names using (study_id, feature)
+inner join {{ ref('int_feature_names') }} as feature_names using (study_id, feature)

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'capability_components') }}
-)
-
 select
     study_id,
     component::integer as component,
@@ -11,4 +7,4 @@ select
     method,
     n_models::integer as n_models,
     n_imputed::integer as n_imputed
-from source
+from {{ source('raw', 'capability_components') }}

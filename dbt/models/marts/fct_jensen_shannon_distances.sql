@@ -1,11 +1,3 @@
-with distances as (
-    select * from {{ ref('int_score_distances') }}
-),
-
-agreement as (
-    select * from {{ ref('int_score_agreement') }}
-)
-
 select
     distances.study_id,
     distances.score_kind,
@@ -24,5 +16,5 @@ select
     agreement.wasserstein_1,
     agreement.spearman,
     agreement.n_shared
-from distances
-left join agreement using (study_id, score_kind, domain, model_a, model_b)
+from {{ ref('int_score_distances') }} as distances
+left join {{ ref('int_score_agreement') }} as agreement using (study_id, score_kind, domain, model_a, model_b)

@@ -1,14 +1,6 @@
-with runs as (
-    select * from {{ ref('stg_reward_model_runs') }}
-),
-
-searches as (
-    select * from {{ ref('stg_reward_model_searches') }}
-),
-
 -- A search that came to no checkpoint leaves those of an earlier one in the table: run_id tells them apart.
 -- As the search chooses: most pairs won, then the lowest validation loss, then the earliest step.
-ranked as (
+with ranked as (
     select
         *,
         row_number() over (
@@ -43,8 +35,8 @@ select
     searches.accuracy_choosing_half,
     searches.accuracy_other_half,
     searches.optimism_points
-from runs
-left join searches using (study_id, objective, model_id, run_id)
+from {{ ref('stg_reward_model_runs') }} as runs
+left join {{ ref('stg_reward_model_searches') }} as searches using (study_id, objective, model_id, run_id)
 left join ranked
     on
         runs.study_id = ranked.study_id

@@ -1,8 +1,4 @@
-with category_values as (
-    select * from {{ ref('int_category_values') }}
-),
-
-models as (
+with models as (
     select * from {{ ref('int_base_models') }}
     where is_compared
 ),
@@ -14,7 +10,7 @@ sides as (
         category,
         max(value) filter (where objective = 'regression') as regression,
         max(value) filter (where objective = 'bradley_terry') as bradley_terry
-    from category_values
+    from {{ ref('int_category_values') }}
     group by study_id, model_id, category
 )
 

@@ -1,10 +1,6 @@
-with source as (
-    select * from {{ source('raw', 'performance_abstentions') }}
-)
-
 select
     study_id,
     objective,
     target,
     reason
-from source
+from {{ source('raw', 'performance_abstentions') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'performance_choices') }}
-)
-
 select
     study_id,
     objective,
@@ -11,4 +7,4 @@ select
     degree::integer as degree,
     alpha,
     l1_ratio
-from source
+from {{ source('raw', 'performance_choices') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'performance_coefficients') }}
-)
-
 select
     study_id,
     objective,
@@ -10,4 +6,4 @@ select
     feature,
     coefficient,
     selection_frequency
-from source
+from {{ source('raw', 'performance_coefficients') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'performance_comparisons') }}
-)
-
 select
     study_id,
     objective,
@@ -16,4 +12,4 @@ select
     difference_low,
     difference_high,
     verdict
-from source
+from {{ source('raw', 'performance_comparisons') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'performance_excluded_features') }}
-)
-
 select
     study_id,
     objective,
@@ -9,4 +5,4 @@ select
     feature,
     share_of_models,
     reason
-from source
+from {{ source('raw', 'performance_excluded_features') }}

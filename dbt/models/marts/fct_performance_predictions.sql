@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'performance_predictions') }}
-)
-
 select
     study_id,
     objective,
@@ -15,4 +11,4 @@ select
     observed,
     in_hull,
     fold
-from source
+from {{ source('raw', 'performance_predictions') }}

@@ -1,8 +1,4 @@
-with source as (
-    select * from {{ source('raw', 'performance_scores') }}
-),
-
-predictions as (
+with predictions as (
     select
         study_id,
         objective,
@@ -28,5 +24,5 @@ select
     source.regret_at_1,
     source.regret_at_5,
     predictions.n::integer as n
-from source
+from {{ source('raw', 'performance_scores') }} as source
 inner join predictions using (study_id, objective, target, protocol, predictor)

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'performance_predicted_coverage') }}
-)
-
 select
     study_id,
     objective,
@@ -11,4 +7,4 @@ select
     k::integer as k,
     coverage,
     chance
-from source
+from {{ source('raw', 'performance_predicted_coverage') }}

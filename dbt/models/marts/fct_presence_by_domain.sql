@@ -2,10 +2,6 @@ with scores as (
     select * from {{ ref('int_domain_scores') }}
 ),
 
-donors as (
-    select * from {{ ref('int_score_donors') }}
-),
-
 -- Every domain by itself, and once more under the name of all.
 listed as (
     select
@@ -56,7 +52,7 @@ select
         summed.standard_error_{{ kind }},
     {% endfor %}
     summed.total_bits_per_byte
-from donors
+from {{ ref('int_score_donors') }} as donors
 inner join summed
     on
         donors.study_id = summed.study_id

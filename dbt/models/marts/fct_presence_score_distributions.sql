@@ -1,11 +1,3 @@
-with histograms as (
-    select * from {{ ref('int_score_histograms') }}
-),
-
-donors as (
-    select * from {{ ref('int_score_donors') }}
-)
-
 select
     donors.study_id,
     donors.model_id,
@@ -21,8 +13,8 @@ select
         partition by
             donors.study_id, donors.model_id, histograms.domain, histograms.score_kind, histograms.binning
     ) as share
-from donors
-inner join histograms
+from {{ ref('int_score_donors') }} as donors
+inner join {{ ref('int_score_histograms') }} as histograms
     on
         donors.study_id = histograms.study_id
         and donors.donor_model_id = histograms.model_id

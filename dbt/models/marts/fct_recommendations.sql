@@ -1,11 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'recommendations') }}
-),
-
-models as (
-    select * from {{ ref('dim_base_models') }}
-)
-
 select
     source.study_id,
     source.objective,
@@ -20,5 +12,5 @@ select
     source.gain_points_over_default,
     source.probability_best,
     source.reason
-from source
-inner join models using (study_id, model_id)
+from {{ source('raw', 'recommendations') }} as source
+inner join {{ ref('dim_base_models') }} as models using (study_id, model_id)

@@ -1,8 +1,4 @@
-with results as (
-    select * from {{ ref('int_reward_model_results') }}
-),
-
-models as (
+with models as (
     select * from {{ ref('int_base_models') }}
     where is_compared
 )
@@ -27,5 +23,5 @@ select
     results.is_comparable,
     results.basis,
     results.source
-from results
+from {{ ref('int_reward_model_results') }} as results
 inner join models using (study_id, model_id)

@@ -1,7 +1,3 @@
-with results as (
-    select * from {{ ref('int_subset_results') }}
-)
-
 select
     study_id,
     objective,
@@ -15,4 +11,4 @@ select
     n_ties::integer as n_ties,
     n_errors::integer as n_errors,
     accuracy
-from results
+from {{ ref('int_subset_results') }}

@@ -1,12 +1,4 @@
-with gains as (
-    select * from {{ ref('fct_size_group_gains') }}
-),
-
-results as (
-    select * from {{ ref('fct_reward_model_results') }}
-),
-
-scored as (
+with scored as (
     select
         gains.*,
         coalesce(results.score_standard_error, results.score_standard_error_approximate) as standard_error,
@@ -15,8 +7,8 @@ scored as (
             partition by gains.study_id, gains.objective, gains.size_group
             order by gains.score desc, gains.model_id asc
         ) as place
-    from gains
-    inner join results using (study_id, objective, model_id)
+    from {{ ref('fct_size_group_gains') }} as gains
+    inner join {{ ref('fct_reward_model_results') }} as results using (study_id, objective, model_id)
     where gains.score is not null
 ),
 

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'base_models') }}
-)
-
 select
     study_id,
     model_id,
@@ -17,4 +13,4 @@ select
     downloads,
     is_compared,
     is_candidate
-from source
+from {{ source('raw', 'base_models') }}

@@ -1,19 +1,11 @@
-with seed as (
-    select * from {{ ref('benchmark_metrics') }}
-),
-
-listed as (
-    select * from {{ source('raw', 'benchmarks') }}
-),
-
-published as (
+with published as (
     select
         'published' as study_id,
         benchmark,
         metric,
         priority as metric_priority,
         remark
-    from seed
+    from {{ ref('benchmark_metrics') }}
 ),
 
 -- The metric that a study file states for a benchmark comes first.
@@ -24,7 +16,7 @@ of_studies as (
         listed.metric,
         0 as metric_priority,
         'stated in the study file' as remark
-    from listed
+    from {{ source('raw', 'benchmarks') }} as listed
     left join published using (study_id, benchmark, metric)
     where published.benchmark is null
 )

@@ -1,12 +1,4 @@
-with seed as (
-    select * from {{ ref('benchmark_results') }}
-),
-
-stated as (
-    select * from {{ source('raw', 'benchmark_results') }}
-),
-
-published as (
+with published as (
     select
         'published' as study_id,
         model_id,
@@ -23,7 +15,7 @@ published as (
         null as standard_error,
         null as n_examples,
         contains(coalesce(note, ''), 'preferred entry') as is_preferred_entry
-    from seed
+    from {{ ref('benchmark_results') }}
 ),
 
 -- Values that a study file states of its candidates, runs of lm_eval, and imported result files. A run made here wins
@@ -45,7 +37,7 @@ of_studies as (
         standard_error,
         n_examples,
         starts_with(written_by, 'run of ') as is_preferred_entry
-    from stated
+    from {{ source('raw', 'benchmark_results') }}
 )
 
 select * from published

@@ -1,12 +1,4 @@
-with seed as (
-    select * from {{ ref('table_2_benchmarks') }}
-),
-
-listed as (
-    select * from {{ source('raw', 'benchmarks') }}
-),
-
-published as (
+with published as (
     select
         'published' as study_id,
         benchmark,
@@ -16,7 +8,7 @@ published as (
         model_families,
         citation,
         note
-    from seed
+    from {{ ref('table_2_benchmarks') }}
 ),
 
 -- Benchmarks of study files; for the published study the row of the seed stays.
@@ -30,7 +22,7 @@ of_studies as (
         null as model_families,
         null as citation,
         null as note
-    from listed
+    from {{ source('raw', 'benchmarks') }} as listed
     left join published using (study_id, benchmark)
     where published.benchmark is null
 )

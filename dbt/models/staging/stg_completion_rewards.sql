@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'completion_rewards') }}
-)
-
 select
     study_id,
     objective,
@@ -16,4 +12,4 @@ select
     is_truncated,
     status,
     run_id
-from source
+from {{ source('raw', 'completion_rewards') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'document_scores') }}
-)
-
 select
     study_id,
     model_id,
@@ -22,4 +18,4 @@ select
     dtype,
     status,
     run_id
-from source
+from {{ source('raw', 'document_scores') }}

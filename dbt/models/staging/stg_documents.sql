@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'documents') }}
-)
-
 select
     study_id,
     corpus,
@@ -10,4 +6,4 @@ select
     n_bytes,
     n_characters,
     content_hash
-from source
+from {{ source('raw', 'documents') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'lab_mixes') }}
-)
-
 select
     study_id,
     model_id,
@@ -10,4 +6,4 @@ select
     pretrained_model_id,
     pretraining_tokens,
     parameters_m
-from source
+from {{ source('raw', 'lab_mixes') }}

@@ -1,8 +1,4 @@
-with source as (
-    select * from {{ ref('table_3_models') }}
-),
-
-renamed as (
+with renamed as (
     select
         'published' as study_id,
         model_id,
@@ -13,7 +9,7 @@ renamed as (
         downloads,
         likes,
         tokens_t
-    from source
+    from {{ ref('table_3_models') }}
 )
 
 select * from renamed

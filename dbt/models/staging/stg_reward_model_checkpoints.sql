@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'reward_model_checkpoints') }}
-)
-
 select
     study_id,
     objective,
@@ -20,4 +16,4 @@ select
     n_optima,
     is_selected,
     run_id
-from source
+from {{ source('raw', 'reward_model_checkpoints') }}

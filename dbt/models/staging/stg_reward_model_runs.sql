@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'reward_model_runs') }}
-)
-
 select
     study_id,
     objective,
@@ -19,4 +15,4 @@ select
     reason,
     is_selected,
     run_id
-from source
+from {{ source('raw', 'reward_model_runs') }}

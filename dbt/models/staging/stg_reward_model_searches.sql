@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'reward_model_searches') }}
-)
-
 select
     study_id,
     objective,
@@ -17,4 +13,4 @@ select
     status,
     reason,
     run_id
-from source
+from {{ source('raw', 'reward_model_searches') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'reward_model_steps') }}
-)
-
 select
     study_id,
     objective,
@@ -13,4 +9,4 @@ select
     n_examples,
     n_tokens,
     run_id
-from source
+from {{ source('raw', 'reward_model_steps') }}

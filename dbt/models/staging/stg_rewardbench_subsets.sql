@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ ref('rewardbench_subsets') }}
-)
-
 select
     category,
     subset,
@@ -9,4 +5,4 @@ select
     weight,
     weight_in_category,
     length_bias
-from source
+from {{ ref('rewardbench_subsets') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'run_costs') }}
-)
-
 select
     study_id,
     model_id,
@@ -14,4 +10,4 @@ select
     n_devices,
     is_gpu,
     peak_memory_bytes / (1024 * 1024 * 1024) as peak_memory_gib
-from source
+from {{ source('raw', 'run_costs') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'size_groups') }}
-)
-
 select
     study_id,
     size_group,
@@ -9,4 +5,4 @@ select
     params_b_from,
     params_b_below,
     default_model_id
-from source
+from {{ source('raw', 'size_groups') }}

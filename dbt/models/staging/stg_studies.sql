@@ -1,11 +1,7 @@
-with source as (
-    select * from {{ source('raw', 'studies') }}
-)
-
 select
     study_id,
     title,
     synthetic,
     source,
     use_loose_benchmarks
-from source
+from {{ source('raw', 'studies') }}

@@ -1,7 +1,3 @@
-with source as (
-    select * from {{ source('raw', 'study_seeds') }}
-)
-
 select
     study_id,
     seed,
@@ -11,4 +7,4 @@ select
     licence,
     n_rows,
     sha256
-from source
+from {{ source('raw', 'study_seeds') }}
