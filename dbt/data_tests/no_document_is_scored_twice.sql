@@ -16,8 +16,5 @@ select
     scorings.n_documents,
     samples.n_sampled
 from {{ ref('int_document_scorings') }} as scorings
-inner join samples
-    on
-        scorings.study_id = samples.study_id
-        and scorings.corpus = samples.corpus
+inner join samples using (study_id, corpus)
 where scorings.n_documents > samples.n_sampled

@@ -40,12 +40,4 @@ inner join outcomes as defaults
         and compared.subset = defaults.subset
         and compared.item_id = defaults.item_id
 inner join {{ ref('stg_rewardbench_subsets') }} as subsets on compared.subset = subsets.subset
-group by
-    compared.study_id,
-    compared.objective,
-    compared.model_id,
-    compared.size_group,
-    compared.default_model_id,
-    subsets.category,
-    compared.subset,
-    subsets.weight
+group by all

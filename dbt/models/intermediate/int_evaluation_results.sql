@@ -6,22 +6,13 @@ with subsets as (
 ),
 
 -- Models are compared on the same pairs: those that any reward model of the study and objective has rewards for.
-reachable as (
-    select distinct
-        study_id,
-        objective,
-        subset,
-        item_id
-    from {{ ref('int_pair_outcomes') }}
-    where outcome != 'error'
-),
-
 reach as (
     select
         study_id,
         objective,
-        count(*) as n_items
-    from reachable
+        count(distinct row(subset, item_id)) as n_items
+    from {{ ref('int_pair_outcomes') }}
+    where outcome != 'error'
     group by study_id, objective
 ),
 

@@ -1,36 +1,28 @@
 with models as (
     select * from {{ ref('int_base_models') }}
     where is_compared or is_candidate
-),
-
-benchmark_features as (
-    select
-        models.study_id,
-        models.model_id,
-        benchmark_values.benchmark as feature,
-        'benchmark' as feature_kind,
-        benchmark_values.value,
-        benchmark_values.metric,
-        benchmark_values.match,
-        concat_ws('@', benchmark_values.source_repo, benchmark_values.source_commit) as source
-    from models
-    inner join {{ ref('int_benchmark_values') }} as benchmark_values using (study_id, model_id)
-),
-
-training_features as (
-    select
-        study_id,
-        model_id,
-        feature,
-        'training' as feature_kind,
-        value,
-        'stated by the publisher' as metric,
-        'exact' as match,
-        case when release_month is null then 'study file' else 'table_3_models' end as source
-    from models
-    unpivot (value for feature in (log10_params, params_b, tokens_t))
 )
 
-select * from benchmark_features
+select
+    models.study_id,
+    models.model_id,
+    benchmark_values.benchmark as feature,
+    'benchmark' as feature_kind,
+    benchmark_values.value,
+    benchmark_values.metric,
+    benchmark_values.match,
+    concat_ws('@', benchmark_values.source_repo, benchmark_values.source_commit) as source
+from models
+inner join {{ ref('int_benchmark_values') }} as benchmark_values using (study_id, model_id)
 union all by name
-select * from training_features
+select
+    study_id,
+    model_id,
+    feature,
+    'training' as feature_kind,
+    value,
+    'stated by the publisher' as metric,
+    'exact' as match,
+    case when release_month is null then 'study file' else 'table_3_models' end as source
+from models
+unpivot (value for feature in (log10_params, params_b, tokens_t))

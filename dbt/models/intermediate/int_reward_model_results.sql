@@ -17,63 +17,55 @@ sizes as (
         max(n_effective) filter (where category = 'reasoning') as n_reasoning,
         sum(n_pairs)::integer as n_pairs
     from {{ ref('int_rewardbench_categories') }}
-),
-
-printed as (
-    select
-        ranked.study_id,
-        ranked.objective,
-        ranked.model_id,
-        ranked.chat,
-        ranked.chat_hard,
-        ranked.safety,
-        ranked.reasoning,
-        ranked.score,
-        null::double as score_standard_error,
-        -- Binomial, from the category sizes only; the score is the mean of four independent categories.
-        sqrt(
-            ranked.chat * (100 - ranked.chat) / sizes.n_chat
-            + ranked.chat_hard * (100 - ranked.chat_hard) / sizes.n_chat_hard
-            + ranked.safety * (100 - ranked.safety) / sizes.n_safety
-            + ranked.reasoning * (100 - ranked.reasoning) / sizes.n_reasoning
-        ) / 4 as score_standard_error_approximate,
-        -- Published tables carry no item results: there is nothing to compute a standard error from.
-        'none; approximate: binomial from category sizes' as standard_error_method,
-        null::double as reasoning_unweighted,
-        sizes.n_pairs,
-        'complete' as status,
-        null::varchar as status_reason,
-        true as is_comparable,
-        'published' as basis,
-        ranked.source
-    from ranked
-    cross join sizes
-    where ranked.preference = 1
-),
-
-measured as (
-    select
-        study_id,
-        objective,
-        model_id,
-        chat,
-        chat_hard,
-        safety,
-        reasoning,
-        score,
-        score_standard_error,
-        score_standard_error_approximate,
-        'item results, stratified by subset' as standard_error_method,
-        reasoning_unweighted,
-        n_pairs,
-        status,
-        status_reason,
-        is_comparable,
-        'item_results' as basis,
-        source
-    from {{ ref('int_evaluation_results') }}
 )
 
-select * from printed
+select
+    ranked.study_id,
+    ranked.objective,
+    ranked.model_id,
+    ranked.chat,
+    ranked.chat_hard,
+    ranked.safety,
+    ranked.reasoning,
+    ranked.score,
+    null::double as score_standard_error,
+    -- Binomial, from the category sizes only; the score is the mean of four independent categories.
+    sqrt(
+        ranked.chat * (100 - ranked.chat) / sizes.n_chat
+        + ranked.chat_hard * (100 - ranked.chat_hard) / sizes.n_chat_hard
+        + ranked.safety * (100 - ranked.safety) / sizes.n_safety
+        + ranked.reasoning * (100 - ranked.reasoning) / sizes.n_reasoning
+    ) / 4 as score_standard_error_approximate,
+    -- Published tables carry no item results: there is nothing to compute a standard error from.
+    'none; approximate: binomial from category sizes' as standard_error_method,
+    null::double as reasoning_unweighted,
+    sizes.n_pairs,
+    'complete' as status,
+    null::varchar as status_reason,
+    true as is_comparable,
+    'published' as basis,
+    ranked.source
+from ranked
+cross join sizes
+where ranked.preference = 1
 union all by name
-select * from measured
+select
+    study_id,
+    objective,
+    model_id,
+    chat,
+    chat_hard,
+    safety,
+    reasoning,
+    score,
+    score_standard_error,
+    score_standard_error_approximate,
+    'item results, stratified by subset' as standard_error_method,
+    reasoning_unweighted,
+    n_pairs,
+    status,
+    status_reason,
+    is_comparable,
+    'item_results' as basis,
+    source
+from {{ ref('int_evaluation_results') }}

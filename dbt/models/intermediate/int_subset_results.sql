@@ -43,16 +43,6 @@ own_sizes as (
 ),
 
 -- Every reward model has a row for every subset, also where the test set has no pairs of it.
-expected as (
-    select
-        reward_models.study_id,
-        reward_models.objective,
-        reward_models.model_id,
-        subsets.subset
-    from reward_models
-    cross join subsets
-),
-
 listed as (
     select
         study_id,
@@ -61,7 +51,13 @@ listed as (
         subset
     from counted
     union distinct
-    select * from expected
+    select
+        reward_models.study_id,
+        reward_models.objective,
+        reward_models.model_id,
+        subsets.subset
+    from reward_models
+    cross join subsets
 ),
 
 joined as (

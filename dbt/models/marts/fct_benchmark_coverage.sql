@@ -6,23 +6,15 @@ with ranked as (
         target,
         feature,
         model_id,
-        count(*) over (partition by study_id, objective, target, feature) as n,
-        rank() over (
-            partition by study_id, objective, target, feature
-            order by feature_value desc
-        ) - 1 as n_above_by_feature,
+        count(*) over models_of_feature as n,
+        rank() over (models_of_feature order by feature_value desc) - 1 as n_above_by_feature,
         count(*) over (partition by study_id, objective, target, feature, feature_value) as n_tied_by_feature,
-        rank() over (
-            partition by study_id, objective, target, feature
-            order by target_value desc
-        ) - 1 as n_above_by_target,
+        rank() over (models_of_feature order by target_value desc) - 1 as n_above_by_target,
         count(*) over (partition by study_id, objective, target, feature, target_value) as n_tied_by_target,
-        rank() over (
-            partition by study_id, objective, target, feature
-            order by log10_params desc
-        ) - 1 as n_above_by_size,
+        rank() over (models_of_feature order by log10_params desc) - 1 as n_above_by_size,
         count(*) over (partition by study_id, objective, target, feature, log10_params) as n_tied_by_size
     from {{ ref('int_feature_target_pairs') }}
+    window models_of_feature as (partition by study_id, objective, target, feature)
 ),
 
 cutoffs as (

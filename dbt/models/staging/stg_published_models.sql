@@ -1,15 +1,11 @@
-with renamed as (
-    select
-        'published' as study_id,
-        model_id,
-        publisher,
-        hub_id,
-        release_month,
-        params_b,
-        downloads,
-        likes,
-        tokens_t
-    from {{ ref('table_3_models') }}
-)
-
-select * from renamed
+select
+    'published' as study_id,
+    model_id,
+    publisher,
+    hub_id,
+    release_month,
+    params_b,
+    downloads,
+    likes,
+    tokens_t
+from {{ ref('table_3_models') }}
