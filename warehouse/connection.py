@@ -96,6 +96,26 @@ def transaction(connection: Connection) -> Iterator[None]:
     connection.execute("commit")
 
 
+@contextmanager
+def registered(connection: Connection, name: str, rows: object) -> Iterator[None]:
+    """Rows of Arrow under a name that the block's statements can read from."""
+    connection.register(name, rows)
+    try:
+        yield
+    finally:
+        connection.unregister(name)
+
+
+def has_table(connection: Connection, schema: str, name: str, database: str | None = None) -> bool:
+    """Whether a database (None: the present one) holds a table."""
+    found = connection.execute(
+        "select count(*) from duckdb_tables() "
+        "where database_name = coalesce(?, current_database()) and schema_name = ? and table_name = ?",
+        [database, schema, name],
+    ).fetchone()
+    return bool(found and found[0])
+
+
 def identifier(name: str) -> str:
     """A name quoted for SQL."""
     return '"' + name.replace('"', '""') + '"'

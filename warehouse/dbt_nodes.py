@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from warehouse.connection import Connection, identifier
+from warehouse.connection import Connection, has_table, identifier
 
 SCHEMAS = ("seeds", "staging", "intermediate", "marts")
 """Schemas that hold only relations built by dbt."""
@@ -27,12 +27,7 @@ def problems(connection: Connection, database: str, expected: Collection[str] = 
     is a problem, and so are a data test older than the latest build of something it tests, and a node of `expected`
     (ids) that never ran. Unit tests run before their model is built, so their age says nothing.
     """
-    present = connection.execute(
-        "select count(*) from duckdb_tables() "
-        "where database_name = ? and schema_name = 'audit' and table_name = 'node_results'",
-        [database],
-    ).fetchone()
-    if not present or not present[0]:
+    if not has_table(connection, "audit", "node_results", database):
         return [NodeProblem(None, "the warehouse has no record of dbt's tests (audit.node_results)")]
     results = f"{identifier(database)}.audit.node_results"
     ran = {node for (node,) in connection.execute(f"select node_id from {results}").fetchall()}

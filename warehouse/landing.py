@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models_train.errors import first_line
-from warehouse.connection import Connection, identifier, literal, transaction
+from warehouse.connection import Connection, has_table, identifier, literal, registered, transaction
 from warehouse.contracts import TABLES, Table, describe
 from warehouse.part_files import REMEDY, LandingError, Part, Value, newest_parts
 
@@ -148,11 +148,8 @@ def _remove(connection: Connection, table: Table, partitions: Collection[str]) -
         name: pa.array([one[name] for one in values], table.schema.field(name).type) for name in table.partition_by
     }
     same = " and ".join(f"rows.{identifier(name)} is not distinct from gone.{identifier(name)}" for name in columns)
-    connection.register("landing_gone", pa.table(columns))
-    try:
+    with registered(connection, "landing_gone", pa.table(columns)):
         connection.execute(f"delete from {_name(table)} as rows using landing_gone as gone where {same}")
-    finally:
-        connection.unregister("landing_gone")
     _forget(connection, table, partitions)
 
 
@@ -178,7 +175,7 @@ def _recorded(connection: Connection, table: Table) -> dict[str, _Landed] | None
     """Landed parts by partition (`_key`); None where the rows of the table are not those, because it was emptied,
     dropped or written by something else: then none of them counts.
     """
-    if not _exists(connection, "audit", "landed_parts") or not _exists(connection, "raw", table.name):
+    if not has_table(connection, "audit", "landed_parts") or not has_table(connection, "raw", table.name):
         return None
     rows = connection.execute(
         f"select partition, file, run_id, epoch_us(written_at), contract, n_rows from {_RECORD} where table_name = ?",
@@ -201,11 +198,8 @@ def _record(connection: Connection, table: Table, parts: Sequence[Part]) -> None
             "n_rows": pa.array([part.n_rows for part in parts], pa.int64()),
         }
     )
-    connection.register("landed_now", rows)
-    try:
+    with registered(connection, "landed_now", rows):
         connection.execute(f"insert into {_RECORD} by name select * from landed_now")
-    finally:
-        connection.unregister("landed_now")
 
 
 def _forget(connection: Connection, table: Table, partitions: Collection[str] | None = None) -> None:
@@ -213,15 +207,6 @@ def _forget(connection: Connection, table: Table, partitions: Collection[str] | 
     chosen = "" if partitions is None else " and list_contains($partitions::varchar[], partition)"
     values = {"table": table.name} | ({} if partitions is None else {"partitions": sorted(partitions)})
     connection.execute(f"delete from {_RECORD} where table_name = $table{chosen}", values)
-
-
-def _exists(connection: Connection, schema: str, name: str) -> bool:
-    found = connection.execute(
-        "select count(*) from duckdb_tables() "
-        "where database_name = current_database() and schema_name = ? and table_name = ?",
-        [schema, name],
-    ).fetchone()
-    return bool(found and found[0])
 
 
 def _check_part(table: Table, part: Part) -> None:
@@ -250,14 +235,12 @@ def _insert(connection: Connection, table: Table, part: Part) -> None:
     columns = ", ".join(identifier(name) for name in table.schema.names)
     with pq.ParquetFile(part.path) as file:
         rows = pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
-        connection.register("landing_rows", rows)
         try:
-            connection.execute(f"insert into {_name(table)} ({columns}) select {columns} from landing_rows")
+            with registered(connection, "landing_rows", rows):
+                connection.execute(f"insert into {_name(table)} ({columns}) select {columns} from landing_rows")
         except (duckdb.Error, pa.ArrowException) as error:
             text = f"{part.path} cannot be landed in {table.name} ({first_line(error)}); {REMEDY}"
             raise LandingError(text) from error
-        finally:
-            connection.unregister("landing_rows")
 
 
 def _name(table: Table) -> str:

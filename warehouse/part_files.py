@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from models_train.errors import UserError, first_line
 from warehouse.contracts import TABLES, Table
 
 Value: TypeAlias = str | int | float | bool | None
+Partition: TypeAlias = tuple[tuple[str, Value], ...]
 
 REMEDY = "materialize the asset that writes it again"
 RETIRED = ".retired"
@@ -34,7 +35,7 @@ class Part:
 
     path: Path
     table: str
-    partition: tuple[tuple[str, Value], ...]
+    partition: Partition
     run_id: str
     written_at: datetime
     contract: str
@@ -79,27 +80,28 @@ def newest_parts(parts_dir: Path, table: Table, *, fitting: bool = False) -> lis
     Of a table cut into shards only those of the run that wrote last count: another run may have cut the same
     documents differently, and then both would count twice. Raises LandingError for a file that is not a part.
     """
-    newest: dict[tuple[tuple[str, Value], ...], Part] = {}
-    for path in sorted((parts_dir / table.name).glob("*/*.parquet")):
-        part = read_part(path)
-        if fitting and part.contract != table.fingerprint:
-            continue
-        known = newest.get(part.partition)
-        if known is None or part.written_at >= known.written_at:
-            newest[part.partition] = part
-    return _of_the_last_run(list(newest.values())) if _SHARD in table.partition_by else list(newest.values())
+    parts = [read_part(path) for path in sorted((parts_dir / table.name).glob("*/*.parquet"))]
+    if fitting:
+        parts = [part for part in parts if part.contract == table.fingerprint]
+    newest = _newest_by(lambda part: part.partition, parts)
+    if _SHARD not in table.partition_by:
+        return list(newest.values())
+    last = _newest_by(_whole, newest.values())
+    return [part for part in newest.values() if _run(part) == _run(last[_whole(part)])]
 
 
-def _of_the_last_run(parts: list[Part]) -> list[Part]:
-    last: dict[tuple[tuple[str, Value], ...], Part] = {}
+def _newest_by(key: Callable[[Part], Partition], parts: Iterable[Part]) -> dict[Partition, Part]:
+    """The part written last for each key; of parts written at once the last in order."""
+    newest: dict[Partition, Part] = {}
     for part in parts:
-        known = last.get(_whole(part))
+        known = newest.get(key(part))
         if known is None or part.written_at >= known.written_at:
-            last[_whole(part)] = part
-    return [part for part in parts if _run(part) == _run(last[_whole(part)])]
+            newest[key(part)] = part
+    return newest
 
 
-def _whole(part: Part) -> tuple[tuple[str, Value], ...]:
+def _whole(part: Part) -> Partition:
+    """Partition of a part without its shard."""
     return tuple(fact for fact in part.partition if fact[0] != _SHARD)
 
 

@@ -14,7 +14,7 @@ import polars as pl
 from rich.console import Console
 
 from models_train.errors import UserError
-from warehouse.connection import Connection, read
+from warehouse.connection import Connection, has_table, read
 from warehouse.paths import Home
 from warehouse.reports import labels, queries
 
@@ -154,7 +154,7 @@ def _reason(row: dict[str, Any], rows: list[dict[str, Any]], limit: float, defau
 
 def _studies(connection: Connection, study_id: str | None) -> list[dict[str, Any]]:
     """The studies to answer for: those with recommendations, or the one that was named."""
-    if not queries.is_built(connection, "fct_recommendations"):
+    if not has_table(connection, "marts", "fct_recommendations"):
         raise UserError("The published snapshot holds no recommendations yet: run `make run` first.")
     known = queries.studies(connection).to_dicts()
     names = labels.listing([_plain(str(study["study_id"])) for study in known])

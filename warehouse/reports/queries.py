@@ -12,6 +12,7 @@ import duckdb
 import polars as pl
 
 from models_train.errors import UserError, first_line
+from warehouse.connection import has_table
 
 BY_OBJECTIVE = "list_position(['regression', 'bradley_terry'], objective), objective"
 BY_CATEGORY = "list_position(['score', 'chat', 'chat_hard', 'safety', 'reasoning'], {column})"
@@ -35,7 +36,7 @@ def read(
     reports. where: value by column. optional: a mart that is not built gives an empty frame without columns. Raises
     UserError, with the mart and the remedy, if the mart or a column is missing.
     """
-    if optional and not is_built(connection, mart):
+    if optional and not has_table(connection, "marts", mart):
         return pl.DataFrame()
     conditions = " and ".join(f"{column} = ${column}" for column in where or {})
     query = f"select {columns} from marts.{mart}"
@@ -48,15 +49,6 @@ def read(
             f"the report cannot read marts.{mart}: {first_line(error)}. "
             "Build the marts first (dbt build, or the Dagster group `marts`)."
         ) from error
-
-
-def is_built(connection: duckdb.DuckDBPyConnection, mart: str) -> bool:
-    """Whether the database holds the mart."""
-    found = connection.execute(
-        "select count(*) from information_schema.tables where table_schema = 'marts' and table_name = $mart",
-        {"mart": mart},
-    ).fetchone()
-    return bool(found and found[0])
 
 
 def parts(frame: pl.DataFrame, column: str) -> Iterator[tuple[str, pl.DataFrame]]:
