@@ -22,20 +22,20 @@ def print_answer(connection: Connection, console: Console) -> None:
     """Print, per study, the best base model of each size group and objective, its gain and how sure that is."""
     for study in queries.studies(connection).iter_rows(named=True):
         best = queries.size_group_winners(connection, study["study_id"])
-        _line(console)
-        _line(console, "Which base model should I train my reward model on?", "bold")
-        _line(console, study["title"] + (" (synthetic data)" if study["synthetic"] else ""), "dim")
+        line(console)
+        line(console, "Which base model should I train my reward model on?", "bold")
+        line(console, study["title"] + (" (synthetic data)" if study["synthetic"] else ""), "dim")
         for objective in best["objective"].unique(maintain_order=True):
-            _line(console)
-            _line(console, labels.objective(objective), "bold")
+            line(console)
+            line(console, labels.objective(objective), "bold")
             for row in best.filter(objective=objective).iter_rows(named=True):
                 for text, style in answer_lines(row):
-                    _line(console, text, style)
-        _line(console)
+                    line(console, text, style)
+        line(console)
         if best.is_empty():
-            _line(console, NO_ANSWER)
+            line(console, NO_ANSWER)
         else:
-            _line(console, HOW_TO_READ + (NO_ITEMS if _is_published(connection, study["study_id"]) else "."), "dim")
+            line(console, HOW_TO_READ + (NO_ITEMS if _is_published(connection, study["study_id"]) else "."), "dim")
 
 
 def _is_published(connection: Connection, study_id: str) -> bool:
@@ -64,5 +64,6 @@ def answer_lines(row: dict[str, Any]) -> list[tuple[str, str]]:
     ]
 
 
-def _line(console: Console, text: str = "", style: str = "") -> None:
+def line(console: Console, text: str = "", style: str = "") -> None:
+    """Print one line as it is: brackets are no markup, and nothing is highlighted or broken."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)

@@ -14,6 +14,7 @@ import polars as pl
 from rich.console import Console
 
 from models_train.errors import UserError
+from warehouse.cli.answer import line
 from warehouse.connection import Connection, has_table, read
 from warehouse.paths import Home
 from warehouse.reports import labels, queries
@@ -84,16 +85,16 @@ def print_recommendation(
         raise UserError(_nothing([frame for _, frame, _ in answers], wanted, max_params))
     limit = "" if max_params is None else f"of at most {max_params:g} billion parameters "
     for study, found in shown:
-        _line(console)
-        _line(console, f"Which base model {limit}should I train my reward model on?", "bold")
-        _line(console, _plain(study["title"]) + (" (synthetic data)" if study["synthetic"] else ""), "dim")
+        line(console)
+        line(console, f"Which base model {limit}should I train my reward model on?", "bold")
+        line(console, _plain(study["title"]) + (" (synthetic data)" if study["synthetic"] else ""), "dim")
         if not any(one.rows for one in found):
-            _line(console, "  No recommendation: the study has no ranked model within the limit.")
+            line(console, "  No recommendation: the study has no ranked model within the limit.")
         for one in found:
             _print(console, one)
-    _line(console)
+    line(console)
     for text in textwrap.wrap(HOW_TO_READ, WIDTH):
-        _line(console, text, "dim")
+        line(console, text, "dim")
 
 
 def recommendation(frame: pl.DataFrame, models: pl.DataFrame, max_params: float | None, top: int) -> Recommendation:
@@ -205,14 +206,12 @@ def _nothing(frames: list[pl.DataFrame], objectives: list[str], max_params: floa
 
 
 def _print(console: Console, one: Recommendation) -> None:
-    _line(console)
-    _line(console, _plain(labels.objective(one.objective)), "bold")
+    line(console)
+    line(console, _plain(labels.objective(one.objective)), "bold")
     names = [_plain(row["model_id"]) for row in one.rows]
     width = min(max((len(name) for name in names), default=10), 44)
     if one.rows:
-        _line(
-            console, f"  #  {'Base model':<{width}}  {'Score':>5}  {'90 % interval':<14}{'Gain':>6}{'Best':>8}  Basis"
-        )
+        line(console, f"  #  {'Base model':<{width}}  {'Score':>5}  {'90 % interval':<14}{'Gain':>6}{'Best':>8}  Basis")
     for row, name in zip(one.rows, names, strict=True):
         interval = labels.interval(row["interval_low"], row["interval_high"]) or "not known"
         best = labels.percent(row["probability_best"], missing="none")
@@ -223,13 +222,13 @@ def _print(console: Console, one: Recommendation) -> None:
         )
         if len(name) > width:
             # Names are copied from the terminal, so a long one is not cut but takes a line.
-            _line(console, f"{row['rank']:>3}  {name}", "green" if row["rank"] == 1 else "")
-            _line(console, f"{_INDENT}{'':<{width}}  {numbers}")
+            line(console, f"{row['rank']:>3}  {name}", "green" if row["rank"] == 1 else "")
+            line(console, f"{_INDENT}{'':<{width}}  {numbers}")
         else:
-            _line(console, f"{row['rank']:>3}  {name:<{width}}  {numbers}", "green" if row["rank"] == 1 else "")
+            line(console, f"{row['rank']:>3}  {name:<{width}}  {numbers}", "green" if row["rank"] == 1 else "")
         _wrapped(console, labels.sentence(_plain(row["reason"])))
     if one.n_within > len(one.rows):
-        _line(console, f"{_INDENT}({one.n_within - len(one.rows)} more within the limit)", "dim")
+        line(console, f"{_INDENT}({one.n_within - len(one.rows)} more within the limit)", "dim")
     for name, reason in one.abstained:
         _wrapped(console, labels.sentence(f"No recommendation for {_plain(name)}: {_plain(reason)}"))
     if one.rows and not one.is_stored:
@@ -238,19 +237,15 @@ def _print(console: Console, one: Recommendation) -> None:
 
 
 def _wrapped(console: Console, text: str) -> None:
-    for line in textwrap.wrap(
+    for part in textwrap.wrap(
         text, WIDTH, initial_indent=_INDENT, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False
     ):
-        _line(console, line, "dim")
+        line(console, part, "dim")
 
 
 def _plain(text: str) -> str:
     """Text without escape sequences and line breaks, which a terminal would obey."""
     return "".join(letter if letter.isprintable() else "�" for letter in str(text))
-
-
-def _line(console: Console, text: str = "", style: str = "") -> None:
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -51,12 +51,14 @@ def config(theme: str) -> dict[str, Any]:
     if theme not in _DIVERGING:
         raise ValueError(f"unknown theme {theme!r}: choose 'light' or 'dark'")
     colours = _LIGHT if theme == "light" else _DARK
-    axis = {
+    text = {
         "labelColor": colours["text"],
         "titleColor": colours["muted"],
         "labelFontSize": 12,
         "titleFontSize": 12,
         "titleFontWeight": "normal",
+    }
+    axis = text | {
         "titlePadding": 8,
         "domainColor": colours["axis"],
         "tickColor": colours["axis"],
@@ -81,16 +83,7 @@ def config(theme: str) -> dict[str, Any]:
         "axis": axis,
         "axisX": {"labelFlush": False},
         "axisY": {"domain": False, "ticks": False, "labelLimit": 230},
-        "legend": {
-            "labelColor": colours["text"],
-            "titleColor": colours["muted"],
-            "labelFontSize": 12,
-            "titleFontSize": 12,
-            "titleFontWeight": "normal",
-            "orient": "top",
-            "symbolStrokeWidth": 3,
-            "labelLimit": 260,
-        },
+        "legend": text | {"orient": "top", "symbolStrokeWidth": 3, "labelLimit": 260},
         "range": {
             "category": [colours["blue"], colours["orange"], colours["green"], colours["muted"]],
             "diverging": _DIVERGING[theme],
@@ -101,8 +94,7 @@ def config(theme: str) -> dict[str, Any]:
 
 
 def _styles(colours: dict[str, str]) -> dict[str, dict[str, Any]]:
-    # `color` and not `fill` or `stroke`: Vega-Lite resolves it through its own default colour, which else
-    # wins.
+    # `color`, not `fill` or `stroke`: these would be overridden by Vega-Lite's own default colour.
     return {
         "best": {"color": colours["blue"]},
         "gain": {"color": colours["blue_soft"]},

@@ -1,18 +1,11 @@
-with benchmarks as (
-    select
-        study_id,
-        benchmark
-    from {{ ref('stg_benchmarks') }}
-),
-
 -- Candidates for the value of a benchmark: never a duplicate entry; a loose match only where the study allows it.
-candidates as (
+with candidates as (
     select
         results.*,
         metrics.metric_priority,
         case results.match when 'exact' then 1 when 'close' then 2 when 'loose' then 3 end as match_rank
     from {{ ref('stg_benchmark_results') }} as results
-    inner join benchmarks using (study_id, benchmark)
+    inner join {{ ref('stg_benchmarks') }} using (study_id, benchmark)
     inner join {{ ref('stg_studies') }} as studies using (study_id)
     inner join {{ ref('stg_benchmark_metrics') }} as metrics using (study_id, benchmark, metric)
     where
