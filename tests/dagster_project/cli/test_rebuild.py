@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pytest
 
 from dagster_project.cli.rebuild import comparison
 from tests.support.programs import run_program
@@ -67,6 +68,7 @@ def test_what_is_said_of_equal_and_of_no_content() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_docs_are_one_page_that_talks_to_nobody(tmp_path: Path) -> None:
     done = run_program("docs", tmp_path / "home")
     assert done.returncode == 0, done.stderr

@@ -86,6 +86,7 @@ def test_a_crash_between_the_steps_doubles_nothing(
     assert sorted(instance.get_dynamic_partitions("base_models")) == ["first/small", "second/a", "second/b"]
 
 
+@pytest.mark.slow
 def test_an_evaluation_killed_at_any_moment_doubles_nothing(home: Home, tmp_path: Path) -> None:
     """The short form of `make bench`'s kills: SIGKILL while the sensor looks and the daemon follows it up."""
     assert killed_evaluations(home, tmp_path / "kills", n_kills=3, seed="0") == 3
