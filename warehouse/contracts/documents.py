@@ -1,6 +1,6 @@
 """Raw tables of log-prob scoring: the sample of documents, and their scores under each base model."""
 
-from warehouse.contracts.fields import MODEL_ID, Table, flag, integer, number, table, text
+from warehouse.contracts.fields import MODEL_ID, by_name, flag, integer, number, table, text
 
 _CORPUS = text("corpus", "Corpus that the documents were sampled from, as the study names it.")
 _DOCUMENT_ID = text("document_id", "Document: the first 16 hex digits of its content hash.")
@@ -44,5 +44,5 @@ DOCUMENT_SCORES = table(
     partition_by=("model_id", "corpus", "engine", "shard"),
 )
 
-DOCUMENT_TABLES: dict[str, Table] = {one.name: one for one in (DOCUMENTS, DOCUMENT_SCORES)}
+DOCUMENT_TABLES = by_name(DOCUMENTS, DOCUMENT_SCORES)
 """Raw tables that log-prob scoring fills, by name."""

@@ -79,3 +79,8 @@ def table(
     """
     schema = pa.schema([STUDY_ID, *fields, RUN_ID])
     return Table(name, schema, ("study_id", *key), ("study_id", *partition_by), description)
+
+
+def by_name(*tables: Table) -> dict[str, Table]:
+    """The tables by their names."""
+    return {one.name: one for one in tables}

@@ -1,6 +1,6 @@
 """Raw tables of the lab: the truth that estimates are compared with, and the settings of its noise. All synthetic."""
 
-from warehouse.contracts.fields import MODEL_ID, Table, integer, number, table, text
+from warehouse.contracts.fields import MODEL_ID, by_name, integer, number, table, text
 
 LAB_MIXES = table(
     "lab_mixes",
@@ -30,5 +30,5 @@ LAB_SETTINGS = table(
     number("value", "Its value."),
 )
 
-LAB_TABLES: dict[str, Table] = {one.name: one for one in (LAB_MIXES, LAB_ATTRIBUTE_WEIGHTS, LAB_SETTINGS)}
+LAB_TABLES = by_name(LAB_MIXES, LAB_ATTRIBUTE_WEIGHTS, LAB_SETTINGS)
 """Raw tables that making a lab fills, by name."""

@@ -1,9 +1,15 @@
 """Raw tables of training and evaluating reward models: runs, steps, checkpoints, searches, rewards of completions."""
 
-from warehouse.contracts.fields import MODEL_ID, OBJECTIVE, Table, flag, integer, number, table, text
+from warehouse.contracts.fields import MODEL_ID, OBJECTIVE, by_name, flag, integer, number, table, text
 
 _CELL = ("model_id", "objective")
 _TRAINING_RUN = text("training_run", "One training run of a search: its learning rate and seed, such as `5e-07-s0`.")
+_DEVICE = text("device", "Kind of device, such as `cpu` or the GPU's name.")
+_N_DEVICES = integer("n_devices", "Devices used.")
+_PEAK_MEMORY = integer(
+    "peak_memory_bytes", "Largest memory in use on a device; null where not measured.", nullable=True
+)
+_VERSIONS = text("versions", "Versions of the libraries, as JSON.")
 _ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 
 REWARD_MODEL_RUNS = table(
@@ -26,14 +32,14 @@ REWARD_MODEL_RUNS = table(
     integer("n_examples_truncated", "Examples whose prompt was cut from the left to fit the length limit."),
     integer("n_tokens", "Tokens trained on, padding not counted (there is none)."),
     number("device_seconds", "Seconds of training, times the number of devices; resumed time adds up."),
-    text("device", "Kind of device, such as `cpu` or the GPU's name."),
-    integer("n_devices", "Devices used."),
-    integer("peak_memory_bytes", "Largest memory in use on a device; null where not measured.", nullable=True),
+    _DEVICE,
+    _N_DEVICES,
+    _PEAK_MEMORY,
     text("precision", "Number formats of weights, compute and optimizer state."),
     text("status", "finished, stopped (by successive halving) or failed."),
     text("reason", "Why the run stopped or failed; null for a finished one.", nullable=True),
     flag("is_selected", "True for the run that the reward model was taken from."),
-    text("versions", "Versions of the libraries, as JSON."),
+    _VERSIONS,
     partition_by=_CELL,
 )
 
@@ -141,23 +147,20 @@ RUN_COSTS = table(
     text("variant", "Objective, engine of document scoring, or lm_eval."),
     integer("n_tokens", "Tokens that went through the model."),
     number("device_seconds", "Seconds of work, times the number of devices; resumed time adds up."),
-    text("device", "Kind of device, such as `cpu` or the GPU's name."),
-    integer("n_devices", "Devices used."),
+    _DEVICE,
+    _N_DEVICES,
     flag("is_gpu", "True where the devices are GPUs."),
-    integer("peak_memory_bytes", "Largest memory in use on a device; null where not measured.", nullable=True),
-    text("versions", "Versions of the libraries, as JSON."),
+    _PEAK_MEMORY,
+    _VERSIONS,
     partition_by=("model_id", "job", "variant"),
 )
 
-REWARD_MODEL_TABLES: dict[str, Table] = {
-    one.name: one
-    for one in (
-        REWARD_MODEL_RUNS,
-        REWARD_MODEL_STEPS,
-        REWARD_MODEL_CHECKPOINTS,
-        REWARD_MODEL_SEARCHES,
-        COMPLETION_REWARDS,
-        RUN_COSTS,
-    )
-}
+REWARD_MODEL_TABLES = by_name(
+    REWARD_MODEL_RUNS,
+    REWARD_MODEL_STEPS,
+    REWARD_MODEL_CHECKPOINTS,
+    REWARD_MODEL_SEARCHES,
+    COMPLETION_REWARDS,
+    RUN_COSTS,
+)
 """Raw tables that training and evaluation fill, by name. `run_costs` has rows of document scoring, too."""

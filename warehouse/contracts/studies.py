@@ -1,6 +1,6 @@
 """Raw tables of study files: studies, size groups, base models, stated benchmark values, seeds."""
 
-from warehouse.contracts.fields import MODEL_ID, Table, flag, integer, number, table, text
+from warehouse.contracts.fields import MODEL_ID, by_name, flag, integer, number, table, text
 
 STUDIES = table(
     "studies",
@@ -40,17 +40,9 @@ BASE_MODELS = table(
     text("publisher", "Who published the model; null where a seed gives it (Table 3).", nullable=True),
     text("family", "Model generation, such as `Qwen2.5`."),
     number("params_b", "Parameters in billions; null where a seed gives them (Table 3).", nullable=True),
-    number(
-        "tokens_t",
-        "Pre-training tokens in trillions; null where a seed gives them.",
-        nullable=True,
-    ),
+    number("tokens_t", "Pre-training tokens in trillions; null where a seed gives them.", nullable=True),
     text("stage", "Last training stage: base, sft, dpo, rlvr or instruct."),
-    text(
-        "parent_model_id",
-        "Model of the study that this one was trained from; or null.",
-        nullable=True,
-    ),
+    text("parent_model_id", "Model of the study that this one was trained from; or null.", nullable=True),
     text("licence", "Licence, as the hub names it that found the model; null where not known.", nullable=True),
     integer("downloads", "Downloads in 30 days when the hub was last asked; null where not known.", nullable=True),
     flag("is_compared", "True where the model is one of those the study ranks."),
@@ -93,11 +85,7 @@ STUDY_SEEDS = table(
     ("seed",),
     text("seed", "Name of the seed."),
     text("file", "Seed file, relative to the folder of the repository."),
-    text(
-        "paper_table",
-        "Table of the paper that the seed transcribes; null for none.",
-        True,
-    ),
+    text("paper_table", "Table of the paper that the seed transcribes; null for none.", nullable=True),
     text("source", "Where the figures come from."),
     text("licence", "Licence or terms of the figures."),
     integer("n_rows", "Rows of the seed file, without its header."),
@@ -113,7 +101,5 @@ def run_of(model_id: str) -> str:
     return f"run of {model_id}"
 
 
-STUDY_TABLES: dict[str, Table] = {
-    table.name: table for table in (STUDIES, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, STUDY_SEEDS)
-}
+STUDY_TABLES = by_name(STUDIES, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, STUDY_SEEDS)
 """Raw tables that study files fill, by name; `benchmark_results` has rows of runs and of result files, too."""
