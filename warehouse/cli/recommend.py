@@ -218,7 +218,7 @@ def _print(console: Console, one: Recommendation) -> None:
         numbers = (
             f"{labels.number(row['expected_score']):>5}  {interval:<14}"
             f"{labels.number(row['gain_points_over_default'], signed=True):>6}{best:>8}  "
-            f"{labels.BASES.get(row['basis'], _plain(row['basis']))}"
+            f"{_plain(labels.basis(row['basis']))}"
         )
         if len(name) > width:
             # Names are copied from the terminal, so a long one is not cut but takes a line.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 OBJECTIVES = {"regression": "Regression", "bradley_terry": "Bradley-Terry"}
@@ -66,39 +67,24 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:40] or "study"
 
 
-def objective(name: str) -> str:
-    """The objective as a heading; an unknown one is shown as stored."""
-    return OBJECTIVES.get(name, name)
+def _named(names: dict[str, str]) -> Callable[[str], str]:
+    """The function from a database value to its name; a value without a name is shown as stored."""
+    return lambda value: names.get(value, value)
 
 
-def feature(name: str) -> str:
-    """The feature as a label: a benchmark keeps its own name."""
-    return FEATURES.get(name, name)
+objective = _named(OBJECTIVES)
+target = _named(TARGETS)
+feature = _named(FEATURES)
+predictor = _named(PREDICTORS)
+score_kind = _named(SCORE_KINDS)
+protocol = _named(PROTOCOLS)
+stage = _named(STAGES)
+basis = _named(BASES)
 
 
 def term(name: str) -> str:
     """A term of the performance model: a feature, or a product of features as scikit-learn writes it."""
-    return FEATURES.get(name, name).replace("^2", "²").replace("^3", "³")
-
-
-def predictor(name: str) -> str:
-    """Name of a predictor; an unknown one is shown as stored."""
-    return PREDICTORS.get(name, name)
-
-
-def score_kind(name: str) -> str:
-    """Name of a kind of document score; an unknown one is shown as stored."""
-    return SCORE_KINDS.get(name, name)
-
-
-def protocol(name: str) -> str:
-    """Name of a protocol: in-sample, or how models were left out."""
-    return PROTOCOLS.get(name, name)
-
-
-def stage(name: str) -> str:
-    """Name of a training stage."""
-    return STAGES.get(name, name)
+    return feature(name).replace("^2", "²").replace("^3", "³")
 
 
 def size_group(name: str) -> str:

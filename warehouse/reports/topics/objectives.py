@@ -85,7 +85,7 @@ def difference_bars(frame: pl.DataFrame) -> alt.LayerChart:
 
 
 def _panel(category: str, part: pl.DataFrame) -> Panel:
-    name = labels.TARGETS.get(category, category)
+    name = labels.target(category)
     first, last = (labels.number(part["difference_points"][place], signed=True) for place in (0, -1))
     return Panel(
         title=name,

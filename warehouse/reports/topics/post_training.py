@@ -97,7 +97,7 @@ def _change(row: dict[str, float | None]) -> str:
 def _figure(part: pl.DataFrame, objective: str, study: Study) -> Figure:
     base, panels = part["base_model_id"][0], []
     for category, rows in parts(part, "category"):
-        name = labels.TARGETS.get(category, category)
+        name = labels.target(category)
         panels.append(
             Panel(
                 title=name,

@@ -211,7 +211,7 @@ def _abstentions(frame: pl.DataFrame) -> tuple[str, ...]:
     """One sentence per objective and target without a performance model, where others have one."""
     return tuple(
         labels.sentence(
-            f"No performance model for {labels.TARGETS.get(row['target'], row['target'])} under "
+            f"No performance model for {labels.target(row['target'])} under "
             f"{labels.objective(row['objective'])}: {row['reason']}"
         )
         for row in frame.to_dicts()

@@ -83,7 +83,7 @@ def _table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
                 sort=_limit,
             ),
             Col("Rank", "rank", COUNT),
-            Col("Base model", "model_id", MODEL, note=lambda row: labels.BASES.get(row["basis"], str(row["basis"]))),
+            Col("Base model", "model_id", MODEL, note=lambda row: labels.basis(row["basis"])),
             Col(
                 "Score",
                 "expected_score",

@@ -215,7 +215,7 @@ def subset_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
 
 def _category(row: Row) -> str:
     name = row["category"]
-    return "not RewardBench's" if name is None else labels.TARGETS.get(name, str(name))
+    return "not RewardBench's" if name is None else labels.target(name)
 
 
 def _of_model(model_id: str, value: Callable[[dict[str, Any]], Any]) -> Callable[[Row], Any]:
