@@ -21,7 +21,7 @@ class NodeProblem:
 
 
 def problems(connection: Connection, database: str, expected: Collection[str] = ()) -> list[NodeProblem]:
-    """What keeps the marts of a database from being published, by its table `audit.node_results`.
+    """Reasons not to publish the marts of a database, by its table `audit.node_results`.
 
     That table has the latest result of every dbt node (macro `record_node_results`). A node that failed or was skipped
     is a problem, and so are a data test older than the latest build of something it tests, and a node of `expected`

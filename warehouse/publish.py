@@ -112,8 +112,8 @@ def publish(
 def refuse_unfit(
     connection: Connection, database: str, required: Collection[str] = (), expected_nodes: Collection[str] = ()
 ) -> None:
-    """Raise PublishRefused where the marts of `database` must not be shown to anybody: a dbt node failed, is out of
-    date or never ran; a required mart is missing; a result table is not whole or a score is not a mean."""
+    """Raise PublishRefused where the marts of `database` are not fit for readers: a dbt node failed, is out of date or
+    never ran; a required mart is missing; a result table is not whole or a score is not a mean."""
     failed = [problem.text for problem in dbt_nodes.problems(connection, database, expected_nodes)]
     if failed:
         raise _refusal(

@@ -118,7 +118,7 @@ def rows(frame: pl.DataFrame) -> list[dict[str, Any]]:
 def extreme(
     pick: Callable[[Iterable[Any]], Any], found: Sequence[Row], key: str, among: str = ""
 ) -> Callable[[Row], bool]:
-    """Whether a row has the largest (pick=max) or smallest (min) value of key; among: key of who may be the best."""
+    """Whether a row has the largest (pick=max) or smallest (min) value of key; among: key of a flag it must have."""
     known = [row[key] for row in found if row[key] is not None and (not among or row[among])]
     best = pick(known) if known else None
     return lambda row: best is not None and row[key] == best and (not among or bool(row[among]))
