@@ -11,29 +11,6 @@ with candidates as (
     where
         results.match in ('exact', 'close')
         or (results.match = 'loose' and studies.use_loose_benchmarks)
-),
-
--- The rule, in this order: better match, preferred metric of the benchmark, preferred entry of a leaderboard
--- or a run made here; then names, so that the choice never depends on the order of rows.
-ranked as (
-    select
-        *,
-        row_number() over (
-            partition by study_id, model_id, benchmark
-            order by
-                match_rank asc,
-                metric_priority asc,
-                is_preferred_entry desc,
-                source_repo asc,
-                source_path asc,
-                source_benchmark asc,
-                source_commit asc,
-                shots asc,
-                coalesce(note, '') asc,
-                value asc
-        ) as preference,
-        count(*) over (partition by study_id, model_id, benchmark) as n_candidates
-    from candidates
 )
 
 select
@@ -48,6 +25,22 @@ select
     source_path,
     source_commit,
     source_benchmark,
-    n_candidates
-from ranked
-where preference = 1
+    count(*) over (partition by study_id, model_id, benchmark) as n_candidates
+from candidates
+-- The rule, in this order: better match, preferred metric of the benchmark, preferred entry of a leaderboard
+-- or a run made here; then names, so that the choice never depends on the order of rows.
+qualify
+    row_number() over (
+        partition by study_id, model_id, benchmark
+        order by
+            match_rank asc,
+            metric_priority asc,
+            is_preferred_entry desc,
+            source_repo asc,
+            source_path asc,
+            source_benchmark asc,
+            source_commit asc,
+            shots asc,
+            coalesce(note, '') asc,
+            value asc
+    ) = 1
