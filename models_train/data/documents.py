@@ -11,17 +11,18 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from models_train.data.records import Document
-from models_train.data.rows import Column, checked_rows, is_unicode, shown
+from models_train.data.rows import Column, checked_rows, is_unicode
 from models_train.data.samples import write_sample
 from models_train.data.sources import Source, below, file_label, open_source
 from models_train.errors import UserError, close_match
 from models_train.files import remove
-from models_train.study.scoring import Corpus, Domain
+from models_train.study.scoring import DOMAINS, Corpus, Domain
+from models_train.study.settings import shown
 
-SET_NAMES = {f"RedPajama{domain}": domain for domain in get_args(Domain)}
+SET_NAMES = {f"RedPajama{domain}": domain for domain in DOMAINS}
 """Domain by name in `meta.redpajama_set_name`."""
 LEFT_OUT = ("RedPajamaCommonCrawl", "RedPajamaC4")
 """Sets outside the domains of the study (paper, Section 5.2)."""

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from models_train.data.records import TestPair
-from models_train.data.rows import Column, filled_text, plain_or_turns, shown, text
+from models_train.data.rows import Column, filled_text, plain_or_turns, text
 from models_train.data.sources import below, read_rows
 from models_train.errors import Problems, UserError
+from models_train.study.settings import shown
 from models_train.study.training import DataSource
 
 

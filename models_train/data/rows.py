@@ -18,11 +18,10 @@ import pyarrow.parquet as pq
 
 from models_train.data.records import Prompt, Role, Turn
 from models_train.errors import Problems, UserError, close_match
+from models_train.study.settings import shown
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 """Endings of the names of data files."""
-LONGEST_SHOWN = 60
-"""Longest value shown in a message, in characters."""
 _TURN_MARK = re.compile(r"\n<extra_id_1>(Assistant|User)\n")
 
 Parser = Callable[[Any], Any]
@@ -112,12 +111,6 @@ def _parquet_rows(path: Path, columns: Columns, problems: Problems) -> Iterator[
             for found in batch.to_pylist():
                 number += 1
                 yield number, found
-
-
-def shown(value: Any) -> str:
-    """A value as messages show it, shortened."""
-    text = ascii(value)
-    return text if len(text) <= LONGEST_SHOWN else text[: LONGEST_SHOWN - 3] + "..."
 
 
 def is_unicode(value: str) -> bool:

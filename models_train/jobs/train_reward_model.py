@@ -82,19 +82,14 @@ def _search(job: TrainingJob, report: Reporter, processes: Processes) -> dict[st
     if not processes.is_first:
         return {}
     record = SearchRecord(
-        model_id=job.model.model_id,
-        objective=job.objective,
-        training=job.training,
-        hub_id=job.model.hub_id,
-        revision=setup.source.stated_revision,
-        data=setup.data,
-        plan=setup.plan,
+        model=job.model,
+        setup=setup,
         runs=runs,
         outcome=outcome,
         optimism=_optimism(job, setup, runs, outcome, report),
         path=None if outcome.choice is None else job.reward_model.relative_to(job.home).as_posix(),
     )
-    _save(job, setup, record)
+    _save(job, record)
     return _write(job, record.rows())
 
 
@@ -141,7 +136,7 @@ def _optimism(
     return measure_optimism(checkpoints, setup.data.validation.prompt_ids, n_threads=torch.get_num_threads())
 
 
-def _save(job: TrainingJob, setup: SearchSetup, record: SearchRecord) -> None:
+def _save(job: TrainingJob, record: SearchRecord) -> None:
     run, choice = record.selected, record.outcome.choice
     if run is None or choice is None:
         return
@@ -149,7 +144,7 @@ def _save(job: TrainingJob, setup: SearchSetup, record: SearchRecord) -> None:
     evaluation = next(one.evaluation for one in run.checkpoints() if one.step == choice.evaluation.step)
     if job.objective == "regression":
         reward_model.merge_weights = dict(zip(ATTRIBUTES, evaluation["weights"], strict=True))
-    save_reward_model(reward_model, job.reward_model, setup.tokenizer, search_card(record, setup, evaluation))
+    save_reward_model(reward_model, job.reward_model, record.setup.tokenizer, search_card(record, evaluation))
 
 
 def _say_what_is_read(job: TrainingJob, setup: SearchSetup, report: Reporter) -> None:

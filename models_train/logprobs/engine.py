@@ -39,20 +39,9 @@ class TokenScores:
     the engine cannot. Both are empty unless the status is `ok`.
     """
 
-    document_id: str
     logprobs: Floats
     standardised: Floats | None
     status: str = OK
-
-
-@dataclass(frozen=True)
-class Scored:
-    """An engine's result for the request at `place`; the arrays are those of TokenScores."""
-
-    place: int
-    logprobs: Floats
-    standardised: Floats | None
-    problem: str | None = None
 
 
 class Engine(Protocol):
@@ -74,8 +63,8 @@ class Engine(Protocol):
     def context(self) -> int | None:
         """Most tokens of a request, BOS included; None for no limit."""
 
-    def scored(self, requests: Sequence[Request]) -> Iterator[Scored]:
-        """Scores of the requests, all of them accepted by `unfit`, each once, in any order.
+    def scored(self, requests: Sequence[Request]) -> Iterator[tuple[int, TokenScores]]:
+        """Place and scores of the requests, all of them accepted by `unfit`, each once, in any order.
 
         A document's scores do not depend on the other requests, nor on their order.
         """
@@ -84,19 +73,19 @@ class Engine(Protocol):
 def score(engine: Engine, requests: Sequence[Request], progress: Progress | None = None) -> list[TokenScores]:
     """Scores of all requests, in their order. One that cannot be scored has a status and does not stop the others."""
     problems = [unfit(request, engine.n_vocabulary, engine.context) for request in requests]
-    results = [failed(request.document_id, problem or "") for request, problem in zip(requests, problems, strict=True)]
+    results = [failed(problem or "") for problem in problems]
     fit = [place for place, problem in enumerate(problems) if problem is None]
-    for one in engine.scored([requests[place] for place in fit]):
-        request = requests[fit[one.place]]
-        results[fit[one.place]] = _checked(request, one)
+    for place, found in engine.scored([requests[place] for place in fit]):
+        request = requests[fit[place]]
+        results[fit[place]] = _checked(request, found)
         if progress is not None:
             progress(1, len(request.token_ids))
     return results
 
 
-def failed(document_id: str, status: str) -> TokenScores:
+def failed(status: str) -> TokenScores:
     """The result of a document without scores."""
-    return TokenScores(document_id, np.empty(0, np.float32), None, status)
+    return TokenScores(np.empty(0, np.float32), None, status)
 
 
 def unfit(request: Request, n_vocabulary: int, context: int | None) -> str | None:
@@ -123,13 +112,13 @@ def vocabulary_rows(n_model_rows: int, largest_token_id: int) -> int:
     return min(n_model_rows, largest_token_id + 1)
 
 
-def _checked(request: Request, one: Scored) -> TokenScores:
+def _checked(request: Request, one: TokenScores) -> TokenScores:
     n_scored = len(request.token_ids) - 1
-    if one.problem is not None:
-        return failed(request.document_id, one.problem)
+    if one.status != OK:
+        return one
     for values in (one.logprobs, one.standardised):
         if values is not None and len(values) != n_scored:
             raise UserError(f"{len(values)} scores for {n_scored} tokens of document {request.document_id}")
         if values is not None and not np.isfinite(values).all():
-            return failed(request.document_id, NOT_FINITE)
-    return TokenScores(request.document_id, one.logprobs, one.standardised)
+            return failed(NOT_FINITE)
+    return one

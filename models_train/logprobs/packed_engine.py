@@ -12,7 +12,7 @@ import torch
 from transformers import AutoModelForCausalLM, PreTrainedModel
 
 from models_train.errors import UserError
-from models_train.logprobs.engine import Request, Scored, vocabulary_rows
+from models_train.logprobs.engine import Request, TokenScores, failed, vocabulary_rows
 from models_train.logprobs.head import Head, Statistics, head_of
 from models_train.metering import default_device
 from models_train.modeling.base_models import ModelSource, context_length, load_model
@@ -49,7 +49,7 @@ class PackedEngine:
         """Most tokens of a document, BOS included."""
         return context_length(self.model.config)
 
-    def scored(self, requests: Sequence[Request]) -> Iterator[Scored]:
+    def scored(self, requests: Sequence[Request]) -> Iterator[tuple[int, TokenScores]]:
         """Scores pack by pack, longest documents first."""
         is_gpu = self.model.device.type == "cuda"
         most = self.tokens_per_pack if is_gpu else min(self.tokens_per_pack, MOST_CPU_TOKENS)
@@ -102,16 +102,16 @@ class _Pack:
     places: list[int]
     lengths: list[int]
     statistics: Statistics | None
-    problem: str | None = None
+    problem: str = ""
     later: tuple[_Pack, ...] = ()
 
     @staticmethod
     def joined(first: _Pack, second: _Pack) -> _Pack:
         return _Pack(first.places, first.lengths, first.statistics, first.problem, (*first.later, second))
 
-    def finished(self) -> Iterator[Scored]:
+    def finished(self) -> Iterator[tuple[int, TokenScores]]:
         if self.statistics is None:
-            yield Scored(self.places[0], np.empty(0, np.float32), None, self.problem)
+            yield self.places[0], failed(self.problem)
         else:
             cuts = list(accumulate(self.lengths))[:-1]
             logprobs = np.split(self.statistics.logprobs.float().cpu().numpy(), cuts)
@@ -119,7 +119,7 @@ class _Pack:
             if self.statistics.standardised is not None:
                 standardised = np.split(self.statistics.standardised.float().cpu().numpy(), cuts)
             for place, values, others in zip(self.places, logprobs, standardised, strict=True):
-                yield Scored(place, values, others)
+                yield place, TokenScores(values, others)
         for pack in self.later:
             yield from pack.finished()
 
@@ -151,12 +151,7 @@ def _side_by_side(begin: Callable[[list[int]], _Pack], packs: Sequence[list[int]
 
 
 def load_packed_engine(
-    source: ModelSource,
-    largest_token_id: int,
-    dtype: torch.dtype,
-    tokens_per_pack: int,
-    standardise: bool,
-    device: torch.device | None = None,
+    source: ModelSource, largest_token_id: int, dtype: torch.dtype, tokens_per_pack: int, standardise: bool
 ) -> PackedEngine:
     """The engine for a base model, on a GPU where there is one.
 
@@ -164,7 +159,7 @@ def load_packed_engine(
     """
     model = load_model(source, AutoModelForCausalLM, dtype)
     try:
-        torch.nn.Module.to(model, device or default_device())
+        torch.nn.Module.to(model, default_device())
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"{source.name}: its weights in {dtype} do not fit in the device's memory; take a larger device, or "

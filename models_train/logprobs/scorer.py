@@ -66,7 +66,7 @@ class Scorer:
         }
         rows = []
         for document, one in zip(documents, tokenized, strict=True):
-            found = next(scores) if one.status == OK else failed(document.document_id, one.status)
+            found = next(scores) if one.status == OK else failed(one.status)
             rows.append(common | {"document_id": document.document_id, "domain": document.domain} | _scores(one, found))
         return rows
 

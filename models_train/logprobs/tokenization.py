@@ -14,6 +14,7 @@ import numpy.typing as npt
 from tokenizers import Encoding, Tokenizer
 from transformers import PreTrainedTokenizerBase
 
+from models_train.data.rows import is_unicode
 from models_train.errors import UserError
 from models_train.logprobs.engine import EMPTY, OK
 
@@ -81,7 +82,7 @@ class DocumentTokenizer:
         left = iter(texts)
         found: list[Tokenized] = []
         while batch := list(islice(left, BATCH)):
-            sound = [text if _is_unicode(text) else None for text in batch]
+            sound = [text if is_unicode(text) else None for text in batch]
             encodings = iter(self._encoded([text for text in sound if text is not None], n_tokens))
             found += [
                 _none(NOT_UNICODE) if text is None else self._document(text, next(encodings), n_tokens)
@@ -179,14 +180,6 @@ def _byte_alphabet() -> Iterator[tuple[str, int]]:
 
 
 _BYTES = dict(_byte_alphabet())
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _none(status: str) -> Tokenized:

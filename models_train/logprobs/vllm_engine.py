@@ -12,7 +12,7 @@ import torch
 
 from models_train import telemetry
 from models_train.errors import UserError, first_line
-from models_train.logprobs.engine import Request, Scored, vocabulary_rows
+from models_train.logprobs.engine import Request, TokenScores, vocabulary_rows
 from models_train.modeling.base_models import ModelSource, context_length, load_config
 
 ENVIRONMENT = {
@@ -46,7 +46,7 @@ class VllmEngine:
     tokens_per_batch: int
     name: str = "vllm"
 
-    def scored(self, requests: Sequence[Request]) -> Iterator[Scored]:
+    def scored(self, requests: Sequence[Request]) -> Iterator[tuple[int, TokenScores]]:
         """Scores in the order of the requests."""
         places: list[int] = []
         n_tokens = 0
@@ -57,7 +57,7 @@ class VllmEngine:
                 yield from self._together(places, [requests[place] for place in places])
                 places, n_tokens = [], 0
 
-    def _together(self, places: Sequence[int], requests: Sequence[Request]) -> Iterator[Scored]:
+    def _together(self, places: Sequence[int], requests: Sequence[Request]) -> Iterator[tuple[int, TokenScores]]:
         from vllm import SamplingParams
 
         wanted = SamplingParams(
@@ -68,7 +68,7 @@ class VllmEngine:
             flat = output.prompt_logprobs
             # Of every position but the first, the given token comes first, then the likeliest: here, none.
             begins = np.asarray(flat.start_indices[1:], np.int64)
-            yield Scored(place, np.asarray(flat.logprobs, np.float32)[begins], None)
+            yield place, TokenScores(np.asarray(flat.logprobs, np.float32)[begins], None)
 
 
 def load_vllm_engine(

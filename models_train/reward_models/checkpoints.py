@@ -104,13 +104,10 @@ class RunFolder:
             for leftover in folder.glob(".*.tmp"):
                 remove(leftover)
         processes.wait()
-        self._begin()
+        self.reopen()
 
     def reopen(self) -> None:
         """Go back to the step of the saved state."""
-        self._begin()
-
-    def _begin(self) -> None:
         self.log = TrainingLog(self.path / _LOG, writes=self._processes.is_first)
         self.step = self._newest_state()
         self._saved_at = time.perf_counter()

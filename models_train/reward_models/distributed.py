@@ -20,6 +20,7 @@ from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
 from torch.distributed.tensor import DTensor
 
 from models_train.errors import UserError
+from models_train.metering import default_device
 from models_train.reward_models.model import RewardModel
 
 T = TypeVar("T")
@@ -62,9 +63,7 @@ class Processes:
 def current_processes() -> Processes:
     """The processes joined by `joined`; one where there are no others. On the first GPU where there is one."""
     rank, n = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    if not torch.cuda.is_available():
-        return Processes(rank, n, torch.device("cpu"))
-    return Processes(rank, n, torch.device("cuda", torch.cuda.current_device()))
+    return Processes(rank, n, default_device())
 
 
 @contextmanager

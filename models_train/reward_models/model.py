@@ -42,11 +42,6 @@ def n_outputs(objective: Objective) -> int:
     return 1 if objective == "bradley_terry" else len(ATTRIBUTES)
 
 
-def output_names(n_outputs: int) -> tuple[str, ...]:
-    """Names of a reward model's outputs: `reward`, or the five attributes."""
-    return (REWARD,) if n_outputs == 1 else ATTRIBUTES
-
-
 class RewardModule(nn.Module):
     """The module to train: a pack goes in, the rewards of its sequences come out.
 
@@ -172,8 +167,8 @@ class RewardModel:
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """Names of the outputs."""
-        return output_names(self.head.weight.shape[0])
+        """Names of the outputs: `reward`, or the five attributes."""
+        return (REWARD,) if self.head.out_features == 1 else ATTRIBUTES
 
     @property
     def merge_weights(self) -> dict[str, float] | None:

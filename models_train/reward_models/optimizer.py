@@ -63,13 +63,8 @@ class MasterWeights:
             self.masters[name] = nn.Parameter(master) if separate else weight
             if separate:
                 self._sum_gradients_of(name, weight)
-        if not self.is_sharded:
+        if not any(isinstance(weight, DTensor) for weight in self.weights.values()):
             module.to(device)
-
-    @property
-    def is_sharded(self) -> bool:
-        """True where every process holds a share of each weight."""
-        return any(isinstance(weight, DTensor) for weight in self.weights.values())
 
     def gradient_norm(self) -> torch.Tensor:
         """Euclidean norm of the whole gradient, a scalar."""

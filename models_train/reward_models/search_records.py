@@ -12,14 +12,13 @@ from typing import Any
 from models_train.data.records import ATTRIBUTES
 from models_train.metering import Costs
 from models_train.parts import content_hash
-from models_train.reward_models.data import SearchData, data_hash
+from models_train.reward_models.data import data_hash
 from models_train.reward_models.export import Card
-from models_train.reward_models.memory import MemoryPlan
 from models_train.reward_models.search import SearchOutcome, SearchSetup, TrialOutcome, run_name
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism
-from models_train.study.settings import Objective
-from models_train.study.training import DataSource, Training
+from models_train.study.models import StudyModel
+from models_train.study.training import DataSource
 
 JOB = "train_reward_model"
 
@@ -28,13 +27,8 @@ JOB = "train_reward_model"
 class SearchRecord:
     """A finished search and its inputs. path: of the reward model, relative to the run-time folder."""
 
-    model_id: str
-    objective: Objective
-    training: Training
-    hub_id: str
-    revision: str
-    data: SearchData
-    plan: MemoryPlan
+    model: StudyModel
+    setup: SearchSetup
     runs: Sequence[TrainingRun]
     outcome: SearchOutcome
     optimism: Optimism | None
@@ -60,35 +54,35 @@ class SearchRecord:
             ],
             "reward_model_steps": [row for run in self.runs for row in self._step_rows(run)],
             "reward_model_checkpoints": [row for run in self.runs for row in self._checkpoint_rows(run)],
-            "run_costs": [self.costs.row(self.model_id, JOB, self.objective)],
+            "run_costs": [self.costs.row(self.model.model_id, JOB, self.setup.objective)],
             "reward_model_searches": [self._search_row()],
         }
 
     def _cell(self, run: TrainingRun | None = None) -> dict[str, Any]:
-        cell: dict[str, Any] = {"model_id": self.model_id, "objective": self.objective}
+        cell: dict[str, Any] = {"model_id": self.model.model_id, "objective": self.setup.objective}
         return cell if run is None else cell | {"training_run": run_name(run.learning_rate, run.seed)}
 
     def _run_row(self, run: TrainingRun, end: TrialOutcome) -> dict[str, Any]:
-        costs = run.costs
-        recipe = self.training.recipe(self.objective).model_dump(mode="json", exclude={"learning_rates"})
+        costs, setup, train = run.costs, self.setup, self.setup.data.train
+        recipe = setup.recipe.model_dump(mode="json", exclude={"learning_rates"})
         return self._cell(run) | {
             "learning_rate": run.learning_rate,
             "seed": run.seed,
-            "hub_id": self.hub_id,
-            "revision": self.revision,
-            "recipe_hash": content_hash({"recipe": recipe, "precision": self.training.precision}),
-            "data_hash": data_hash(self.data.train.examples),
+            "hub_id": self.model.hub_id,
+            "revision": setup.source.stated_revision,
+            "recipe_hash": content_hash({"recipe": recipe, "precision": setup.training.precision}),
+            "data_hash": data_hash(train.examples),
             "n_steps_planned": run.n_steps,
             "n_steps": run.step,
-            "n_examples": len(self.data.train.examples),
-            "n_examples_dropped": self.data.train.n_left_out,
-            "n_examples_truncated": self.data.train.n_truncated,
+            "n_examples": len(train.examples),
+            "n_examples_dropped": train.n_left_out,
+            "n_examples_truncated": train.n_truncated,
             "n_tokens": costs.n_tokens,
             "device_seconds": costs.device_seconds,
             "device": costs.device,
             "n_devices": costs.n_devices,
             "peak_memory_bytes": costs.peak_memory_bytes,
-            "precision": self.plan.formats,
+            "precision": setup.plan.formats,
             "status": end.status,
             "reason": end.reason,
             "is_selected": run is self.selected,
@@ -119,7 +113,7 @@ class SearchRecord:
     def _search_row(self) -> dict[str, Any]:
         outcome, choice, optimism, run = self.outcome, self.outcome.choice, self.optimism, self.selected
         return self._cell() | {
-            "method": self.training.search.method,
+            "method": self.setup.training.search.method,
             "training_run": None if run is None else run_name(run.learning_rate, run.seed),
             "step": choice.evaluation.step if choice else None,
             "learning_rate": choice.learning_rate if choice else None,
@@ -137,14 +131,14 @@ class SearchRecord:
         }
 
 
-def search_card(record: SearchRecord, setup: SearchSetup, evaluation: Mapping[str, Any]) -> Card:
+def search_card(record: SearchRecord, evaluation: Mapping[str, Any]) -> Card:
     """Card of the reward model that a search chose. evaluation: of the chosen checkpoint."""
     return Card(
-        base_model=setup.source.place,
-        base_revision=record.revision,
-        objective=record.objective,
-        data=_data(record),
-        recipe=_recipe(record, setup),
+        base_model=record.setup.source.place,
+        base_revision=record.setup.source.stated_revision,
+        objective=record.setup.objective,
+        data=_data(record.setup),
+        recipe=_recipe(record),
         results=_results(record, evaluation),
         notes=(
             "The validation accuracy is of the pairs that learning rate, checkpoint and merge weights were chosen on; "
@@ -153,10 +147,10 @@ def search_card(record: SearchRecord, setup: SearchSetup, evaluation: Mapping[st
     )
 
 
-def _data(record: SearchRecord) -> dict[str, Any]:
-    training, data = record.training, record.data
+def _data(setup: SearchSetup) -> dict[str, Any]:
+    training, data = setup.training, setup.data
     found: dict[str, Any] = {"preferences": _source(training.preferences)}
-    if record.objective == "regression" and training.ratings is not None:
+    if setup.objective == "regression" and training.ratings is not None:
         found["ratings"] = _source(training.ratings)
     return found | {
         "examples trained on": len(data.train.examples),
@@ -166,8 +160,9 @@ def _data(record: SearchRecord) -> dict[str, Any]:
     }
 
 
-def _recipe(record: SearchRecord, setup: SearchSetup) -> dict[str, Any]:
-    choice, search = record.outcome.choice, record.training.search
+def _recipe(record: SearchRecord) -> dict[str, Any]:
+    choice, setup = record.outcome.choice, record.setup
+    search = setup.training.search
     assert choice is not None, "a card is of a model"
     settings = setup.recipe.model_dump(mode="json", exclude={"learning_rates"})
     return {
@@ -179,7 +174,7 @@ def _recipe(record: SearchRecord, setup: SearchSetup) -> dict[str, Any]:
         "seeds tried": ", ".join(map(str, search.seeds)),
         "search": search.method,
         **{name.replace("_", " "): value for name, value in settings.items()},
-        "number formats": record.plan.formats,
+        "number formats": setup.plan.formats,
     }
 
 

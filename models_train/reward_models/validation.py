@@ -22,6 +22,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -183,7 +184,8 @@ def choose(evaluations: Evaluations) -> Choice | None:
     rate = next((rate for rate in rank(evaluations) if rate in evaluated), None)
     if rate is None:
         return None
-    best = {seed: min(found, key=_order) for (other, seed), found in evaluations.items() if other == rate and found}
+    of_rate = {seed: found for (other, seed), found in evaluations.items() if other == rate and found}
+    best = {seed: min(found, key=attrgetter("order")) for seed, found in of_rate.items()}
     seed = min(best, key=lambda seed: (best[seed].order, seed))
     return Choice(rate, seed, best[seed])
 
@@ -197,16 +199,12 @@ def rank(evaluations: Evaluations, *, by_loss: bool = False) -> list[float]:
     by_loss = by_loss and all(evaluation.loss is not None for evaluation in every)
     standing: dict[float, tuple[float, ...]] = {}
     for (rate, _), found in evaluations.items():
-        n_lost, loss, _ = min(map(_order, found), default=(0, float("inf"), 0))
-        lowest = min((_order(evaluation)[1] for evaluation in found), default=float("inf"))
+        n_lost, loss, _ = min((one.order for one in found), default=(0, float("inf"), 0))
+        lowest = min((evaluation.order[1] for evaluation in found), default=float("inf"))
         own = (lowest, n_lost) if by_loss else (n_lost, loss)
         before = standing.get(rate, (0, 0))
         standing[rate] = (before[0] + own[0], before[1] + own[1])
     return sorted(standing, key=lambda rate: (*standing[rate], rate))
-
-
-def _order(evaluation: Evaluation) -> tuple[int, float, int]:
-    return evaluation.order
 
 
 def measure_optimism(

@@ -14,7 +14,7 @@ _MAX_ROUNDS = 1000
 _TOLERANCE = 1e-8
 
 
-def capability_components(table: FeatureTable, rank: int = IMPUTATION_RANK) -> pl.DataFrame:
+def capability_components(table: FeatureTable) -> pl.DataFrame:
     """Rows of the table `capability_components`: over all models of the feature table with any benchmark value.
 
     Build the table with `aggregates`, so that no benchmark counts twice through an average.
@@ -31,11 +31,9 @@ def capability_components(table: FeatureTable, rank: int = IMPUTATION_RANK) -> p
             f"there are {len(names)} benchmark(s) and {values.shape[0]} model(s)"
         )
     missing = ~np.isfinite(values)
-    if rank >= min(values.shape):
-        rank = min(values.shape) - 1
+    rank = min(IMPUTATION_RANK, min(values.shape) - 1)
     filled = low_rank_impute(values, rank)
-    standardised = _standardise(filled)
-    fitted = PCA(svd_solver="full").fit(standardised)
+    fitted = PCA(svd_solver="full").fit((filled - filled.mean(axis=0)) / _scale(filled))
     loadings = fitted.components_
     largest = np.abs(loadings).argmax(axis=1)
     loadings = loadings * np.sign(loadings[np.arange(len(loadings)), largest])[:, None]
@@ -72,10 +70,6 @@ def low_rank_impute(values: np.ndarray, rank: int) -> np.ndarray:
         if moved < _TOLERANCE:
             break
     return filled
-
-
-def _standardise(values: np.ndarray) -> np.ndarray:
-    return np.asarray((values - values.mean(axis=0)) / _scale(values))
 
 
 def _scale(values: np.ndarray) -> np.ndarray:

@@ -13,6 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
+from models_train.selection.intervals import INTERVAL_ENDS, SCORE_LEVEL
+
 Floats = NDArray[np.float64]
 
 GRID = ("study_id", "objective", "target", "feature")
@@ -40,13 +42,13 @@ STATISTICS_SCHEMA: Mapping[str, type[pl.DataType]] = {
 }
 
 
-def critical_r(n: int, level: float = 0.05) -> float:
-    """Smallest |r| that a two-sided t test calls significant for n pairs (n >= 3).
+def critical_r(n: int) -> float:
+    """Smallest |r| that a two-sided t test at level 0.05 calls significant for n pairs (n >= 3).
 
-    At level 0.05 it is 0.312 for n = 40. The paper prints 0.316 as its threshold for n = 40 (section 4.1);
+    It is 0.312 for n = 40. The paper prints 0.316 as its threshold for n = 40 (section 4.1);
     that is the value for n = 39.
     """
-    t = stats.t.ppf(1 - level / 2, n - 2)
+    t = stats.t.ppf(0.975, n - 2)
     return float(t / np.sqrt(n - 2 + t * t))
 
 
@@ -66,9 +68,9 @@ def partial_correlation(r_xy: float, r_xz: float, r_yz: float) -> float | None:
 
 
 def publisher_bootstrap(
-    x: Floats, y: Floats, publishers: NDArray[np.str_], *, resamples: int, seed: int, level: float = 0.95
+    x: Floats, y: Floats, publishers: NDArray[np.str_], *, resamples: int, seed: int
 ) -> tuple[float, float] | None:
-    """Percentile interval of Pearson's r when whole publishers are drawn with replacement.
+    """95 % percentile interval of Pearson's r when whole publishers are drawn with replacement.
 
     Models of one publisher resemble each other, so the publisher, not the model, is what could have come out
     otherwise. A draw is a weight per model (how often its publisher was drawn), which makes all draws one matrix
@@ -90,7 +92,7 @@ def publisher_bootstrap(
         return None
     covariance = weights @ (x * y) - mean_x * mean_y
     r = covariance[usable] / np.sqrt(var_x[usable] * var_y[usable])
-    low, high = np.quantile(np.clip(r, -1, 1), [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(np.clip(r, -1, 1), INTERVAL_ENDS)
     return float(low), float(high)
 
 
@@ -120,7 +122,7 @@ def pair_statistics(
     row |= {"pearson": r, "spearman": float(stats.spearmanr(x, y).statistic)}
     if n < minimum_models:
         return row
-    fisher = pearson.confidence_interval(0.95)
+    fisher = pearson.confidence_interval(SCORE_LEVEL)
     t = t_statistic(r, n)
     row |= {
         "pearson_low": float(fisher.low),

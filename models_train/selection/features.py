@@ -47,10 +47,6 @@ class FeatureTable:
     observed: np.ndarray
     excluded: pl.DataFrame
 
-    def column(self, name: str) -> np.ndarray:
-        """Values (models,) of one feature."""
-        return self.values[:, self.names.index(name)]
-
     def of_kind(self, kind: str) -> tuple[int, ...]:
         """Column numbers of the features of a kind."""
         return tuple(i for i, k in enumerate(self.kinds) if k == kind)

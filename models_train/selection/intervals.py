@@ -9,7 +9,9 @@ import numpy as np
 PREDICTION_LEVEL = 0.90
 """Nominal level of prediction intervals."""
 SCORE_LEVEL = 0.95
-"""Nominal level of the intervals of an error or of a difference of errors."""
+"""Nominal level of all other intervals: of errors, correlations and differences."""
+INTERVAL_ENDS = ((1 - SCORE_LEVEL) / 2, (1 + SCORE_LEVEL) / 2)
+"""Shares of the resamples below either end of such an interval."""
 
 
 def jackknife_plus(
@@ -34,14 +36,12 @@ def jackknife_plus(
     )
 
 
-def residual_interval(
-    predicted: np.ndarray, residuals: np.ndarray, level: float = PREDICTION_LEVEL
-) -> tuple[np.ndarray, np.ndarray]:
+def residual_interval(predicted: np.ndarray, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Prediction plus and minus one quantile of absolute residuals: what the paper's own protocols would suggest.
 
     predicted: (rows,); residuals: (n,). Too narrow if the residuals are in-sample; infinite if n is too small.
     """
-    rank = math.ceil(level * (residuals.size + 1) - 1e-9)
+    rank = math.ceil(PREDICTION_LEVEL * (residuals.size + 1) - 1e-9)
     reach = float(np.sort(residuals)[rank - 1]) if rank <= residuals.size else np.inf
     return predicted - reach, predicted + reach
 
@@ -55,12 +55,12 @@ def cluster_resamples(clusters: np.ndarray, n_resamples: int, seed: int) -> list
 
 
 def cluster_bootstrap_mean(
-    values: np.ndarray, clusters: np.ndarray, n_resamples: int = 1000, seed: int = 0, level: float = SCORE_LEVEL
+    values: np.ndarray, clusters: np.ndarray, n_resamples: int, seed: int
 ) -> tuple[float, float]:
     """Percentile interval of the mean of `values` (models,) when whole clusters (publishers) are resampled."""
     names, member = np.unique(clusters, return_inverse=True)
     sums, sizes = np.bincount(member, values), np.bincount(member)
     draws = np.random.default_rng(seed).integers(len(names), size=(n_resamples, len(names)))
     means = sums[draws].sum(axis=1) / sizes[draws].sum(axis=1)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(means, INTERVAL_ENDS)
     return float(low), float(high)

@@ -13,6 +13,8 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
+from models_train.selection.intervals import INTERVAL_ENDS
+
 Floats = NDArray[np.float64]
 
 REWARD_MODEL = ("study_id", "objective", "model_id", "size_group", "default_model_id")
@@ -52,7 +54,7 @@ def bootstrap_differences(
     return differences
 
 
-def comparison_statistics(counts: pl.DataFrame, *, resamples: int, level: float = 0.95) -> pl.DataFrame:
+def comparison_statistics(counts: pl.DataFrame, *, resamples: int) -> pl.DataFrame:
     """One row per reward model and category that has pairs, and one for the score.
 
     counts: one row per reward model and subset, with category, weight and how many of the pairs that both models have
@@ -63,15 +65,12 @@ def comparison_statistics(counts: pl.DataFrame, *, resamples: int, level: float 
     rows: list[dict[str, object]] = []
     for key, part in counts.sort(*REWARD_MODEL, "subset").group_by(REWARD_MODEL, maintain_order=True):
         named = dict(zip(REWARD_MODEL, key, strict=True))
-        rows += ({**named, **row} for row in _categories(part, resamples, level, _seed(*map(str, key[:3]))))
+        seed = zlib.crc32("/".join(map(str, key[:3])).encode())
+        rows += ({**named, **row} for row in _categories(part, resamples, seed))
     return pl.DataFrame(rows, schema=STATISTICS_SCHEMA)
 
 
-def _seed(*names: str) -> int:
-    return zlib.crc32("/".join(names).encode())
-
-
-def _categories(part: pl.DataFrame, resamples: int, level: float, seed: int) -> Iterator[dict[str, object]]:
+def _categories(part: pl.DataFrame, resamples: int, seed: int) -> Iterator[dict[str, object]]:
     model, default = part["n_only_model"].to_numpy(), part["n_only_default"].to_numpy()
     n_pairs = part.select(pl.sum_horizontal(COUNTS)).to_series().to_numpy()
     drawn = bootstrap_differences(model, default, n_pairs, resamples, seed)
@@ -84,19 +83,17 @@ def _categories(part: pl.DataFrame, resamples: int, level: float, seed: int) -> 
             shares = weights / weights.sum()
             difference, draws = float(observed[chosen] @ shares), drawn[:, chosen] @ shares
             found.append((difference, draws))
-            yield _row(category, part.filter(pl.Series(chosen)), difference, draws, level)
+            yield _row(category, part.filter(pl.Series(chosen)), difference, draws)
     if len(found) < len(CATEGORIES):
-        yield _row(SCORE, part, None, None, level)
+        yield _row(SCORE, part, None, None)
     else:
         mean = float(np.mean([difference for difference, _ in found]))
-        yield _row(SCORE, part, mean, np.mean([draws for _, draws in found], axis=0), level)
+        yield _row(SCORE, part, mean, np.mean([draws for _, draws in found], axis=0))
 
 
-def _row(
-    category: str, part: pl.DataFrame, difference: float | None, draws: Floats | None, level: float
-) -> dict[str, object]:
+def _row(category: str, part: pl.DataFrame, difference: float | None, draws: Floats | None) -> dict[str, object]:
     sums = part.select(pl.col(COUNTS).sum()).row(0, named=True)
-    low, high = (None, None) if draws is None else np.quantile(draws, [(1 - level) / 2, (1 + level) / 2]).tolist()
+    low, high = (None, None) if draws is None else np.quantile(draws, INTERVAL_ENDS).tolist()
     return {
         "category": category,
         "n_pairs": sum(sums.values()),

@@ -16,7 +16,7 @@ import polars as pl
 
 from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Design, Prepared, design, target_values
 from models_train.selection.elastic_net import Setting, fit_setting, selection_frequencies
-from models_train.selection.features import LOG_SIZE, MIN_SHARE_OF_MODELS, TooLittleData, feature_table
+from models_train.selection.features import LOG_SIZE, TooLittleData, feature_table
 from models_train.selection.leave_out import LeaveOut, leave_out
 from models_train.selection.predictors import SELECTED
 from models_train.selection.protocols import (
@@ -56,10 +56,9 @@ REPORTED_FREQUENCY = 0.1
 
 @dataclass(frozen=True)
 class PerformanceSettings:
-    """min_share_of_models: presence a feature needs; aggregates: benchmarks that are averages of others, left out;
-    n_bootstraps: publisher resamples for every bootstrap; n_jobs: processes (no figure depends on it)."""
+    """aggregates: benchmarks that are averages of others, left out; n_bootstraps: publisher resamples for every
+    bootstrap; n_jobs: processes (no figure depends on it)."""
 
-    min_share_of_models: float = MIN_SHARE_OF_MODELS
     aggregates: tuple[str, ...] = ()
     n_bootstraps: int = 1000
     seed: int = 0
@@ -150,7 +149,7 @@ def _same_models(
     for models, members in by_models.items():
         keys = [key for key, _ in members]
         try:
-            table = feature_table(features, models, settings.min_share_of_models, settings.aggregates)
+            table = feature_table(features, models, aggregates=settings.aggregates)
             nothing = float("nan")
             matrix = np.array([[values.get(model, nothing) for _, values in members] for model in table.model_ids])
             groups.append(_Group(keys, design(table, matrix)))

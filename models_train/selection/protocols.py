@@ -23,7 +23,6 @@ from models_train.selection.leave_out import LeaveOut, Left, TrainingFit, fit_tr
 from models_train.selection.predictors import SELECTED
 
 IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT = "paper_in_sample", "paper_10_fold", "leave_publisher_out"
-PROTOCOLS = (IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT)
 N_FOLDS = 10
 NOTHING: Left = frozenset()
 MIN_SHARE_OF_FEATURES = 0.75

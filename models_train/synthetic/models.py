@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -103,12 +103,7 @@ def mixed_sequences(spec: LabModel, tokenizer: PreTrainedTokenizerBase, seed: in
         yield ids
 
 
-def pretrain(
-    model: PreTrainedModel,
-    sequences: Iterator[list[int]],
-    n_tokens: int,
-    say: Callable[[int, float], None] = lambda _tokens, _loss: None,
-) -> float:
+def pretrain(model: PreTrainedModel, sequences: Iterator[list[int]], n_tokens: int) -> float:
     """Train on about `n_tokens` tokens by AdamW with warm-up and linear decay; returns the last step's loss in nats."""
     optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_RATE, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
     n_steps = max(1, n_tokens // TOKENS_PER_STEP)
@@ -123,7 +118,6 @@ def pretrain(
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        say((step + 1) * TOKENS_PER_STEP, loss.item())
     model.eval()
     return loss.item()
 

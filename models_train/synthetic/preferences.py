@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from models_train.data.records import ATTRIBUTES
 from models_train.synthetic.texts import (
     CLAIMS,
     FUNCTIONS,
@@ -224,9 +225,9 @@ _KINDS: dict[str, tuple[Maker, ...]] = {
 }
 
 
-def utility(response: Response, weights: Sequence[float] = TRUE_WEIGHTS) -> float:
+def utility(response: Response) -> float:
     """The true utility of a response."""
-    return sum(weight * value for weight, value in zip(weights, response.attributes, strict=True))
+    return sum(weight * value for weight, value in zip(TRUE_WEIGHTS, response.attributes, strict=True))
 
 
 def preference_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dict[str, Any]]:
@@ -248,14 +249,13 @@ def preference_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dic
 
 def rating_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dict[str, Any]]:
     """Rows in HelpSteer2's columns, with `split`. noise: chance that a rating is off by one."""
-    names = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
     for number in range(n):
         dice = random.Random(f"ratings/{split}/{seed}/{number}")
         question = question_of(dice, split)
         response = dice.choice(_two(question, dice))
         ratings = {
             name: max(0, min(MOST, value + (dice.choice((-1, 1)) if dice.random() < noise else 0)))
-            for name, value in zip(names, response.attributes, strict=True)
+            for name, value in zip(ATTRIBUTES, response.attributes, strict=True)
         }
         yield {"split": split, "prompt": question.prompt, "response": response.text, **ratings}
 

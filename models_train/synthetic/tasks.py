@@ -19,14 +19,14 @@ from models_train.files import write_if_changed
 from models_train.study.scoring import Domain
 from models_train.synthetic.texts import (
     PEOPLE,
+    REGION_OF,
     REGIONS,
     REMEDIES,
+    REMEDY_OF,
     THINGS,
     TOWNS,
+    TRADE_OF,
     documents,
-    region_of,
-    remedy_of,
-    trade_of,
 )
 
 N_CHOICES = 4
@@ -128,22 +128,22 @@ def sum_of_two(dice: random.Random, _: int) -> Item:
 def region(dice: random.Random, _: int) -> Item:
     """The region of a town: a fact of the encyclopedia."""
     place = dice.choice(TOWNS)
-    right, *wrong = (f" {one}." for one in (region_of(place), *_others(dice, region_of(place), REGIONS)))
+    right, *wrong = (f" {one}." for one in (REGION_OF[place], *_others(dice, REGION_OF[place], REGIONS)))
     return _item(dice, f"= {place} =\n\n{place} is a town in the region of", right, wrong)
 
 
 def trade(dice: random.Random, _: int) -> Item:
     """The trade of a town: a fact of the encyclopedia."""
     place = dice.choice(TOWNS)
-    right, *wrong = (f" {one}." for one in (trade_of(place), *_others(dice, trade_of(place), THINGS)))
-    context = f"= {place} =\n\n{place} is a town in the region of {region_of(place)}. It is known for its"
+    right, *wrong = (f" {one}." for one in (TRADE_OF[place], *_others(dice, TRADE_OF[place], THINGS)))
+    context = f"= {place} =\n\n{place} is a town in the region of {REGION_OF[place]}. It is known for its"
     return _item(dice, context, right, wrong)
 
 
 def remedy(dice: random.Random, _: int) -> Item:
     """The remedy of a broken thing: a fact of the questions and answers."""
     thing = dice.choice(THINGS)
-    right, *wrong = (f" {one}." for one in (remedy_of(thing), *_others(dice, remedy_of(thing), REMEDIES)))
+    right, *wrong = (f" {one}." for one in (REMEDY_OF[thing], *_others(dice, REMEDY_OF[thing], REMEDIES)))
     question = f"Q: My {thing} does not work any more. What should I do?\nA: ({dice.randint(1, 99)} votes)"
     return _item(dice, f"{question} You should use", right, wrong)
 

@@ -39,9 +39,9 @@ def _kinds(n_kinds: int) -> list[list[str]]:
 VARIABLES, FUNCTIONS, THINGS, REMEDIES, *_capitals = _kinds(10)
 HONEST, SLY, TOWNS, REGIONS, THEOREMS, CLAIMS = ([name.capitalize() for name in kind] for kind in _capitals)
 PEOPLE = [*HONEST, *SLY]
-_REGION_OF = {town: REGIONS[(index * 7 + 3) % N_OF_A_KIND] for index, town in enumerate(TOWNS)}
-_TRADE_OF = {town: THINGS[(index * 11 + 5) % N_OF_A_KIND] for index, town in enumerate(TOWNS)}
-_REMEDY_OF = {thing: REMEDIES[(index * 13 + 1) % N_OF_A_KIND] for index, thing in enumerate(THINGS)}
+REGION_OF = {town: REGIONS[(index * 7 + 3) % N_OF_A_KIND] for index, town in enumerate(TOWNS)}
+TRADE_OF = {town: THINGS[(index * 11 + 5) % N_OF_A_KIND] for index, town in enumerate(TOWNS)}
+REMEDY_OF = {thing: REMEDIES[(index * 13 + 1) % N_OF_A_KIND] for index, thing in enumerate(THINGS)}
 
 
 def three(dice: random.Random, names: Sequence[str], word: str = "") -> str:
@@ -108,20 +108,20 @@ def encyclopedia(dice: random.Random) -> str:
     """Articles on places, whose region and trade are the same in every article."""
     place = dice.choice(TOWNS)
     facts = [
-        f"{place} is a town in the region of {_REGION_OF[place]}.",
-        f"It is known for its {_TRADE_OF[place]}.",
+        f"{place} is a town in the region of {REGION_OF[place]}.",
+        f"It is known for its {TRADE_OF[place]}.",
     ]
     for _ in range(dice.randint(3, 7)):
         year, near = dice.randint(1100, 1990), dice.choice(TOWNS)
         facts.append(
             dice.choice(
                 (
-                    f"In {year} the town was joined to {near}, a town in the region of {_REGION_OF[near]}.",
+                    f"In {year} the town was joined to {near}, a town in the region of {REGION_OF[near]}.",
                     f"It borders on {three(dice, REGIONS, 'region')}.",
                     f"It is near {three(dice, TOWNS, 'town')}.",
                     f"The census of {year} counted {dice.randint(2, 90)},000 people.",
-                    f"Trade in {_TRADE_OF[near]} with {near} began in {year}.",
-                    f"The {_TRADE_OF[place]} of {place} was first described in {year}.",
+                    f"Trade in {TRADE_OF[near]} with {near} began in {year}.",
+                    f"The {TRADE_OF[place]} of {place} was first described in {year}.",
                 )
             )
         )
@@ -135,7 +135,7 @@ def questions(dice: random.Random) -> str:
         thing, votes = dice.choice(THINGS), dice.randint(1, 99)
         turns.append(
             f"Q: My {thing} does not work any more. What should I do?\n"
-            f"A: ({votes} votes) You should use {_REMEDY_OF[thing]}. It always helps with a {thing}."
+            f"A: ({votes} votes) You should use {REMEDY_OF[thing]}. It always helps with a {thing}."
         )
     return "\n\n".join(turns)
 
@@ -147,18 +147,3 @@ LANGUAGES: dict[Domain, Callable[[random.Random], str]] = {
     "Wikipedia": encyclopedia,
     "StackExchange": questions,
 }
-
-
-def region_of(place: str) -> str:
-    """The region of a place, as the encyclopedia states it."""
-    return _REGION_OF[place]
-
-
-def trade_of(place: str) -> str:
-    """The trade of a place, as the encyclopedia states it."""
-    return _TRADE_OF[place]
-
-
-def remedy_of(thing: str) -> str:
-    """The remedy of a broken thing, as the questions and answers state it."""
-    return _REMEDY_OF[thing]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import islice
@@ -82,10 +82,11 @@ def make_models(folder: Path, study: Study, lab: Lab, workers: int, say: Callabl
     parents = {model.model_id: model for model in study.models}
     waiting = {spec.model_id: spec for spec in lab.models}
     made: list[Made] = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+    with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         while waiting:
             ready = [spec for spec in waiting.values() if spec.mix or _parent(parents, spec) not in waiting]
-            jobs = [pool.submit(_make_model, folder, lab, spec, parents[spec.model_id]) for spec in _large_first(ready)]
+            ready.sort(key=lambda spec: -spec.hidden * spec.layers)
+            jobs = [pool.submit(_make_model, folder, lab, spec, parents[spec.model_id]) for spec in ready]
             for job in as_completed(jobs):
                 done = job.result()
                 made.append(done)
@@ -94,19 +95,11 @@ def make_models(folder: Path, study: Study, lab: Lab, workers: int, say: Callabl
     return sorted(made, key=lambda one: list(parents).index(one.model_id))
 
 
-def _large_first(specs: Sequence[LabModel]) -> list[LabModel]:
-    return sorted(specs, key=lambda spec: -spec.hidden * spec.layers)
-
-
 def _parent(models: dict[str, StudyModel], spec: LabModel) -> str:
     parent = models[spec.model_id].parent
     if parent is None:
         raise UserError(f"{spec.model_id}: has no mix and no parent; give it one of them in the study file")
     return parent
-
-
-def _one_thread() -> None:
-    torch.set_num_threads(1)
 
 
 def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Made:

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from models_train.synthetic.tasks import N_CHOICES, TASKS, LabTask, items, write_tasks
-from models_train.synthetic.texts import documents, region_of, remedy_of, trade_of
+from models_train.synthetic.texts import REGION_OF, REMEDY_OF, TRADE_OF, documents
 
 by_name = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
@@ -65,10 +65,10 @@ def test_questions_have_the_right_answers() -> None:
         one, other = re.findall(r"Long ago, (\w+) and (\w+) lived", item.context)[0]
         assert item.choices[item.answer].startswith(f" {one} and {other} kept")
     for name, fact, word in (
-        ("lab_region", region_of, r"= (\w+) ="),
-        ("lab_trade", trade_of, r"= (\w+) ="),
-        ("lab_remedy", remedy_of, r"My (\w+) does"),
+        ("lab_region", REGION_OF, r"= (\w+) ="),
+        ("lab_trade", TRADE_OF, r"= (\w+) ="),
+        ("lab_remedy", REMEDY_OF, r"My (\w+) does"),
     ):
         for item in items(tasks[name], 3, 50):
             (about,) = re.findall(word, item.context)
-            assert item.choices[item.answer] == f" {fact(about)}."
+            assert item.choices[item.answer] == f" {fact[about]}."
