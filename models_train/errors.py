@@ -19,9 +19,8 @@ class UserError(Exception):
 class Problems:
     """Problems of one input, reported together. name: of the input, as messages call it."""
 
-    def __init__(self, name: str, error: type[UserError] = UserError) -> None:
+    def __init__(self, name: str) -> None:
         self._name = name
-        self._error = error
         self._texts: list[str] = []  # at most MOST_LISTED: a large file may have a problem in every row
         self._count = 0
 
@@ -34,9 +33,9 @@ class Problems:
             self._texts.append(f"{where}: {text}")
 
     def raise_any(self) -> None:
-        """Raise the error of this collection if there is a problem."""
+        """Raise UserError if there is a problem."""
         if self._count:
-            raise self._error("\n".join(listed(self._texts, self._name, total=self._count)))
+            raise UserError("\n".join(listed(self._texts, self._name, total=self._count)))
 
 
 def listed(texts: Sequence[str], name: str = "", most: int = MOST_LISTED, total: int | None = None) -> list[str]:

@@ -54,7 +54,6 @@ class Meter:
     """Counter of a piece of work; `costs` can be read at any time and is frozen once the work has ended."""
 
     device: torch.device
-    n_devices: int = 1
     n_tokens: int = 0
     _began: float = field(default_factory=time.perf_counter)
     _ended: float | None = None
@@ -64,18 +63,14 @@ class Meter:
         self.n_tokens += n_tokens
 
     @property
-    def seconds(self) -> float:
-        """Seconds since the work began, until its end."""
-        return (time.perf_counter() if self._ended is None else self._ended) - self._began
-
-    @property
     def costs(self) -> Costs:
-        """Costs up to now."""
+        """Costs up to now, or to the end of the work."""
+        until = time.perf_counter() if self._ended is None else self._ended
         return Costs(
             n_tokens=self.n_tokens,
-            device_seconds=self.seconds * self.n_devices,
+            device_seconds=until - self._began,
             device=device_name(self.device),
-            n_devices=self.n_devices,
+            n_devices=1,
             is_gpu=self.device.type == "cuda",
             peak_memory_bytes=peak_memory_bytes(self.device),
             versions=library_versions(),
@@ -83,13 +78,16 @@ class Meter:
 
 
 @contextmanager
-def measure(device: torch.device | str, n_devices: int = 1) -> Iterator[Meter]:
-    """Measure the work of the block. Waits for the GPU at both ends, and resets its peak memory at the beginning."""
+def measure(device: torch.device | str) -> Iterator[Meter]:
+    """Measure the work of the block, on one device.
+
+    Waits for the GPU at both ends, and resets its peak memory at the beginning.
+    """
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.reset_peak_memory_stats(device)
-    meter = Meter(device, n_devices)
+    meter = Meter(device)
     try:
         yield meter
     finally:

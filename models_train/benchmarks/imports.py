@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from models_train.benchmarks.evalplus import pass_rates
-from models_train.benchmarks.results import Result, model_name, read_json, task_result, tasks_in, without_repeats
+from models_train.benchmarks.results import Result, model_name, read_json, task_result, without_repeats
 from models_train.errors import UserError
 from models_train.study.benchmarks import EVALPLUS_METRIC, Benchmarks, ResultImport
 from models_train.study.fingerprints import resolve
@@ -58,12 +58,12 @@ def _of_lm_eval(
 ) -> Iterator[Result]:
     document = read_json(path)
     tasks = {task.lm_eval_task for task in benchmarks.tasks}
-    in_file = list(tasks_in(document)) if isinstance(document.get("results"), dict) else []
+    in_file = document["results"] if isinstance(document.get("results"), dict) else {}
     model_id = _model_id(study, one, model_name(document, where), where)
     if model_id is None:
         skipped["files of models that the study does not list"] += 1
         return
-    skipped["tasks that the study does not list"] += len([name for name in in_file if name not in tasks])
+    skipped["tasks that the study does not list"] += len(in_file.keys() - tasks)
     for task in benchmarks.tasks:
         result = task_result(document, task, model_id, where, where)
         if result is not None:

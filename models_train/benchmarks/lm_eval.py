@@ -127,7 +127,8 @@ def run_benchmarks(
         path = kept(together)
         place = resolve(together[0].folder, study_folder) if together[0].folder else None
         if not path.exists():
-            with _quiet(), _place(place), _data_sets(cache):
+            # Paths in task files are relative to their folder.
+            with _quiet(), chdir(place or Path.cwd()), _data_sets(cache):
                 if place not in managers:
                     managers[place] = TaskManager(include_path=place, include_defaults=place is None)
                 _keep(path, *_measured(loaded, source, together, managers[place], place))
@@ -224,13 +225,6 @@ def _refuse_unknown(names: Sequence[str], manager: TaskManager, folder: Path | N
             f"{name} stands for several tasks of lm_eval without an aggregate metric; list them one by one: "
             f"{', '.join(several)}"
         )
-
-
-@contextmanager
-def _place(folder: Path | None) -> Iterator[None]:
-    """Paths in task files are relative to their folder."""
-    with chdir(folder or Path.cwd()):
-        yield
 
 
 @contextmanager

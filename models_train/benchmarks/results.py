@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -149,11 +149,6 @@ def model_name(document: Mapping[str, Any], where: str) -> str:
     raise UserError(
         f"{where}: names no model (neither model_name nor config.model_args); add the key model_name to the file"
     )
-
-
-def tasks_in(document: Mapping[str, Any]) -> Iterator[str]:
-    """Names of the tasks and groups that the results are of."""
-    yield from document.get("results") or {}
 
 
 def _key(metrics: Mapping[str, Any], task: Benchmark, where: str) -> str:

@@ -128,7 +128,7 @@ def _read(source: Source, names: list[str], downloads: Path, corpus: Corpus, can
     left = [name for name in names if name not in finished]
     with closing(_fetched(source, left, downloads)) as files:
         for name, path in files:
-            if not source.is_local and _is_full(candidates, corpus):
+            if not source.is_local and min(candidates.sizes().values()) >= corpus.documents_per_domain:
                 return
             with candidates.file(name):
                 for row in checked_rows(path, file_label(source, name), COLUMNS):
@@ -179,10 +179,6 @@ def _take(text: str, domain: Domain | None, corpus: Corpus, candidates: Candidat
         candidates.count("texts of no valid Unicode left out")
     else:
         candidates.offer(domain, text)
-
-
-def _is_full(candidates: Candidates, corpus: Corpus) -> bool:
-    return all(size >= corpus.documents_per_domain for size in candidates.sizes().values())
 
 
 def _counts(corpus: Corpus, candidates: Candidates) -> dict[str, int]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from models_train.data.documents import sample_documents
 from models_train.data.samples import document_rows, has_sample, n_documents, sample_counts
-from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
+from models_train.jobs.training_job import scoring_of
 from models_train.parts import part_path, write_part
 from models_train.study.fingerprints import sample_run_id
 from models_train.study.study import load_study
@@ -28,9 +28,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     Raises UserError.
     """
     study = load_study(path, home)
-    if study.scoring is None:
-        raise UserError(f"{path}: the study {study.study_id} scores no documents; add a group `scoring` to it")
-    corpus = study.scoring.corpus
+    corpus = scoring_of(study, path).corpus
     run_id = sample_run_id(corpus, path.parent)
     folder = home / "documents" / run_id
     part = part_path(home / "parts", DOCUMENTS.name, study.study_id, run_id)

@@ -17,10 +17,9 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from models_train.data.samples import n_documents
-from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Counter, Reporter, progress
-from models_train.jobs.training_job import model_of
+from models_train.jobs.training_job import model_of, scoring_of
 from models_train.logprobs.engine import OK
 from models_train.logprobs.scorer import Scorer, load_engine
 from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, Shards, cut, documents_of, sample_content
@@ -36,7 +35,6 @@ from models_train.modeling.base_models import (
 )
 from models_train.parts import part_path, part_rows, write_part
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
-from models_train.study.scoring import Scoring
 from models_train.study.study import load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
 
@@ -58,11 +56,7 @@ class ScoringJob:
         self._report, self._parts, self._path = report, home / "parts", path
         self._study = load_study(path, home)
         self._model = model_of(self._study, path, model_id)
-        if self._study.scoring is None:
-            raise UserError(
-                f"{path}: the study {self._study.study_id} scores no documents; add a group `scoring` to it"
-            )
-        self._scoring: Scoring = self._study.scoring
+        self._scoring = scoring_of(self._study, path)
         self._sample = home / "documents" / sample_run_id(self._scoring.corpus, path.parent)
         self._run_id = scoring_run_id(self._model, self._scoring, path.parent)
         self._folder = home / "document_scores" / self._study.study_id / self._run_id

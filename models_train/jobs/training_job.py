@@ -12,6 +12,7 @@ from models_train.errors import UserError, close_match
 from models_train.parts import part_path
 from models_train.study.fingerprints import training_run_id
 from models_train.study.models import StudyModel
+from models_train.study.scoring import Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
 from models_train.study.training import Training
@@ -85,6 +86,13 @@ def training_job(path: Path, model_id: str, objective: Objective, home: Path) ->
     model = model_of(study, path, model_id)
     run_id = training_run_id(model, study.training, objective, path.parent)
     return TrainingJob(path, study, model, study.training, objective, home, run_id)
+
+
+def scoring_of(study: Study, path: Path) -> Scoring:
+    """The scoring of a study. path: the study file. Raises UserError for a study that scores no documents."""
+    if study.scoring is None:
+        raise UserError(f"{path}: the study {study.study_id} scores no documents; add a group `scoring` to it")
+    return study.scoring
 
 
 def model_of(study: Study, path: Path, model_id: str) -> StudyModel:

@@ -18,7 +18,7 @@ import torch
 from huggingface_hub import ModelCard, ModelCardData
 from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-from models_train.data.chat import NO_LIMIT, PINNED_DATE, Messages, Renderer
+from models_train.data.chat import DATE_FORMAT, NO_LIMIT, PINNED_DATE, Messages, Renderer
 from models_train.data.records import Prompt, Turn
 from models_train.errors import UserError
 from models_train.files import atomic_path, remove
@@ -148,7 +148,7 @@ def _pinned(template: str) -> str:
     """The template with the pinned date in place of today's."""
     template = _STRFTIME.sub(lambda found: f'"{PINNED_DATE.strftime(found[2])}"', template)
     if "date_string" in template:
-        template = f'{{%- set date_string = "{PINNED_DATE.strftime("%d %b %Y")}" %}}' + template
+        template = f'{{%- set date_string = "{PINNED_DATE.strftime(DATE_FORMAT)}" %}}' + template
     return template
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from models_train.data.records import ATTRIBUTES
-from models_train.metering import Costs
 from models_train.parts import content_hash
 from models_train.reward_models.data import data_hash
 from models_train.reward_models.export import Card
@@ -41,20 +40,16 @@ class SearchRecord:
         wanted = None if choice is None else (choice.learning_rate, choice.seed)
         return next((run for run in self.runs if (run.learning_rate, run.seed) == wanted), None)
 
-    @property
-    def costs(self) -> Costs:
-        """Of all runs together."""
-        return functools.reduce(operator.add, (run.costs for run in self.runs))
-
     def rows(self) -> dict[str, list[dict[str, Any]]]:
         """Rows of each table; `reward_model_searches`, by which a search is known to be complete, comes last."""
+        costs = functools.reduce(operator.add, (run.costs for run in self.runs))
         return {
             "reward_model_runs": [
                 self._run_row(run, end) for run, end in zip(self.runs, self.outcome.trials, strict=True)
             ],
             "reward_model_steps": [row for run in self.runs for row in self._step_rows(run)],
             "reward_model_checkpoints": [row for run in self.runs for row in self._checkpoint_rows(run)],
-            "run_costs": [self.costs.row(self.model.model_id, JOB, self.setup.objective)],
+            "run_costs": [costs.row(self.model.model_id, JOB, self.setup.objective)],
             "reward_model_searches": [self._search_row()],
         }
 

@@ -8,12 +8,9 @@ then earliest), a rate by the mean of that over its seeds; a seed that failed co
 which diverges now and then is not preferred for its lucky seeds. The rate with the highest mean is chosen (then the
 lower mean loss, then the smaller rate), and its best checkpoint over all seeds.
 
-Selection bias (optimism; definitions, Section 9). The validation prompts are split at random into two halves, many
-times; each half chooses once and the other measures. A half chooses as the search does, among the checkpoints of the
-training runs that came to the end; for regression every checkpoint gets its own best merge vector on the half. Choosing
-on half as many pairs flatters more than choosing on all of them: the optimism of the search itself is smaller. The same
-halves show what choosing the rate is worth: every rate by itself, with its best checkpoint (and merge vector) of the
-half that chooses, is measured on the other half, too.
+Selection bias (optimism; definitions, Section 9). Of random halves of the validation prompts one chooses, as the search
+does, and the other measures. A half flatters more than all pairs do: the optimism of the search itself is smaller. The
+same halves show what choosing the rate is worth: every rate by itself is measured on the other half, too.
 """
 
 from __future__ import annotations

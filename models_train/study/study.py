@@ -85,7 +85,7 @@ class Study(Settings):
     @property
     def model_ids(self) -> tuple[str, ...]:
         """Names of all models, candidates included, in the order of the file."""
-        return tuple(model.model_id for model in (*self.models, *self.candidates))
+        return tuple(self.by_id)
 
 
 def load_study(path: Path | str, home: Path | None = None) -> Study:

@@ -62,16 +62,10 @@ def response_logprobs(model: PreTrainedModel, examples: Sequence[Rendered]) -> t
     return torch.stack(sums)
 
 
-def _questions(seed: str) -> Iterator[tuple[Question, random.Random]]:
-    for number in range(STEPS * PER_STEP):
-        dice = random.Random(f"{seed}/{number}")
-        yield question_of(dice, "train"), dice
-
-
 def _batches(seed: str) -> Iterator[list[tuple[Question, random.Random]]]:
-    questions = _questions(seed)
-    for _ in range(STEPS):
-        yield [next(questions) for _ in range(PER_STEP)]
+    for first in range(0, STEPS * PER_STEP, PER_STEP):
+        dice = [random.Random(f"{seed}/{number}") for number in range(first, first + PER_STEP)]
+        yield [(question_of(one, "train"), one) for one in dice]
 
 
 def _render(renderer: Renderer, question: Question, response: str) -> Rendered:
