@@ -1,7 +1,7 @@
 """A conversation as the token ids that a reward model reads: one rule for training and for scoring.
 
 The tokenizer's own chat template is used as it is, with today's date pinned; a tokenizer without one gets
-DEFAULT_TEMPLATE. The ids equal those of `tokenizer.apply_chat_template`, but for what `Renderer` says.
+DEFAULT_TEMPLATE. The ids equal those of `tokenizer.apply_chat_template`, except for the rules of `Renderer`.
 """
 
 from __future__ import annotations

@@ -217,7 +217,7 @@ def document_id(text: str) -> str:
 class Candidates:
     """The `most` documents per domain with the smallest keys; a key is the SHA-256 of seed and document id.
 
-    What is kept depends on the set of documents offered, not on their order, and equal texts are one document. Files
+    The result depends on the set of documents offered, not on their order, and equal texts are one document. Files
     are committed one by one: after an interruption, those that `finished` names need not be read again. Use inside
     `opened_candidates`.
     """
@@ -239,7 +239,7 @@ class Candidates:
 
     @property
     def counts(self) -> dict[str, int]:
-        """What `count` counted, over all files that were read to the end."""
+        """Counts by name, over all files that were read to the end."""
         return dict(self._database.execute("select name, n from counts"))
 
     def sizes(self) -> dict[str, int]:
@@ -295,7 +295,7 @@ class Candidates:
             yield Document(identity, self._domains[rank], text.decode())
 
     def _prune(self, domain: str) -> str:
-        """Remove what is beyond the number; returns the largest key kept, or one above all where it is not full."""
+        """Remove documents beyond the number; returns the largest key kept, or one above all where it is not full."""
         self._added[domain] = 0
         rank = self._ranks[domain]
         query = "select key from candidates where domain = ? order by key limit 1 offset ?"

@@ -1,4 +1,4 @@
-"""Rows of a data file, JSONL or Parquet: which columns are wanted, what a value may be, and the checked rows.
+"""Rows of a data file, JSONL or Parquet: wanted columns, allowed values, and the checked rows.
 
 A parser of a column returns the value to use, or raises UserError with the problem and the remedy.
 """

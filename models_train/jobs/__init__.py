@@ -11,5 +11,5 @@ from models_train import telemetry
 
 # Before a job imports the libraries that it is about.
 telemetry.switch_off()
-# Bars of loading weights would run through the job's own.
+# Progress bars of loading weights would interrupt the job's own.
 os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

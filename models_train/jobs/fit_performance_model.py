@@ -85,7 +85,7 @@ def fit_study(
 ) -> dict[str, int | float | str]:
     """Fit, recommend and write the parts of one study; returns figures for the log.
 
-    Raises UserError for broken input. What cannot be answered becomes rows of performance_abstentions.
+    Raises UserError for broken input. Targets that cannot be predicted become rows of performance_abstentions.
     """
     began = time.monotonic()
     objectives = sorted(inputs.results["objective"].unique())

@@ -40,8 +40,8 @@ from warehouse.contracts import REWARD_MODEL_TABLES
 
 JOB = "score_documents"
 RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
-SECONDS_BETWEEN_LOOKS = 1.0
-"""Seconds between looks at the last shards of other processes: one that such a process leaves is done here."""
+SECONDS_BETWEEN_CHECKS = 1.0
+"""Time between two checks of the shards that other processes hold, in seconds; an abandoned one is scored here."""
 
 
 def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class ScoringJob:
         donor = donors(self._study).get(model_id, model_id)
         if donor != model_id:
             self._report.say(
-                f"{model_id}: the scores of {donor} stand for it, which has the same family and pre-training tokens; "
+                f"{model_id}: its scores are those of {donor}, which has the same family and pre-training tokens; "
                 "nothing to do (`share_within_family: false` in the study file scores each model)"
             )
             return {"donor": donor}
@@ -105,7 +105,7 @@ class ScoringJob:
                         self._score_shard(shard, shards, scorer, counter)
                 if shard is None:
                     counter.advance(0, text="other processes are at the last shards")
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                    time.sleep(SECONDS_BETWEEN_CHECKS)
 
     def _scorer(self, source: ModelSource, config: PreTrainedConfig, tokenizer: DocumentTokenizer) -> Scorer:
         has_bos = tokenizer.bos_token_id is not None

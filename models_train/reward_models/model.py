@@ -162,7 +162,7 @@ class RewardModel:
 
     @property
     def device(self) -> torch.device:
-        """Where the weights are."""
+        """Device of the weights."""
         return self.head.weight.device
 
     @property

@@ -73,8 +73,8 @@ def score_pairs(
 ) -> list[dict[str, Any]]:
     """Rows of the contract completion_rewards, without model_id and objective: one per completion and attribute.
 
-    weights: of the merged reward (regression): its rows have the attribute `merged`. Never raises for an item: what
-    cannot be rendered or scored has rows with a status and no reward (definitions, Section 1).
+    weights: of the merged reward (regression): its rows have the attribute `merged`. Never raises for an item: one
+    that cannot be rendered or scored has rows with a status and no reward (definitions, Section 1).
     """
     items = [
         (pair, name, text) for pair in pairs for name, text in (("chosen", pair.chosen), ("rejected", pair.rejected))

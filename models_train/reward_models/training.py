@@ -52,7 +52,7 @@ class TrainingRun:
 
     load_model: brings the RewardModel in float32 with the seed's head; called when training begins or goes on.
     examples: `TokenPair`s or `TokenRating`s. evaluate: called at every checkpoint (each `recipe.checkpoint_every` steps
-    and the last one) without gradients; what it returns can be written as JSON and holds `n_won`, `n_pairs` and `loss`
+    and the last one) without gradients; its result can be written as JSON and holds `n_won`, `n_pairs` and `loss`
     (of the validation examples, or None), and other values to be kept. A TrainingFailed that it raises ends the run.
     The best checkpoint is the first by `Evaluation.order`; its weights stay on disk. folder: the run's own. on_step:
     called with every row of `steps`. Under torchrun every process makes the same run, and the folder is shared.
@@ -144,7 +144,7 @@ class TrainingRun:
             self.release()
             raise UserError(
                 f"a device ran out of memory, though the plan was to fit ({self.plan.describe()}): set a smaller "
-                "tokens_per_pack in the study, or stop what else runs on the device"
+                "tokens_per_pack in the study, or stop other programs on the device"
             ) from error
         except BaseException:
             self.release()  # a step that was broken off leaves half of the weights changed

@@ -52,7 +52,7 @@ def capability_components(table: FeatureTable) -> pl.DataFrame:
 
 
 def low_rank_impute(values: np.ndarray, rank: int) -> np.ndarray:
-    """Fill NaN with the rank-`rank` PCA reconstruction of the standardised matrix, repeated until it stays put.
+    """Fill NaN with the rank-`rank` PCA reconstruction of the standardised matrix, repeated until it converges.
 
     values: (models, benchmarks). Known cells are returned unchanged. Starts from column means.
     """

@@ -72,9 +72,9 @@ def publisher_bootstrap(
 ) -> tuple[float, float] | None:
     """95 % percentile interval of Pearson's r when whole publishers are drawn with replacement.
 
-    Models of one publisher resemble each other, so the publisher, not the model, is what could have come out
-    otherwise. A draw is a weight per model (how often its publisher was drawn), which makes all draws one matrix
-    product. Draws in which x or y does not vary have no correlation and are left out.
+    Models of one publisher resemble each other, so publishers are the sample, not models. A draw is a weight per model
+    (how often its publisher was drawn), which makes all draws one matrix product. Draws in which x or y does not vary
+    have no correlation and are left out.
 
     x, y, publishers: shape (n,). Returns None with fewer than two publishers or no usable draw.
     """

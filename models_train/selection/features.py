@@ -54,7 +54,7 @@ class FeatureTable:
 
 @dataclass(frozen=True)
 class OutOfRange:
-    """A feature value outside what the training models show."""
+    """A feature value outside the range of the training models."""
 
     feature: str
     value: float

@@ -37,7 +37,7 @@ def jackknife_plus(
 
 
 def residual_interval(predicted: np.ndarray, residuals: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Prediction plus and minus one quantile of absolute residuals: what the paper's own protocols would suggest.
+    """Prediction plus and minus one quantile of absolute residuals: for the paper's own protocols.
 
     predicted: (rows,); residuals: (n,). Too narrow if the residuals are in-sample; infinite if n is too small.
     """

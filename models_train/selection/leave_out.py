@@ -118,7 +118,7 @@ class LeaveOut:
         return fit.others[name][target]
 
     def predictor_errors(self, left: Left, target: int) -> dict[str, float]:
-        """Inner error of each predictor on what is not in `left` (at most one fold), elastic nets nested once more."""
+        """Inner error of each predictor on the folds outside `left` (at most one), elastic nets nested once more."""
         errors: dict[str, list[float]] = {name: [] for name in self.names}
         for fold in self.remaining(left):
             members = np.flatnonzero(self.design.folds == fold)

@@ -1,7 +1,7 @@
 """The performance model of one study: from feature and result frames to the rows that are landed, and a verdict.
 
-The frames have the columns of their contracts (`warehouse.contracts.performance`) without study_id and run_id. What
-cannot be answered honestly (too few models, one publisher, a result that does not vary) becomes a row of
+The frames have the columns of their contracts (`warehouse.contracts.performance`) without study_id and run_id. A
+target that cannot be predicted (too few models, one publisher, a result that does not vary) becomes a row of
 `abstentions`; broken input raises UserError.
 """
 

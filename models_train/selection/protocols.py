@@ -33,7 +33,7 @@ MIN_SHARE_OF_FEATURES = 0.75
 class Predicted:
     """Predictions of the observed models by one predictor under one protocol; arrays are (observed models,).
 
-    low, high: 90 % interval. fold: what was left out (publisher, or number of the fold), None in-sample.
+    low, high: 90 % interval. fold: the publisher, or number of the fold, left out; None in-sample.
     in_hull: no feature that the predictor rests on outside the range of the training models.
     """
 

@@ -59,7 +59,7 @@ def error_difference(
 ) -> tuple[float, float, float]:
     """Mean absolute error minus that of `reference`, model by model, with its 95 % publisher-cluster interval.
 
-    Below zero with the whole interval: better than the reference, and not by the luck of which publishers came.
+    The whole interval below zero: better than the reference, whichever publishers are sampled.
     """
     differences = np.abs(predicted - observed) - np.abs(reference - observed)
     low, high = cluster_bootstrap_mean(differences, publishers, n_resamples, seed)

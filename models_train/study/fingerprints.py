@@ -203,12 +203,12 @@ def import_run_id(study: Study, study_folder: Path) -> str:
 
 
 def _task_identity(task: Benchmark, study_folder: Path) -> dict[str, Any]:
-    """What a task's value depends on."""
+    """Settings and files that a task's value depends on."""
     return task.model_dump(exclude={"folder", "topic", "run"}) | _task_settings(task, study_folder)
 
 
 def _task_settings(task: Benchmark, study_folder: Path) -> dict[str, Any]:
-    """What the tasks of a run have in common; the files of their folder instead of its name."""
+    """Settings that the tasks of a run share; the content of their folder instead of its name."""
     files = content_of(resolve(task.folder, study_folder)) if task.folder else None
     return {"few_shot": task.few_shot, "limit": task.limit, "files": files}
 

@@ -50,7 +50,7 @@ SCHEMA: dict[str, Any] = {
     "reason": pl.String,
 }
 SIZE = "log10_parameters"
-TOO_FEW = "fewer than 4 pre-trained models have what it takes"
+TOO_FEW = "fewer than 4 pre-trained models have the values needed"
 NO_SPREAD = "one side is the same for all models"
 
 

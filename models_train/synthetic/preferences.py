@@ -68,7 +68,7 @@ class Response:
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt with a good response and flawed ones, by the name of the flaw. right: what right answers match."""
+    """A prompt with a good response and flawed ones, by the name of the flaw. right: pattern of right answers."""
 
     prompt: str
     good: Response
@@ -76,7 +76,7 @@ class Question:
     right: re.Pattern[str]
 
     def is_right(self, answer: str) -> bool:
-        """Whether an answer is right: the good one, or another that says as much."""
+        """True for the good answer, and for others with names that are right."""
         return self.right.fullmatch(answer.strip()) is not None
 
 

@@ -36,7 +36,7 @@ def draws(clusters: Sequence[str], n_resamples: int, seed: str) -> Floats:
 def ranks(values: Floats, weights: Floats) -> Floats:
     """Average rank of every value among all that were drawn, (resamples, n), less a constant.
 
-    values: (n,); weights: (resamples, n), how often each was drawn. The rank of what was not drawn is never used.
+    values: (n,); weights: (resamples, n), how often each was drawn. Ranks of values that were not drawn are never used.
     """
     below, equal = values[:, None] > values, values[:, None] == values
     return weights @ (below + equal / 2).T
