@@ -120,11 +120,12 @@ class _Run:
         new: the snapshot shows no empty study.
         """
         from dagster_project.lib import keys
+        from dagster_project.lib.due import new_studies
         from dagster_project.lib.executor import execute
         from dagster_project.lib.run_requests import refresh_request
         from dagster_project.lib.stale import stale_assets
 
-        leave_out = self._new_studies(waiting) if waiting else set()
+        leave_out = new_studies(self.home, waiting) if waiting else set()
         later = set(keys.INPUT_PARTS) if waiting and (waiting.before_gpu or waiting.gpu) else set()
         if self.everything:
             stale = {spec.key: "asked for" for spec in self.specs}
@@ -181,20 +182,12 @@ class _Run:
 
     def _is_first(self, due: DueWork) -> bool:
         """True where nothing is published yet, and some studies need no work while others do."""
+        from dagster_project.lib.due import new_studies
         from warehouse.publish import current_snapshot
 
         if current_snapshot(self.home) is not None:
             return False
-        new = self._new_studies(due)
-        with_parts = {path.parent.name for path in self.home.parts.glob("*/*/*.parquet")}
-        return 0 < len(new) < len(due.studies) and not with_parts.intersection(new)
-
-    def _new_studies(self, due: DueWork) -> set[str]:
-        """Studies with due work that are not in the warehouse yet."""
-        from dagster_project.lib.due import studies_without_parts
-
-        with_work = {study_id for work in (*due.before_gpu, *due.gpu) for study_id in work.study_ids}
-        return with_work & studies_without_parts(self.home, due.studies)
+        return 0 < len(new_studies(self.home, due)) < len(due.studies)
 
     def _print_first_answer(self) -> None:
         print_answer(self.home, self.console, Console(stderr=True, highlight=False))

@@ -5,7 +5,7 @@ import dagster as dg
 from dagster_project.defs.jobs import RunHome
 from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.lib import keys
-from dagster_project.lib.due import study_files, study_version
+from dagster_project.lib.due import studies_without_parts, study_files, study_version
 from dagster_project.lib.failures import HUB_RETRIES, as_dagster_failure
 from dagster_project.lib.jobs import run_for_studies
 from dagster_project.lib.study_plan import LEAVE_OUT, follow_models, write_study_parts
@@ -25,9 +25,11 @@ def study_parts(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.Mate
     """Check every study file and its seeds; write one part per raw table and study."""
     home = run_home.home
     with as_dagster_failure(context):
-        leave_out = context.run.tags.get(LEAVE_OUT, "").split(",")
+        files = study_files()
+        studies = list(files.values())
+        # A run that is executed again keeps its tags: a study that was published since then follows its file.
+        leave_out = studies_without_parts(home, files).intersection(context.run.tags.get(LEAVE_OUT, "").split(","))
         written = write_study_parts(STUDIES, SEEDS, home.parts, leave_out)
-        studies = list(study_files().values())
         retired = retire_parts(home.parts, {study.study_id for study in studies})
         moved = follow_models(home.parts, studies)
         added, gone = keys.update_partitions(context.instance, studies)

@@ -123,9 +123,15 @@ def study_check(
 
 
 def studies_without_parts(home: Home, studies: Studies) -> set[str]:
-    """Studies of the study files that have no row in the parts of `raw.studies`."""
-    present = {study_id for study_id, _ in _newest(home, STUDY_TABLE)}
+    """Studies of the study files that have no part of `raw.studies`. A damaged part counts: landing reports it."""
+    present = {path.parent.name for path in (home.parts / STUDY_TABLE.name).glob("*/*.parquet")}
     return {study.study_id for study in studies.values()} - present
+
+
+def new_studies(home: Home, due: DueWork) -> set[str]:
+    """Studies with due work and without any part. Of others, left out, the warehouse would hold parts without study."""
+    with_work = {study_id for work in (*due.before_gpu, *due.gpu) for study_id in work.study_ids}
+    return with_work - {path.parent.name for path in home.parts.glob("*/*/*.parquet")}
 
 
 def _hub_query(studies: Studies, home: Home, now: float) -> Iterator[Work]:

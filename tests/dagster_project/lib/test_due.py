@@ -8,7 +8,15 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dagster_project.lib.due import gpu_work, imports_due, samples_due, study_files
+from dagster_project.lib.due import (
+    due_work,
+    gpu_work,
+    imports_due,
+    new_studies,
+    samples_due,
+    studies_without_parts,
+    study_files,
+)
 from dagster_project.lib.keys import BENCHMARKS, COMPLETION_REWARDS, DOCUMENT_SCORES, REWARD_MODELS
 from models_train.parts import write_part
 from models_train.study.fingerprints import (
@@ -107,6 +115,22 @@ def test_what_reads_a_changed_file_is_due_again(studies: Path, tmp_path: Path, c
     if changed == "test.jsonl":
         assert {task.assets for task in tasks} == {(COMPLETION_REWARDS,)}, "the reward models are still good"
     assert samples_due(study_files(studies), home) == (changed == "texts.jsonl")
+
+
+def test_a_study_with_a_damaged_part_is_not_new(studies: Path, tmp_path: Path) -> None:
+    """Checking the study files again would not remove the part: the check would be due for ever."""
+    home = Home(tmp_path / "home")
+    assert studies_without_parts(home, study_files(studies)) == {"tiny"}
+    put(home, "studies", "0123456789ab")
+    assert not studies_without_parts(home, study_files(studies))
+
+
+def test_a_study_is_new_until_its_first_part(studies: Path, tmp_path: Path) -> None:
+    """One whose work was interrupted has parts, which must not lie in the warehouse without their study."""
+    home = Home(tmp_path / "home")
+    assert new_studies(home, due_work(home, studies)) == {"tiny"}
+    put(home, "reward_model_steps", "0123456789ab")
+    assert new_studies(home, due_work(home, studies)) == set()
 
 
 def test_a_folder_that_is_gone_is_named(studies: Path, tmp_path: Path) -> None:
