@@ -28,8 +28,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         if path.is_dir() and not path.is_symlink():
             old = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
             os.rename(path, old)
-            os.rename(beside, path)
-            shutil.rmtree(old)
+            try:
+                os.rename(beside, path)
+            except BaseException:
+                os.rename(old, path)
+                raise
+            remove(old)
         else:
             os.replace(beside, path)
         flush(path.parent)
