@@ -31,13 +31,14 @@ def send(subject: str, text: str, addresses: str) -> bool:
         return False
     receivers = apprise.Apprise()
     known = [receivers.add(address) for address in addresses.split()]
+    is_sent = receivers.notify(title=" ".join(subject.split()), body=text[:LONGEST_TEXT])
     if not all(known):
         place = known.index(False) + 1
         raise UserError(
             f"address {place} in REWARDBASE_ALERTS is not one that apprise knows; write it as json://, slack://, "
             "mailto:// or another of its services"
         )
-    if not receivers.notify(title=" ".join(subject.split()), body=text[:LONGEST_TEXT]):
+    if not is_sent:
         raise UserError(
             f"the alert {subject!r} could not be sent to an address in REWARDBASE_ALERTS; check the address, and "
             "whether its server can be reached"

@@ -73,9 +73,10 @@ def test_an_alert_that_cannot_be_sent_does_not_show_its_address(
     assert SECRET not in shown and "127.0.0.1" not in shown
 
 
-def test_every_address_is_tried(webhook: Webhook) -> None:
+@pytest.mark.parametrize("other", ["json://127.0.0.1:9/", "unknown://127.0.0.1"])
+def test_every_address_is_tried(webhook: Webhook, other: str) -> None:
     with pytest.raises(UserError):
-        send("Rewardbase: it failed", "because", f"json://127.0.0.1:9/ {webhook.address}")
+        send("Rewardbase: it failed", "because", f"{other} {webhook.address}")
     assert len(webhook.posted) == 1
 
 
