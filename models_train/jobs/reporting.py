@@ -6,6 +6,7 @@ and elsewhere a line every 30 seconds.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import time
@@ -24,6 +25,8 @@ MAY_PASS = "may_pass"
 """Key that says whether the same job may succeed at another time."""
 _PASSING_CLASSES = ("OutOfMemoryError", "LocalEntryNotFoundError")
 _PASSING_LIBRARIES = ("httpx", "httpcore", "requests", "urllib3")
+_PASSING_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.ESTALE)
+"""Of OSError: a full disk or memory, a file server that restarts."""
 
 ASSET_KEY = "asset_key"
 """Extra in which Dagster names the asset of a job, where the step makes several."""
@@ -89,7 +92,7 @@ def may_pass(error: BaseException | None) -> bool:
     """True where an error, or one of its causes, is of a kind that may be gone at the next attempt.
 
     These are an unreachable network or hub (unless offline by choice: HF_HUB_OFFLINE), an overloaded hub (status 429 or
-    from 500 on), and GPU memory that another program holds.
+    from 500 on), GPU memory that another program holds, and a full disk.
     """
     chain: list[BaseException] = []
     while error is not None and error not in chain:
@@ -107,6 +110,7 @@ def _passes(error: BaseException) -> bool:
     kind = type(error)
     return (
         isinstance(error, ConnectionError | TimeoutError)
+        or (isinstance(error, OSError) and error.errno in _PASSING_NUMBERS)
         or kind.__name__ in _PASSING_CLASSES
         or kind.__module__.split(".")[0] in _PASSING_LIBRARIES
     )

@@ -1,5 +1,6 @@
 """Steps that run a job: failures, time limit, costs; and forked jobs, which equal a fresh start."""
 
+import errno
 import sys
 import time
 from pathlib import Path
@@ -98,7 +99,15 @@ class HubError(Exception):
 
 @pytest.mark.parametrize(
     ("error", "passes"),
-    [(HubError(503), True), (HubError(429), True), (HubError(404), False), (TimeoutError(), True), (KeyError(), False)],
+    [
+        (HubError(503), True),
+        (HubError(429), True),
+        (HubError(404), False),
+        (TimeoutError(), True),
+        (KeyError(), False),
+        (OSError(errno.ENOSPC, "No space left on device"), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+    ],
 )
 def test_what_may_pass(error: Exception, passes: bool) -> None:
     told = RuntimeError("told for people")
