@@ -16,7 +16,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import get_context
@@ -157,7 +157,8 @@ def _end_with_parent(parent: int) -> None:
         while os.getppid() == parent:
             time.sleep(1)
         for child in psutil.Process().children(recursive=True):
-            child.terminate()
+            with suppress(psutil.NoSuchProcess):
+                child.terminate()
         os._exit(1)
 
     threading.Thread(target=watch_parent, name="parent", daemon=True).start()
@@ -185,7 +186,8 @@ def _tag_cut_short(instance: dg.DagsterInstance, run_id: str) -> None:
 def _interrupt_children() -> None:
     """Send Ctrl-C to every process that this one started: a terminal does so itself, another sender does not."""
     for child in psutil.Process().children(recursive=True):
-        child.send_signal(signal.SIGINT)
+        with suppress(psutil.NoSuchProcess):
+            child.send_signal(signal.SIGINT)
 
 
 @contextmanager
