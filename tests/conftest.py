@@ -1,4 +1,4 @@
-"""What many tests share: real runs, made once per session whatever the number of workers (`pytest -n`)."""
+"""Fixtures shared by many tests: real runs, made once per session whatever the number of workers (`pytest -n`)."""
 
 from __future__ import annotations
 

@@ -1,2 +1,2 @@
-"""Commands. run: do due work and print the answer. ui: Dagster's pages and daemon. rebuild: the warehouse from its
-parts. docs: dbt's documentation as one page."""
+"""Commands. run: due work, then the answer. ui: Dagster's UI and daemon. rebuild: the warehouse from its parts. docs:
+dbt's documentation as one page."""

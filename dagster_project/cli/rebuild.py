@@ -29,7 +29,7 @@ from warehouse.publish import publish, refuse_unfit
 from warehouse.reports.page import build_report
 
 SCHEMAS = ("raw", "seeds", "staging", "intermediate", "marts")
-"""Schemas that are compared: tables of parts and seeds, and what follows from them. `audit` describes runs."""
+"""Schemas that are compared: tables of parts and seeds, and those derived from them. `audit` describes runs."""
 ASIDE = "warehouse.duckdb.before-rebuild"
 
 Ids = Mapping[str, str]
@@ -112,7 +112,7 @@ def rebuild(home: Home) -> Ids:
 
 
 def comparison(before: Ids, after: Ids) -> list[str]:
-    """A line for every table with its hash, and what has come of the content."""
+    """A line for every table with its hash, and whether the content changed."""
     lines = []
     for name in sorted({*before, *after}):
         was, now = before.get(name), after.get(name)
@@ -148,7 +148,7 @@ def _build(scratch: Home) -> None:
 
 
 def _exchange(new: Path, place: Path, aside: Path) -> None:
-    """Put `new` in its place in one step; what was there stays under the name `aside`."""
+    """Put `new` in its place in one step; the old file stays under the name `aside`."""
     if place.exists():
         aside.unlink(missing_ok=True)
         os.link(place, aside)

@@ -56,7 +56,7 @@ def pointer(home: Home) -> str:
 
 
 def left_published(home: Home, before: str) -> str:
-    """What a run that did not end well means for readers. before: target of the pointer when it began."""
+    """The effect of a run that did not succeed on readers. before: target of the pointer when it began."""
     if pointer(home) == before:
         return "The published snapshot is as it was before."
     return "Everything else was refreshed and published; the next run tries the failed work again."

@@ -43,7 +43,7 @@ def run_dbt(*command: str, places: Mapping[str, str] | None = None) -> str | Non
 
 
 def manifest_path(home: Home) -> Path:
-    """The file of dbt's manifest: what Dagster knows of the dbt project."""
+    """The file of dbt's manifest, from which Dagster reads the dbt project."""
     return home.dbt_target / "manifest.json"
 
 
@@ -67,7 +67,7 @@ def update_manifest(home: Home) -> None:
 
 
 def _project_version() -> str:
-    """What the manifest is made from: the project's place and files, and dbt itself."""
+    """Version of the inputs of the manifest: path and files of the project, and dbt itself."""
     dbt = "/".join(importlib.metadata.version(name) for name in ("dbt-core", "dbt-duckdb"))
     return f"{DBT_PROJECT} {dbt} {version_of_files(*_PROJECT_FILES, root=DBT_PROJECT)}"
 

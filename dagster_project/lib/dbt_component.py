@@ -45,7 +45,7 @@ KEPT_INVOCATIONS = 6
 SEEDS_CHECKED = dg.AssetDep(["raw", "study_seeds"])
 GROUPED_FOLDERS = {"seeds", "staging", "intermediate", "marts"}
 AFTER_SELECTION = "predictions"
-"""Group of the models that read what the performance model predicted, whichever folder they are in."""
+"""Group of the models that depend on the performance model, in any folder."""
 
 
 class WarehouseDbt(DbtProjectComponent):
@@ -200,8 +200,8 @@ def failure_message(invocation: DbtCliInvocation, error: Exception) -> str:
 def code_version(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> str:
     """12 hex digits over everything that a node is made from.
 
-    Its own code or file; its columns, description and settings; the tests that read it or a source of its, unit tests
-    included; the macros and settings of the project; and, for a Python model, the modules that it may import.
+    Its own code or file; its columns, description and settings; the tests that read it or one of its sources, with
+    unit tests; the macros and settings of the project; and, for a Python model, the modules that it may import.
     """
     own = {name: node.get(name) for name in ("raw_code", "checksum", "description", "columns", "config")}
     tested: Set[str] = {node["unique_id"], *(key for key in dbt_project.parents(node) if key in manifest["sources"])}

@@ -240,7 +240,7 @@ def gpu_work(
 
 @dataclass(frozen=True)
 class _ModelWork:
-    """A model of a study, and what decides whether work on it is due."""
+    """A model of a study, and the facts that decide whether work on it is due."""
 
     study: Study
     model: StudyModel

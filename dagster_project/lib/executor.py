@@ -105,7 +105,7 @@ class _Task:
 def execute_gpu_work(instance: dg.DagsterInstance, works: Sequence[Work]) -> list[str]:
     """Execute GPU work, REWARDBASE_WORKERS runs at a time; returns the messages of failures.
 
-    Processes and not threads: two runs in one process block each other's logging for ever. Raises KeyboardInterrupt
+    Processes and not threads: two runs in one process block each other's logging forever. Raises KeyboardInterrupt
     after Ctrl-C, when the jobs at work have ended; finished parts are kept.
     """
     workers = settings().workers

@@ -1,4 +1,4 @@
-"""Errors for people as Dagster failures, without a traceback; retry policies for failures that may pass."""
+"""User errors as Dagster failures, without a traceback; retry policies for failures that may pass."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GIVEN_UP = "rewardbase/given_up"
 
 @contextmanager
 def as_dagster_failure(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
-    """Re-raise errors for people as dagster.Failure with the same message; other errors keep their traceback.
+    """Re-raise user errors as dagster.Failure with the same message; other errors keep their traceback.
 
     Only a busy warehouse is tried again. After any other failure the run of the context is tagged GIVEN_UP.
     """

@@ -2,6 +2,6 @@
 
 engine: the interface, and checks common to all engines. packed_engine: Transformers on packs of documents; head: its
 last layer, tile by tile. vllm_engine: vLLM. tokenization: documents to token ids and covered bytes. score_scaling:
-presence scores from log-probabilities. scorer: all of these together, documents to rows. shards: division of the work
-among processes.
+presence scores from log-probabilities. scorer: from documents to rows, by all of these; a new engine is added there.
+shards: division of the work among processes.
 """

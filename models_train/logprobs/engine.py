@@ -89,7 +89,7 @@ def failed(status: str) -> TokenScores:
 
 
 def unfit(request: Request, n_vocabulary: int, context: int | None) -> str | None:
-    """Why no engine can score a request, or None. An unknown token would crash a GPU's process."""
+    """Reason why no engine can score a request, or None. An unknown token would crash a GPU's process."""
     ids = request.token_ids
     if len(ids) == 0:
         return EMPTY

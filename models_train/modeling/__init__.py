@@ -1,4 +1,4 @@
-"""Models as the scoring engine and the trainer share them.
+"""Loading and packed attention of models, shared by the scoring engine and the trainer.
 
 `base_models` loads base models and tokenizers from the hub or a folder, `packing` puts sequences side by side without
 padding, and `packed_attention` is the attention over such packs for every Transformers model.

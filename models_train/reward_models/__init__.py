@@ -3,6 +3,7 @@
 `search` sets up and runs the search over learning rates: it reads examples (`data`), plans the memory (`memory`) and
 makes one `training` run per rate and seed. A run trains a `model` with an `optimizer`, by one process or several
 (`distributed`), keeps its state in `checkpoints`, and is measured by `validation` (with `merge_vector` for five
-rewards), which also holds the rule of the choice and its bias. `search_records` makes the rows and card figures of a
-finished search, `export` writes the reward model as a folder for Transformers, `scoring` asks it for rewards.
+rewards), which also has the choice of a checkpoint and the bias of that choice. `search_records` makes the rows and
+card figures of a finished search, `export` writes the reward model as a folder for Transformers, `scoring` computes
+rewards with it.
 """

@@ -71,7 +71,7 @@ class Checkpoint:
 
     @property
     def standing(self) -> Evaluation:
-        """As the search compares it."""
+        """The evaluation that the search compares."""
         return Evaluation(self.step, *(self.evaluation[key] for key in ("n_won", "n_pairs", "loss")))
 
 

@@ -66,7 +66,7 @@ class ModelShape:
     squared_bytes: int
 
     def activation_bytes(self, n_tokens: int, longest: int, gradient_checkpointing: bool) -> int:
-        """Of a pack of n_tokens whose longest sequence has `longest`, at the peak of its backward pass.
+        """Bytes of a pack of n_tokens whose longest sequence has `longest`, at the peak of its backward pass.
 
         With gradient checkpointing every layer keeps its input and one layer is computed again; either way the
         backward pass of one layer holds about as much again as the layer kept.

@@ -140,7 +140,7 @@ _ONE_BIT = _bits(np.eye(len(_LAST), dtype=bool))
 
 
 def _growing_sets(last_differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of one pair: the thresholds -b ascending (441,), and the bits of the n smallest of them, (442, 7), n from 0."""
+    """For one pair: the thresholds -b ascending (441,), and the bits of the n smallest of them, (442, 7), n from 0."""
     thresholds = -(_LAST @ last_differences)
     order = np.argsort(thresholds)
     growing = np.zeros((len(_LAST) + 1, _N_WORDS), dtype=np.uint64)

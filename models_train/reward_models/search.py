@@ -80,12 +80,12 @@ class Trial(Protocol):
         """Free the memory; `advance` goes on from what is on disk."""
 
     def evaluations(self) -> Sequence[Evaluation]:
-        """Of every checkpoint so far, by step."""
+        """Evaluations of every checkpoint so far, by step."""
 
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """How a trial ended. status stopped: by successive halving. reason: None for a finished one."""
+    """End of a trial. status stopped: by successive halving. reason: None for a finished one."""
 
     trial: Trial
     status: Literal["finished", "stopped", "failed"]
@@ -116,7 +116,7 @@ class SearchSetup:
 
     @property
     def recipe(self) -> Recipe:
-        """Of the objective."""
+        """Recipe of the objective."""
         return self.training.recipe(self.objective)
 
     def runs(self, folder: Path, on_step: OnStep) -> list[TrainingRun]:
@@ -293,7 +293,7 @@ def _up_to(trial: Trial, step: int, failures: Failures) -> Sequence[Evaluation]:
 
 
 def _alive(trials: Sequence[Trial], rates: Sequence[float], failures: Failures) -> list[float]:
-    """Of the rates those that have a seed which did not fail."""
+    """The rates with at least one seed that did not fail."""
     alive = {trial.learning_rate for trial in trials if _key(trial) not in failures}
     return [rate for rate in rates if rate in alive]
 

@@ -97,7 +97,7 @@ class TrainingRun:
 
     @property
     def failure(self) -> str | None:
-        """Why the run cannot go on; None where it can, or has ended well."""
+        """Reason of a failed run; None for a run that can go on or has finished."""
         return self.folder.failure
 
     @property
@@ -115,7 +115,7 @@ class TrainingRun:
 
     @property
     def costs(self) -> Costs:
-        """Of the whole run; work that was lost and done again is in the seconds."""
+        """Costs of the whole run; the seconds include work that was lost and repeated."""
         log, device = self.folder.log, self._processes.device
         return Costs(
             n_tokens=sum(row["n_tokens"] for row in self.steps),

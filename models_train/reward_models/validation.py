@@ -1,4 +1,4 @@
-"""Validation: how good a checkpoint is, which one of a search is chosen, and by how much that choice flatters.
+"""Validation: accuracy of a checkpoint, choice among the checkpoints of a search, and bias of that choice.
 
 A checkpoint is measured by the validation pairs that it wins (for regression by the best merge vector) and by its loss;
 the measurement is kept as JSON, and no checkpoint is evaluated twice.
@@ -106,12 +106,12 @@ class Optimism:
 
     @property
     def points(self) -> float:
-        """How much choosing flatters, in percentage points."""
+        """Bias of the accuracy by the choice, in percentage points."""
         return 100 * (self.accuracy_choosing_half - self.accuracy_other_half)
 
 
 Checkpoints = Mapping[tuple[float, int], Sequence[CheckpointRewards]]
-"""Of every training run (rate, seed) of the rates that came to the end; those of a failed seed are empty."""
+"""Checkpoints by training run (rate, seed), for finished rates; those of a failed seed are empty."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The performance model: which base model will make the best reward model, and how far to trust the answer.
+"""The performance model: expected score of each base model, its errors, and a recommendation.
 
 `performance` goes from feature and result frames to the landed tables, by way of `features` (which features enter),
 `design` (matrix, folds, preparation of a training set), `elastic_net` (the paper's grid, solved exactly), `predictors`

@@ -1,4 +1,4 @@
-"""Which base model to train on, per size limit: measured results, forecasts for the rest, and the reasons."""
+"""Recommended base models per size limit: measured results, forecasts for the rest, and the reasons."""
 
 from __future__ import annotations
 

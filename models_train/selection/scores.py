@@ -1,4 +1,4 @@
-"""How good a ranking or a prediction was: coverage@k (paper, Eq. 9), regret@k, mean absolute error, differences."""
+"""Scores of a ranking or a prediction: coverage@k (paper, Eq. 9), regret@k, mean absolute error, differences."""
 
 from __future__ import annotations
 

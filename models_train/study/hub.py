@@ -128,7 +128,7 @@ def _unreachable(hub: HfApi, what: str, error: Exception) -> UserError:
 
 
 def _reason_to_skip(info: ModelInfo, query: HubQuery) -> str | None:
-    """Why this model does not match the query, or None."""
+    """Reason why this model does not match the query, or None."""
     params = _params_b(info)
     tags = info.tags or []
     if info.pipeline_tag != TASK:

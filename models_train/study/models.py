@@ -34,7 +34,7 @@ class SeedSource(Settings):
     paper_table: Name | None = None
     """Table of the paper that the figures come from."""
     source: Text
-    """Where the figures come from."""
+    """Origin of the figures."""
     licence: Text
     """Licence of the figures."""
 
@@ -85,7 +85,7 @@ class BenchmarkValue(Settings):
     match: Literal["exact", "close", "loose"] = "exact"
     """How close the source's pipeline is to the benchmark's own."""
     source: Text
-    """Where the value comes from."""
+    """Origin of the value."""
 
 
 class Candidate(StudyModel):

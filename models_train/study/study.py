@@ -33,7 +33,7 @@ class Study(Settings):
     synthetic: bool
     """True for made-up models or data: the report labels all figures of the study."""
     source: Text
-    """Where the figures come from."""
+    """Origin of the figures."""
     use_loose_benchmarks: bool = False
     """Use benchmark values of the match class "loose", which another pipeline measured, too."""
     size_groups: Annotated[tuple[SizeGroup, ...], Field(strict=False, min_length=1)]

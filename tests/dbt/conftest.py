@@ -1,4 +1,4 @@
-"""What tests of dbt's models share: the published study beside one that is partly trained, built once by dbt."""
+"""Fixtures of the tests of dbt's models: the published study beside one that is partly trained, built once by dbt."""
 
 from __future__ import annotations
 

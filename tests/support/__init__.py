@@ -1,1 +1,1 @@
-"""What several tests share: studies, tiny models, databases and programs."""
+"""Modules shared by several tests: studies, tiny models, databases and programs."""

@@ -34,7 +34,7 @@ class SearchLauncher(Launcher):
     def run_with_kills(
         self, study: Path, folder: Path, objective: str, n_kills: int, random_source: random.Random
     ) -> Killed:
-        """Search undisturbed, then anew with kills, in as many homes as it takes; each search is brought to its end."""
+        """Search undisturbed, then again with kills, in as many homes as it takes; each search is finished."""
         whole = self.run(study, folder / "undisturbed", objective, None)["seconds"]
         disturbed: list[dict[str, Any]] = []
         done = 0

@@ -1,4 +1,4 @@
-"""The jobs that run and import benchmarks: parts once, errors in words, nothing lost."""
+"""The jobs that run and import benchmarks: parts once, clear errors, nothing lost."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The job that makes a lab says in words why it cannot; that it makes one is in tests/dagster_project/test_lab.py."""
+"""Errors of the job that makes a lab; tests/dagster_project/test_lab.py makes one."""
 
 from __future__ import annotations
 

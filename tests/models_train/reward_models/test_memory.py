@@ -1,4 +1,4 @@
-"""Plans for the shapes of the paper's largest models, from configurations alone; what does not fit is told in words."""
+"""Plans for the shapes of the paper's largest models, from configurations alone; a clear error if none fits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training run goes on where it stopped, bit for bit; keeps what is needed and no more; and fails in words."""
+"""A training run goes on where it stopped, bit for bit; keeps only the files it needs; and fails with a clear error."""
 
 from __future__ import annotations
 

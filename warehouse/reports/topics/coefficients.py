@@ -1,4 +1,4 @@
-"""What the performance model weighs: coefficients of the elastic net and their stability (Figure 5 of the paper)."""
+"""Weights of the performance model: coefficients of the elastic net and their stability (Figure 5 of the paper)."""
 
 from __future__ import annotations
 

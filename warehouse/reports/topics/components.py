@@ -1,4 +1,4 @@
-"""What the benchmarks have in common: principal components of their values (Figures 12 and 13 of the paper)."""
+"""Common components of the benchmarks: principal components of their values (Figures 12 and 13 of the paper)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which benchmarks correlate with the result (Figure 3 of the paper)."""
+"""Correlations of benchmarks with the result (Figure 3 of the paper)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the answers cost: device hours, tokens, memory and money per job, for studies that run jobs of their own."""
+"""Costs of the answers: device hours, tokens, memory and money per job, for studies that run jobs of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which benchmarks find the best models: coverage@k of single features (Figures 4 and 9 of the paper)."""
+"""Best models found by a benchmark: coverage@k of single features (Figures 4 and 9 of the paper)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the pre-training text looks like: scores of documents of known domains, for studies that scored some (paper,
+"""The pre-training text: scores of documents of known domains, for studies that scored some (paper,
 Section 5.2; Figures 7 and 8).
 
 Scores are natural logarithms per token, distances lie between 0 and 1.

@@ -1,4 +1,4 @@
-"""Which objective: regression minus Bradley-Terry for every base model (Figure 11 of the paper)."""
+"""Difference of the objectives: regression minus Bradley-Terry for every base model (Figure 11 of the paper)."""
 
 from __future__ import annotations
 

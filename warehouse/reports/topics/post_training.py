@@ -1,4 +1,4 @@
-"""What each post-training stage changes (Table 1 of the paper)."""
+"""Changes by each post-training stage (Table 1 of the paper)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does the prediction find the best models? Coverage@k of predictions (Figures 6 and 10 of the paper)."""
+"""Best models found by the prediction: coverage@k of predictions (Figures 6 and 10 of the paper)."""
 
 from __future__ import annotations
 

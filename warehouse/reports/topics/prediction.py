@@ -1,4 +1,4 @@
-"""Can the result be predicted? Errors in-sample and out of fold, comparison with size, predicted against observed."""
+"""Errors of the prediction: in-sample and out of fold, comparison with size, predicted against observed."""
 
 from __future__ import annotations
 

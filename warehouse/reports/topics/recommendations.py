@@ -1,4 +1,4 @@
-"""Which base model to choose under a size limit: the first three of each limit, with reasons and abstentions."""
+"""Recommended base models under a size limit: the first three of each limit, with reasons and abstentions."""
 
 from __future__ import annotations
 

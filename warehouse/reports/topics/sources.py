@@ -1,4 +1,4 @@
-"""What was compared, and with which values: benchmarks, models, and where the study's data are from."""
+"""Models and values compared: benchmarks, models, and where the study's data are from."""
 
 from __future__ import annotations
 

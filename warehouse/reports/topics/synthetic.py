@@ -1,4 +1,4 @@
-"""Truth against estimate: how far the estimates can be trusted, for synthetic studies whose truth is known.
+"""Truth against estimate: errors of the estimates, for synthetic studies with known truth.
 
 Correlations lie between -1 and 1, 1 always good; accuracies are in percent.
 """
@@ -115,7 +115,7 @@ def true_mixes(study: Study) -> pl.DataFrame:
 
 
 def lab_settings(study: Study) -> dict[str, float]:
-    """How the study was made, by name of the setting; empty for a study of another kind."""
+    """Settings of the study, by name of the setting; empty for a study of another kind."""
     return dict(study.read("dim_lab_settings", "setting, value", "setting", optional=True).iter_rows())
 
 

@@ -1,4 +1,4 @@
-"""How the reward models were trained: learning-rate search and learning curves, for studies that train their own."""
+"""Training of the reward models: learning-rate search and learning curves, for studies that train their own."""
 
 from __future__ import annotations
 
