@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import sys
@@ -54,7 +55,7 @@ def _count(text: str) -> int:
 
 
 def _positive(text: str) -> float:
-    if not (number := float(text)) > 0:
+    if not 0 < (number := float(text)) < math.inf:
         raise ValueError
     return number
 

@@ -33,6 +33,7 @@ def test_every_variable_has_a_default_and_can_be_set(tmp_path: Path) -> None:
         ("REWARDBASE_WORKERS", "two"),
         ("REWARDBASE_JOB_HOURS", "-1"),
         ("REWARDBASE_JOB_HOURS", "long"),
+        ("REWARDBASE_JOB_HOURS", "inf"),
         ("REWARDBASE_LOOK_SECONDS", "0.5"),
     ],
 )
