@@ -1,4 +1,4 @@
-{#- A row stays valid until its scores or this file change: a scoring is read once. -#}
+{#- A row stands as long as its scores and this file do: a scoring is read once. -#}
 with donors as (
     select distinct
         study_id,
