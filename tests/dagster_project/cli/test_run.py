@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -41,12 +42,19 @@ def test_everything_is_written_under_the_home(first_run: tuple[Path, subprocess.
     assert not (project / "dbt" / "logs").exists()
 
 
+def spent() -> float:
+    """Seconds of a core that the programs started by this one took, those that have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
 def test_a_second_run_does_nothing(project_copy: tuple[Path, Path], run: Run) -> None:
     project, home = project_copy
-    before = published_state(home)
+    before, used = published_state(home), spent()
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
     assert "Nothing changed since the last run." in done.stdout
+    assert spent() - used < 20
     assert "gemma-2-9b-it" in done.stdout
     assert published_state(home) == before
 
