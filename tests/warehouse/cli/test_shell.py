@@ -84,7 +84,8 @@ def test_make_hands_the_query_on_as_it_was_typed(tmp_path: Path, query: str) -> 
     recipe = next(line for line in makefile.splitlines() if "-m warehouse.cli.shell" in line)
     settings = [line for line in makefile.splitlines() if "QUERY" in line and not line.startswith(("\t", "sql:"))]
     (tmp_path / "Makefile").write_text("\n".join([f"BIN := {tmp_path}", *settings, "sql:", recipe, ""]))
-    done = subprocess.run(
-        ["make", "-s", "-C", str(tmp_path), "sql", f"QUERY={query}"], capture_output=True, text=True, check=True
-    )
+    # Under `make test`, MAKEFLAGS would bring that make's options along.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    command = ["make", "-s", "-C", str(tmp_path), "sql", f"QUERY={query}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == query
