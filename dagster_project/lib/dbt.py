@@ -67,7 +67,7 @@ def update_manifest(home: Home) -> None:
 
 
 def _project_version() -> str:
-    """Version of the inputs of the manifest: path and files of the project, and dbt itself."""
+    """Version of the inputs of the manifest: path (dbt finds seeds by it) and files of the project, and dbt itself."""
     dbt = "/".join(importlib.metadata.version(name) for name in ("dbt-core", "dbt-duckdb"))
     return f"{DBT_PROJECT} {dbt} {version_of_files(*_PROJECT_FILES, root=DBT_PROJECT)}"
 

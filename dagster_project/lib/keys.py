@@ -51,6 +51,8 @@ INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, BENCHMARK_IMPORTS)
 """Parts without partitions that due work makes before GPU work."""
 GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS)
 """Parts made by jobs in the pool `gpu`, one partition per base model."""
+SELECTION = (PERFORMANCE_INPUTS, PERFORMANCE)
+"""Parts of the performance model."""
 GPU_POOL = "gpu"
 WAREHOUSE_POOL = "warehouse"
 

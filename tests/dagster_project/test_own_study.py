@@ -35,6 +35,7 @@ def test_a_first_run_publishes_the_studies_without_work_before_the_others(own: t
     _, _, said = own
     first, rest = said.split("This answer is published.")
     assert "published/snapshot" in first and "Two tiny models" not in first and "A small lab" not in first
+    assert "parts/performance" not in first and "parts/performance" in rest, "predictions follow the answer"
     assert "make quick" in rest and "Making the lab" in rest and "Task 1 of" in rest
     assert rest.index("Task 1 of") < rest.index("published/snapshot") < rest.index("Two tiny models")
 

@@ -118,7 +118,7 @@ def heat_color(column: str, title: str, domain: Range, colours: str, ticks: str 
 
 def layered(layers: list[alt.Chart], height: float) -> alt.LayerChart:
     """The layers over each other, the first at the back; height in pixels."""
-    return alt.LayerChart(layer=[*layers]).properties(height=height)
+    return alt.LayerChart(layer=[*layers], height=height)  # .properties() would copy all layers
 
 
 def padded(values: Iterable[float | None], share: float, least: float, right: float = 1.0) -> Range:

@@ -24,7 +24,7 @@ def panel_specs(figure: Figure) -> list[dict[str, Any]]:
     # Without this Altair writes the active theme's config into every specification. The charts are validated as they
     # are put together, so a second validation would only take its time again.
     with alt.theme.enable("none"):
-        return [panel.chart.properties(description=panel.label).to_dict(validate=False) for panel in figure.panels]
+        return [panel.chart.to_dict(validate=False) | {"description": panel.label} for panel in figure.panels]
 
 
 def page_spec(spec: dict[str, Any]) -> dict[str, Any]:

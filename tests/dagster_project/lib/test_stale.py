@@ -150,3 +150,11 @@ def test_a_study_without_a_file_is_set_aside_and_goes_from_the_tables(tmp_path: 
         assert landing.land_newest(connection, STUDIES, parts) == 1
         assert connection.execute("select study_id from raw.studies").fetchall() == [("kept",)]
     assert list((parts / ".retired" / "studies" / "gone").glob("*.parquet"))
+
+
+def test_an_asset_that_is_left_out_for_now_makes_nothing_stale() -> None:
+    lab, raw = dg.AssetSpec(["parts", "lab"]), dg.AssetSpec(["raw", "lab_mixes"], deps=[["parts", "lab"]])
+    with dg.DagsterInstance.ephemeral() as instance:
+        instance.report_runless_asset_event(dg.AssetMaterialization(raw.key))
+        assert list(stale.stale_by_records([lab, raw], instance, {})) == [lab.key, raw.key]
+        assert stale.stale_by_records([raw], instance, {}) == {}
