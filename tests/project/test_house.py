@@ -147,16 +147,15 @@ def test_a_private_use_is_found(text: str, tmp_path: Path) -> None:
     assert len(private_uses(path)) == 1
 
 
-def test_the_published_study_needs_no_torch_and_little_time(tmp_path: Path) -> None:
-    """Loading all definitions imports nothing for training or drawing and takes less than 6 s of a core, start in."""
+def test_the_published_study_needs_no_torch(tmp_path: Path) -> None:
+    """Loading all definitions imports nothing for training or drawing."""
     code = """
-import sys, time
+import sys
 from dagster_project import environment
 environment.prepare()
 from dagster_project.lib.executor import load_definitions
 load_definitions()
 print(sorted({"torch", "transformers", "vllm", "altair", "vl_convert"} & set(sys.modules)))
-print(time.process_time())
 """
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -167,9 +166,7 @@ print(time.process_time())
         timeout=120,
         check=True,
     )
-    heavy, seconds = done.stdout.strip().splitlines()[-2:]
-    assert heavy == "[]"
-    assert float(seconds) < 6
+    assert done.stdout.strip().splitlines()[-1] == "[]"
 
 
 def tracked() -> list[str]:

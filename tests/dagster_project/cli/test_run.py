@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import resource
 import shutil
 import subprocess
 from collections.abc import Callable
@@ -43,19 +42,12 @@ def test_everything_is_written_under_the_home(first_run: tuple[Path, subprocess.
     assert not (project / "dbt" / "logs").exists()
 
 
-def spent() -> float:
-    """Seconds of a core that the programs started by this one took, those that have ended."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def test_a_second_run_does_nothing(home: Path, tmp_path: Path, run: Run) -> None:
     home = shutil.copytree(home, tmp_path / "home", symlinks=True)
-    before, used = published_state(home), spent()
+    before = published_state(home)
     done = run(home)
     assert done.returncode == 0, done.stderr
     assert "Nothing changed since the last run." in done.stdout
-    assert spent() - used < 20
     assert "gemma-2-9b-it" in done.stdout
     assert published_state(home) == before
 
