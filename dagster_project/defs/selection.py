@@ -2,16 +2,31 @@
 
 import json
 import sys
+from pathlib import Path
 
 import dagster as dg
+import polars as pl
 
 from dagster_project.defs.jobs import RunHome
 from dagster_project.lib import keys
 from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.due import study_files
 from dagster_project.lib.failures import WAREHOUSE_RETRIES, as_dagster_failure
+from models_train.files import atomic_path
 from warehouse import connection
-from warehouse.performance_inputs import write_inputs
+
+INPUTS = {
+    "features": "select * from marts.fct_regression_features where study_id = $study order by model_id, feature",
+    # Only results on the same pairs: others would look like worse or better models.
+    "results": "select objective, model_id, chat, chat_hard, safety, reasoning, score, score_standard_error, "
+    "score_standard_error_approximate from marts.fct_reward_model_results "
+    "where study_id = $study and is_comparable order by objective, model_id",
+    "models": "select model_id, publisher, family, params_b from marts.dim_base_models "
+    "where study_id = $study and (is_compared or is_candidate) order by model_id",
+    "size_groups": "select size_group, params_b_from, params_b_below, default_model_id from raw.size_groups "
+    "where study_id = $study order by position",
+}
+"""Query of each input of the performance model; they become Parquet files, one folder per study."""
 
 
 @dg.asset(
@@ -29,7 +44,7 @@ from warehouse.performance_inputs import write_inputs
     kinds={"duckdb", "parquet"},
     pool=keys.WAREHOUSE_POOL,
     retry_policy=WAREHOUSE_RETRIES,
-    code_version=keys.version_of_files("warehouse/performance_inputs.py", "dagster_project/defs/selection.py"),
+    code_version=keys.version_of_files("dagster_project/defs/selection.py"),
     description="Inputs of the performance model, per study, as Parquet: features, results, models, size groups.",
 )
 def performance_inputs(run_home: RunHome) -> dg.MaterializeResult:
@@ -71,3 +86,34 @@ def performance(
     for message in done.get_custom_messages():
         raise dg.Failure(description=message["failure"], allow_retries=False)
     return done.get_materialize_result()
+
+
+def write_inputs(warehouse: connection.Connection, folder: Path) -> dict[str, int]:
+    """Write `<folder>/<study>/<name>.parquet` for every study and input, and `study.json`; returns rows per study.
+
+    The folder is replaced whole, so a removed study leaves no inputs behind.
+    """
+    rows = {}
+    with atomic_path(folder) as fresh:
+        fresh.mkdir()
+        for (study,) in warehouse.execute("select study_id from marts.dim_studies order by study_id").fetchall():
+            (fresh / study).mkdir()
+            frames = {name: _frame(warehouse, query, study) for name, query in INPUTS.items()}
+            for name, frame in frames.items():
+                frame.write_parquet(fresh / study / f"{name}.parquet")
+            (fresh / study / "study.json").write_text(json.dumps({"aggregates": _aggregates(warehouse, study)}))
+            rows[study] = sum(frame.height for frame in frames.values())
+    return rows
+
+
+def _frame(warehouse: connection.Connection, query: str, study: str) -> pl.DataFrame:
+    return warehouse.execute(query, {"study": study}).pl()
+
+
+def _aggregates(warehouse: connection.Connection, study: str) -> list[str]:
+    """Benchmarks that are averages of others: as features they would count those twice."""
+    found = warehouse.execute(
+        "select benchmark from marts.dim_benchmarks where study_id = ? and topic = 'Aggregate' order by benchmark",
+        [study],
+    ).fetchall()
+    return [name for (name,) in found]

@@ -32,8 +32,7 @@ from models_train.study.lab import is_made, lab_folder
 from models_train.study.models import StudyModel
 from models_train.study.study import Study, load_study
 from warehouse.contracts import Table
-from warehouse.contracts.lab import LAB_SETTINGS
-from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
+from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
 from warehouse.part_files import LandingError, newest_parts
 from warehouse.paths import Home

@@ -17,8 +17,7 @@ from models_train.parts import write_part
 from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import lab_folder
 from models_train.study.study import load_study
-from models_train.synthetic.truth import truth_rows
-from models_train.synthetic.world import Made, make_data, make_models
+from models_train.synthetic.world import Made, make_data, make_models, truth_rows
 from warehouse.contracts import LAB_TABLES
 
 

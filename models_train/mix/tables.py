@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from threadpoolctl import threadpool_limits
 
-from models_train.mix import distances, histograms
+from models_train.mix import distances
 from models_train.mix.agreement import AlignedScores, Scores, side_by_side, spearman, wasserstein_1
 from models_train.mix.samples import ALL, Samples, read_samples
 
@@ -68,7 +68,7 @@ def histogram_rows(samples: pa.Table, n_bins: int) -> pa.Table:
     """
     found = read_samples(samples)
     tasks = [
-        (found.of(domain), domain, binning, n_bins) for domain in _domains(found) for binning in histograms.BINNINGS
+        (found.of(domain), domain, binning, n_bins) for domain in _domains(found) for binning in distances.BINNINGS
     ]
     return one_table(_parallel(_histograms, tasks), HISTOGRAM_SCHEMA)
 
@@ -116,11 +116,11 @@ def one_table(tables: Sequence[pa.Table], schema: pa.Schema, *labels: str) -> pa
     return pa.concat_tables([whole.empty_table(), *tables])
 
 
-def _histograms(samples: Samples, domain: str, binning: histograms.Binning, n_bins: int) -> pa.Table:
-    edges = histograms.edges(samples, n_bins, binning)
+def _histograms(samples: Samples, domain: str, binning: distances.Binning, n_bins: int) -> pa.Table:
+    edges = distances.edges(samples, n_bins, binning)
     models = sorted(set(samples.models))
     found = np.zeros((len(models), n_bins), np.int64)
-    np.add.at(found, [models.index(model) for model in samples.models], histograms.counts(samples, edges))
+    np.add.at(found, [models.index(model) for model in samples.models], distances.counts(samples, edges))
     columns = [
         np.repeat(models, n_bins),
         np.repeat([domain], found.size),
@@ -157,7 +157,7 @@ def _distances(
     a, b = np.triu_indices(len(group.models), 1)
     sizes = group.counts.sum(axis=1)
     observed = distances.distances(group.counts)
-    blocks = histograms.block_counts(samples, group.edges, group.models)
+    blocks = distances.block_counts(samples, group.edges, group.models)
     columns = [
         *(np.repeat([name], a.size) for name in (domain, binning)),
         *(np.array(group.models)[side] for side in (a, b)),

@@ -22,7 +22,7 @@ from scipy.linalg.lapack import dpotrf, dpotrs
 from threadpoolctl import threadpool_limits
 
 from models_train.selection.design import Design, Prepared
-from models_train.selection.intervals import cluster_resamples
+from models_train.selection.scores import cluster_resamples
 
 DEGREES = (1, 2, 3)
 ALPHAS = (0.1, 0.01, 0.001, 0.0001)

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 from scipy import stats
 
-from models_train.selection.intervals import INTERVAL_ENDS
+from models_train.selection.scores import INTERVAL_ENDS
 
 Floats = NDArray[np.float64]
 

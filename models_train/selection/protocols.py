@@ -18,9 +18,9 @@ from sklearn.model_selection import KFold
 from models_train.selection.design import ELASTIC_NET, Design
 from models_train.selection.elastic_net import PAPER_GRID, Setting
 from models_train.selection.features import SIZE, outside_range
-from models_train.selection.intervals import jackknife_plus, residual_interval
 from models_train.selection.leave_out import LeaveOut, Left, TrainingFit, fit_training_sets
 from models_train.selection.predictors import SELECTED
+from models_train.selection.scores import jackknife_plus, residual_interval
 
 IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT = "paper_in_sample", "paper_10_fold", "leave_publisher_out"
 N_FOLDS = 10

@@ -10,8 +10,8 @@ import polars as pl
 from scipy.stats import norm
 
 from models_train.errors import UserError
-from models_train.selection.intervals import PREDICTION_LEVEL
 from models_train.selection.protocols import Forecast
+from models_train.selection.scores import PREDICTION_LEVEL
 from warehouse.contracts import PERFORMANCE_TABLES
 
 SIZE_LIMITS: tuple[float | None, ...] = (1.0, 3.0, 4.0, 8.0, 10.0, None)

@@ -1,10 +1,13 @@
-"""The lab on disk: tokenizer, base models, data sets, in `<home>/lab/<study>/`. Existing files are kept."""
+"""The lab on disk: tokenizer, base models, data sets, in `<home>/lab/<study>/`; and the truth about it as rows.
+
+Existing files are kept.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from itertools import islice
@@ -16,6 +19,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
 from models_train.files import atomic_path, write_if_changed
 from models_train.modeling.packed_attention import use_packed_attention
@@ -25,7 +29,7 @@ from models_train.study.models import StudyModel
 from models_train.study.scoring import DOMAINS
 from models_train.study.study import Study
 from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
-from models_train.synthetic.preferences import preference_rows, rating_rows, test_rows
+from models_train.synthetic.preferences import TRUE_WEIGHTS, preference_rows, rating_rows, test_rows
 from models_train.synthetic.stages import further_stage
 from models_train.synthetic.tasks import write_tasks
 from models_train.synthetic.texts import documents
@@ -34,6 +38,18 @@ _MARK = ".lab"
 """File in a model's folder with the hash of its settings. Hidden: it does not change the folder's content hash."""
 _HELD_OUT = 1_000_000
 """Added to the seed of the documents that are scored: no model was pre-trained on them."""
+SETTINGS = (
+    "seed",
+    "vocabulary",
+    "documents_per_domain",
+    "preferences",
+    "ratings",
+    "validation",
+    "preference_noise",
+    "rating_noise",
+    "test_pairs_per_subset",
+)
+"""Settings of a lab that are rows of `raw.lab_settings`."""
 
 
 @dataclass(frozen=True)
@@ -165,3 +181,45 @@ def _document_rows(lab: Lab) -> Iterator[dict[str, Any]]:
         )
         for text in texts:
             yield {"text": text, "meta": {"redpajama_set_name": f"RedPajama{domain}"}}
+
+
+def truth_rows(study: Study, lab: Lab, n_parameters: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:
+    """Rows of the tables of `warehouse.contracts.studies`, by table. n_parameters: of every model of the lab."""
+    return {
+        "lab_mixes": [row for spec in lab.models for row in _mix(study, lab, spec, n_parameters[spec.model_id])],
+        "lab_attribute_weights": [
+            {"attribute": name, "weight": weight} for name, weight in zip(ATTRIBUTES, TRUE_WEIGHTS, strict=True)
+        ],
+        "lab_settings": [{"setting": name, "value": getattr(lab, name)} for name in SETTINGS],
+    }
+
+
+def pretrained(study: Study, lab: Lab, model_id: str) -> LabModel:
+    """The model of the lab whose pre-training a model has: itself, or the nearest ancestor that has a mix.
+
+    Raises UserError where there is none.
+    """
+    specs = {spec.model_id: spec for spec in lab.models}
+    parents = {model.model_id: model.parent for model in study.models}
+    name: str | None = model_id
+    while name is not None:
+        spec = specs.get(name)
+        if spec is not None and spec.mix is not None:
+            return spec
+        name = parents.get(name)
+    raise UserError(f"{model_id}: neither it nor a parent has a mix; give it one in the lab of the study file")
+
+
+def _mix(study: Study, lab: Lab, spec: LabModel, n_parameters: int) -> list[dict[str, Any]]:
+    origin = pretrained(study, lab, spec.model_id)
+    return [
+        {
+            "model_id": spec.model_id,
+            "domain": domain,
+            "share": origin.share(domain),
+            "pretrained_model_id": origin.model_id,
+            "pretraining_tokens": origin.pretraining_tokens,
+            "parameters_m": n_parameters / 1e6,
+        }
+        for domain in DOMAINS
+    ]

@@ -30,10 +30,10 @@ from models_train.selection.elastic_net import (
     fit_setting,
     selection_frequencies,
 )
-from models_train.selection.intervals import cluster_resamples, jackknife_plus
 from models_train.selection.leave_out import leave_out
 from models_train.selection.predictors import ELASTIC_NET
 from models_train.selection.protocols import NOTHING, leave_one_more_out
+from models_train.selection.scores import cluster_resamples, jackknife_plus
 from tests.support import published_frames, selection_frames
 from tests.support.selection_frames import make_design
 

@@ -1,4 +1,4 @@
-"""Raw tables of study files: studies, size groups, base models, stated benchmark values, seeds."""
+"""Raw tables of study files: studies, size groups, base models, stated benchmark values, seeds; the truth of a lab."""
 
 from warehouse.contracts.fields import MODEL_ID, by_name, flag, integer, number, table, text
 
@@ -103,3 +103,35 @@ def run_of(model_id: str) -> str:
 
 STUDY_TABLES = by_name(STUDIES, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, STUDY_SEEDS)
 """Raw tables that study files fill, by name; `benchmark_results` has rows of runs and of result files, too."""
+
+# Of a lab: what estimates are compared with, and the settings of its noise. All synthetic.
+LAB_MIXES = table(
+    "lab_mixes",
+    "One row per study, base model of the lab and domain: share of that domain in its pre-training text.",
+    ("model_id", "domain"),
+    MODEL_ID,
+    text("domain", "Domain: Github, Book, ArXiv, Wikipedia or StackExchange."),
+    number("share", "True share of the pre-training tokens, 0 to 1; a further stage has its pre-trained model's."),
+    text("pretrained_model_id", "Model whose pre-training this is: the model itself, or the first of its ancestors."),
+    integer("pretraining_tokens", "Tokens of that pre-training, as the study file asks for them."),
+    number("parameters_m", "Parameters of the model, in millions, tied embeddings counted once."),
+)
+
+LAB_ATTRIBUTE_WEIGHTS = table(
+    "lab_attribute_weights",
+    "One row per study and attribute: its weight in the true utility that the lab's preferences follow.",
+    ("attribute",),
+    text("attribute", "helpfulness, correctness, coherence, complexity or verbosity."),
+    number("weight", "Weight, a multiple of 0.05; only the direction of the five matters for a preference."),
+)
+
+LAB_SETTINGS = table(
+    "lab_settings",
+    "One row per study and setting of its lab: noise, and sizes of its data.",
+    ("setting",),
+    text("setting", "Name of the setting in the study file, such as preference_noise."),
+    number("value", "Its value."),
+)
+
+LAB_TABLES = by_name(LAB_MIXES, LAB_ATTRIBUTE_WEIGHTS, LAB_SETTINGS)
+"""Raw tables that making a lab fills, by name."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models_train.logprobs.score_scaling import lowest_mean, n_lowest, presence
+from models_train.logprobs.scorer import lowest_mean, n_lowest, presence
 
 TENS = b"a" * 10
 """Ten bytes; eleven after zlib."""

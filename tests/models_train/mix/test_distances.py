@@ -8,6 +8,7 @@ from scipy.spatial.distance import jensenshannon
 from scipy.stats import norm
 
 from models_train.mix.distances import (
+    block_counts,
     block_weights,
     distances,
     intervals,
@@ -15,7 +16,6 @@ from models_train.mix.distances import (
     pairs,
     resampled_divergences,
 )
-from models_train.mix.histograms import block_counts
 from models_train.mix.samples import N_BLOCKS, Samples
 
 BINS = 20

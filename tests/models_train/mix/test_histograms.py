@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models_train.mix.histograms import BINNINGS, block_counts, counts, edges, pooled_order_statistics
+from models_train.mix.distances import BINNINGS, block_counts, counts, edges, pooled_order_statistics
 from models_train.mix.samples import N_BLOCKS, Samples, numbers, ordinals
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models_train.selection.intervals import (
+from models_train.selection.scores import (
     cluster_bootstrap_mean,
     cluster_resamples,
     jackknife_plus,

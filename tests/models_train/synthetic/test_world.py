@@ -14,7 +14,7 @@ from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import Lab
 from models_train.study.study import Study
 from models_train.synthetic.preferences import TRUE_WEIGHTS
-from models_train.synthetic.truth import pretrained, truth_rows
+from models_train.synthetic.world import pretrained, truth_rows
 from warehouse.contracts import LAB_TABLES
 
 MIX = {"Github": 0.7, "Book": 0.3}

@@ -1,0 +1,150 @@
+"""GPU work on base models, one partition each: reward models, document scores, benchmarks; and imported benchmarks."""
+
+from collections.abc import Callable
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.defs.jobs import RunHome
+from dagster_project.lib import keys
+from dagster_project.lib.due import study_files
+from dagster_project.lib.failures import JOB_RETRIES, as_dagster_failure
+from dagster_project.lib.jobs import job_command, model_of, nothing_to_do, run_for_studies, run_job, with_costs
+from models_train.study.fingerprints import (
+    BENCHMARK_VERSION,
+    SCORING_VERSION,
+    TRAINING_VERSION,
+    benchmark_run_id,
+    evaluation_run_id,
+    scoring_run_id,
+    training_run_id,
+)
+
+GPU_WORK: dict[str, Any] = {
+    "kinds": {"torch", "parquet"},
+    "pool": keys.GPU_POOL,
+    "retry_policy": JOB_RETRIES,
+}
+"""Settings common to all assets that are made by jobs in the pool `gpu`."""
+REWARD_MODEL: dict[str, Any] = GPU_WORK | {
+    "partitions_def": keys.REWARD_MODEL_PARTITIONS,
+    "group_name": "training",
+    "owners": ["team:training"],
+    "code_version": f"training-{TRAINING_VERSION}",
+}
+BASE_MODEL: dict[str, Any] = GPU_WORK | {
+    "partitions_def": keys.BASE_MODEL_PARTITIONS,
+    "owners": ["team:scoring"],
+}
+BENCHMARK_CODE = f"benchmarks-{BENCHMARK_VERSION}"
+
+
+@dg.asset(
+    key=keys.REWARD_MODELS,
+    deps=[keys.STUDIES],
+    description="A reward model of each base model by each objective: the search over learning rates, its runs, "
+    "learning curves and checkpoints as parts (paper, Section 3.1).",
+    **REWARD_MODEL,
+)
+def reward_models(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.train_reward_model` for the partition; an interrupted search resumes."""
+    return _run_by_objective(context, run_home, pipes, "train_reward_model", training_run_id)
+
+
+@dg.asset(
+    key=keys.COMPLETION_REWARDS,
+    deps=[keys.REWARD_MODELS],
+    description="The reward of every completion of the test set, by each reward model (definitions, Section 1).",
+    **REWARD_MODEL,
+)
+def completion_rewards(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.score_completions` for the partition."""
+    return _run_by_objective(context, run_home, pipes, "score_completions", evaluation_run_id)
+
+
+@dg.asset(
+    key=keys.DOCUMENT_SCORES,
+    deps=[keys.DOCUMENTS],
+    group_name="scoring",
+    code_version=f"scoring-{SCORING_VERSION}",
+    description="Log-probabilities of the sampled documents under each base model, shard by shard (definitions, "
+    "Section 7).",
+    **BASE_MODEL,
+)
+def document_scores(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.score_documents` for the partition; finished shards are skipped."""
+    with as_dagster_failure(context):
+        path, study, model = model_of(study_files(), context.partition_key)
+    if study.scoring is None:
+        return nothing_to_do(f"{path.name} scores no documents; add a group `scoring` to it")
+    done = run_job(context, pipes, job_command("score_documents", path, run_home.home, model))
+    run_id = scoring_run_id(study.by_id[model], study.scoring, path.parent)
+    return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
+
+
+@dg.asset(
+    key=keys.BENCHMARKS,
+    deps=[keys.STUDIES],
+    group_name="benchmarks",
+    code_version=BENCHMARK_CODE,
+    description="The benchmarks of a study, run on each of its base models through lm-evaluation-harness.",
+    **BASE_MODEL,
+)
+def benchmarks(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.run_benchmarks` for the partition."""
+    with as_dagster_failure(context):
+        path, study, model = model_of(study_files(), context.partition_key)
+    if model not in study.benchmarked_model_ids:
+        return nothing_to_do(f"{path.name} runs no benchmarks on {model}; list tasks under `benchmarks`")
+    assert study.benchmarks is not None
+    done = run_job(context, pipes, job_command("run_benchmarks", path, run_home.home, model))
+    run_id = benchmark_run_id(study.by_id[model], study.benchmarks, path.parent)
+    return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
+
+
+@dg.asset(
+    key=keys.BENCHMARK_IMPORTS,
+    # No dependency on parts/studies, although it reads the same files: Dagster would split the dbt run for it.
+    group_name="benchmarks",
+    owners=["team:scoring"],
+    kinds={"python", "parquet"},
+    code_version=BENCHMARK_CODE,
+    description="Benchmark values from result files that studies name: of lm_eval (--output_path) and of EvalPlus.",
+)
+def benchmark_imports(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.import_benchmarks` for every study that imports results."""
+    with as_dagster_failure(context):
+        paths = [path for path, study in study_files().items() if study.benchmarks and study.benchmarks.imports]
+    return run_for_studies(context, pipes, run_home.home, keys.BENCHMARK_IMPORTS, "import_benchmarks", paths)
+
+
+def _run_by_objective(
+    context: dg.AssetExecutionContext,
+    run_home: RunHome,
+    pipes: dg.PipesSubprocessClient,
+    job: str,
+    run_id: Callable[..., str],
+) -> dg.MaterializeResult:
+    """One job for the base model and objective of the context's partition; run_id: names the parts that it makes."""
+    partition = context.partition_key.keys_by_dimension
+    with as_dagster_failure(context):
+        path, study, model = model_of(study_files(), partition["base_model"])
+    objective = partition["objective"]
+    if study.training is None or objective not in study.training.objectives:
+        return nothing_to_do(f"{path.name} trains no reward model by {objective}; list it under training: objectives")
+    if not study.by_id[model].is_compared:
+        return nothing_to_do(f"{path.name} compares no reward model of {model}: a candidate, or is_compared is false")
+    command = job_command(job, path, run_home.home, model, "--objective", objective)
+    done = run_job(context, pipes, command)
+    made = run_id(study.by_id[model], study.training, objective, path.parent)
+    return with_costs(done.get_materialize_result(), run_home.home, study, made)
