@@ -177,7 +177,7 @@ class RunFolder:
             return
         try:
             state.load(self._folder(_STATE, self.step), self.step)
-        except (RuntimeError, ValueError) as error:
+        except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
                 f"{self.path}: the state of step {self.step} does not fit the model ({first_line(error)}); the base "
                 "model has changed: remove the folder, and the run begins again"
