@@ -10,6 +10,8 @@ import pytest
 from dagster_project.lib.keys import GROUPS
 from tests.support.asset_graph import SNAPSHOT, as_text, specs_in
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def specs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[dg.AssetSpec]]:

@@ -147,6 +147,7 @@ def test_a_private_use_is_found(text: str, tmp_path: Path) -> None:
     assert len(private_uses(path)) == 1
 
 
+@pytest.mark.slow
 def test_the_published_study_needs_no_torch(tmp_path: Path) -> None:
     """Loading all definitions imports nothing for training or drawing."""
     code = """

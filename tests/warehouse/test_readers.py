@@ -15,6 +15,8 @@ from warehouse.connection import read
 from warehouse.paths import Home
 from warehouse.publish import prune, publish
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Home:

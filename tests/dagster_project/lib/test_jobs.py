@@ -17,6 +17,8 @@ from models_train.study.study import Study
 from warehouse.contracts import REWARD_MODEL_TABLES
 from warehouse.paths import Home
 
+pytestmark = pytest.mark.slow
+
 KEY = dg.AssetKey("made")
 SCORE = [sys.executable, "-m", "models_train.jobs.score_documents"]
 SLEEPS = "import subprocess, sys, time; subprocess.run([sys.executable, '-c', 'import time; time.sleep(60)'])"

@@ -17,6 +17,8 @@ from models_train.synthetic.tasks import write_tasks
 from tests.support.result_files import import_study, lm_eval_file, write
 from tests.support.tiny_models import write_base
 
+pytestmark = pytest.mark.slow
+
 LM_EVAL = [{"path": "./results", "format": "lm_eval"}]
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import polars as pl
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
 from tests.support import made_data
 from tests.support.data_files import REPOSITORY, content, document
 from tests.support.hub_server import served
+
+pytestmark = pytest.mark.slow
 
 
 def study_file(folder: Path, source: dict[str, str], n: int = 50) -> Path:

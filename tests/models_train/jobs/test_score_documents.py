@@ -31,6 +31,8 @@ from tests.support.scoring_studies import (
 )
 from tests.support.tiny_models import SIZES, byte_tokenizer, write_base
 
+pytestmark = pytest.mark.slow
+
 STORY = (
     "Long ago, Gevi and Lamu lived near Lame. They trusted honest Rovu. The night was cold, and Gevi went away. "
     '"I do not know," Lamu answered, and laughed.'

@@ -11,6 +11,8 @@ import pytest
 
 from models_train import telemetry
 
+pytestmark = pytest.mark.slow
+
 JOBS = Path(telemetry.__file__).parent / "jobs"
 # What the hub's client itself has understood; the other libraries are not needed by every job.
 ASK = """

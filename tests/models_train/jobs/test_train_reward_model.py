@@ -24,6 +24,8 @@ from tests.support import reward_studies
 from tests.support.killed_jobs import SearchLauncher
 from tests.support.reward_studies import arguments, parts, results, write_study
 
+pytestmark = pytest.mark.slow
+
 TABLES = {"reward_model_runs", "reward_model_steps", "reward_model_checkpoints", "reward_model_searches", "run_costs"}
 
 

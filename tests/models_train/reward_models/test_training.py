@@ -26,6 +26,8 @@ from tests.support.tiny_models import SIZES
 from tests.support.training_runs import RECIPE, evaluate, pairs, plan, reward_model, training_run
 from warehouse.contracts import REWARD_MODEL_TABLES
 
+pytestmark = pytest.mark.slow
+
 HOWS = {
     "float32": plan(),
     "bfloat16": plan(precision="bfloat16", gradient_checkpointing=True),

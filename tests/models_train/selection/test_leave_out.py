@@ -28,6 +28,8 @@ from models_train.selection.protocols import (
 from models_train.selection.scores import error_difference
 from tests.support.selection_frames import make_design, with_placebo
 
+pytestmark = pytest.mark.slow
+
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 
 

@@ -13,6 +13,8 @@ from models_train.selection.performance import PerformanceSettings, mix_verdict,
 from models_train.selection.protocols import NOTHING, forecasts, leave_publisher_out_predictions, ten_fold
 from tests.support.selection_frames import make_design
 
+pytestmark = pytest.mark.slow
+
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 SETTINGS = tuple(Setting(1, alpha, 0.5) for alpha in (0.1, 0.01))
 

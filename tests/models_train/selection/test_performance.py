@@ -23,6 +23,8 @@ from models_train.selection.recommendation import recommend
 from models_train.selection.scores import coverage_at_k
 from warehouse.contracts import PERFORMANCE_TABLES
 
+pytestmark = pytest.mark.slow
+
 Frames = tuple[pl.DataFrame, pl.DataFrame]
 FRAMES = (*FITTED, "comparisons")
 QUICK = PerformanceSettings(n_bootstraps=40)

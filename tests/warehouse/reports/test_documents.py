@@ -23,6 +23,8 @@ from warehouse.reports import export, page, queries, theme
 from warehouse.reports.elements import Figure, StudyPage
 from warehouse.reports.topics import documents
 
+pytestmark = pytest.mark.slow
+
 CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script>'\"&"
 READERS = {

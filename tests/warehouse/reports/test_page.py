@@ -129,6 +129,7 @@ def test_the_policy_allows_exactly_the_scripts_and_the_style_of_the_page(text: s
         assert f"'sha256-{digest}'" in policy
 
 
+@pytest.mark.slow
 def test_hostile_names_stay_text(hostile_file: Path, tmp_path: Path):
     with duckdb.connect(str(hostile_file), read_only=True) as connection:
         report = build_report(connection, tmp_path / "reports", "<b>snapshot</b>", CREATED)

@@ -18,6 +18,8 @@ from warehouse.reports import page, queries
 from warehouse.reports.page import compose
 from warehouse.reports.topics import coefficients, components, prediction
 
+pytestmark = pytest.mark.slow
+
 CREATED = datetime(2025, 5, 16, tzinfo=UTC)
 MARTS = (
     "fct_performance_predictions",

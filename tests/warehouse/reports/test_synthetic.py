@@ -22,6 +22,8 @@ from warehouse.reports.elements import Figure, StudyPage
 from warehouse.reports.tables import Table
 from warehouse.reports.topics import synthetic as topic
 
+pytestmark = pytest.mark.slow
+
 CREATED = datetime(2025, 5, 16, 12, 30, tzinfo=UTC)
 HOSTILE = "</script><script>alert(1)</script>'\"&"
 KEYS = ("truth", "truth-searches")
