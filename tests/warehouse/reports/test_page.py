@@ -172,7 +172,7 @@ def test_empty_marts_give_sentences_and_no_chart(empty: duckdb.DuckDBPyConnectio
         "No model of this study was trained with both objectives",
         "no models of one line of post-training",
         "The study holds no benchmark values",
-        "There are no recommendations for this study: it holds no result and no prediction to rank.",
+        "There are no recommendations for this study yet: the performance model makes them, from its results.",
         "There are no capability components for this study: too few benchmarks",
     ):
         assert sentence in text, sentence

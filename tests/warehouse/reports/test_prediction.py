@@ -200,13 +200,13 @@ def test_without_a_performance_model_the_sections_say_so_and_why(changeable: duc
             "unnest(['regression', 'bradley_terry']) as objective, 'score' as target, '5 models, 8 needed' as reason"
         )
     why = {
-        "missing": "none has been fitted in this warehouse",
-        "empty": "the marts hold no errors of prediction for it, and no reason is recorded",
-        "abstained": "5 models, 8 needed",
+        "missing": ": none has been fitted in this warehouse",
+        "empty": " yet: it follows the first answer of `make run`",
+        "abstained": ": 5 models, 8 needed",
     }[way]
     composed = compose(changeable, "test", CREATED)
     text = plain(composed.text)
-    assert text.count(f"There is no performance model for this study: {why}.") == 4
+    assert text.count(f"There is no performance model for this study{why}.") == 4
     assert "There are no recommendations for this study" in text
     assert "There are no capability components for this study" in text
     assert [len(one.sections) for one in composed.pages] == [14]

@@ -20,7 +20,10 @@ def section(study: Study) -> Section:
     """Explained variance and loadings."""
     frame = components(study)
     if not frame.height:
-        text = "There are no capability components for this study: too few benchmarks have values for enough models."
+        text = (
+            "There are no capability components for this study: the performance model has not run yet, or too few "
+            "benchmarks have values for enough models."
+        )
         if not frame.columns:
             text = "There are no capability components for this study: none have been computed in this warehouse."
         return Section("components", TITLE, (text,))

@@ -129,7 +129,7 @@ def absence(study: Study, scores: pl.DataFrame) -> str:
         return labels.sentence(f"{begin}: {'; '.join(reasons or refused['reason'].unique(maintain_order=True))}")
     if not scores.columns:
         return f"{begin}: none has been fitted in this warehouse."
-    return f"{begin}: the marts hold no errors of prediction for it, and no reason is recorded."
+    return f"{begin} yet: it follows the first answer of `make run`."
 
 
 def against(reference: str, comparisons: pl.DataFrame) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ def section(study: Study) -> Section:
     """One table per objective, and one of the models without a recommendation."""
     frame = queries.recommendations(study.connection, study.study_id)
     if not frame.height:
-        text = "There are no recommendations for this study: it holds no result and no prediction to rank."
+        text = "There are no recommendations for this study yet: the performance model makes them, from its results."
         if not frame.columns:
             text = "There are no recommendations for this study: none have been computed in this warehouse."
         return Section("recommendations", TITLE, (text,))
