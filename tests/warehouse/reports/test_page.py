@@ -173,10 +173,10 @@ def test_empty_marts_give_sentences_and_no_chart(empty: duckdb.DuckDBPyConnectio
         "no models of one line of post-training",
         "The study holds no benchmark values",
         "There are no recommendations for this study yet: the performance model makes them, from its results.",
-        "There are no capability components for this study: too few benchmarks",
+        "There are no capability components for this study: the performance model has not run yet",
     ):
         assert sentence in text, sentence
-    assert text.count("There is no performance model for this study: ") == 4
+    assert text.count("There is no performance model for this study yet: ") == 4
     assert 'class="trust"' not in text
 
 
