@@ -87,7 +87,7 @@ def test_dbt_tests_are_asset_checks_and_the_results_have_two_more(definitions: d
     assert {"every_compared_model_has_a_result", "score_is_the_mean_of_the_categories"} <= of_results
     assert "grain_fct_reward_model_results_study_id__objective__model_id" in of_results
     tested = {check.asset_key.path[0] for check in checks}
-    assert tested == {"raw", "seeds", "staging", "intermediate", "marts"}
+    assert tested == {"seeds", "staging", "intermediate", "marts"}
 
 
 def test_a_run_leaves_rows_charts_and_checks_in_dagster(home: Path) -> None:
