@@ -22,7 +22,8 @@ from tests.support.programs import REPOSITORY, SHIPPED_STUDIES, run_program
 pytestmark = pytest.mark.bench
 
 OPTIONS = () if os.environ.get("REWARDBASE_BENCH_WHOLE") else ("--quick",)
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 2.0
+"""Pause between two looks at the memory, in seconds; each takes tens of milliseconds of a core."""
 
 
 @dataclass
