@@ -26,6 +26,8 @@ from warehouse.connection import Connection, WarehouseBusy, WarehouseError, read
 from warehouse.content_id import content_id, table_ids
 from warehouse.paths import VARIABLE, Home
 from warehouse.publish import publish, refuse_unfit
+from warehouse.reports import CHARTS_FOLDER
+from warehouse.reports.export import draw_pictures
 from warehouse.reports.page import build_report
 
 SCHEMAS = ("raw", "seeds", "staging", "intermediate", "marts")
@@ -137,6 +139,7 @@ def show(home: Home) -> bool:
         return False
     with read(home.warehouse) as connection:
         build_report(connection, home.reports, content_id(connection), datetime.now(UTC))
+    draw_pictures(home.reports / CHARTS_FOLDER)
     return True
 
 

@@ -103,7 +103,7 @@ class _Run:
 
         due = self._due_work()
         if due and self._is_first(due):
-            if not self.refresh(due, keys.SELECTION):
+            if not self.refresh(due, keys.AFTER_FIRST_ANSWER):
                 return self.failures
             self._print_first_answer(quick)
         if quick:
@@ -199,11 +199,11 @@ class _Run:
 
     def _print_first_answer(self, quick: bool) -> None:
         print_answer(self.home, self.console, Console(stderr=True, highlight=False))
-        follows = "The performance model follows: predictions and recommendations."
+        follows = "The performance model follows: predictions and recommendations; then the charts as pictures."
         if not quick:
             follows = (
                 "The studies that train and score models on this machine follow, then the performance model with its "
-                "predictions and recommendations.\n`make quick` leaves out those studies."
+                "predictions and recommendations, and the charts as pictures.\n`make quick` leaves out those studies."
             )
         self._print(f"\nThis answer is published. {follows}\nTo stop here, press Ctrl-C: `make run` resumes.")
 

@@ -1,4 +1,4 @@
-"""What readers get: the report, marts as one offline page with charts, and the published snapshot of the marts."""
+"""What readers get: the report, its charts as pictures, and the published snapshot of the marts."""
 
 import base64
 import struct
@@ -17,6 +17,7 @@ from warehouse import connection, dbt_nodes
 from warehouse.content_id import content_id
 from warehouse.paths import Home
 from warehouse.publish import publish, refuse_unfit
+from warehouse.reports import CHARTS_FOLDER
 
 if TYPE_CHECKING:
     from warehouse.reports.page import Report
@@ -36,7 +37,7 @@ SNAPSHOT_VERSION = f"{keys.version_of_files(*PUBLISHING)}-{keys.version_of_names
     retry_policy=WAREHOUSE_RETRIES,
     automation_condition=INPUTS_CHANGED,
     code_version=REPORT_VERSION,
-    description="Which base model to train a reward model on: one offline page, and each chart as SVG and PNG.",
+    description="Which base model to train a reward model on, as one offline page.",
 )
 def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.MaterializeResult:
     """Render the report from the marts; every file is replaced whole."""
@@ -49,14 +50,35 @@ def base_model_choice(context: dg.AssetExecutionContext, run_home: RunHome) -> d
             report, snapshot_id = _build(warehouse, home, result_ids(parsed))
     for name in dropped:
         context.log.info(f"{name} dropped: not in the dbt project any more")
-    metadata: dict[str, dg.MetadataValue] = {
-        "page": dg.MetadataValue.path(str(report.path)),
-        "snapshot": dg.MetadataValue.text(snapshot_id),
-        "charts": dg.MetadataValue.int(len(report.charts)),
-    }
-    for name, picture in list(report.charts.items())[:1]:
-        metadata["preview"] = dg.MetadataValue.md(f"![{name}]({_data_url(picture)})")
     context.log.info(f"{report.path}: {report.n_sections} sections, {len(report.charts)} charts")
+    return dg.MaterializeResult(
+        metadata={
+            "page": dg.MetadataValue.path(str(report.path)),
+            "snapshot": dg.MetadataValue.text(snapshot_id),
+            "charts": dg.MetadataValue.int(len(report.charts)),
+        }
+    )
+
+
+@dg.asset(
+    key=keys.CHARTS,
+    deps=[keys.REPORT],
+    group_name="reports",
+    owners=["team:reports"],
+    kinds={"altair"},
+    automation_condition=INPUTS_CHANGED,
+    code_version=keys.version_of_files("warehouse/reports/export.py"),
+    description="Each chart of the report as SVG and PNG.",
+)
+def charts(run_home: RunHome) -> dg.MaterializeResult:
+    """Draw the charts from the specifications that the report wrote; every file is replaced whole."""
+    from warehouse.reports.export import draw_pictures  # with the drawing library
+
+    with as_dagster_failure():
+        pictures = draw_pictures(run_home.home.reports / CHARTS_FOLDER)
+    metadata: dict[str, dg.MetadataValue] = {"charts": dg.MetadataValue.int(len(pictures))}
+    for picture in pictures[:1]:
+        metadata["preview"] = dg.MetadataValue.md(f"![{picture.stem}]({_data_url(picture)})")
     return dg.MaterializeResult(metadata=metadata)
 
 

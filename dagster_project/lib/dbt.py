@@ -80,9 +80,11 @@ def relations_of(manifest: Mapping[str, Any]) -> set[str]:
 
 
 def result_ids(manifest: Mapping[str, Any]) -> set[str]:
-    """Ids of the nodes that a run of the project has a result for: models, seeds and tests."""
-    tested = {key for key, node in manifest["nodes"].items() if node["resource_type"] in (*BUILDABLE, "test")}
-    return tested | set(manifest["unit_tests"])
+    """Ids of the nodes that a run of the project has a result for: models, seeds and data tests.
+
+    Unit tests look at the code on rows of their own, not at the data: the project's tests run them, as dbt advises.
+    """
+    return {key for key, node in manifest["nodes"].items() if node["resource_type"] in (*BUILDABLE, "test")}
 
 
 def may_be_empty(manifest: Mapping[str, Any]) -> set[str]:
@@ -96,8 +98,8 @@ def parents(node: Mapping[str, Any]) -> list[str]:
 
 
 def tests_of(manifest: Mapping[str, Any], built: Set[str], existing: Set[str]) -> list[str]:
-    """Names of the tests to run with the models and seeds named `built`: their unit tests, and every data test that
-    reads one of them or a source of theirs, and otherwise only relations that exist (`schema/name`).
+    """Names of the data tests to run with the models and seeds named `built`: those that read one of them or a source
+    of theirs, and otherwise only relations that exist (`schema/name`).
 
     dbt's own choices run too few tests (none that also reads a model outside the selection) or too many (those of
     models that are built later in the same run).
@@ -106,7 +108,7 @@ def tests_of(manifest: Mapping[str, Any], built: Set[str], existing: Set[str]) -
     buildable = {key: node for key, node in nodes.items() if node["resource_type"] in BUILDABLE}
     touched = {key for key, node in buildable.items() if node["name"] in built}
     touched |= {parent for key in touched for parent in parents(nodes[key]) if parent in sources}
-    names = [test["name"] for test in manifest["unit_tests"].values() if test["model"] in built]
+    names = []
     for node in nodes.values():
         if node["resource_type"] == "test" and touched & set(parents(node)):
             others = [nodes.get(key) or sources[key] for key in parents(node) if key not in touched]
@@ -123,8 +125,7 @@ def models_to_build_for(manifest: Mapping[str, Any], node_id: str) -> set[str]:
     nodes = {key: node for key, node in manifest["nodes"].items() if node["resource_type"] in BUILDABLE}
     if node_id in nodes:
         return {node_id}
-    test = manifest["nodes"].get(node_id) or manifest["unit_tests"].get(node_id) or {}
-    read = set(parents(test))
+    read = set(parents(manifest["nodes"].get(node_id, {})))
     sources = read & manifest["sources"].keys()
     return (read & nodes.keys()) | {key for key, node in nodes.items() if sources & set(parents(node))}
 

@@ -200,8 +200,8 @@ def failure_message(invocation: DbtCliInvocation, error: Exception) -> str:
 def code_version(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> str:
     """12 hex digits over everything that a node is made from.
 
-    Its own code or file; its columns, description and settings; the tests that read it or one of its sources, with
-    unit tests; the macros and settings of the project; and, for a Python model, the modules that it may import.
+    Its own code or file; its columns, description and settings; the data tests that read it or one of its sources; the
+    macros and settings of the project; and, for a Python model, the modules that it may import.
     """
     own = {name: node.get(name) for name in ("raw_code", "checksum", "description", "columns", "config")}
     tested: Set[str] = {node["unique_id"], *(key for key in dbt_project.parents(node) if key in manifest["sources"])}
@@ -209,11 +209,6 @@ def code_version(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> str:
         json.dumps([test["raw_code"], test.get("test_metadata"), test["config"]], sort_keys=True, default=str)
         for test in manifest["nodes"].values()
         if test["resource_type"] == "test" and tested & set(dbt_project.parents(test))
-    ]
-    tests += [
-        json.dumps([test["name"], test["given"], test["expect"], test.get("overrides")], sort_keys=True, default=str)
-        for test in manifest["unit_tests"].values()
-        if test["model"] == node["name"]
     ]
     shared = version_of_files(*SETTINGS, root=DBT_PROJECT)
     imported = version_of_files(*IMPORTED) if node.get("language") == "python" else ""

@@ -27,6 +27,7 @@ BENCHMARK_IMPORTS = dg.AssetKey(["parts", "benchmark_imports"])
 PERFORMANCE_INPUTS = dg.AssetKey(["parts", "performance_inputs"])
 PERFORMANCE = dg.AssetKey(["parts", "performance"])
 REPORT = dg.AssetKey(["reports", "base_model_choice"])
+CHARTS = dg.AssetKey(["reports", "charts"])
 SNAPSHOT = dg.AssetKey(["published", "snapshot"])
 
 GROUPS = {
@@ -42,7 +43,7 @@ GROUPS = {
     "marts": "Tables for analysis that need no performance model, and its features.",
     "selection": "The performance model: its inputs, and its results as parts.",
     "predictions": "Results of the performance model in the warehouse, and the marts that follow from them.",
-    "reports": "The report: one offline page, and its charts.",
+    "reports": "The report: one offline page, and its charts as pictures.",
     "publish": "The published snapshot that readers open.",
 }
 """Groups of the asset graph in the order of the work, with a description; no asset depends on a later group."""
@@ -51,8 +52,8 @@ INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, BENCHMARK_IMPORTS)
 """Parts without partitions that due work makes before GPU work."""
 GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS)
 """Parts made by jobs in the pool `gpu`, one partition per base model."""
-SELECTION = (PERFORMANCE_INPUTS, PERFORMANCE)
-"""Parts of the performance model."""
+AFTER_FIRST_ANSWER = (PERFORMANCE_INPUTS, PERFORMANCE, CHARTS)
+"""Assets that the first publication does without: the performance model, and the charts as pictures."""
 GPU_POOL = "gpu"
 WAREHOUSE_POOL = "warehouse"
 

@@ -147,8 +147,11 @@ def _in_files(home: Home, leave_out: Set[str]) -> Iterator[tuple[dg.AssetKey, st
         yield keys.BENCHMARK_IMPORTS, str(error)
     if not (home.root / "inputs" / "performance").exists():
         yield keys.PERFORMANCE_INPUTS, "its files are missing"
-    if not (home.reports / PAGE_NAME).exists() or not any((home.reports / CHARTS_FOLDER).glob("*.svg")):
+    specs = list((home.reports / CHARTS_FOLDER).glob("*.json"))
+    if not (home.reports / PAGE_NAME).exists() or not specs:
         yield keys.REPORT, "the page or its charts are missing"
+    if not all(spec.with_suffix(kind).exists() for spec in specs for kind in (".svg", ".png")):
+        yield keys.CHARTS, "some of its pictures are missing"
     if current_snapshot(home) is None:
         yield keys.SNAPSHOT, "there is no published snapshot"
 

@@ -85,7 +85,7 @@ def test_the_published_study_is_materialized_by_clicking(page: Page, address: st
     made = ui.ask(address, PUBLISHED)["assetNodeOrError"]["assetMaterializations"]
     assert [one["runId"] for one in made] == [run_id], "it is this run that published"
 
-    page.goto(f"{address}/assets/reports/base_model_choice")
+    page.goto(f"{address}/assets/reports/charts")
     page.get_by_text("[Show Markdown]").first.click()
     shown = page.get_by_role("dialog").locator("img").first
     expect(shown).to_be_visible()

@@ -1,8 +1,9 @@
-"""Figures as files and as text for the page: Vega-Lite specifications, SVG, PNG, JSON inside a script."""
+"""Figures as text for the page and as files: Vega-Lite specifications, SVG, PNG, JSON inside a script."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,21 +57,38 @@ def picture_spec(figure: Figure, specs: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def write_pictures(figure: Figure, specs: list[dict[str, Any]], folder: Path) -> tuple[Path, Path]:
-    """Write `<name>.svg` and `<name>.png` (light theme, scale 2) into folder and return both paths."""
-    spec = picture_spec(figure, specs)
-    options: dict[str, Any] = {
-        "vl_version": VEGA_LITE,
-        "config": theme.config("light"),
-        "allowed_base_urls": [],
-    }
-    svg, png = (folder / f"{figure.name}.{kind}" for kind in ("svg", "png"))
-    drawing = vl_convert.vegalite_to_svg(spec, **options)
+def write_specs(figures: Iterable[Figure], specs: Mapping[str, list[dict[str, Any]]], folder: Path) -> list[Path]:
+    """Write `<name>.json`, the Vega-Lite specification of each figure's picture, and remove the files of others.
+
+    specs: of panel_specs, by figure name.
+    """
+    written = []
+    for figure in figures:
+        path = folder / f"{figure.name}.json"
+        spec = picture_spec(figure, specs[figure.name]) | {"config": theme.config("light")}
+        files.write_text(path, json.dumps(spec, allow_nan=False))
+        written.append(path)
+    names = {path.stem for path in written}
+    for path in folder.glob("*"):
+        if path.suffix in (".json", ".svg", ".png") and path.stem not in names:
+            path.unlink()
+    return written
+
+
+def draw_pictures(folder: Path) -> list[Path]:
+    """Draw every specification of write_specs in folder as SVG and PNG; returns the paths of the PNG files."""
+    return [draw_picture(spec) for spec in sorted(folder.glob("*.json"))]
+
+
+def draw_picture(spec: Path) -> Path:
+    """Write `<name>.svg` and `<name>.png` (light theme, scale 2) beside `<name>.json`; returns the path of the PNG."""
+    svg, png = spec.with_suffix(".svg"), spec.with_suffix(".png")
+    drawing = vl_convert.vegalite_to_svg(spec.read_text(encoding="utf-8"), vl_version=VEGA_LITE, allowed_base_urls=[])
     files.write_text(svg, drawing)
     # From the drawing: half the time of a second run from the specification.
     with files.atomic_path(png) as beside:
         beside.write_bytes(vl_convert.svg_to_png(drawing, scale=PNG_SCALE))
-    return svg, png
+    return png
 
 
 def script_json(value: Any) -> str:

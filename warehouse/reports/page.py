@@ -25,10 +25,10 @@ _LEVELS = {"clear": "clear lead", "likely": "likely lead", "open": "too close to
 
 @dataclass(frozen=True)
 class Report:
-    """A written report: the page, each chart's PNG by chart name, and the number of sections on the page."""
+    """A written report: the page, the specification of each chart's picture, and the number of sections on the page."""
 
     path: Path
-    charts: dict[str, Path]
+    charts: list[Path]
     n_sections: int
 
 
@@ -44,17 +44,14 @@ class Composed:
 def build_report(
     connection: duckdb.DuckDBPyConnection, output_dir: Path, snapshot_id: str, created_at: datetime
 ) -> Report:
-    """Write `base_model_choice.html` and `charts/<name>.svg|png` into output_dir from the marts of connection.
+    """Write `base_model_choice.html` and `charts/<name>.json` into output_dir from the marts of connection.
 
-    snapshot_id and created_at (with a time zone) are shown at the foot; equal arguments and marts give equal files.
-    Every file is replaced whole, the page last. Raises UserError if there is no study, if created_at has no time zone,
-    or if a mart is missing.
+    `export.draw_pictures` draws the pictures of the charts, which takes as long as the page. snapshot_id and created_at
+    (with a time zone) are shown at the foot; equal arguments and marts give equal files. Every file is replaced whole,
+    the page last. Raises UserError if there is no study, if created_at has no time zone, or if a mart is missing.
     """
     composed = compose(connection, snapshot_id, created_at)
-    charts = {
-        figure.name: export.write_pictures(figure, composed.specs[figure.name], output_dir / CHARTS_FOLDER)[1]
-        for figure in _figures(composed.pages)
-    }
+    charts = export.write_specs(_figures(composed.pages), composed.specs, output_dir / CHARTS_FOLDER)
     path = output_dir / PAGE_NAME
     files.write_text(path, composed.text)
     return Report(path=path, charts=charts, n_sections=sum(len(page.sections) for page in composed.pages))

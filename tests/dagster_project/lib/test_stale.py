@@ -102,7 +102,6 @@ PARSED = {
         "test.p.unread": {"resource_type": "test", "depends_on": {"nodes": ["source.p.raw.b"]}},
         "test.p.alone": {"resource_type": "test", "depends_on": {"nodes": []}},
     },
-    "unit_tests": {"unit_test.p.m.u": {"depends_on": {"nodes": ["model.p.m"]}}},
     "sources": {"source.p.raw.a": {}, "source.p.raw.b": {}},
 }
 
@@ -114,7 +113,6 @@ PARSED = {
         ("seed.p.s", {"s"}),
         ("test.p.both", {"m", "s"}),
         ("test.p.source", {"stg_a"}),
-        ("unit_test.p.m.u", {"m"}),
         ("test.p.unread", set()),
         ("test.p.alone", set()),
         ("test.p.gone", set()),

@@ -94,8 +94,8 @@ def test_charts_of_search_and_curves_are_drawn(study_page: StudyPage, text: str,
     figures = {item.name: item for part in study_page.sections for item in part.items if isinstance(item, Figure)}
     for name in ("rate_search_regression", "curves_loss_regression", "curves_validation_accuracy_bradley_terry"):
         figure = figures[f"lab_{name}"]
-        _, picture = export.write_pictures(figure, export.panel_specs(figure), tmp_path)
-        assert picture.stat().st_size > 5_000
+        (spec,) = export.write_specs([figure], {figure.name: export.panel_specs(figure)}, tmp_path)
+        assert export.draw_picture(spec).stat().st_size > 5_000
     assert '<label for="lab_curves_loss_regression-choice">Base model</label>' in text
     specification = json.loads(text.split('id="lab_rate_search_regression-0">')[1].split("</script>")[0])
     assert '"type": "log"' in json.dumps(specification)
