@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from models_train.errors import UserError
+
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
@@ -52,6 +54,31 @@ def write_if_changed(path: Path, text: str) -> None:
     """Write a whole UTF-8 file, unless it holds the text already."""
     if not path.exists() or path.read_text(encoding="utf-8") != text:
         write_text(path, text)
+
+
+def files_below(folder: Path) -> list[Path]:
+    """The files of a folder at any depth, sorted; hidden files and folders do not count.
+
+    Links to folders are followed. Every real folder is read once, so a circle of links ends; a link to a folder around
+    `folder` is passed over. Links that lead nowhere are listed too. Raises UserError for a folder that cannot be read.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise UserError(f"{error.filename}: the folder cannot be read ({error.strerror}); correct its permissions")
+
+    found: list[Path] = []
+    seen: set[Path] = set()
+    starts = [folder]
+    for start in starts:  # links are appended on the way: real folders keep their own names
+        for here, folders, files in os.walk(start, onerror=refuse):
+            place = Path(here).resolve()
+            is_around = place in folder.resolve().parents
+            folders[:] = [] if place in seen or is_around else sorted(name for name in folders if name[0] != ".")
+            if place not in seen and not is_around:
+                found += [Path(here, name) for name in files if name[0] != "."]
+            seen.add(place)
+            starts += [Path(here, name) for name in folders if Path(here, name).is_symlink()]
+    return sorted(found)
 
 
 def flush(path: Path) -> None:

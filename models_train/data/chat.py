@@ -7,7 +7,7 @@ DEFAULT_TEMPLATE. The ids equal those of `tokenizer.apply_chat_template`, except
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
 from itertools import takewhile
@@ -38,6 +38,14 @@ DEFAULT_TEMPLATE = (
 NO_LIMIT = 10**9
 """Least `model_max_length` of a tokenizer that does not know the model's context, in tokens."""
 
+_THOUGHTS = re.compile(
+    r"\s*(?:<think>(?P<whole>.*?)</think>|(?P<rest>(?:(?!</?think>).)*\n)</think>(?=\n))(?P<answer>.*)", re.DOTALL
+)
+"""A response that begins with thoughts. Their opening mark is missing where it ended the prompt of the generation."""
+_THOUGHT_MARK = re.compile(r"</?think>")
+_OWN_THOUGHTS = re.compile(r"(?:<think>\s*)?</think>\s*\Z")
+"""Thoughts of a template's own before a response."""
+
 _PRIVATE_USE = range(0xE000, 0xF900)
 
 Messages = list[dict[str, str]]
@@ -58,6 +66,8 @@ class Rendered:
     token_ids: list[int]
     n_prompt_tokens: int
     is_truncated: bool
+    has_thoughts: bool = False
+    """True where the response has thoughts, whether they are kept or cut."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +75,15 @@ class _Opening:
     """A prompt's messages as its template takes them, and the text before and after the response."""
 
     messages: Messages
+    before: str
+    after: str
+
+
+@dataclass(frozen=True)
+class _Written:
+    """A conversation as text, and the parts of it before and after the response."""
+
+    whole: str
     before: str
     after: str
 
@@ -84,6 +103,9 @@ class Renderer:
       itself treats as ordinary text stay role marks.
     - **Over-long**: `drop` raises TooLong; `left_truncate` takes the oldest tokens after BOS away, as many as are too
       many, and raises TooLong where they would have to come out of the response.
+    - **Thoughts**, `<think>...</think>` at the beginning of a response: `keep` takes them as the template writes them,
+      or as they are where the template would drop them; `cut` takes the answer alone. Such marks in the middle of a
+      text that the template would take for thoughts stay ordinary text.
 
     Raises RenderError where the template is broken or names no default.
     """
@@ -94,9 +116,11 @@ class Renderer:
         max_tokens: int,
         over_long: Literal["drop", "left_truncate"] = "left_truncate",
         context: int | None = None,
+        thoughts: Literal["keep", "cut"] = "keep",
     ) -> None:
         self.tokenizer: Any = tokenizer
         self.over_long = over_long
+        self.thoughts = thoughts
         known = context or tokenizer.model_max_length
         self.limit = min(max_tokens, known) if known < NO_LIMIT else max_tokens
         """Most token ids of a rendered example."""
@@ -115,18 +139,59 @@ class Renderer:
         Raises RenderError: empty response, no valid Unicode, a conversation that the template refuses; TooLong.
         """
         mark = _check(prompt, response)
-        opening = self._opening(prompt, mark)
-        said = self._neutral(response, mark)
-        whole = self._write([*opening.messages, {"role": "assistant", "content": said}])
-        before = opening.before
-        if not whole.startswith(before) or said.strip() not in whole[len(before) :]:
-            raise RenderError("the chat template does not write the response as it is")
-        ids = self._encode(whole, mark)
-        prompt_ids = self._opening_ids(before, mark)
+        thoughts = _thoughts(response)
+        if self.thoughts == "cut":
+            response = response if thoughts is None else thoughts["answer"].lstrip()
+            if not response or response.lstrip().startswith("<think>"):
+                raise RenderError("the response has thoughts only, and thoughts are cut")
+        written = self._written(prompt, response, mark)
+        ids = self._encode(written.whole, mark)
+        prompt_ids = self._opening_ids(written.before, mark)
         n_prompt = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(prompt_ids, ids, strict=False)))
-        if not opening.after.strip() and self.tokenizer.eos_token_id is not None:
+        if not written.after.strip() and self.tokenizer.eos_token_id is not None:
             ids = [*ids, self.tokenizer.eos_token_id]
-        return self._cut(ids, n_prompt)
+        return replace(self._cut(ids, n_prompt), has_thoughts=thoughts is not None)
+
+    def _written(self, prompt: Prompt, response: str, mark: str) -> _Written:
+        opening = self._opening(prompt, mark)
+        written = self._with_response(opening, self._neutral(response, mark))
+        if written is None and _THOUGHT_MARK.search(response):
+            thoughts = _thoughts(response)
+            written = (
+                self._with_response(opening, self._plain(response, mark))
+                if thoughts is None
+                else self._with_thoughts(opening, thoughts, mark)
+            )
+        if written is None:
+            raise RenderError("the chat template does not write the response as it is")
+        return written
+
+    def _with_response(self, opening: _Opening, said: str) -> _Written | None:
+        """The conversation with the response, or None where the template does not write it as it is."""
+        whole = self._write([*opening.messages, {"role": "assistant", "content": said}])
+        if not whole.startswith(opening.before) or said.strip() not in whole[len(opening.before) :]:
+            return None
+        return _Written(whole, opening.before, opening.after)
+
+    def _with_thoughts(self, opening: _Opening, found: re.Match[str], mark: str) -> _Written | None:
+        """The conversation with thoughts and answer as the template writes them, or as they are where it drops some.
+
+        Thoughts of the template's own, which it writes before a response without any, give way to those of the
+        response. None where the template does not write the answer as it is.
+        """
+        before = _OWN_THOUGHTS.sub("", opening.before)
+        is_whole = found["whole"] is not None
+        thoughts = self._plain(found["whole"] if is_whole else found["rest"], mark)
+        answer = self._plain(found["answer"], mark)
+        said = f"{'<think>' if is_whole else ''}{thoughts}</think>{answer}"
+        whole = self._write([*opening.messages, {"role": "assistant", "content": said}])
+        # All other marks are split: the last one is the template's.
+        shown, is_shown, rest = whole[len(before) :].rpartition("</think>")
+        if whole.startswith(before) and is_shown and thoughts.strip() in shown and answer.strip() in rest:
+            return _Written(whole, before, opening.after)
+        if self._with_response(opening, answer) is None:
+            return None
+        return _Written(f"{before}{'' if is_whole else '<think>'}{said}{opening.after}", before, opening.after)
 
     def _cut(self, ids: list[int], n_prompt: int) -> Rendered:
         too_many = len(ids) - self.limit
@@ -178,6 +243,10 @@ class Renderer:
             text = self._special.sub(lambda found: found[0][0] + mark + found[0][1:], text)
         return text
 
+    def _plain(self, text: str, mark: str) -> str:
+        """The text with a mark inside every spelling of a special token, and of a mark of thoughts."""
+        return self._neutral(_THOUGHT_MARK.sub(lambda found: found[0][0] + mark + found[0][1:], text), mark)
+
     def _encode(self, written: str, mark: str) -> list[int]:
         ids: list[int] = []
         for piece in written.split(mark):
@@ -195,6 +264,16 @@ def _spellings(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
     names = {token.content for token in added.values() if token.special} | set(tokenizer.all_special_tokens)
     by_length = sorted((name for name in names if len(name) > 1), key=len, reverse=True)
     return re.compile("|".join(map(re.escape, by_length))) if by_length else None
+
+
+def has_thoughts(response: str) -> bool:
+    """True for a response that begins with thoughts."""
+    return _thoughts(response) is not None
+
+
+def _thoughts(response: str) -> re.Match[str] | None:
+    """Thoughts and answer of a response that begins with thoughts."""
+    return _THOUGHTS.fullmatch(response) if "</think>" in response else None
 
 
 def _check(prompt: Prompt, response: str) -> str:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from models_train.data.records import Document
-from models_train.data.rows import Column, checked_rows, is_unicode
+from models_train.data.rows import Column, Form, checked_rows, is_unicode
 from models_train.data.samples import write_sample
-from models_train.data.sources import Source, below, file_label, open_source
+from models_train.data.sources import Source, below, file_label, open_source, refuse_two_forms, unread
 from models_train.errors import UserError, close_match
 from models_train.files import remove
 from models_train.study.scoring import DOMAINS, Corpus, Domain
@@ -62,6 +62,8 @@ def sample_documents(corpus: Corpus, study_folder: Path, folder: Path, say: Say)
     """
     source = open_source(corpus.source, study_folder)
     names = corpus_files(source, corpus)
+    if others := unread(source):
+        say(f"{source.label}: {others}")
     folder.mkdir(parents=True, exist_ok=True)
     scratch = folder / ".candidates.sqlite"
     downloads = folder / ".downloads"
@@ -83,10 +85,11 @@ def sample_documents(corpus: Corpus, study_folder: Path, folder: Path, say: Say)
 def corpus_files(source: Source, corpus: Corpus) -> list[str]:
     """The files to read, in order: those in the folder `train`, or all; of a hub a seeded choice.
 
-    Raises UserError where there is none.
+    Raises UserError where there is none, or the same documents are there in two forms.
     """
     names = source.names()
     names = below("train", names) or names
+    refuse_two_forms(source, names)
     if source.is_local:
         return names
     names.sort(key=lambda name: hashlib.sha256(f"{corpus.seed} {name}".encode()).hexdigest())
@@ -118,7 +121,8 @@ def any_text(value: Any) -> str:
     return value
 
 
-COLUMNS = {"text": Column(any_text), "meta": Column(set_domain)}
+FORMS = (Form({"text": Column(any_text), "meta": Column(set_domain)}),)
+"""SlimPajama's columns."""
 
 
 def _read(source: Source, names: list[str], downloads: Path, corpus: Corpus, candidates: Candidates, say: Say) -> None:
@@ -131,7 +135,7 @@ def _read(source: Source, names: list[str], downloads: Path, corpus: Corpus, can
             if not source.is_local and min(candidates.sizes().values()) >= corpus.documents_per_domain:
                 return
             with candidates.file(name):
-                for row in checked_rows(path, file_label(source, name), COLUMNS):
+                for row in checked_rows(path, file_label(source, name), FORMS):
                     _take(row.values["text"], row.values["meta"], corpus, candidates)
                     progress.row()
             if not source.is_local:

@@ -1,64 +1,58 @@
-"""Preferences and ratings of HelpSteer2's columns, split by prompt (definitions, Section 9)."""
+"""Preferences and ratings of a study, split by prompt (definitions, Section 9)."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence, Set
+from collections import Counter
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import TypeVar
 
+from models_train.data.forms import PREFERENCES, RATINGS
 from models_train.data.records import ATTRIBUTES, Loaded, Preference, Rating, Split, prompt_id
-from models_train.data.rows import Column, Row, filled_text, marked_prompt, text, whole_number
-from models_train.data.sources import below, read_rows
+from models_train.data.rows import Row
+from models_train.data.sources import END_OF_WORD, DataSet, below, open_data
 from models_train.errors import Problems, UserError
 from models_train.study.training import DataSource
 
 VALIDATION_SHARE = 0.05
 """Share of the prompts held out for validation where the data name no split."""
 
-PREFERENCE_COLUMNS = {
-    "prompt": Column(marked_prompt),
-    "response_1": Column(filled_text),
-    "response_2": Column(filled_text),
-    "preference_strength": Column(whole_number(-3, 3)),
-    "split": Column(text, is_optional=True),
-}
-RATING_COLUMNS = {
-    "prompt": Column(marked_prompt),
-    "response": Column(filled_text),
-    **{name: Column(whole_number(0, 4)) for name in ATTRIBUTES},
-    "split": Column(text, is_optional=True),
-}
-
-_NAMES = re.compile(r"(?P<train>train)|(?P<validation>val|dev|test|eval)")
+OTHER_COLUMNS = ("disagreements", "red-team-attempts")
+"""Folders of HelpSteer2's and HH-RLHF's repositories that hold no preferences."""
+_SPLIT_NAME = re.compile(
+    rf"(?:(?P<train>train)|val|valid|validation|dev|test|eval)(?P<prefs>_prefs)?{END_OF_WORD}", re.IGNORECASE
+)
+"""Names of files and folders of a split; UltraFeedback's binarized pairs are in train_prefs and test_prefs."""
 
 SplitRecord = TypeVar("SplitRecord", Preference, Rating)
 
 
 def load_preferences(source: DataSource, study_folder: Path) -> Loaded[Preference]:
-    """The preference pairs of a data set, in the order of its rows.
+    """The preference pairs of a data set (`forms`), in the order of its rows.
 
-    Negative strength: response_1 is better; 0 is left out and counted. Splits are by prompt (`assign_splits`); a prompt
-    of both splits is a validation prompt, and its training rows are dropped and counted. Of a repository such as
+    Ties, which have strength 0 or equal responses, are left out and counted. Splits are by prompt (`assign_splits`); a
+    prompt of both splits is a validation prompt, and its training rows are dropped and counted. Of a repository such as
     HelpSteer2's, the files in the folder `preference` are read.
 
     Raises UserError for rows that cannot be used, and where nothing is left to train on or to validate with.
     """
-    rows = list(read_rows(source, study_folder, PREFERENCE_COLUMNS, preference_files))
+    data = open_data(source, study_folder, preference_files)
+    rows, left_out = _usable(data.rows(PREFERENCES))
     ids = [prompt_id(row.values["prompt"]) for row in rows]
     splits, rule = assign_splits(rows, ids)
     records = [
-        _preference(row, one, split)
+        (row.name, _preference(row, one, split))
         for row, one, split in zip(rows, ids, splits, strict=True)
-        if row.values["preference_strength"]
+        if row.values["strength"]
     ]
-    loaded = _without_leaks(records, len(rows), len(rows) - len(records), rule)
+    loaded = _loaded(data, len(rows), records, rule, left_out)
     if not loaded.train or not loaded.validation:
         raise UserError(
-            f"{source.path or source.hub_id}: {len(loaded.train)} pairs to train on and {len(loaded.validation)} to "
-            f"validate with, of {len(rows)} rows split by {rule}; both are needed: correct the column split, or add "
-            "rows"
+            f"{data.source.label}: {len(loaded.train)} pairs to train on and {len(loaded.validation)} to validate "
+            f"with, of {loaded.n_rows} rows split by {rule}{loaded.losses}; both are needed: correct the column split, "
+            "or add rows"
         )
     return loaded
 
@@ -72,23 +66,26 @@ def load_ratings(source: DataSource, study_folder: Path, held_out: Set[str] = fr
 
     Raises UserError for rows that cannot be used, and where nothing is left to train on.
     """
-    rows = list(read_rows(source, study_folder, RATING_COLUMNS, rating_files))
+    data = open_data(source, study_folder, rating_files)
+    rows, left_out = _usable(data.rows(RATINGS))
     ids = [prompt_id(row.values["prompt"]) for row in rows]
     splits, rule = assign_splits(rows, ids)
-    records = [_rating(row, one, split) for row, one, split in zip(rows, ids, splits, strict=True)]
-    loaded = _without_leaks(records, len(rows), 0, rule, held_out)
+    records = [(row.name, _rating(row, one, split)) for row, one, split in zip(rows, ids, splits, strict=True)]
+    loaded = _loaded(data, len(rows), records, rule, left_out, held_out)
     if not loaded.train:
         raise UserError(
-            f"{source.path or source.hub_id}: none of its {len(rows)} rows is left to train on (split by {rule}); add "
-            "rows of other prompts, or correct the column split"
+            f"{data.source.label}: none of its {loaded.n_rows} rows is left to train on, split by {rule}"
+            f"{loaded.losses}; add rows of other prompts, or correct the column split"
         )
     return loaded
 
 
 def preference_files(names: list[str]) -> list[str]:
-    """The files of the folder `preference`, or else all but those of `disagreements`."""
-    others = set(below("disagreements", names))
-    return below("preference", names) or [name for name in names if name not in others]
+    """The files of the folder `preference` or of the splits `..._prefs`, or else all but those of OTHER_COLUMNS."""
+    others = {name for folder in OTHER_COLUMNS for name in below(folder, names)}
+    matches = {name: _SPLIT_NAME.match(name.rsplit("/", 1)[-1]) for name in names}
+    pairs = [name for name, match in matches.items() if match and match["prefs"]]
+    return below("preference", names) or pairs or [name for name in names if name not in others]
 
 
 def rating_files(names: list[str]) -> list[str]:
@@ -100,37 +97,82 @@ def rating_files(names: list[str]) -> list[str]:
 def assign_splits(rows: Sequence[Row], prompt_ids: Sequence[str]) -> tuple[list[Split], str]:
     """The split of each row, and the rule that gave it; a prompt may still lie in both splits.
 
-    In this order: the rows' column `split` (every value but `train` is validation); the names of files or of their
-    folders, where some begin with train and some with val, dev, test or eval (files of other names train); else the 5 %
-    of the prompts, at least one, with the smallest SHA-256 of their id. Raises UserError where only some rows have a
-    `split`.
+    In this order: the rows' column `split` (`forms.SPLITS`); the names of files or of their folders in the data set,
+    where some are train and some val, valid, validation, dev, test or eval, as whole words (files of other names
+    train); else the 5 % of the prompts, at least one, with the smallest SHA-256 of their id. Raises UserError where
+    only some rows have a `split`.
     """
     stated = [row.values["split"] for row in rows]
     if any(stated):
         _refuse_gaps(rows)
-        return ["train" if value == "train" else "validation" for value in stated], "column split"
-    named = {file: _split_of_file(file) for file in {row.file for row in rows}}
+        return stated, "column split"
+    named = {name: split_of_name(name) for name in {row.name for row in rows}}
     if {"train", "validation"} <= set(named.values()):
-        return [named[row.file] or "train" for row in rows], "file names"
+        return [named[row.name] or "train" for row in rows], "file names"
     held_out = _smallest(set(prompt_ids))
     return ["validation" if one in held_out else "train" for one in prompt_ids], "prompt hash"
 
 
-def _without_leaks(
-    records: Sequence[SplitRecord], n_rows: int, n_ties: int, rule: str, held_out: Set[str] = frozenset()
+def _usable(rows: Iterable[Row]) -> tuple[list[Row], Counter[str]]:
+    """The rows that can be used, and the others counted by reason."""
+    usable, left_out = [], Counter[str]()
+    for row in rows:
+        if row.left_out is None:
+            usable.append(row)
+        else:
+            left_out[row.left_out] += 1
+    return usable, left_out
+
+
+def _loaded(
+    data: DataSet,
+    n_rows: int,
+    of_files: Sequence[tuple[str, SplitRecord]],
+    rule: str,
+    left_out: Counter[str],
+    held_out: Set[str] = frozenset(),
 ) -> Loaded[SplitRecord]:
-    """The records without training rows of validation prompts. held_out: further prompts not to be trained on."""
-    validating = held_out | {record.prompt_id for record in records if record.split == "validation"}
-    dropped = [record for record in records if record.split == "train" and record.prompt_id in validating]
-    kept = tuple(record for record in records if record.split == "validation" or record.prompt_id not in validating)
-    return Loaded(kept, n_rows, n_ties, len({record.prompt_id for record in dropped}), len(dropped), rule)
+    """The records without repeated ones and without training rows of validation prompts.
+
+    n_rows: usable ones. of_files: the file and the record of each that is no tie. held_out: further prompts not to be
+    trained on.
+    """
+    once = _without_repeats(of_files)
+    validating = held_out | {record.prompt_id for record in once if record.split == "validation"}
+    dropped = [record for record in once if record.split == "train" and record.prompt_id in validating]
+    kept = tuple(record for record in once if record.split == "validation" or record.prompt_id not in validating)
+    return Loaded(
+        kept,
+        n_rows=n_rows + left_out.total(),
+        n_ties_left_out=n_rows - len(of_files),
+        n_prompts_in_both_splits=len({record.prompt_id for record in dropped}),
+        n_train_rows_dropped=len(dropped),
+        split_rule=rule,
+        n_repeated=len(of_files) - len(once),
+        n_repeated_kept=len(kept) - len(set(kept)),
+        left_out=dict(left_out),
+        source=data.description,
+        validation_files=tuple(name for name in data.names if split_of_name(name) == "validation"),
+    )
+
+
+def _without_repeats(of_files: Sequence[tuple[str, SplitRecord]]) -> list[SplitRecord]:
+    """The records that count.
+
+    A pair counts once, and so does a row that lies in several files: copies of data are often left beside them. Equal
+    ratings of one file stay, since two raters may agree.
+    """
+    times = Counter[tuple[str, SplitRecord]]()
+    found: dict[tuple[SplitRecord, int], None] = {}
+    for file, record in of_files:
+        times[file, record] += 1
+        found[record, times[file, record] if isinstance(record, Rating) else 1] = None
+    return [record for record, _ in found]
 
 
 def _preference(row: Row, identity: str, split: Split) -> Preference:
-    strength = row.values["preference_strength"]
-    first, second = row.values["response_1"], row.values["response_2"]
-    chosen, rejected = (first, second) if strength < 0 else (second, first)
-    return Preference(row.values["prompt"], chosen, rejected, abs(strength), identity, split)
+    values = row.values
+    return Preference(values["prompt"], values["chosen"], values["rejected"], values["strength"], identity, split)
 
 
 def _rating(row: Row, identity: str, split: Split) -> Rating:
@@ -139,9 +181,10 @@ def _rating(row: Row, identity: str, split: Split) -> Rating:
     return Rating(row.values["prompt"], row.values["response"], attributes, identity, split)
 
 
-def _split_of_file(file: str) -> Split | None:
-    for step in reversed(file.split("/")[-2:]):
-        if found := _NAMES.match(step):
+def split_of_name(name: str) -> Split | None:
+    """The split that a file's name in its data set tells: by its last step that names one."""
+    for step in reversed(name.split("/")):
+        if found := _SPLIT_NAME.match(step):
             return "train" if found["train"] else "validation"
     return None
 

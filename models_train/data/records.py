@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Generic, Literal, TypeAlias, TypeVar
 
+from models_train.errors import listed
 from models_train.parts import content_hash
 
 Role: TypeAlias = Literal["user", "assistant", "system"]
@@ -77,9 +79,11 @@ SplitRecord = TypeVar("SplitRecord", Preference, Rating)
 class Loaded(Generic[SplitRecord]):
     """Records of a data set in the order of its rows, and what became of the rows.
 
-    `n_rows` were read; `n_ties_left_out` have strength 0 (preferences only); `n_train_rows_dropped` were training rows
-    of the `n_prompts_in_both_splits` prompts that are validation prompts, too: validation keeps them. `split_rule`
-    says where the split comes from: `column split`, `file names` or `prompt hash`.
+    `n_rows` were read; `n_ties_left_out` have strength 0 or equal responses (preferences only); `n_train_rows_dropped`
+    were training rows of the `n_prompts_in_both_splits` prompts that are validation prompts, too: validation keeps
+    them; `n_repeated` repeat a row that counts once; `n_repeated_kept` are ratings that repeat another one. `left_out`:
+    further reasons, with the number of rows. `split_rule` says where the split comes from: `column split`, `file names`
+    or `prompt hash`. `source`: the data set and its files.
     """
 
     records: tuple[SplitRecord, ...]
@@ -88,6 +92,39 @@ class Loaded(Generic[SplitRecord]):
     n_prompts_in_both_splits: int
     n_train_rows_dropped: int
     split_rule: str
+    n_repeated: int = 0
+    n_repeated_kept: int = 0
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
+    validation_files: tuple[str, ...] = ()
+
+    @property
+    def notes(self) -> list[str]:
+        """Sentences on what was read, by what rule it was split, and what became of it."""
+        validating = listed(self.validation_files, most=3)
+        rule = {
+            "column split": "split by the column split",
+            "file names": f"split by file names: {', '.join(validating)} validate, other files train",
+            "prompt hash": "no split in columns or file names: prompts with the smallest hashes validate",
+        }[self.split_rule]
+        return [f"{self.source}: {self.n_rows:,} row{'s' if self.n_rows > 1 else ''}, {rule}", *self._losses()]
+
+    @property
+    def losses(self) -> str:
+        """The rows that are no records, in brackets."""
+        found = "; ".join(self._losses())
+        return f" ({found})" if found else ""
+
+    def _losses(self) -> list[str]:
+        in_both = f"training rows of {self.n_prompts_in_both_splits:,} validation prompts, left out"
+        counts = {
+            "ties (strength 0, equal scores or equal responses), left out": self.n_ties_left_out,
+            in_both: self.n_train_rows_dropped,
+            "repeated rows, left out": self.n_repeated,
+            "repeated rows of one file, kept": self.n_repeated_kept,
+            **{f"rows left out, because {reason}": n for reason, n in self.left_out.items()},
+        }
+        return [f"{what}: {n:,}" for what, n in counts.items() if n]
 
     @property
     def train(self) -> tuple[SplitRecord, ...]:

@@ -6,26 +6,52 @@ A parser of a column returns the value to use, or raises UserError with the prob
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models_train.data.records import Prompt, Role, Turn
-from models_train.errors import Problems, UserError, close_match
+from models_train.errors import Problems, UserError, close_match, first_line
 from models_train.study.settings import shown
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 """Endings of the names of data files."""
-_TURN_MARK = re.compile(r"\n<extra_id_1>(Assistant|User)\n")
+
+MOST_NAMED = 12
+"""Most columns that a message names."""
+
+_BEGINNINGS = (
+    (b"version https://git-lfs", "is a pointer of Git LFS, not the data; run `git lfs pull` in its clone"),
+    (b"version https://hawser", "is a pointer of Git LFS, not the data; run `git lfs pull` in its clone"),
+    (b"/annex/objects/", "is a pointer of git-annex, not the data; run `git annex get` in its clone"),
+    (b"<!DOCTYPE", "is a web page, not the data; fetch the file itself"),
+    (b"<!doctype", "is a web page, not the data; fetch the file itself"),
+    (b"<html", "is a web page, not the data; fetch the file itself"),
+    (b"\xff\xfe", "is text in UTF-16, not in UTF-8; convert it: `iconv -f UTF-16 -t UTF-8`"),
+    (b"\xfe\xff", "is text in UTF-16, not in UTF-8; convert it: `iconv -f UTF-16 -t UTF-8`"),
+    (b"{\0", "is text in UTF-16, not in UTF-8; convert it: `iconv -f UTF-16LE -t UTF-8`"),
+    (b"\0{", "is text in UTF-16, not in UTF-8; convert it: `iconv -f UTF-16BE -t UTF-8`"),
+)
+"""First bytes of files of other kinds, what they are, and what to do."""
+_COMPRESSED = ((b"\x1f\x8b", ".jsonl.gz"), (b"\x28\xb5\x2f\xfd", ".jsonl.zst"), (b"PAR1", ".parquet"))
+"""First bytes of sound data files, and the ending of their names."""
+_LONG_WINDOW = "too much memory"
+"""Words of zstd's message for a window that is longer than it may be by default."""
 
 Parser = Callable[[Any], Any]
 Values = dict[str, Any]
+
+
+class WrongForm(UserError):
+    """A column of another form than the wanted one: told once per file, whose other rows will be the same."""
+
+
+class LeftOut(Exception):
+    """A sound row that cannot be used. The message is the reason, by which such rows are counted."""
 
 
 @dataclass(frozen=True)
@@ -40,50 +66,142 @@ Columns = Mapping[str, Column]
 
 
 @dataclass(frozen=True)
+class Form:
+    """Columns that rows may have. values: makes the wanted values of the columns'; raises LeftOut, UserError."""
+
+    columns: Columns
+    values: Callable[[Values], Values] = dict
+
+    @property
+    def needed(self) -> list[str]:
+        """Names of the columns that may not be missing."""
+        return [name for name, column in self.columns.items() if not column.is_optional]
+
+
+@dataclass(frozen=True)
 class Row:
-    """A checked row. file: the name for messages. number: from 1; of JSONL the line. values: by column."""
+    """A checked row. file: the name for messages. number: from 1; of JSONL the line.
+
+    values: by name. left_out: the reason why a row cannot be used; it has no values. name: the file's name in its data
+    set.
+    """
 
     file: str
     number: int
     values: Values
+    name: str = ""
+    left_out: str | None = None
 
 
-def checked_rows(path: Path, name: str, columns: Columns) -> Iterator[Row]:
-    """The rows of a JSONL or Parquet file, as the columns' parsers return them; other columns are not read.
+def checked_rows(path: Path, name: str, forms: Sequence[Form]) -> Iterator[Row]:
+    """The rows of a JSONL or Parquet file in the first form whose columns are there; other columns are not read.
 
-    Raises UserError with all problems of the file together, after its last row.
+    The columns of JSONL are those of its first row. Raises UserError with all problems of the file together, after its
+    last row.
     """
     problems = Problems(name)
-    read = _parquet_rows if path.name.endswith(".parquet") else _json_rows
     try:
-        for number, found in read(path, columns, problems):
-            values = _checked(found, number, columns, problems)
-            if values is not None:
-                yield Row(name, number, values)
+        with path.open("rb") as file:
+            kind = _other_kind(file.read(64), path.name)
+        if kind is not None:
+            problems.add(kind)
+            problems.raise_any()
+        read = _parquet_rows if path.name.endswith(".parquet") else _json_rows
+        told: set[str] = set()
+        for form, number, found in read(path, forms, problems):
+            row = _checked(found, Row(name, number, {}), form, problems, told)
+            if row is not None:
+                yield row
     except (OSError, EOFError, pa.ArrowException) as error:
-        problems.add(f"the file is damaged or of another kind ({error}); fetch or make it again")
+        problems.add(_damage(error))
     problems.raise_any()
 
 
-def _checked(found: Mapping[str, Any], number: int, columns: Columns, problems: Problems) -> Values | None:
+def _other_kind(beginning: bytes, file_name: str = "") -> str | None:
+    """What a file is that begins so, and what to do, where it is no data file of its name; else None."""
+    start = beginning.removeprefix(b"\xef\xbb\xbf").lstrip(b" \r\n")
+    for known, text in _BEGINNINGS:
+        if start.startswith(known):
+            return text
+    for known, ending in _COMPRESSED:
+        if start.startswith(known) and file_name and not file_name.endswith(ending):
+            return f"is not what its name says; give it a name that ends with {ending}"
+    return None
+
+
+def _damage(error: Exception) -> str:
+    if _LONG_WINDOW in str(error):
+        return (
+            "was packed with a longer window than 128 MiB (`zstd --long`); pack it again without it: "
+            "`zstd -d --long=31 -c <file> | zstd -o <new file>`"
+        )
+    return f"the file is damaged or of another kind ({first_line(error)}); fetch or make it again"
+
+
+def _checked(found: Mapping[str, Any], row: Row, form: Form, problems: Problems, told: set[str]) -> Row | None:
+    """The row with its values, or None for one with a problem. told: problems of the file that are reported already."""
     values: Values = {}
-    for name, column in columns.items():
+    for name, column in form.columns.items():
         if found.get(name) is None and column.is_optional:
             values[name] = None
         elif name not in found:
-            problems.add(f"missing; {close_match(name, found, 'the row has')}", number, name)
+            _add_once(f"missing; {close_match(name, found, 'the row has')}", problems, row, name, told)
         else:
             try:
                 values[name] = column.parse(found[name])
+            except WrongForm as refused:
+                _add_once(str(refused), problems, row, name, told)
             except UserError as refused:
-                problems.add(str(refused), number, name)
-    return values if len(values) == len(columns) else None
+                problems.add(str(refused), row.number, name)
+    if len(values) < len(form.columns):
+        return None
+    try:
+        return replace(row, values=form.values(values))
+    except LeftOut as reason:
+        return replace(row, left_out=str(reason))
+    except WrongForm as refused:
+        _add_once(str(refused), problems, row, None, told)
+    except UserError as refused:
+        problems.add(str(refused), row.number)
+    return None
 
 
-def _json_rows(path: Path, columns: Columns, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _add_once(text: str, problems: Problems, row: Row, column: str | None, told: set[str]) -> None:
+    """Add a problem that has not been told of this column; in many files each row would have it."""
+    kind = f"{column} {text.split(';')[0]}"
+    if kind not in told:
+        problems.add(text, row.number, column)
+        told.add(kind)
+
+
+def _form(there: Iterable[str], forms: Sequence[Form], problems: Problems, row: int | None = None) -> Form | None:
+    """The first form whose columns are there."""
+    names = list(there)
+    for form in forms:
+        if set(form.needed) <= set(names):
+            return form
+    nearest = max(forms, key=lambda form: len(set(form.needed) & set(names)) / len(form.needed))
+    missing = [name for name in nearest.needed if name not in names]
+    wanted = "; or ".join(", ".join(form.needed) for form in forms)
+    has = f"{'the file' if row is None else 'the row'} has {', '.join(names[:MOST_NAMED])}"
+    problems.add(
+        f"missing; {has}{', ...' if len(names) > MOST_NAMED else ''}; wanted are {wanted}", row, ", ".join(missing)
+    )
+    return None
+
+
+Found = Iterator[tuple[Form, int, Mapping[str, Any]]]
+
+
+def _json_rows(path: Path, forms: Sequence[Form], problems: Problems) -> Found:
+    form = None
     with pa.input_stream(str(path)) as stream:
+        lines = BufferedReader(stream)
+        if (kind := _other_kind(lines.peek(64)[:64])) is not None:
+            problems.add(kind)
+            return
         # Only a line feed ends a line: other line separators of Unicode may occur inside a text.
-        for number, line in enumerate(BufferedReader(stream), 1):
+        for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
@@ -91,26 +209,27 @@ def _json_rows(path: Path, columns: Columns, problems: Problems) -> Iterator[tup
             except (ValueError, RecursionError) as error:
                 problems.add(f"is not JSON ({error}); one row is one line of JSON: correct or remove it", number)
                 continue
-            if isinstance(found, dict):
-                yield number, found
-            else:
+            if not isinstance(found, dict):
                 problems.add(f"{shown(found)} is not a row; a row is {{column: value, ...}}", number)
+                continue
+            form = form or _form(found, forms, problems, number)
+            if form is None:
+                return
+            yield form, number, found
 
 
-def _parquet_rows(path: Path, columns: Columns, problems: Problems) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _parquet_rows(path: Path, forms: Sequence[Form], problems: Problems) -> Found:
     with pq.ParquetFile(path) as file:
         there = file.schema_arrow.names
-        missing = [name for name, column in columns.items() if name not in there and not column.is_optional]
-        for name in missing:
-            problems.add(f"missing; {close_match(name, there, 'the file has')}", column=name)
-        if missing:
+        form = _form(there, forms, problems)
+        if form is None:
             return
-        wanted = [name for name in columns if name in there]
+        wanted = [name for name in form.columns if name in there]
         number = 0
         for batch in file.iter_batches(batch_size=1000, columns=wanted):
             for found in batch.to_pylist():
                 number += 1
-                yield number, found
+                yield form, number, found
 
 
 def is_unicode(value: str) -> bool:
@@ -127,7 +246,8 @@ def text(value: Any) -> str:
     if value is None:
         raise UserError("is null; give it a text, or remove the row")
     if not isinstance(value, str):
-        raise UserError(f"{shown(value)} is not text; put it in quotes, or remove the row")
+        remedy = "put it in quotes" if isinstance(value, int | float) else "give it a text"
+        raise UserError(f"{shown(value)} is not text; {remedy}, or remove the row")
     if not is_unicode(value):
         raise UserError("holds half a character (a lone surrogate); correct the text, or remove the row")
     return value
@@ -152,43 +272,3 @@ def whole_number(lowest: int, highest: int) -> Parser:
         return int(value)
 
     return parse
-
-
-def marked_prompt(value: Any) -> Prompt:
-    """HelpSteer2's prompt: turns joined by `\\n<extra_id_1>Assistant\\n` and `\\n<extra_id_1>User\\n`.
-
-    The first turn is the user's, turns alternate, the last is the user's. Turns of earlier rounds may be empty.
-    """
-    first, *rest = _TURN_MARK.split(filled_text(value))
-    turns = [Turn("user", first)]
-    for who, said in zip(rest[::2], rest[1::2], strict=True):
-        turns.append(Turn("assistant" if who == "Assistant" else "user", said))
-    return _conversation(tuple(turns))
-
-
-def plain_or_turns(value: Any) -> Prompt:
-    """RewardBench's prompt: plain text is one turn of the user; or a list of {role, content}."""
-    if isinstance(value, str):
-        return (Turn("user", filled_text(value)),)
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{shown(value)} is neither text nor a list of turns; correct it, or remove the row")
-    return _conversation(tuple(_turn(number, turn) for number, turn in enumerate(value, 1)))
-
-
-def _turn(number: int, value: Any) -> Turn:
-    if not isinstance(value, Mapping) or value.get("role") not in get_args(Role):
-        raise UserError(f"turn {number} has no role of user, assistant or system; give it one, or remove the row")
-    return Turn(value["role"], text(value.get("content")))
-
-
-def _conversation(turns: Prompt) -> Prompt:
-    spoken = [turn.role for turn in turns if turn.role != "system"]
-    if spoken != (["user", "assistant"] * len(spoken))[: len(spoken)] or not spoken or turns[-1].role != "user":
-        roles = ", ".join(turn.role for turn in turns)
-        raise UserError(
-            f"its turns are {shown(roles)}; they must alternate, begin with the user and end with the user: correct "
-            "the turns, or remove the row"
-        )
-    if not any(turn.text.strip() for turn in turns):
-        raise UserError("is empty; fill it in, or remove the row")
-    return turns

@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 
-from models_train.data.chat import Renderer
+from models_train.data.chat import Renderer, has_thoughts
+from models_train.data.records import TestPair
 from models_train.data.rewardbench import load_test_pairs
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
@@ -60,6 +61,7 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
 def _scored(job: TrainingJob, report: Reporter) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of completion_rewards, and the row of run_costs."""
     pairs = load_test_pairs(job.training.test_set, job.study_folder)
+    report.say(f"{job.name}: {len(pairs):,} test pairs{_thoughts(pairs, job.training.thoughts)}")
     device = default_device()
     reward_model, renderer = _loaded(job)
     reward_model.to(device)
@@ -81,6 +83,12 @@ def _scored(job: TrainingJob, report: Reporter) -> tuple[list[dict[str, Any]], d
     return rows, meter.costs.row(job.model.model_id, JOB, job.objective)
 
 
+def _thoughts(pairs: Sequence[TestPair], setting: str) -> str:
+    """How many completions have thoughts, and what becomes of them; empty where none has."""
+    n = sum(has_thoughts(text) for pair in pairs for text in (pair.chosen, pair.rejected))
+    return f"; {n:,} completions with thoughts, {'kept' if setting == 'keep' else 'cut'}" if n else ""
+
+
 def _loaded(job: TrainingJob) -> tuple[RewardModel, Renderer]:
     """The saved reward model, and the renderer of its training."""
     folder, code = job.reward_model, job.model.remote_code
@@ -88,8 +96,8 @@ def _loaded(job: TrainingJob) -> tuple[RewardModel, Renderer]:
     if job.objective == "regression" and reward_model.merge_weights is None:
         raise UserError(f"{folder}: config.json has no merge_weights; remove the folder and train the model again")
     tokenizer = load_tokenizer(ModelSource(job.model.model_id, str(folder), remote_code=code))
-    recipe = job.training.recipe(job.objective)
-    return reward_model, Renderer(tokenizer, recipe.max_tokens, recipe.over_long, context_length(reward_model.config))
+    recipe, context = job.training.recipe(job.objective), context_length(reward_model.config)
+    return reward_model, Renderer(tokenizer, recipe.max_tokens, recipe.over_long, context, job.training.thoughts)
 
 
 def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -148,9 +148,13 @@ def _save(job: TrainingJob, record: SearchRecord) -> None:
 
 
 def _say_what_is_read(job: TrainingJob, setup: SearchSetup, report: Reporter) -> None:
-    data = setup.data
+    data, thoughts = setup.data, "kept" if job.training.thoughts == "keep" else "cut"
+    for note in data.notes:
+        report.say(f"{job.name}: {note}")
     for what, rendered in (("examples to train on", data.train), ("pairs to validate with", data.validation)):
         report.say(f"{job.name}: {len(rendered.examples):,} {what}, {rendered.n_truncated:,} of them cut")
+        if rendered.n_with_thoughts:
+            report.say(f"{job.name}: {rendered.n_with_thoughts:,} of them with thoughts, {thoughts}")
         for reason, n in rendered.left_out.most_common(5):
             report.say(f"{job.name}: {n:,} left out: {reason}")
     report.say(f"{job.name}: {setup.plan.describe()}")

@@ -16,6 +16,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import numpy as np
 
+from models_train.data import chat
 from models_train.data.chat import Renderer, RenderError, TooLong
 from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.records import Preference, Rating
@@ -60,13 +61,15 @@ Tokens = TypeVar("Tokens", TokenPair, TokenRating)
 class Rendered(Generic[Tokens]):
     """Examples in the order of the data, and the prompt of each.
 
-    n_truncated: examples whose prompt was cut. left_out: reasons, with the number of examples.
+    n_truncated: examples whose prompt was cut. left_out: reasons, with the number of examples. n_with_thoughts:
+    examples with thoughts in a response, kept or cut.
     """
 
     examples: tuple[Tokens, ...]
     prompt_ids: tuple[str, ...]
     n_truncated: int
     left_out: Counter[str]
+    n_with_thoughts: int = 0
 
     @property
     def n_left_out(self) -> int:
@@ -76,11 +79,15 @@ class Rendered(Generic[Tokens]):
 
 @dataclass(frozen=True)
 class SearchData:
-    """Training and validation data of a search. validation_ratings: for the loss of regression; else None."""
+    """Training and validation data of a search. validation_ratings: for the loss of regression; else None.
+
+    notes: sentences on what was read.
+    """
 
     train: Rendered[TokenPair] | Rendered[TokenRating]
     validation: Rendered[TokenPair]
     validation_ratings: Rendered[TokenRating] | None
+    notes: tuple[str, ...] = ()
 
     @property
     def longest_sequence(self) -> int:
@@ -110,22 +117,26 @@ def load_search_data(training: Training, objective: Objective, study_folder: Pat
     for data that cannot be used, LocationError where they are not there, and UserError where rendering leaves nothing.
     """
     preferences = load_preferences(training.preferences, study_folder)
+    notes = [f"preferences: {note}" for note in preferences.notes]
     validation = render_pairs(preferences.validation, renderer)
     if objective == "bradley_terry":
         pairs = render_pairs(preferences.train, renderer)
-        return _refuse_empty(SearchData(pairs, validation, None))
+        return _refuse_empty(SearchData(pairs, validation, None, tuple(notes)))
     assert training.ratings is not None, "Training refuses regression without ratings"
     ratings = load_ratings(training.ratings, study_folder, preferences.validation_prompt_ids)
+    notes += [f"ratings: {note}" for note in ratings.notes]
     rated, validating = (render_ratings(split, renderer) for split in (ratings.train, ratings.validation))
-    return _refuse_empty(SearchData(rated, validation, validating))
+    return _refuse_empty(SearchData(rated, validation, validating, tuple(notes)))
 
 
 def render_pairs(preferences: Iterable[Preference], renderer: Renderer) -> Rendered[TokenPair]:
-    """Pairs whose two responses can both be rendered."""
+    """Pairs whose two responses can both be rendered, and differ then."""
 
-    def tokens(one: Preference) -> tuple[TokenPair, bool]:
+    def tokens(one: Preference) -> tuple[TokenPair, Sequence[chat.Rendered]]:
         chosen, rejected = renderer.render(one.prompt, one.chosen), renderer.render(one.prompt, one.rejected)
-        return TokenPair(chosen.token_ids, rejected.token_ids), chosen.is_truncated or rejected.is_truncated
+        if chosen.token_ids == rejected.token_ids:
+            raise RenderError("both responses are the same to the model")
+        return TokenPair(chosen.token_ids, rejected.token_ids), (chosen, rejected)
 
     return _render(preferences, tokens)
 
@@ -133,20 +144,22 @@ def render_pairs(preferences: Iterable[Preference], renderer: Renderer) -> Rende
 def render_ratings(ratings: Iterable[Rating], renderer: Renderer) -> Rendered[TokenRating]:
     """Rated responses that can be rendered."""
 
-    def tokens(one: Rating) -> tuple[TokenRating, bool]:
+    def tokens(one: Rating) -> tuple[TokenRating, Sequence[chat.Rendered]]:
         response = renderer.render(one.prompt, one.response)
-        return TokenRating(response.token_ids, one.attributes), response.is_truncated
+        return TokenRating(response.token_ids, one.attributes), (response,)
 
     return _render(ratings, tokens)
 
 
-def _render(records: Iterable[Record], tokens: Callable[[Record], tuple[Tokens, bool]]) -> Rendered[Tokens]:
+def _render(
+    records: Iterable[Record], tokens: Callable[[Record], tuple[Tokens, Sequence[chat.Rendered]]]
+) -> Rendered[Tokens]:
     examples: list[Tokens] = []
     prompt_ids: list[str] = []
-    n_truncated, left_out = 0, Counter[str]()
+    n_truncated, n_with_thoughts, left_out = 0, 0, Counter[str]()
     for record in records:
         try:
-            example, is_truncated = tokens(record)
+            example, responses = tokens(record)
         except TooLong:
             left_out["too long, and the rule for over-long examples cannot shorten them"] += 1
         except RenderError as error:
@@ -154,8 +167,9 @@ def _render(records: Iterable[Record], tokens: Callable[[Record], tuple[Tokens, 
         else:
             examples.append(example)
             prompt_ids.append(record.prompt_id)
-            n_truncated += is_truncated
-    return Rendered(tuple(examples), tuple(prompt_ids), n_truncated, left_out)
+            n_truncated += any(response.is_truncated for response in responses)
+            n_with_thoughts += any(response.has_thoughts for response in responses)
+    return Rendered(tuple(examples), tuple(prompt_ids), n_truncated, left_out, n_with_thoughts)
 
 
 def _refuse_empty(data: SearchData) -> SearchData:

@@ -157,7 +157,7 @@ def set_up(
     source = model_source(model, study_folder)
     config, tokenizer = load_config(source), load_tokenizer(source)
     recipe = training.recipe(objective)
-    renderer = Renderer(tokenizer, recipe.max_tokens, recipe.over_long, context_length(config))
+    renderer = Renderer(tokenizer, recipe.max_tokens, recipe.over_long, context_length(config), training.thoughts)
     data = load_search_data(training, objective, study_folder, renderer)
     _refuse_unknown_tokens(source, data, int(config.get_text_config().vocab_size))
     dtype = torch.bfloat16 if training.precision == "bfloat16" else torch.float32

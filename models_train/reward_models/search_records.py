@@ -147,9 +147,11 @@ def _data(setup: SearchSetup) -> dict[str, Any]:
     found: dict[str, Any] = {"preferences": _source(training.preferences)}
     if setup.objective == "regression" and training.ratings is not None:
         found["ratings"] = _source(training.ratings)
+    thoughts = {f"of them with thoughts ({training.thoughts})": n} if (n := data.train.n_with_thoughts) else {}
     return found | {
         "examples trained on": len(data.train.examples),
         "of them with a cut prompt": data.train.n_truncated,
+        **thoughts,
         "examples left out": data.train.n_left_out,
         "validation pairs": len(data.validation.examples),
     }

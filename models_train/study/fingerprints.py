@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models_train.errors import UserError
+from models_train.files import files_below
 from models_train.parts import content_hash
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.lab import LAB_VERSION
@@ -59,7 +60,7 @@ def resolve(path: str, study_folder: Path) -> Path:
 def content_of(path: Path) -> str:
     """SHA-256, hexadecimal, over names and contents of a file or of all files of a folder.
 
-    Hidden files and folders do not count. Unchanged files are read once per process.
+    Linked folders count (`files_below`), hidden files and folders do not. Unchanged files are read once per process.
     """
     digest = hashlib.sha256()
     for file in _files(path):
@@ -73,9 +74,7 @@ def _files(path: Path) -> Iterator[Path]:
     if path.is_file():
         yield path
         return
-    for file in sorted(path.rglob("*")):
-        if file.is_file() and not any(step.startswith(".") for step in file.relative_to(path).parts):
-            yield file
+    yield from (file for file in files_below(path) if file.is_file())
 
 
 @lru_cache(maxsize=4096)
@@ -114,8 +113,11 @@ def training_run_id(model: StudyModel, training: Training, objective: Objective,
 
     The test set is no part of it: evaluation does not change a reward model.
     """
+    # Ids from before this setting stay.
+    thoughts = {"thoughts": training.thoughts} if training.thoughts != "keep" else {}
     return content_hash(
         {
+            **thoughts,
             "version": TRAINING_VERSION,
             "model": model_identity(model, study_folder),
             "objective": objective,

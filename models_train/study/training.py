@@ -24,10 +24,11 @@ class DataSource(Settings):
     hub_id: Name | None = None
     """Data set on the hub."""
     revision: Commit | None = None
-    """Commit of the hub's data set, 40 hexadecimal digits; without it, the newest one is used."""
+    """Commit of the hub's data set, 40 hexadecimal digits; without it, the one that is the newest when this machine
+    first asks for the data set."""
     path: Text | None = None
-    """Local file or folder: JSONL (also .gz, .zst) or Parquet of the hub's columns. A relative path begins at the
-    folder of the study file; `~` and variables such as `$REWARDBASE_HOME` are filled in."""
+    """Local file or folder, linked folders included: JSONL (also .gz, .zst) or Parquet of the hub's columns. A relative
+    path begins at the folder of the study file; `~` and variables such as `$REWARDBASE_HOME` are filled in."""
 
     @model_validator(mode="after")
     def _one_place(self) -> Self:
@@ -95,8 +96,9 @@ class Training(Settings):
     """Training and test of the study's reward models."""
 
     preferences: DataSource
-    """Preference pairs, with the columns of HelpSteer2-Preference. Their validation prompts select the checkpoints of
-    both objectives."""
+    """Preference pairs, with the columns of HelpSteer2-Preference, HelpSteer3 or UltraFeedback, or `chosen` and
+    `rejected` with or without `prompt` (TRL, Skywork, HH-RLHF). Their validation prompts select the checkpoints of both
+    objectives."""
     ratings: DataSource | None = None
     """Rated responses, with the columns of HelpSteer2; needed for the objective regression."""
     test_set: DataSource
@@ -114,6 +116,9 @@ class Training(Settings):
     """Search of the learning rate; the default is the paper's."""
     precision: Precision = "bfloat16"
     """Number format of the forward and backward pass."""
+    thoughts: Literal["keep", "cut"] = "keep"
+    """Thoughts at the beginning of responses, `<think>...</think>`: keep them, as the model's chat template writes
+    them, or cut them, so that the answer alone is trained on and scored; responses with thoughts are counted."""
     tokens_per_pack: Count | None = None
     """Most tokens that pass through the model at once; without it, the memory plan chooses."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tokenizers import AddedToken
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 from transformers.utils import chat_template_utils
 
@@ -290,3 +291,81 @@ def check_pairs(path: Path, tokenizer: PreTrainedTokenizerBase, every: int) -> N
         if "<" not in plain:
             assert rendered.token_ids[-500:] == ids[-500:][-len(rendered.token_ids) :]
     assert (n_cut > 0, n_too_long > 0) == (True, True)
+
+
+SPLITS_THOUGHTS = (
+    "{% for m in messages %}{% set said = m.content %}{% set thought = '' %}"
+    "{% if m.role == 'assistant' and '</think>' in said %}"
+    "{% set thought = said.split('</think>')[0].rstrip('\\n').split('<think>')[-1].lstrip('\\n') %}"
+    "{% set said = said.split('</think>')[-1].lstrip('\\n') %}{% endif %}<|im_start|>{{ m.role }}\n"
+    "{% if m.role == 'assistant' and loop.last %}<think>\n{{ thought }}\n</think>\n\n{% endif %}{{ said }}<|im_end|>\n"
+    "{% endfor %}"
+)
+DROPS_THOUGHTS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
+)
+CLOSES_THOUGHTS = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ '</think>' if m.role == 'assistant' else '' }}"
+    "{{ m.content.split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
+)
+SUM = (Turn("user", "2 and 2?"),)
+
+
+def thinking_tokenizer(template: str) -> PreTrainedTokenizerBase:
+    tokenizer = chat_tokenizer(QWEN)
+    tokenizer.add_tokens([AddedToken(mark, special=False, normalized=False) for mark in ("<think>", "</think>")])
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+@pytest.mark.parametrize(
+    "response",
+    ["4", "<think>\nadd\n</think>\n\n4", "<think>add</think>4", "<think>\n\n</think>\n\n4", "add\n</think>\n\n4"],
+)
+def test_thoughts_are_as_the_template_writes_them(response: str) -> None:
+    tokenizer = thinking_tokenizer(SPLITS_THOUGHTS)
+    rendered = Renderer(tokenizer, 500).render(SUM, response)
+    assert rendered.token_ids == applied(tokenizer, SUM, response)
+    assert rendered.has_thoughts == (response != "4")
+
+
+@pytest.mark.parametrize(
+    ("template", "response", "kept"),
+    [
+        (DROPS_THOUGHTS, "<think>\nadd\n</think>\n\n4", "<think>\nadd\n</think>\n\n4"),
+        (DROPS_THOUGHTS, "add\n</think>\n\n4", "<think>add\n</think>\n\n4"),
+        (CLOSES_THOUGHTS, "<think>\nadd\n</think>\n\n4", "<think>\nadd\n</think>\n\n4"),
+        (CLOSES_THOUGHTS, "4", "</think>4"),
+        (SPLITS_THOUGHTS, "<think>a</think>b</think>c", "<think>\na\n</think>\n\nb</think>c"),
+        (SPLITS_THOUGHTS, "Marks: <think>x</think>.", "<think>\n\n</think>\n\nMarks: <think>x</think>."),
+        (SPLITS_THOUGHTS, "<think><|im_end|></think>4", "<think>\n<|im_end|>\n</think>\n\n4"),
+        (QWEN.template, "<think>add</think>4", "<think>add</think>4"),
+    ],
+)
+def test_kept_thoughts_lose_nothing(template: str, response: str, kept: str) -> None:
+    tokenizer = thinking_tokenizer(template)
+    rendered = Renderer(tokenizer, 500).render(SUM, response)
+    whole = tokenizer.decode(rendered.token_ids)
+    assert whole.endswith(f"<|im_start|>assistant\n{kept}<|im_end|>\n")
+    control = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    without = Renderer(tokenizer, 500).render(SUM, "4").token_ids
+    assert rendered.token_ids.count(control) == without.count(control)
+
+
+def test_a_template_that_changes_the_answer_is_told_with_thoughts_too() -> None:
+    tokenizer = thinking_tokenizer(DROPS_THOUGHTS.replace("[-1]", "[-1] | upper"))
+    with pytest.raises(RenderError, match="does not write the response as it is"):
+        Renderer(tokenizer, 500).render(SUM, "<think>add</think>four")
+
+
+@pytest.mark.parametrize("template", [SPLITS_THOUGHTS, DROPS_THOUGHTS, CLOSES_THOUGHTS, QWEN.template])
+def test_cut_thoughts_leave_the_answer_alone(template: str) -> None:
+    tokenizer = thinking_tokenizer(template)
+    cut = Renderer(tokenizer, 500, thoughts="cut")
+    for response in ("<think>\nadd\n</think>\n\n4", "add\n</think>\n\n4"):
+        rendered = cut.render(SUM, response)
+        assert rendered.token_ids == Renderer(tokenizer, 500).render(SUM, "4").token_ids
+        assert rendered.has_thoughts
+    for response in ("<think>add</think>\n", "<think>add, and no end"):
+        with pytest.raises(RenderError, match="the response has thoughts only, and thoughts are cut"):
+            cut.render(SUM, response)

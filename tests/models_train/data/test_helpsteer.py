@@ -83,6 +83,93 @@ def test_ratings_are_split_by_the_names_of_files_and_by_prompt(names: tuple[str,
     assert (found.n_rows, found.n_prompts_in_both_splits, found.n_train_rows_dropped) == (5, 1, 1)
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("training_courses.jsonl", "devops.jsonl", "values_and_ethics.jsonl"),
+        ("trainspotting/a.jsonl", "evaluation_essays/b.jsonl", "validity.jsonl"),
+        ("train.jsonl", "testing-methods.jsonl", "dev_tools.jsonl"),
+        ("development.jsonl", "test-driven.jsonl", "trains/1.jsonl"),
+    ],
+)
+def test_files_named_by_topic_are_no_splits(names: tuple[str, ...], tmp_path: Path) -> None:
+    place = tmp_path / "test" / "train"  # outside of the data set
+    for file, name in enumerate(names):
+        write(place / name, [preference(f"{file} {n}", split=None) for n in range(10)])
+    found = load_preferences(DataSource(path="test/train"), tmp_path)
+    assert found.split_rule == "prompt hash"
+    assert len(found.validation) == 2
+    assert found.notes == [
+        "test/train, 3 files: 30 rows, no split in columns or file names: prompts with the smallest hashes validate"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("train", "validation"),
+    [
+        ("train-00000-of-00001.parquet", "validation-00000-of-00001.parquet"),
+        ("Train.jsonl", "TEST_01.jsonl.gz"),
+        ("data/train/2023/a.jsonl", "data/dev/2023/a.jsonl"),
+        ("train_prefs-00000-of-00001.parquet", "test_prefs-00000-of-00001.parquet"),
+        ("extra.jsonl", "eval.jsonl.zst"),
+    ],
+)
+def test_splits_by_the_names_of_files_are_told(train: str, validation: str, tmp_path: Path) -> None:
+    write(tmp_path / "data" / train, [preference(f"t{n}", split=None) for n in range(6)])
+    write(tmp_path / "data" / "train_9.jsonl", [preference("t", split=None)])
+    write(tmp_path / "data" / validation, [preference(f"v{n}", split=None) for n in range(3)])
+    found = load_preferences(DataSource(path="data"), tmp_path)
+    assert len(found.validation) == 3
+    assert len(found.train) == (6 if "prefs" in train else 7), "only the files of pairs are read"
+    assert f"split by file names: {validation} validate, other files train" in found.notes[0]
+
+
+def test_values_of_the_split_are_known_ones_in_any_case(tmp_path: Path) -> None:
+    words = ["Train", "TRAIN ", "training", "val", "Validation", "dev", "TEST", "eval", "valid"]
+    found = preferences(tmp_path, [preference(f"p{n}", split=word) for n, word in enumerate(words)])
+    assert (len(found.train), len(found.validation)) == (3, 6)
+    with pytest.raises(
+        UserError, match=r"row 2, column split: 'raw' is no split; the splits are train, training, val, "
+    ):
+        preferences(tmp_path, [preference("a"), preference("b", split="raw")])
+
+
+def test_equal_responses_are_ties(tmp_path: Path) -> None:
+    rows = [
+        preference("a"),
+        preference("b", response_1="x", response_2="x\n"),
+        preference("c", 0),
+        preference("v", 1, "val"),
+    ]
+    found = preferences(tmp_path, rows)
+    assert (found.n_ties_left_out, len(found.records)) == (2, 2)
+    with pytest.raises(UserError, match=r"0 pairs to train on .*equal responses\), left out: 2\)"):
+        preferences(tmp_path, [preference(name, 1, "val", response_1="x", response_2="x") for name in "ab"])
+
+
+def test_rows_that_lie_in_several_files_count_once(tmp_path: Path) -> None:
+    rows = [preference(f"p{n}", split="val" if n % 4 else "train") for n in range(8)]
+    once = preferences(tmp_path, rows)
+    for name in ("pairs.jsonl", "pairs (1).jsonl", "old/pairs.parquet"):
+        write(tmp_path / "data" / name, rows)
+    turned = [
+        row | {"response_1": row["response_2"], "response_2": row["response_1"], "preference_strength": 1}
+        for row in rows
+    ]
+    write(tmp_path / "data" / "turned.jsonl", turned)
+    found = load_preferences(DataSource(path="data"), tmp_path)
+    assert found.records == once.records
+    assert (found.n_rows, found.n_repeated) == (32, 24)
+    assert "repeated rows, left out: 24" in found.notes
+
+
+def test_equal_ratings_of_one_file_stay_and_are_told(tmp_path: Path) -> None:
+    rows = [rating("a"), rating("a"), rating("b", 1), rating("c", 1)]
+    found = ratings(tmp_path, {"one.jsonl": rows, "two.jsonl": rows[:3]})
+    assert len([one for one in found.records if one.prompt == (Turn("user", "a"),)]) == 2
+    assert (len(found.records), found.n_repeated, found.n_repeated_kept) == (4, 3, 1)
+
+
 def test_ratings_of_held_out_prompts_are_not_trained_on(tmp_path: Path) -> None:
     rows = [rating(f"prompt {n}", n) for n in range(40)]
     held_out = {prompt_id((Turn("user", f"prompt {n}"),)) for n in range(10)}

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from threading import Timer
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, hf_hub_download
 
+from models_train.data import sources
 from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.rewardbench import load_test_pairs
 from models_train.errors import UserError
 from models_train.study.training import DataSource
 from tests.support.data_files import benchmark_item, content, preference, rating
-from tests.support.hub_server import COMMIT
+from tests.support.hub_server import COMMIT, Hub
 
 HELPSTEER2 = {
     "README.md": b"about the data",
@@ -27,6 +29,7 @@ REWARDBENCH = {
     "data/raw-00000-of-00001.parquet": content("r.parquet", [benchmark_item("raw", "hep-go", n) for n in range(9)]),
 }
 HERE = Path(".")
+NEWEST = DataSource(hub_id="nvidia/HelpSteer2")
 
 
 def test_files_of_each_data_set_are_found_by_their_names_on_the_hub(serve: Callable[..., object]) -> None:
@@ -47,10 +50,64 @@ def test_files_of_each_data_set_are_found_by_their_names_on_the_hub(serve: Calla
 
 def test_cached_files_are_read_without_the_hub(serve: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
     source = DataSource(hub_id="nvidia/HelpSteer2", revision=COMMIT)
-    serve({"nvidia/HelpSteer2": HELPSTEER2})
+    hub = serve({"nvidia/HelpSteer2": HELPSTEER2})
     first = load_preferences(source, HERE)
+    assert f"nvidia/HelpSteer2 at {COMMIT}, 1 file: 2 rows" in first.notes[0]
+    n_asked = len(hub.asked)
+    assert load_preferences(source, HERE) == load_preferences(NEWEST, HERE) == first
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert load_preferences(source, HERE) == first
+    assert load_preferences(source, HERE) == load_preferences(NEWEST, HERE) == first
+    assert len(hub.asked) == n_asked + 1, "the commit of main is asked for once"
+
+
+def test_a_hub_that_answers_errors_is_as_one_that_is_out_of_reach(
+    serve: Callable[[object], Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = serve({"nvidia/HelpSteer2": HELPSTEER2})
+    first = load_ratings(NEWEST, HERE)
+    hub.broken = True
+    assert load_ratings(NEWEST, HERE) == first
+    with pytest.raises(UserError, match=r"its file preference/preference.jsonl.gz cannot be fetched from http"):
+        load_preferences(NEWEST, HERE)
+
+
+def test_a_hub_that_is_out_of_order_for_a_moment_is_asked_again(
+    serve: Callable[[object], Hub], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = serve({"nvidia/HelpSteer2": HELPSTEER2})
+    hub.broken = True
+    monkeypatch.setattr(sources, "SECONDS_BETWEEN_ATTEMPTS", (0.25,) * 8)
+    timer = Timer(0.6, lambda: setattr(hub, "broken", False))
+    timer.start()
+    assert load_ratings(NEWEST, HERE).n_rows == 4
+    timer.join()
+
+
+@pytest.mark.parametrize("source", [NEWEST, DataSource(hub_id="nvidia/HelpSteer2", revision=COMMIT)])
+def test_a_part_of_a_data_set_in_the_cache_is_not_taken_for_all_of_it(
+    serve: Callable[[object], Hub], source: DataSource, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = serve({"nvidia/HelpSteer2": HELPSTEER2})
+    hf_hub_download("nvidia/HelpSteer2", "train.jsonl.gz", repo_type="dataset", revision=source.revision)
+    message = r"1 of its data files is in the cache here, but whether these are all is not known"
+    monkeypatch.setattr(sources, "SECONDS_BETWEEN_ATTEMPTS", (0,))
+    hub.broken = True
+    with pytest.raises(UserError, match=message):
+        load_ratings(source, HERE)
+    hub.broken = False
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(UserError, match=r"\(HF_HUB_OFFLINE is set\); " + message):
+        load_ratings(source, HERE)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    assert load_ratings(source, HERE).n_rows == 4
+
+
+def test_a_repository_with_the_same_rows_in_two_forms_is_refused(serve: Callable[[object], Hub]) -> None:
+    serve({"made/two": HELPSTEER2 | {"train.parquet": content("train.parquet", [rating("p", 0)])}})
+    with pytest.raises(
+        UserError, match=r"made/two: train.jsonl.gz and train.parquet differ only .*; fetch one of them"
+    ):
+        load_ratings(DataSource(hub_id="made/two"), HERE)
 
 
 @pytest.mark.parametrize(

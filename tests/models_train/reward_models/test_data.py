@@ -166,3 +166,32 @@ def test_the_data_hash_knows_every_token_and_attribute() -> None:
     ]
     assert len({data_hash(examples) for examples in [base, *others]}) == 6
     assert data_hash(base) == data_hash([TokenPair((1, 2), (3,)), TokenPair((4,), (5,))])
+
+
+def test_what_was_read_is_told_and_pairs_with_thoughts_are_counted(tmp_path: Path) -> None:
+    thought = "<think>{}</think>yes"
+    preferences = [
+        preference("a", response_1=thought.format("one"), response_2="no"),
+        preference("b", response_1=thought.format("one"), response_2=thought.format("two")),
+        preference("c", response_1="same", response_2="same"),
+        preference("d"),
+        preference("d"),
+        preference("v", split="val"),
+    ]
+    read = training(tmp_path, preferences, [rating("a", split="train")])
+    counts = {}
+    for thoughts in ("keep", "cut"):
+        renderer = Renderer(byte_tokenizer(), 120, thoughts=thoughts)
+        data = load_search_data(read, "bradley_terry", tmp_path, renderer)
+        assert data.notes == (
+            "preferences: preferences.jsonl, 1 file: 6 rows, split by the column split",
+            "preferences: ties (strength 0, equal scores or equal responses), left out: 1",
+            "preferences: repeated rows, left out: 1",
+        )
+        counts[thoughts] = len(data.train.examples), data.train.n_with_thoughts, dict(data.train.left_out)
+    assert counts == {
+        "keep": (3, 2, {}),
+        "cut": (2, 1, {"both responses are the same to the model": 1}),
+    }
+    regression = load_search_data(read, "regression", tmp_path, Renderer(byte_tokenizer(), 120))
+    assert regression.notes[3] == "ratings: ratings.jsonl, 1 file: 1 row, split by the column split"
