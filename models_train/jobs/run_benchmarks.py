@@ -38,7 +38,7 @@ def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, An
     study = load_study(path, home)
     if study.benchmarks is None or not study.benchmarks.to_run:
         raise UserError(f"{path}: the study {study.study_id} runs no benchmarks; list tasks under `benchmarks`")
-    model = model_of(study, path, model_id)
+    model = model_of(study, path, model_id, home)
     run_id = benchmark_run_id(model, study.benchmarks, path.parent)
     parts = home / "parts"
     part = part_path(parts, BENCHMARK_RESULTS.name, study.study_id, run_id)

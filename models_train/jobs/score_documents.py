@@ -17,6 +17,7 @@ from typing import Any
 from transformers import PreTrainedConfig
 
 from models_train.data.samples import n_documents
+from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Counter, Reporter, progress
 from models_train.jobs.training_job import model_of, scoring_of
@@ -30,7 +31,6 @@ from models_train.modeling.base_models import (
     context_length,
     load_config,
     load_tokenizer,
-    loaded_revision,
     model_source,
 )
 from models_train.parts import part_path, part_rows, write_part
@@ -55,7 +55,7 @@ class ScoringJob:
     def __init__(self, path: Path, model_id: str, home: Path, report: Reporter) -> None:
         self._report, self._parts, self._path = report, home / "parts", path
         self._study = load_study(path, home)
-        self._model = model_of(self._study, path, model_id)
+        self._model = model_of(self._study, path, model_id, home)
         self._scoring = scoring_of(self._study, path)
         self._sample = home / "documents" / sample_run_id(self._scoring.corpus, path.parent)
         self._run_id = scoring_run_id(self._model, self._scoring, path.parent)
@@ -91,7 +91,7 @@ class ScoringJob:
             {
                 "the tokenizer": tokenizer.content,
                 "the sample of documents": sample_content(self._sample),
-                "the model": loaded_revision(source),
+                "the model": source.stated_revision,
             }
         )
         with measure(default_device()) as meter:
@@ -132,13 +132,19 @@ class ScoringJob:
         write_part(self._parts, DOCUMENT_SCORES, rows, study_id=self._study.study_id, run_id=run_id)
 
     def _finish(self, shards: Shards) -> dict[str, Any]:
-        """The costs of all shards, written once, and figures over all documents."""
+        """The costs of all shards, written once, and figures over all documents. Raises UserError where all failed."""
+        statuses = Statuses(status.split(":")[0] for status in shards.statuses())
+        n_rows, n_ok = statuses.total(), statuses.pop(OK, 0)
+        if not n_ok:
+            found = ", ".join(f"{status} ({n:,})" for status, n in statuses.most_common(3))
+            raise UserError(
+                f"{self._model.model_id}: none of {n_rows:,} documents could be scored: {found}; correct the model, "
+                "its tokenizer or the documents"
+            )
         if not self._costs_part.exists():
             row = shards.costs().row(self._model.model_id, JOB, self._scoring.engine)
             write_part(self._parts, RUN_COSTS, [row], study_id=self._study.study_id, run_id=self._run_id)
         (costs,) = part_rows(self._costs_part)
-        statuses = Statuses(status.split(":")[0] for status in shards.statuses())
-        n_rows, n_ok = statuses.total(), statuses.pop(OK, 0)
         return {
             "rows": n_rows,
             "failed documents": n_rows - n_ok,

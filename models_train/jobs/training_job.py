@@ -9,9 +9,11 @@ from fcntl import LOCK_EX, LOCK_NB, flock
 from pathlib import Path
 
 from models_train.errors import UserError, close_match
+from models_train.modeling.hub_snapshots import HubModel
 from models_train.parts import part_path
-from models_train.study.fingerprints import training_run_id
+from models_train.study.fingerprints import is_local, training_run_id
 from models_train.study.models import StudyModel
+from models_train.study.revisions import is_pinned, keep_commit
 from models_train.study.scoring import Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
@@ -83,7 +85,7 @@ def training_job(path: Path, model_id: str, objective: Objective, home: Path) ->
     if objective not in study.training.objectives:
         trained = ", ".join(study.training.objectives)
         raise UserError(f"{path}: the study trains {trained}, not {objective}; add it to training.objectives")
-    model = model_of(study, path, model_id)
+    model = model_of(study, path, model_id, home)
     run_id = training_run_id(model, study.training, objective, path.parent)
     return TrainingJob(path, study, model, study.training, objective, home, run_id)
 
@@ -95,10 +97,18 @@ def scoring_of(study: Study, path: Path) -> Scoring:
     return study.scoring
 
 
-def model_of(study: Study, path: Path, model_id: str) -> StudyModel:
-    """The model or candidate of a study by name. path: the study file. Raises UserError where it is not listed."""
+def model_of(study: Study, path: Path, model_id: str, home: Path) -> StudyModel:
+    """The model or candidate of a study by name; a branch or tag as its revision is resolved to a commit, and kept.
+
+    path: the study file. Raises UserError where the model is not listed, or the hub does not know the revision.
+    """
     models = study.by_id
     if model_id not in models:
         hint = close_match(model_id, models, "listed are", most=len(models))
         raise UserError(f"{path}: the study has no model {model_id!r}; {hint}")
-    return models[model_id]
+    model = models[model_id]
+    if is_local(model.hub_id) or is_pinned(model):
+        return model
+    commit = HubModel(model_id, model.hub_id, model.revision, path.parent).commit()
+    keep_commit(home, model, commit)
+    return model.model_copy(update={"revision": commit})

@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 
 from models_train import telemetry
 from models_train.errors import UserError, first_line
 from models_train.logprobs.engine import Request, TokenScores, vocabulary_rows
 from models_train.modeling.base_models import ModelSource, context_length, load_config
+from models_train.modeling.model_files import weight_names
 
 ENVIRONMENT = {
     # In this process: the engine's own process never ends where a job runs under Dagster.
@@ -79,6 +81,7 @@ def load_vllm_engine(
     Raises UserError where vLLM is not installed, cannot run the model, or the model is not found.
     """
     llm_class = _llm_class(source)
+    refuse_further_weights(source)
     config = load_config(source).get_text_config()
     context = context_length(config)
     name = str(dtype).removeprefix("torch.")
@@ -94,6 +97,18 @@ def load_vllm_engine(
     except Exception as error:
         raise _refusal(source, error) from error
     return engine
+
+
+def refuse_further_weights(source: ModelSource) -> None:
+    """Raise UserError for weights beside those that are meant: without an index, vLLM loads all files of the folder."""
+    files = source.files
+    taken = weight_names(files)
+    further = [name for name in files.top if name.endswith(".safetensors") and name not in taken]
+    if further and SAFE_WEIGHTS_INDEX_NAME not in files.names:
+        raise UserError(
+            f"{source.label}: vLLM would load {further[0]} together with {taken[0]}; remove it from the folder, "
+            f"or {REMEDY}"
+        )
 
 
 def _llm_class(source: ModelSource) -> Any:
@@ -119,7 +134,6 @@ def _loaded(
     try:
         return llm_class(
             model=source.place,
-            revision=source.revision,
             trust_remote_code=source.remote_code,
             dtype=dtype,
             skip_tokenizer_init=True,

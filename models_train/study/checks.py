@@ -17,6 +17,7 @@ from models_train.errors import close_match
 from models_train.study.benchmarks import Benchmarks
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
+from models_train.study.revisions import is_pinned
 from models_train.study.settings import Location, Problem, Settings, shown
 
 FURTHER_STAGES = ("sft", "dpo", "rlvr")
@@ -173,8 +174,8 @@ def _models_without_group(groups: Listed[SizeGroup], models: Listed[StudyModel])
 def _unpinned_code(models: Listed[StudyModel]) -> Iterator[Problem]:
     """Code of a hub repository may only run at a commit that the study states."""
     for location, model in models.entries:
-        if model.remote_code and model.revision is None:
-            text = "runs code of the repository, but no revision is stated; add its commit, or remove remote_code"
+        if model.remote_code and (model.revision is None or not is_pinned(model)):
+            text = "runs code of the repository, but states no commit as revision; add it, or remove remote_code"
             yield Problem((*location, "remote_code"), text)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models_train.study.settings import Commit, Identifier, Name, NotNegative, Positive, Settings, Stage, Text
+from models_train.study.settings import Identifier, Name, NotNegative, Positive, Revision, Settings, Stage, Text
 
 
 class SizeGroup(Settings):
@@ -47,8 +47,9 @@ class StudyModel(Settings):
     hub_id: Name
     """Repository on the hub, or a folder: that begins with `/`, `./`, `~` or `$`. `./` is the folder of the study file;
     `$REWARDBASE_HOME` and other variables are filled in."""
-    revision: Commit | None = None
-    """Commit of the hub repository, 40 hexadecimal digits; without it, the newest one is used."""
+    revision: Revision | None = None
+    """Commit of the hub repository, or a branch, tag or abbreviated commit, which is resolved to its commit once;
+    without it, the newest commit is used."""
     publisher: Name | None = None
     """Publisher; may be left out where the seed table_3_models gives it."""
     family: Name
@@ -64,7 +65,7 @@ class StudyModel(Settings):
     is_compared: bool = True
     """False for a model that is listed as a parent or as a row of Table 1 only: it is not ranked."""
     remote_code: bool = False
-    """Run Python code of the hub repository; allowed only with a stated revision."""
+    """Run Python code of the hub repository; allowed only with a commit as revision."""
     licence: Name | None = None
     """Licence, as the hub names it; filled in for models that a hub query finds."""
     downloads: Annotated[int, Field(ge=0)] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
@@ -15,6 +16,9 @@ LONGEST_NAME = 200
 """Longest name, in characters."""
 LONGEST_SHOWN = 60
 """Longest value shown in a message, in characters."""
+
+_REVISION = re.compile(r"[\w][\w./+-]*")
+_HEXADECIMAL = re.compile(r"[0-9a-fA-F]{40}")
 
 
 def safe(value: str) -> str:
@@ -41,11 +45,20 @@ def _identifier(value: str) -> str:
 
 
 def _commit(value: str) -> str:
-    if len(value) != 40 or set(value) - set("0123456789abcdef"):
+    commit = value.lower()
+    if len(commit) != 40 or set(commit) - set("0123456789abcdef"):
         raise PydanticCustomError(
             "commit", "is not a hub commit; give its 40 hexadecimal digits in quotes, or leave the key out"
         )
-    return value
+    return commit
+
+
+def _revision(value: str) -> str:
+    if not _REVISION.fullmatch(value) or ".." in value:
+        raise PydanticCustomError(
+            "revision", "is no revision; give a commit, branch or tag of the hub repository, or leave the key out"
+        )
+    return value.lower() if _HEXADECIMAL.fullmatch(value) else value
 
 
 def _distinct(values: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -65,7 +78,8 @@ Distinct = AfterValidator(_distinct)
 Text = Annotated[str, AfterValidator(safe), _text_schema()]
 Name = Annotated[Text, AfterValidator(_short), _text_schema(maxLength=LONGEST_NAME)]
 Identifier = Annotated[Name, AfterValidator(_identifier), _text_schema(maxLength=LONGEST_NAME, pattern="^[a-z0-9_]+$")]
-Commit = Annotated[str, AfterValidator(_commit), _text_schema(pattern="^[0-9a-f]{40}$")]
+Commit = Annotated[str, AfterValidator(_commit), _text_schema(pattern="^[0-9a-fA-F]{40}$")]
+Revision = Annotated[Name, AfterValidator(_revision), _text_schema(maxLength=LONGEST_NAME)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]

@@ -17,6 +17,7 @@ from models_train.study.checks import consistency_problems
 from models_train.study.hub import HubQuery, found_models, usable_models
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
+from models_train.study.revisions import with_kept_commit
 from models_train.study.scoring import Scoring
 from models_train.study.settings import CONTRADICTION, Identifier, Name, Problem, Settings, Target, Text, field_problems
 from models_train.study.training import Training
@@ -89,9 +90,9 @@ class Study(Settings):
 
 
 def load_study(path: Path | str, home: Path | None = None) -> Study:
-    """Read and check a study file, and add the models of its hub query's last answer.
+    """Read and check a study file; fill in commits of revisions, and the models of its hub query's last answer.
 
-    home: the run-time folder, which holds these answers; else the one that REWARDBASE_HOME names.
+    home: the run-time folder, which holds these answers of the hub; else the one that REWARDBASE_HOME names.
 
     Raises StudyError that names the file and, for all problems together, line, key and remedy.
     """
@@ -109,6 +110,9 @@ def load_study(path: Path | str, home: Path | None = None) -> Study:
     if problems or study is None:
         lines = [(document.line(problem.location), f"{problem.where}: {problem.text}") for problem in problems]
         raise StudyError(path, lines)
+    models = tuple(with_kept_commit(model, home) for model in study.models)
+    candidates = tuple(with_kept_commit(candidate, home) for candidate in study.candidates)
+    study = study.model_copy(update={"models": models, "candidates": candidates})
     if study.hub is None:
         return study
     found = found_models(study.study_id, study.hub, home)

@@ -36,7 +36,11 @@ BASE_MODELS = table(
     ("model_id",),
     text("model_id", "Name of the base model, as the paper prints it."),
     text("hub_id", "Repository of the model on its hub, or its path on disk."),
-    text("revision", "Commit of the hub repository; null where the study names none.", nullable=True),
+    text(
+        "revision",
+        "Commit of the hub repository, or its branch or tag; null where the study names none.",
+        nullable=True,
+    ),
     text("publisher", "Who published the model; null where a seed gives it (Table 3).", nullable=True),
     text("family", "Model generation, such as `Qwen2.5`."),
     number("params_b", "Parameters in billions; null where a seed gives them (Table 3).", nullable=True),

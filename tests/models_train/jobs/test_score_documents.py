@@ -219,6 +219,17 @@ def test_a_tokenizer_with_more_tokens_than_the_model_has_rows(
     assert statuses[document_id("two words")].endswith("is outside the model's vocabulary of 200")
 
 
+def test_no_scored_document_at_all_is_a_failure(tmp_path: Path) -> None:
+    study = scoring_study(tmp_path)
+    put_sample(study, tmp_path / "home", [as_document("")])
+    for _ in range(2):
+        with pytest.raises(
+            SystemExit, match=r"^tiny: none of 1 documents could be scored: .* \(1\); correct the model"
+        ):
+            main(arguments(study, tmp_path / "home"))
+    assert not list((tmp_path / "home" / "parts").glob("run_costs/*/*"))
+
+
 def test_a_changed_tokenizer_or_sample_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """As it happens where a hub's `main` moves on, or somebody's hand was in the files."""
     study = scoring_study(tmp_path)

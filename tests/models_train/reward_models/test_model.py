@@ -138,8 +138,8 @@ def test_bfloat16_rewards_are_no_coarser_than_the_hidden_states(storyteller: Pat
     ("spoil", "said"),
     [
         (lambda folder: (folder / "model.safetensors").unlink(), "holds no weights; save the model as safetensors"),
-        (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "cannot be loaded"),
-        (lambda folder: (folder / "config.json").write_text("{"), "cannot be loaded"),
+        (lambda folder: (folder / "model.safetensors").write_bytes(b"short"), "is cut short or damaged"),
+        (lambda folder: (folder / "config.json").write_text("{"), r"config\.json is not JSON"),
         (
             lambda folder: set_config(folder, num_hidden_layers=3),
             r"lacks 9 of the model's weights, such as",

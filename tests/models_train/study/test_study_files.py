@@ -138,7 +138,7 @@ def test_published_study_is_the_papers() -> None:
         ("hub_id: someone/tiny", 'hub_id: "a\\u202eb"', "hub_id", "control or invisible character"),
         ("hub_id: someone/tiny", 'hub_id: " a"', "hub_id", "begins or ends with a space"),
         ("hub_id: someone/tiny", "hub_id: " + "a" * 201, "hub_id", "is 201 characters long; at most 200"),
-        ("stage: base", "stage: base\n    revision: main", "revision", "is not a hub commit"),
+        ("stage: base", "stage: base\n    revision: a..b", "revision", "is no revision; give a commit, branch or tag"),
         ("stage: base", "stage: base\n    stage: sft", "stage: sft", "is given more than once; keep one"),
     ],
 )
