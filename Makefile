@@ -15,7 +15,7 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick all answer recommend sql settings docs rebuild ui test test-fast lint style format lock bench schema clean
+.PHONY: help setup run quick all answer recommend sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ docs: setup ## dbt's documentation of every table and column, as one offline pag
 
 rebuild: setup ## Rebuild the warehouse from the parts alone, and compare it with the old one
 	@$(BIN)/python -m dagster_project.cli.rebuild
+
+verify: setup ## Compare parts, warehouse, snapshot, report and labs with their checksums
+	@$(BIN)/python -m dagster_project.cli.verify
 
 ui: setup ## Open the Dagster UI on 127.0.0.1
 	@$(BIN)/python -m dagster_project.cli.ui --port $(UI_PORT)

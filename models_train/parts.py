@@ -2,6 +2,8 @@
 
 Parts are the truth of the project; the warehouse is rebuilt from them. A part lies at
 `<parts_dir>/<table>/<study_id>/<run_id>.parquet`; its Parquet metadata hold who wrote it, when, and for which contract.
+The time of writing also orders the parts of a partition. So that this order never hangs on a clock, a part is dated
+after every other part of its table and study, by a microsecond where the clock says an earlier time.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -21,11 +24,12 @@ import pyarrow.types as pt
 
 from models_train.errors import Problems, UserError
 from models_train.files import atomic_path
-from warehouse.contracts import Table
+from warehouse.contracts import RETIRED, Table
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table | Any
 """A list of dicts, an Arrow table, or any frame that speaks the Arrow C stream (Polars, pandas)."""
 
+_WRITTEN_AT, _PARTITION, _SHARD = "rewardbase.written_at", "rewardbase.partition", "shard"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
@@ -62,7 +66,8 @@ def write_part(parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_
     """Check `rows` against the contract and write them as one part; returns its path.
 
     The columns `study_id` and `run_id` may be left out of the rows: the part gives them. A part of the same run is
-    replaced, and its `written_at` is new. Raises UserError where the rows do not fit; then nothing is written.
+    replaced; its `written_at` is later than that of every other part of the table and study. Raises UserError where the
+    rows do not fit; then nothing is written.
     """
     for what, name in (("study_id", study_id), ("run_id", run_id)):
         if not _SAFE_NAME.fullmatch(name):
@@ -74,15 +79,87 @@ def write_part(parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_
     partition = {name: _partition_value(table, checked, name, study_id) for name in table.partition_by}
     metadata = {
         "rewardbase.table": table.name,
-        "rewardbase.partition": json.dumps(partition),
+        _PARTITION: json.dumps(partition),
         "rewardbase.run_id": run_id,
-        "rewardbase.written_at": datetime.now(UTC).isoformat(timespec="microseconds"),
+        _WRITTEN_AT: next_time(parts_dir, table.name, study_id).isoformat(timespec="microseconds"),
         "rewardbase.contract": table.fingerprint,
     }
     path = part_path(parts_dir, table.name, study_id, run_id)
-    with atomic_path(path) as beside:
-        pq.write_table(checked.replace_schema_metadata(metadata), beside)
+    _write(path, checked.replace_schema_metadata(metadata))
     return path
+
+
+def _write(path: Path, rows: pa.Table) -> None:
+    with atomic_path(path) as beside:
+        pq.write_table(rows, beside, write_page_checksum=True)
+
+
+def is_whole(path: Path) -> bool:
+    """True where a part is there and can be read; parts of earlier versions have no checksums to compare."""
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            for _ in file.iter_batches():
+                pass
+    except (OSError, pa.ArrowException):
+        return False
+    return True
+
+
+def renew_run(parts_dir: Path, table: str, study_id: str, run_id: str) -> None:
+    """Date the parts of a run anew, its shards included, where a part of another run in their partition is later.
+
+    Settings that were tried in between left that one, and the latest counts.
+    """
+    paths = sorted(part_path(parts_dir, table, study_id, run_id).parent.glob("*.parquet"))
+    own = [path for path in paths if path.stem == run_id or path.stem.startswith(f"{run_id}-")]
+    known = {path: facts for path in paths if (facts := _facts(path)) is not None}
+    latest = {path: known[path] for path in own if path in known}
+    others = [facts for path, facts in known.items() if path not in latest]
+    if not any(other[0] == one[0] and other[1] >= one[1] for one in latest.values() for other in others):
+        return
+    for path in latest:
+        rows = pq.read_table(path, partitioning=None, page_checksum_verification=True)
+        time = next_time(parts_dir, table, study_id).isoformat(timespec="microseconds")
+        _write(path, rows.replace_schema_metadata({**(rows.schema.metadata or {}), _WRITTEN_AT.encode(): time}))
+
+
+def _facts(path: Path) -> tuple[dict[str, Any], datetime] | None:
+    """Partition of a part without its shard, and its time of writing; None for a file that is not a part."""
+    written_at = _time_of(path)
+    if written_at is None:
+        return None
+    partition = json.loads(pq.read_schema(path).metadata[_PARTITION.encode()])
+    return {name: value for name, value in partition.items() if name != _SHARD}, written_at
+
+
+def next_time(parts_dir: Path, table: str, study_id: str) -> datetime:
+    """Time of writing of a new part: the present, or a microsecond after the latest part, those set aside included.
+
+    A clock that is behind, or one that was ahead once, here or on another machine, thus changes no order.
+    """
+    folders = (part_path(root, table, study_id, "").parent for root in (parts_dir, parts_dir / RETIRED))
+    times = (_time_of(path) for folder in folders for path in folder.glob("*.parquet"))
+    latest = max((time for time in times if time is not None), default=None)
+    now = datetime.now(UTC)
+    return now if latest is None else max(now, latest + timedelta(microseconds=1))
+
+
+def _time_of(path: Path) -> datetime | None:
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return None  # set aside by another process meanwhile
+    return _written_at(str(path), state.st_ino, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=65536)
+def _written_at(path: str, inode: int, changed_ns: int, size: int) -> datetime | None:
+    """Time of writing of a part, read once per process and file; None for a file that is not a part."""
+    try:
+        metadata = pq.read_schema(path).metadata or {}
+        return datetime.fromisoformat(metadata[_WRITTEN_AT.encode()].decode()).astimezone(UTC)
+    except (OSError, pa.ArrowException, KeyError, ValueError):
+        return None
 
 
 def check_rows(table: Table, rows: Rows, *, study_id: str, run_id: str) -> pa.Table:

@@ -26,6 +26,8 @@ WAIT_SECONDS = 60.0
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _PID = re.compile(r"\(PID (\d+)\)")
+_DAMAGED = "Corrupt database file"
+"""DuckDB's words for a block that does not have its checksum."""
 _BUSY = ("Could not set lock", "different configuration", "Unique file handle conflict")
 
 
@@ -41,19 +43,24 @@ class WarehouseBusy(WarehouseError):
     """Another process holds the file and did not release it in time."""
 
 
+class WarehouseDamaged(WarehouseError):
+    """The file was opened, and a block of it is not what was written."""
+
+
 @contextmanager
 def read(path: Path | str, wait_seconds: float = WAIT_SECONDS) -> Iterator[Connection]:
     """Read-only connection to a DuckDB file, closed at the end.
 
     A symbolic link is followed at once, so that a reader of `current.duckdb` stays on one snapshot, and the
-    next one gets the newer. Raises WarehouseMissing, WarehouseBusy, or WarehouseError for a file that is no
-    DuckDB database.
+    next one gets the newer. Raises WarehouseMissing, WarehouseBusy, WarehouseDamaged, or WarehouseError for a file
+    that is no DuckDB database.
     """
     connection = _wait_for(
         lambda: _existing(path), lambda file: duckdb.connect(str(file), read_only=True), wait_seconds
     )
     try:
-        yield _quiet(connection)
+        with damage_named(path):
+            yield _quiet(connection)
     finally:
         connection.close()
 
@@ -65,9 +72,21 @@ def write(path: Path | str, wait_seconds: float = WAIT_SECONDS) -> Iterator[Conn
     target.parent.mkdir(parents=True, exist_ok=True)
     connection = _wait_for(lambda: target, lambda file: duckdb.connect(str(file)), wait_seconds)
     try:
-        yield _quiet(connection)
+        with damage_named(path):
+            yield _quiet(connection)
     finally:
         connection.close()
+
+
+@contextmanager
+def damage_named(path: Path | str) -> Iterator[None]:
+    """Raise WarehouseDamaged where DuckDB finds that a block does not have its checksum."""
+    try:
+        yield
+    except duckdb.Error as error:
+        if _DAMAGED not in str(error):
+            raise
+        raise WarehouseDamaged(_damaged(path)) from error
 
 
 def attach_read_only(connection: Connection, path: Path | str, alias: str, wait_seconds: float = WAIT_SECONDS) -> None:
@@ -104,6 +123,17 @@ def registered(connection: Connection, name: str, rows: object) -> Iterator[None
         yield
     finally:
         connection.unregister(name)
+
+
+def read_every_block(connection: Connection) -> None:
+    """Read all rows of all tables, whose blocks DuckDB then compares with their checksums. Raises duckdb.Error."""
+    named = connection.execute(
+        "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
+    ).fetchall()
+    for schema, table in named:
+        connection.execute(
+            f"select bit_xor(hash(rows)) from {identifier(schema)}.{identifier(table)} as rows"
+        ).fetchall()
 
 
 def has_table(connection: Connection, schema: str, name: str, database: str | None = None) -> bool:
@@ -152,6 +182,8 @@ def _wait_for(find: Callable[[], Path], attempt: Callable[[Path], Result], wait_
             if not any(sign in message for sign in _BUSY):
                 if find() != file:
                     continue  # the link has moved on, and what it named was removed
+                if _DAMAGED in message:
+                    raise WarehouseDamaged(_damaged(file)) from error
                 raise WarehouseError(_unusable(file, message)) from error
             left = deadline - time.monotonic()
             if left <= 0:
@@ -172,6 +204,10 @@ def _busy(file: Path, message: str, waited: float) -> WarehouseBusy:
         f"{file} is still held by {holder} after {waited:g} s; wait for it to end or close that program, "
         "then run again (to only read, open var/published/current.duckdb instead)"
     )
+
+
+def _damaged(file: Path | str) -> str:
+    return f"{file} is damaged: a block of it is not what was written; run `make run`, which makes it again"
 
 
 def _unusable(file: Path, message: str) -> str:

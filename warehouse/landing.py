@@ -233,12 +233,12 @@ def _check_part(table: Table, part: Part) -> None:
 
 def _insert(connection: Connection, table: Table, part: Part) -> None:
     columns = ", ".join(identifier(name) for name in table.schema.names)
-    with pq.ParquetFile(part.path) as file:
+    with pq.ParquetFile(part.path, page_checksum_verification=True) as file:
         rows = pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
         try:
             with registered(connection, "landing_rows", rows):
                 connection.execute(f"insert into {_name(table)} ({columns}) select {columns} from landing_rows")
-        except (duckdb.Error, pa.ArrowException) as error:
+        except (duckdb.Error, pa.ArrowException, OSError) as error:
             text = f"{part.path} cannot be landed in {table.name} ({first_line(error)}); {REMEDY}"
             raise LandingError(text) from error
 

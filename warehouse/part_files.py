@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeAlias
 
@@ -14,15 +15,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models_train.errors import UserError, first_line
-from warehouse.contracts import TABLES, Table
+from warehouse.contracts import DOCUMENT_TABLES, LAB_TABLES, RETIRED, REWARD_MODEL_TABLES, TABLES, Table
+from warehouse.contracts.studies import BENCHMARK_RESULTS
 
 Value: TypeAlias = str | int | float | bool | None
 Partition: TypeAlias = tuple[tuple[str, Value], ...]
 
 REMEDY = "materialize the asset that writes it again"
-RETIRED = ".retired"
 _METADATA = ("table", "partition", "run_id", "written_at", "contract")
-_SHARD, _MODEL, _WRITER = "shard", "model_id", "written_by"
+_SHARD = "shard"
+LONG_WORK = LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES | {BENCHMARK_RESULTS.name: BENCHMARK_RESULTS}
+"""Tables whose parts follow what a study wants; those of others are written anew whenever the study changes."""
+Wanted: TypeAlias = Callable[[Table, Mapping[str, Value]], bool]
+"""Whether a study wants a part, by its table and its partition; a part from before a column lacks that."""
 
 
 class LandingError(UserError):
@@ -54,7 +59,14 @@ class Part:
 
 
 def read_part(path: Path) -> Part:
-    """Metadata of a part. Raises LandingError for a file that is missing, damaged or not a part."""
+    """Metadata of a part, read once per process and file. Raises LandingError for a file that is missing, damaged or
+    not a part."""
+    state = path.stat() if path.exists() else None
+    return _read_part(path, *((state.st_ino, state.st_mtime_ns, state.st_size) if state else (0, 0, 0)))
+
+
+@lru_cache(maxsize=65536)
+def _read_part(path: Path, inode: int, changed_ns: int, size: int) -> Part:
     try:
         with pq.ParquetFile(path) as file:
             schema, n_rows = file.schema_arrow, file.metadata.num_rows
@@ -113,7 +125,7 @@ def _run(part: Part) -> str:
 def retire_parts(parts_dir: Path, study_ids: Collection[str]) -> list[str]:
     """Set aside the parts of all studies but `study_ids`, under `<parts>/.retired`; returns `table/study` of each.
 
-    They are not deleted: `restore_parts` brings back those that took long to make.
+    They are not deleted: `restore_wanted` brings back those that took long to make.
     """
     retired = []
     for name in TABLES:
@@ -126,55 +138,36 @@ def retire_parts(parts_dir: Path, study_ids: Collection[str]) -> list[str]:
     return retired
 
 
-def retire_models(parts_dir: Path, study_id: str, kept_model_ids: Collection[str]) -> list[str]:
-    """Set aside a study's parts of all models but `kept_model_ids`; returns `table/study/run` of each.
+def retire_unwanted(parts_dir: Path, study_id: str, is_wanted: Wanted) -> list[str]:
+    """Set aside a study's parts that it does not want any more; returns `table/study/run` of each.
 
-    Looks at the tables that are partitioned by model. A file that is not a part stays: landing names it.
+    Looks at the tables of GPU work and of benchmarks, which take long to make. A file that is not a part stays:
+    landing names it.
     """
-    return _move_parts(parts_dir, parts_dir / RETIRED, study_id, _MODEL, kept_model_ids, wanted=False)
+    return _move_parts(parts_dir, parts_dir / RETIRED, study_id, is_wanted, wanted=False)
 
 
-def restore_parts(parts_dir: Path, study_id: str, model_ids: Collection[str]) -> list[str]:
-    """Bring back what was set aside of models that the study lists (again); returns `table/study/run` of each.
+def restore_wanted(parts_dir: Path, study_id: str, is_wanted: Wanted) -> list[str]:
+    """Bring back what was set aside and the study wants (again); returns `table/study/run` of each.
 
-    Only tables partitioned by model, since training or scoring a model takes hours. A part of the same run that is in
-    its place stays.
+    A part of the same run that is in its place stays.
     """
-    return _move_parts(parts_dir / RETIRED, parts_dir, study_id, _MODEL, model_ids, wanted=True)
+    return _move_parts(parts_dir / RETIRED, parts_dir, study_id, is_wanted, wanted=True)
 
 
-def retire_writers(parts_dir: Path, study_id: str, kept: Collection[str]) -> list[str]:
-    """Set aside a study's parts by all writers but `kept`, in tables partitioned by writer; returns names as above."""
-    return _move_parts(parts_dir, parts_dir / RETIRED, study_id, _WRITER, kept, wanted=False)
-
-
-def restore_writers(parts_dir: Path, study_id: str, writers: Collection[str]) -> list[str]:
-    """Bring back what was set aside of writers that the study has (again); returns names as above."""
-    return _move_parts(parts_dir / RETIRED, parts_dir, study_id, _WRITER, writers, wanted=True)
-
-
-def _move_parts(
-    origin: Path, target: Path, study_id: str, column: str, values: Collection[str], *, wanted: bool
-) -> list[str]:
+def _move_parts(origin: Path, target: Path, study_id: str, is_wanted: Wanted, *, wanted: bool) -> list[str]:
     moved = []
-    for path, value in _parts_by(origin, study_id, column):
-        place = target / path.parent.parent.name / study_id
-        if (value in values) == wanted and not (wanted and (place / path.name).exists()):
-            _move(path, place)
-            moved.append(f"{path.parent.parent.name}/{study_id}/{path.stem}")
+    for table in LONG_WORK.values():
+        place = target / table.name / study_id
+        for path in sorted((origin / table.name / study_id).glob("*.parquet")):
+            try:
+                partition = dict(read_part(path).partition)
+            except LandingError:
+                continue
+            if is_wanted(table, partition) == wanted and not (wanted and (place / path.name).exists()):
+                _move(path, place)
+                moved.append(f"{table.name}/{study_id}/{path.stem}")
     return moved
-
-
-def _parts_by(folder: Path, study_id: str, column: str) -> Iterator[tuple[Path, Value]]:
-    """Parts of a study in tables partitioned by a column, with its value of each; None of one from before that."""
-    for table in TABLES.values():
-        if column in table.partition_by:
-            for path in sorted((folder / table.name / study_id).glob("*.parquet")):
-                try:
-                    partition = dict(read_part(path).partition)
-                except LandingError:
-                    continue
-                yield path, partition.get(column)
 
 
 def _move(path: Path, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 Readers open `published/current.duckdb`, a link. A snapshot is built beside it under a temporary name, audited
 as its readers will open it, and only then does the link move, in one step. Whatever fails before that leaves
-the old snapshot in place.
+the old snapshot in place. Its checksum is recorded, and compared by every later run: a damaged snapshot is made again.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ import duckdb
 from models_train.errors import UserError, first_line, listed
 from models_train.files import atomic_path, remove
 from warehouse import checks, dbt_nodes
+from warehouse.checksums import damage, write_checksums
 from warehouse.connection import (
     Connection,
     WarehouseError,
     attach_read_only,
+    damage_named,
     identifier,
     literal,
     memory,
@@ -43,6 +45,8 @@ LEFTOVER_SECONDS = 3600.0
 """Age from which a temporary file is taken for one of a killed publisher, in seconds."""
 MOST_NAMED = 10
 """Most problems that a refusal names."""
+_STAMP = "%Y%m%dT%H%M%S-%fZ"
+"""Time in the name of a snapshot's file; in the order of these names the snapshots were published."""
 SOURCE, _CANDIDATE = "warehouse", "candidate"
 """Names that the warehouse and the snapshot are attached under."""
 _SNAPSHOT_COLUMNS = {
@@ -81,7 +85,7 @@ def publish(
     expected_nodes: Collection[str] = (),
     wait_seconds: float = 60.0,
 ) -> Snapshot:
-    """Publish the marts of the warehouse, unless they equal what is published already.
+    """Publish the marts of the warehouse, unless they equal what is published already and that is sound.
 
     may_be_empty: marts that may have no rows though they had some, or are new. required: marts that must be there.
     expected_nodes: ids of the dbt nodes that must have run. keep, grace_seconds: which old snapshots stay (`prune`).
@@ -94,10 +98,12 @@ def publish(
     connection = memory()
     try:
         attach_read_only(connection, home.warehouse, SOURCE, wait_seconds)
-        refuse_unfit(connection, SOURCE, required, expected_nodes)
-        snapshot = _next_snapshot(connection, home)
+        with damage_named(home.warehouse):
+            refuse_unfit(connection, SOURCE, required, expected_nodes)
+            snapshot = _next_snapshot(connection, home)
+        is_sound = snapshot_problem(home) is None
         current = current_snapshot(home)
-        if current is not None and current.id == snapshot.id and _stamped(current.path) == current.n_tables:
+        if current and is_sound and current.id == snapshot.id and _stamped(current.path) == current.n_tables:
             return current
         _make(connection, home, snapshot, current, may_be_empty)
     except (duckdb.Error, OSError) as error:
@@ -155,6 +161,14 @@ def current_snapshot(home: Home) -> Snapshot | None:
     return Snapshot(found[0], home.current.resolve(), created_at, len(counts), sum(counts.values()), False)
 
 
+def snapshot_problem(home: Home) -> str | None:
+    """Reason to publish again whatever the marts hold: no snapshot, or one that is not as it was written; or None."""
+    if not home.current.exists():
+        return "there is no published snapshot"
+    found = damage(home.published, home.published / os.readlink(home.current))
+    return f"the published snapshot {found}" if found else None
+
+
 def _stamped(snapshot: Path) -> int:
     """Number of tables that bear the snapshot's id; those of files of earlier versions do not."""
     with read(snapshot) as connection:
@@ -180,8 +194,18 @@ def _next_snapshot(connection: Connection, home: Home) -> Snapshot:
         raise PublishRefused(f"the publisher adds a column {STAMP} to every mart, but {marts} has one: rename it")
     new_id = content_id(connection, database=SOURCE)
     now = datetime.now(UTC)
-    path = home.snapshots / f"{now:%Y%m%dT%H%M%S-%fZ}-{new_id}.duckdb"
+    path = home.snapshots / f"{_after_all(home, now):{_STAMP}}-{new_id}.duckdb"
     return Snapshot(new_id, path, now, len(counts), sum(counts.values()), True)
+
+
+def _after_all(home: Home, now: datetime) -> datetime:
+    """The present, or a microsecond after the time in the last snapshot's name, where a clock was ahead."""
+    times = [now]
+    for path in home.snapshots.glob("[!.]*.duckdb"):
+        with contextlib.suppress(ValueError):
+            stamp = path.name.partition("Z-")[0] + "Z"
+            times.append(datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) + timedelta(microseconds=1))
+    return max(times)
 
 
 def _make(
@@ -206,6 +230,7 @@ def _make(
         if home.current.resolve() != snapshot.path.resolve():
             remove(snapshot.path)
         raise
+    write_checksums(home.published, [snapshot.path])
 
 
 def _build(connection: Connection, candidate: Path, snapshot: Snapshot) -> None:
@@ -299,7 +324,7 @@ def _audit(
     wanted = row_counts(connection, database=SOURCE)
     before: dict[str, int] = {}
     if current is not None:
-        with read(current.path) as reader:
+        with contextlib.suppress(WarehouseError), read(current.path) as reader:
             before = row_counts(reader)
     with read(candidate) as reader:
         found = row_counts(reader)
@@ -346,7 +371,7 @@ def prune(home: Home, keep: int = KEPT_SNAPSHOTS, grace_seconds: float = GRACE_S
     # Oldest first, so that the successor's file, which dates the replacement, is still there.
     for old, successor in list(pairwise(oldest_first))[: max(0, len(oldest_first) - keep)]:
         with contextlib.suppress(OSError):
-            if old.resolve() != pointed and time.time() - successor.stat().st_ctime >= grace_seconds:
+            if old.resolve() != pointed and abs(time.time() - successor.stat().st_ctime) >= grace_seconds:
                 old.unlink()
                 removed.append(old)
     return removed
@@ -356,5 +381,5 @@ def _remove_leftovers(home: Home) -> None:
     """Remove the temporary files of killed publishers; young ones may belong to one that is at work."""
     for leftover in (*home.snapshots.glob(".*.tmp*"), *home.published.glob(".*.tmp")):
         with contextlib.suppress(OSError):
-            if time.time() - leftover.lstat().st_mtime > LEFTOVER_SECONDS:
+            if abs(time.time() - leftover.lstat().st_mtime) > LEFTOVER_SECONDS:
                 leftover.unlink()

@@ -89,14 +89,17 @@ def stale_snapshot(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     if event is None:
         return dg.SensorResult(skip_reason="nothing was published yet")
     seconds = time.time() - event.timestamp
-    if seconds < STALE_SECONDS:
+    if abs(seconds) < STALE_SECONDS:
         return dg.SensorResult(skip_reason=f"the snapshot was checked {seconds / 3600:.1f} hours ago")
     alerted = f"{event.run_id} {event.timestamp:.0f}"
     if context.cursor == alerted:
         return dg.SensorResult(skip_reason="the snapshot is stale; the alert was sent")
     since = datetime.fromtimestamp(event.timestamp, UTC)
     text = f"It was last published, or found unchanged, on {since:%Y-%m-%d %H:%M} UTC. The runs since then show why."
-    sent = send(f"Rewardbase: the snapshot is {seconds / 3600:.0f} hours old", text, settings().alerts)
+    subject = f"Rewardbase: the snapshot is {seconds / 3600:.0f} hours old"
+    if seconds < 0:
+        subject = "Rewardbase: the snapshot is dated in the future, so its age is not known"
+    sent = send(subject, text, settings().alerts)
     return dg.SensorResult(skip_reason="the snapshot is stale" if sent else OFF, cursor=alerted if sent else None)
 
 

@@ -98,7 +98,7 @@ class WarehouseDbt(DbtProjectComponent):
         manifest = dbt_project.load_manifest(home)
         with as_dagster_failure(), connection.read(home.warehouse) as warehouse:
             existing = set(relations(warehouse))
-        tests = dbt_project.tests_of(manifest, built, existing)
+        tests = dbt_project.tests_of(manifest, built, existing - self._rebuilt_later(context, manifest, built))
         invocation = self._start(context, dbt, home, [*sorted(built), *tests])
         events, failure = [], None
         try:
@@ -109,11 +109,25 @@ class WarehouseDbt(DbtProjectComponent):
         except DagsterDbtCliRuntimeError as error:
             failure = dg.Failure(description=failure_message(invocation, error), allow_retries=False)
         rows = table_rows(home)
-        remove_old_invocations(home)
+        remove_old_invocations(home, invocation.target_path)
         for event in events:
             yield _with_rows(context, event, rows)
         if failure is not None:
             raise failure
+
+    def _rebuilt_later(
+        self, context: dg.AssetExecutionContext, manifest: Mapping[str, Any], built: Set[str]
+    ) -> set[str]:
+        """Relations (`schema/name`) that this run builds again after the performance model, in its second dbt step.
+
+        In the first step they still hold the last run's rows, perhaps of a model or study that was taken out since.
+        """
+        after = [manifest["nodes"][key] for key in self.after_selection]
+        if any(node["name"] in built for node in after):
+            return set()
+        selected = context.job_def.asset_layer.selected_asset_keys  # of the whole run
+        keys = {dg.AssetKey([node["schema"], node["alias"]]) for node in after}
+        return {key.to_user_string() for key in keys & selected}
 
     def _start(
         self, context: dg.AssetExecutionContext, dbt: DbtCliResource, home: Home, selected: Sequence[str]
@@ -151,15 +165,15 @@ def _folder(node: Mapping[str, Any]) -> str:
     return Path(node["original_file_path"].removeprefix("models/")).parts[0]
 
 
-def remove_old_invocations(home: Home, keep: int = KEPT_INVOCATIONS) -> None:
-    """Remove all but the newest folders of compiled SQL and logs: there is one per invocation.
+def remove_old_invocations(home: Home, present: Path, keep: int = KEPT_INVOCATIONS) -> None:
+    """Remove all but the newest folders of compiled SQL and logs: there is one per invocation. present: of this one.
 
     dbt also writes its graph as a pickle, which nothing reads; it is removed.
     """
     for pickled in home.dbt_target.rglob("*.gpickle"):
         pickled.unlink(missing_ok=True)
     folders = [path for path in home.dbt_target.glob(f"{OP_NAME}*-*") if path.is_dir()]
-    for folder in sorted(folders, key=lambda path: path.stat().st_mtime)[:-keep]:
+    for folder in sorted(folders, key=lambda path: (path == present, path.stat().st_mtime))[:-keep]:
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -1,7 +1,8 @@
 """Due work: the study files to check, the hub to query, labs, samples and imports to make, and GPU work.
 
-Work is due when the parts that it makes are not there under the run id of its present inputs. `make run`, the sensor
-and the nightly schedule all use this definition; `stale.py` holds its counterpart for the assets that follow.
+Work is due when the parts that it makes are not there under the run id of its present inputs, or are not the newest of
+their partition, because other inputs were tried in between. `make run`, the sensor and the nightly schedule all use
+this definition; `stale.py` holds its counterpart for the assets that follow.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import dagster as dg
 
 from dagster_project.environment import STUDIES
 from dagster_project.lib import keys
+from models_train.parts import part_path
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
@@ -28,10 +30,10 @@ from models_train.study.fingerprints import (
     training_run_id,
 )
 from models_train.study.hub import is_due
-from models_train.study.lab import is_made, lab_folder
+from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
-from models_train.study.study import Study, load_study
-from warehouse.contracts import Table
+from models_train.study.study import Study, load_studies
+from warehouse.contracts import TABLES, Table
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
 from warehouse.part_files import LandingError, newest_parts
@@ -45,6 +47,8 @@ STUDY_CODE = (
     "warehouse/contracts/*.py",
 )
 """Files that the parts of study files are made from, beside the study files."""
+FIRST_SHARD = "00000"
+"""Name of the first shard of a run that scores documents; every such run has it."""
 CODE_VERSION = "dagster/code_version"
 
 Studies = Mapping[Path, Study]
@@ -76,14 +80,14 @@ class DueWork:
 
 
 def study_files(folder: Path = STUDIES) -> dict[Path, Study]:
-    """Every study by its file. Raises StudyError."""
-    return {path: load_study(path) for path in sorted(folder.glob("*.yaml"))}
+    """Every study by its file. Raises StudyError, also where two files have one study_id."""
+    return load_studies(folder)
 
 
 def study_version(folder: Path = STUDIES) -> str:
     """Version of the study files, the hub's answers, the seeds and the code that reads them, at this moment."""
     found = keys.version_of_files("hub_models/*.json", root=Home.from_environment().root, may_be_none=True)
-    files = keys.version_of_files("*.yaml", root=folder, may_be_none=True)
+    files = keys.version_of_files("[!.]*.yaml", root=folder, may_be_none=True)
     return files + keys.version_of_files(*STUDY_CODE) + found
 
 
@@ -182,11 +186,10 @@ def hub_due(studies: Studies, home: Home, now: float | None = None) -> bool:
 
 
 def labs_due(studies: Studies, home: Home) -> bool:
-    """True where a study's lab was last made by other settings, or a model or file of it is missing."""
+    """True where a study's lab was last made by other settings, or is not there as it was made."""
     newest = _newest(home, LAB_SETTINGS)
     return any(
-        newest.get((study.study_id, "")) != lab_run_id(study)
-        or not is_made(lab_folder(home.root, study.study_id), study.lab)
+        newest.get((study.study_id, "")) != lab_run_id(study) or not is_made(home.root, study)
         for study in studies.values()
         if study.lab
     )
@@ -195,7 +198,7 @@ def labs_due(studies: Studies, home: Home) -> bool:
 def samples_due(studies: Studies, home: Home) -> bool:
     """True where a study's sample of documents is missing. Raises LocationError."""
     return any(
-        not _has_part(home, "documents", study, sample_run_id(study.scoring.corpus, path.parent))
+        not _Counting(home).has("documents", study, sample_run_id(study.scoring.corpus, path.parent))
         for path, study in studies.items()
         if study.scoring
     )
@@ -222,12 +225,12 @@ def gpu_work(
     Where the folder of a model or data set is missing, its message goes to `problems`, and the work of the other
     models is returned; without such a list LocationError is raised.
     """
-    newest = _newest(home, BENCHMARK_RESULTS)
+    newest, counting = _newest(home, BENCHMARK_RESULTS), _Counting(home)
     works: list[Work] = []
     for models_of, works_of in ((_trained, _trainings), (_scored, _scorings), (_benchmarked, _benchmarkings)):
         for path, study in studies.items():
             for model_id in models_of(study):
-                model = _ModelWork(study, study.by_id[model_id], path.parent, home, newest, everything)
+                model = _ModelWork(study, study.by_id[model_id], path.parent, counting, newest, everything)
                 try:
                     works += works_of(model)
                 except LocationError as error:
@@ -244,7 +247,7 @@ class _ModelWork:
     study: Study
     model: StudyModel
     folder: Path
-    home: Home
+    counting: _Counting
     newest: Mapping[tuple[str, str], str]
     everything: bool
 
@@ -270,8 +273,8 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
     for objective in training.objectives:
         trained = training_run_id(model.model, training, objective, model.folder)
         evaluated = evaluation_run_id(model.model, training, objective, model.folder)
-        retrain = model.everything or not _has_part(model.home, "reward_model_searches", model.study, trained)
-        if retrain or not _has_part(model.home, "completion_rewards", model.study, evaluated):
+        retrain = model.everything or not model.counting.has("reward_model_searches", model.study, trained)
+        if retrain or not model.counting.has("completion_rewards", model.study, evaluated):
             key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
             yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", evaluated)
@@ -285,7 +288,10 @@ def _scorings(model: _ModelWork) -> Iterator[Work]:
     assert model.study.scoring is not None
     run_id = scoring_run_id(model.model, model.study.scoring, model.folder)
     # The costs are written when every shard is done.
-    if model.everything or not _has_part(model.home, "run_costs", model.study, run_id):
+    is_done = model.counting.has("run_costs", model.study, run_id) and model.counting.has_shards(
+        "document_scores", model.study, run_id
+    )
+    if model.everything or not is_done:
         title = f"documents under {model.model.model_id}"
         yield model.work("score_documents", (keys.DOCUMENT_SCORES,), model.partition, title, run_id)
 
@@ -311,8 +317,35 @@ def _newest(home: Home, table: Table) -> dict[tuple[str, str], str]:
     return {(part.study_id, str(dict(part.partition).get("written_by", ""))): part.run_id for part in parts}
 
 
-def _has_part(home: Home, table: str, study: Study, run_id: str) -> bool:
-    return (home.parts / table / study.study_id / f"{run_id}.parquet").exists()
+class _Counting:
+    """The runs whose parts count: those that are there, and no part of another run has taken their place since."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home
+        self._newest: dict[str, set[tuple[str, str]] | None] = {}
+
+    def has(self, table: str, study: Study, run_id: str) -> bool:
+        """True where a study's part of a run counts. Where a part of the table cannot be read, being there is enough:
+        landing reports which file it is."""
+        if not part_path(self._home.parts, table, study.study_id, run_id).exists():
+            return False
+        runs = self._runs(table)
+        return runs is None or (study.study_id, run_id) in runs
+
+    def has_shards(self, table: str, study: Study, run_id: str) -> bool:
+        """True where no shard of another run has taken the place of those of a run, which are all there."""
+        runs = self._runs(table)
+        return runs is None or (study.study_id, f"{run_id}-{FIRST_SHARD}") in runs
+
+    def _runs(self, table: str) -> set[tuple[str, str]] | None:
+        if table not in self._newest:
+            try:
+                parts = newest_parts(self._home.parts, TABLES[table])
+            except LandingError:
+                self._newest[table] = None
+            else:
+                self._newest[table] = {(part.study_id, part.run_id) for part in parts}
+        return self._newest[table]
 
 
 def _name(*parts: str) -> str:

@@ -74,8 +74,8 @@ def evaluate(instance: dg.DagsterInstance, home: Home, folder: Path, *, now: flo
 
 
 def is_being_written(folder: Path) -> bool:
-    """True where a study file changed within the last STILL_SECONDS."""
-    return any(time.time() - path.stat().st_mtime < STILL_SECONDS for path in folder.glob("*.yaml"))
+    """True where a study file changed within STILL_SECONDS of now; one dated further ahead is not being written."""
+    return any(abs(time.time() - path.stat().st_mtime) < STILL_SECONDS for path in folder.glob("[!.]*.yaml"))
 
 
 def request_of(work: Work, run_key: str | None = None) -> dg.RunRequest:
@@ -130,7 +130,7 @@ def _patient_request(
             found.notes.append(f"{work.title}: tried {attempts} times, given up until its inputs change; {where}")
             return None
         wait = 0.0 if CUT_SHORT in last.dagster_run.tags else FIRST_PAUSE_SECONDS * PAUSE_FACTOR ** (attempts - 1)
-        if not last.dagster_run.is_success and now - (last.end_time or now) < wait:
+        if not last.dagster_run.is_success and abs(now - (last.end_time or now)) < wait:
             found.notes.append(f"{work.title}: failed; tried again {wait / 60:.0f} minutes after that; {where}")
             return None
     return request_of(work, f"{work.name}-{len(records)}")

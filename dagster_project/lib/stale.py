@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -18,14 +19,23 @@ from dagster_project.lib.dbt import MARTS, load_manifest, models_to_build_for, r
 from dagster_project.lib.due import CODE_VERSION, imports_due, studies_without_parts, study_files
 from models_train.study.fingerprints import LocationError
 from models_train.study.yaml_lines import StudyError
-from warehouse.connection import Connection, WarehouseBusy, WarehouseError, WarehouseMissing, read
+from warehouse.checksums import damage
+from warehouse.connection import (
+    Connection,
+    WarehouseBusy,
+    WarehouseDamaged,
+    WarehouseError,
+    WarehouseMissing,
+    read,
+    read_every_block,
+)
 from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES, Table
 from warehouse.contracts.studies import BENCHMARK_RESULTS
 from warehouse.dbt_nodes import SCHEMAS, problems, relations
 from warehouse.landing import unlanded
 from warehouse.part_files import LandingError, newest_parts
 from warehouse.paths import Home
-from warehouse.publish import PublishRefused, current_snapshot, refuse_unfit
+from warehouse.publish import PublishRefused, refuse_unfit, snapshot_problem
 from warehouse.reports import CHARTS_FOLDER, PAGE_NAME
 
 DATA_VERSION = "dagster/data_version"
@@ -44,7 +54,15 @@ def stale_assets(
     warehouse from being read.
     """
     specs = [spec for spec in specs if spec.partitions_def is None]
-    return stale_by_records(specs, instance, missing_outputs(home, specs, leave_out))
+    stale = stale_by_records(specs, instance, missing_outputs(home, specs, leave_out))
+    if stale and home.warehouse.exists():
+        # Every block that a step may read; where nothing is stale, nothing will be read.
+        try:
+            with read(home.warehouse) as connection:
+                read_every_block(connection)
+        except WarehouseDamaged:
+            return _all_anew(home, specs)
+    return stale
 
 
 def stale_by_records(
@@ -113,13 +131,21 @@ def missing_outputs(home: Home, specs: Sequence[dg.AssetSpec], leave_out: Set[st
     except WarehouseBusy:
         raise
     except WarehouseError as error:
-        reason = "there is no warehouse yet"
         if not isinstance(error, WarehouseMissing):
-            aside = home.warehouse.with_name(f"{home.warehouse.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
-            home.warehouse.rename(aside)
-            reason = f"the warehouse could not be opened and was set aside as {aside.name}"
-        return dict.fromkeys((spec.key for spec in specs), reason)
+            return _all_anew(home, specs)
+        return dict.fromkeys((spec.key for spec in specs), "there is no warehouse yet")
     return dict(_in_files(home, leave_out)) | stale
+
+
+def _all_anew(home: Home, specs: Sequence[dg.AssetSpec]) -> Reasons:
+    """Set the damaged warehouse aside, with its journal; all assets."""
+    aside = home.warehouse.with_name(f"{home.warehouse.name}.broken-{time.strftime('%Y%m%dT%H%M%S')}")
+    home.warehouse.rename(aside)
+    journal = Path(f"{home.warehouse}.wal")
+    if journal.exists():
+        journal.rename(f"{aside}.wal")
+    reason = f"the warehouse is damaged and was set aside as {aside.name}"
+    return dict.fromkeys((spec.key for spec in specs), reason)
 
 
 def _in_files(home: Home, leave_out: Set[str]) -> Iterator[tuple[dg.AssetKey, str]]:
@@ -147,13 +173,14 @@ def _in_files(home: Home, leave_out: Set[str]) -> Iterator[tuple[dg.AssetKey, st
         yield keys.BENCHMARK_IMPORTS, str(error)
     if not (home.root / "inputs" / "performance").exists():
         yield keys.PERFORMANCE_INPUTS, "its files are missing"
-    specs = list((home.reports / CHARTS_FOLDER).glob("*.json"))
-    if not (home.reports / PAGE_NAME).exists() or not specs:
-        yield keys.REPORT, "the page or its charts are missing"
-    if not all(spec.with_suffix(kind).exists() for spec in specs for kind in (".svg", ".png")):
-        yield keys.CHARTS, "some of its pictures are missing"
-    if current_snapshot(home) is None:
-        yield keys.SNAPSHOT, "there is no published snapshot"
+    if problem := damage(home.reports, home.reports / PAGE_NAME):
+        yield keys.REPORT, f"of the report, {problem}"
+    pictures = home.reports / CHARTS_FOLDER
+    specs = sorted(pictures.glob("*.json"))
+    if specs and (problem := damage(pictures, specs[0].with_suffix(".svg"))):
+        yield keys.CHARTS, f"of the charts, {problem}"
+    if problem := snapshot_problem(home):
+        yield keys.SNAPSHOT, problem
 
 
 def _in_warehouse(

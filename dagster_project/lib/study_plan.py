@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
 from models_train.study.models import BenchmarkValue, Candidate
 from models_train.study.seeds import SeedFacts, check_seeds
-from models_train.study.study import Study, load_study
+from models_train.study.study import Study, load_studies
 from models_train.study.yaml_lines import StudyError, parse_yaml
-from warehouse.contracts import STUDY_TABLES
-from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
-from warehouse.part_files import restore_parts, restore_writers, retire_models, retire_writers
+from warehouse.contracts import DOCUMENT_TABLES, LAB_TABLES, STUDY_TABLES, Table
+from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDY_FILE, run_of
+from warehouse.part_files import Value, restore_wanted, retire_unwanted
 from warehouse.paths import REPOSITORY
 
 LEAVE_OUT = "rewardbase/leave_out"
@@ -38,42 +39,51 @@ def write_study_parts(studies: Path, seeds: Path, parts: Path, leave_out: Collec
     """Check all study files (`*.yaml` in `studies`) and their seeds, then write the parts of every study.
 
     leave_out: studies that are checked and not written. Nothing is written unless everything is right. Raises
-    UserError with all problems of a file, and StudyError where two files claim the same study.
+    UserError with all problems of a file, and StudyError as `load_studies`.
     """
-    paths = sorted(studies.glob("*.yaml"))
-    if not paths:
-        raise StudyError(studies, [(1, "holds no study file (*.yaml); add one, such as published.yaml")])
-    checked: dict[str, tuple[Path, Study, dict[str, SeedFacts]]] = {}
-    for path in paths:
-        study = load_study(path)
-        if study.study_id in checked:
-            other = checked[study.study_id][0].name
-            raise StudyError(
-                path, [(1, f"study_id: {study.study_id!r} is also that of {other}; give one of them another")]
-            )
+    loaded = load_studies(studies)
+    if not loaded:
+        raise StudyError(studies, [(None, "holds no study file (*.yaml); add one, such as published.yaml")])
+    checked: list[tuple[Study, dict[str, SeedFacts]]] = []
+    for path, study in loaded.items():
         facts = check_seeds(seeds, study, path.name)
         _check_candidates(path, study, facts)
-        checked[study.study_id] = path, study, facts
-    return [_write(study, facts, parts) for _, study, facts in checked.values() if study.study_id not in leave_out]
+        checked.append((study, facts))
+    return [_write(study, facts, parts) for study, facts in checked if study.study_id not in leave_out]
 
 
 def follow_models(parts: Path, studies: list[Study]) -> list[str]:
-    """Set aside parts that no study lists any more, and restore those that are listed again; returns messages.
+    """Set aside parts that no study asks for any more, and restore those that are asked for again; returns messages.
 
-    This concerns the parts of models, and of benchmark results those of runs, imports and stated values.
+    Taken out may be a model, a candidate, an objective, a corpus, a benchmark; training, scoring or a lab as a whole.
     """
     messages = []
     for study in studies:
-        writers = benchmark_writers(study)
-        restored = restore_parts(parts, study.study_id, study.model_ids)
-        retired = retire_models(parts, study.study_id, study.model_ids)
-        messages += [f"{name}: restored, its model is listed again" for name in restored]
-        messages += [f"{name}: set aside, its model is not listed any more" for name in retired]
-        restored = restore_writers(parts, study.study_id, writers)
-        retired = retire_writers(parts, study.study_id, writers)
-        messages += [f"{name}: restored, the study has these benchmarks again" for name in restored]
-        messages += [f"{name}: set aside, the study does not have these benchmarks any more" for name in retired]
+        is_wanted = partial(wants, study, benchmark_writers(study))
+        restored = restore_wanted(parts, study.study_id, is_wanted)
+        retired = retire_unwanted(parts, study.study_id, is_wanted)
+        messages += [f"{name}: restored, the study asks for it again" for name in restored]
+        messages += [f"{name}: set aside, the study does not ask for it any more" for name in retired]
     return messages
+
+
+def wants(study: Study, writers: Collection[str], table: Table, partition: Mapping[str, Value]) -> bool:
+    """Whether a study asks for a part, by its table and partition, with whatever settings. writers: of benchmarks."""
+    model, job = partition.get("model_id"), partition.get("job")
+    if table.name in LAB_TABLES:
+        return study.lab is not None
+    if table.name == BENCHMARK_RESULTS.name:
+        return partition.get("written_by") in writers
+    if table.name in DOCUMENT_TABLES:
+        corpus = study.scoring.corpus.name if study.scoring else None
+        return corpus is not None and partition.get("corpus") == corpus and model in (None, *study.model_ids)
+    if job == "score_documents":
+        return study.scoring is not None and model in study.model_ids
+    if job == "run_benchmarks":
+        return model in study.benchmarked_model_ids
+    objectives = study.training.objectives if study.training else ()
+    objective = partition.get("objective", partition.get("variant"))
+    return objective in objectives and model in study.compared_model_ids
 
 
 def benchmark_writers(study: Study) -> set[str]:

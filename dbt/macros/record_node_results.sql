@@ -1,6 +1,8 @@
 {#
   One row per node of the project: status and time of its latest run. The publisher reads this table
-  (audit.node_results) and refuses a snapshot while a test fails or is older than the model it tests.
+  (audit.node_results) and refuses a snapshot while a test fails or is older than the model it tests. Results come in
+  the order in which they were finished, and each is dated after all before it, by a microsecond where the clock says
+  an earlier time: the order never hangs on a clock.
 #}
 {% macro record_node_results(results) %}
     {% if execute and flags.WHICH in ('build', 'run', 'test', 'seed') %}
@@ -37,11 +39,24 @@
             where node_id in ({% for row in rows %}{{ sql_literal(row[0]) }}, {% endfor %}'');
 
         {% if rows %}
-            insert into audit.node_results values
+            insert into audit.node_results
+                select
+                    node_id, resource_type, name, status, failures, message, depends_on,
+                    greatest(
+                        max(finished_at) over (order by place),
+                        coalesce((select max(finished_at) from audit.node_results), timestamptz 'epoch')
+                    ) + to_microseconds(place),
+                    invocation_id
+                from (values
                 {% for row in rows %}
-                    ({% for value in row %}{{ sql_literal(value) }}{{ ', ' if not loop.last }}{% endfor %})
+                    ({{ loop.index }}, {% for value in row -%}
+                        {{ sql_literal(value) }}{{ '::timestamptz' if loop.index == 8 }}{{ ', ' if not loop.last }}
+                    {%- endfor %})
                     {{- ',' if not loop.last }}
-                {% endfor %};
+                {% endfor %}) as found (
+                    place, node_id, resource_type, name, status, failures, message, depends_on, finished_at,
+                    invocation_id
+                );
 
         {% endif %}
     {% endif %}

@@ -16,6 +16,7 @@ from models_train.jobs.reporting import Reporter
 from models_train.parts import write_part
 from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import lab_folder
+from models_train.study.lab_record import contents_of, read_record, write_record
 from models_train.study.study import load_study
 from models_train.synthetic.world import Made, make_data, make_models, truth_rows
 from warehouse.contracts import LAB_TABLES
@@ -39,16 +40,19 @@ def _make(path: Path, home: Path, workers: int, report: Reporter) -> dict[str, A
         raise UserError(f"{path}: has no lab to make; add a group `lab`")
     folder = lab_folder(home, study.study_id)
     folder.mkdir(parents=True, exist_ok=True)
+    _, contents = read_record(folder)
+    write_record(folder, None, contents)
     counts = make_data(folder, study.lab)
     report.say(", ".join(f"{count} rows in {name}" for name, count in counts.items()))
 
     def say(made: Made, left: int) -> None:
         report.say(f"{made.model_id} ({made.n_parameters / 1e6:.2f}M parameters) {made.how}; {left} models to come")
 
-    models = make_models(folder, study, study.lab, workers, say)
+    models = make_models(folder, study, study.lab, workers, say, contents)
     known = truth_rows(study, study.lab, {made.model_id: made.n_parameters for made in models})
     for table, rows in known.items():
         write_part(home / "parts", LAB_TABLES[table], rows, study_id=study.study_id, run_id=lab_run_id(study))
+    write_record(folder, lab_run_id(study), contents_of(folder, study.lab))
     return {
         "models": len(models),
         "new": sum(made.is_new for made in models),

@@ -14,7 +14,7 @@ from models_train.data.samples import document_rows, has_sample, n_documents, sa
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
 from models_train.jobs.training_job import scoring_of
-from models_train.parts import part_path, write_part
+from models_train.parts import part_path, renew_run, write_part
 from models_train.study.fingerprints import sample_run_id
 from models_train.study.study import load_study
 from warehouse.contracts import DOCUMENT_TABLES
@@ -34,6 +34,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     part = part_path(home / "parts", DOCUMENTS.name, study.study_id, run_id)
     if has_sample(folder) and part.exists():
         report.say(f"{corpus.name}: {n_documents(folder):,} documents are there; nothing to do")
+        renew_run(home / "parts", DOCUMENTS.name, study.study_id, run_id)
         return sample_counts(folder)
     if not has_sample(folder):
         report.say(f"{corpus.name}: drawing {corpus.documents_per_domain:,} documents of each of {len(corpus.domains)}")

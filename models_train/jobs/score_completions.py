@@ -24,7 +24,7 @@ from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, training_job
 from models_train.metering import default_device, measure
 from models_train.modeling.base_models import ModelSource, context_length, load_tokenizer
-from models_train.parts import part_path, part_rows, write_part
+from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import OK, score_pairs
 from models_train.study.fingerprints import evaluation_run_id
@@ -45,6 +45,8 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     parts = {name: part_path(home / "parts", name, job.study.study_id, run_id) for name in (REWARDS, COSTS)}
     if all(part.exists() for part in parts.values()):
         report.say(f"{job.name}: the rewards are there; nothing to do")
+        for name in parts:
+            renew_run(home / "parts", name, job.study.study_id, run_id)
         return _figures(part_rows(parts[REWARDS]))
     if not job.reward_model.is_dir():
         options = shlex.join(["--study", str(path), "--model", model_id, "--objective", objective, "--home", str(home)])

@@ -33,7 +33,7 @@ from models_train.modeling.base_models import (
     load_tokenizer,
     model_source,
 )
-from models_train.parts import part_path, part_rows, write_part
+from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
 from models_train.study.study import load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
@@ -77,6 +77,8 @@ class ScoringJob:
             self._score(shards, cuts)
         elif self._costs_part.exists():
             self._report.say(f"{model_id}: all {len(cuts)} shards are done; nothing to do")
+            for table in (DOCUMENT_SCORES, RUN_COSTS):
+                renew_run(self._parts, table.name, self._study.study_id, self._run_id)
         return self._finish(shards)
 
     @property

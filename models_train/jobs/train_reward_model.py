@@ -21,7 +21,7 @@ from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, training_job
-from models_train.parts import part_rows, write_part
+from models_train.parts import part_rows, renew_run, write_part
 from models_train.reward_models.distributed import Processes, joined
 from models_train.reward_models.export import save_reward_model
 from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, set_up
@@ -53,6 +53,8 @@ def _train(job: TrainingJob, report: Reporter, processes: Processes) -> Mapping[
         if row is None:
             row = _search(job, report, processes)
         if processes.is_first:
+            for table in TABLES:
+                renew_run(job.home / "parts", table, job.study.study_id, job.run_id)
             shutil.rmtree(job.working_folder, ignore_errors=True)
     if row and row["status"] == "failed":
         raise UserError(f"{job.name}: {row['reason']}. Change recipe or data, and it is trained again")

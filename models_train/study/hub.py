@@ -203,11 +203,13 @@ def keep_found(home: Path, study_id: str, query: HubQuery, models: Iterable[Mapp
 
 
 def is_due(home: Path, study_id: str, query: HubQuery, now: float | None = None) -> bool:
-    """True where this query was not answered within its `refresh_hours`. now: seconds since 1970, for tests."""
+    """True where this query was not answered within `refresh_hours` of now; an answer dated further ahead counts as
+    old. now: seconds since 1970, for tests."""
     path = found_file(home, study_id)
     if _read(path).get("query") != query.name:
         return True
-    return (time.time() if now is None else now) - path.stat().st_mtime > query.refresh_hours * 3600
+    age = (time.time() if now is None else now) - path.stat().st_mtime
+    return abs(age) > query.refresh_hours * 3600
 
 
 def _read(path: Path) -> dict[str, Any]:

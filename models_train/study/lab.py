@@ -86,9 +86,3 @@ def lab_folder(home: Path, study_id: str) -> Path:
 def model_folder(folder: Path, model_id: str) -> Path:
     """Folder of a model in the lab."""
     return folder / "models" / model_id
-
-
-def is_made(folder: Path, lab: Lab) -> bool:
-    """True where every model and data set of the lab is in its folder, made with whatever settings."""
-    weights = [model_folder(folder, spec.model_id) / "model.safetensors" for spec in lab.models]
-    return all(path.exists() for path in (*weights, folder / TASKS, *(folder / name for name in DATA_SETS)))

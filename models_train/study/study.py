@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
@@ -118,3 +119,30 @@ def load_study(path: Path | str, home: Path | None = None) -> Study:
     found = found_models(study.study_id, study.hub, home)
     added = usable_models(found, (*study.models, *study.candidates), study.size_groups)
     return study.model_copy(update={"models": (*study.models, *added)})
+
+
+def load_studies(folder: Path) -> dict[Path, Study]:
+    """Every study of a folder by its file (`*.yaml`), in order of the files' names; hidden files do not count.
+
+    Raises StudyError for the first file with problems, where two files have one study_id, which would overwrite each
+    other's work, and for a study in a file of another ending, which nothing reads.
+    """
+    _refuse_other_endings(folder)
+    studies = {path: load_study(path) for path in sorted(folder.glob("[!.]*.yaml"))}
+    first: dict[str, Path] = {}
+    for path, study in studies.items():
+        known = first.setdefault(study.study_id, path)
+        if known != path:
+            line = parse_yaml(path).line(("study_id",))
+            text = f"study_id: {study.study_id!r} is also that of {known.name}"
+            raise StudyError(path, [(line, f"{text}; give one of them another, or move one of the files away")])
+    return studies
+
+
+def _refuse_other_endings(folder: Path) -> None:
+    for path in sorted(folder.glob("[!.]*")):
+        if path.suffix != ".yaml" and path.suffix.lower() in (".yaml", ".yml") and path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if re.search(r"^study_id\s*:", text, re.MULTILINE):
+                told = "holds a study and is not read, because study files end in .yaml; rename it or move it away"
+                raise StudyError(path, [(None, told)])

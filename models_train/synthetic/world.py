@@ -24,7 +24,9 @@ from models_train.errors import UserError
 from models_train.files import atomic_path, write_if_changed
 from models_train.modeling.packed_attention import use_packed_attention
 from models_train.parts import content_hash
+from models_train.study.fingerprints import content_of
 from models_train.study.lab import DATA_SETS, LAB_VERSION, TASKS, Lab, LabModel, model_folder
+from models_train.study.lab_record import Contents
 from models_train.study.models import StudyModel
 from models_train.study.scoring import DOMAINS
 from models_train.study.study import Study
@@ -88,9 +90,12 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
     return counts | write_tasks(folder / TASKS, lab.seed, lab.questions_per_task)
 
 
-def make_models(folder: Path, study: Study, lab: Lab, workers: int, say: Callable[[Made, int], None]) -> list[Made]:
-    """Make every base model that is not there, further stages after their parents.
+def make_models(
+    folder: Path, study: Study, lab: Lab, workers: int, say: Callable[[Made, int], None], known: Contents | None = None
+) -> list[Made]:
+    """Make every base model that is not there, or not as it was made, further stages after their parents.
 
+    known: contents of the models as they were made. A model that is not among them is taken as it is.
     workers: processes at work at once, each with one thread, so that results do not depend on their number. say: called
     with every finished model, and the number of models still to come.
     """
@@ -102,7 +107,7 @@ def make_models(folder: Path, study: Study, lab: Lab, workers: int, say: Callabl
         while waiting:
             ready = [spec for spec in waiting.values() if spec.mix or _parent(parents, spec) not in waiting]
             ready.sort(key=lambda spec: -spec.hidden * spec.layers)
-            jobs = [pool.submit(_make_model, folder, lab, spec, parents[spec.model_id]) for spec in ready]
+            jobs = [pool.submit(_make_model, folder, lab, spec, parents[spec.model_id], known or {}) for spec in ready]
             for job in as_completed(jobs):
                 done = job.result()
                 made.append(done)
@@ -118,12 +123,13 @@ def _parent(models: dict[str, StudyModel], spec: LabModel) -> str:
     return parent
 
 
-def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> Made:
-    """Make one model in this process, unless it exists with these settings."""
+def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel, known: Contents) -> Made:
+    """Make one model in this process, unless it exists with these settings, as it was made."""
     target = model_folder(folder, spec.model_id)
     made_from = _made_from(folder, lab, spec, model)
     mark = target / _MARK
-    if mark.exists() and mark.read_text() == made_from:
+    made = known.get(target.relative_to(folder).as_posix())
+    if mark.exists() and mark.read_text() == made_from and made in (None, content_of(target)):
         return Made(spec.model_id, "was there", _n_parameters(target), is_new=False)
     tokenizer = _tokenizer(folder, lab)
     torch.use_deterministic_algorithms(True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from models_train import parts as parts_module
 from models_train.errors import UserError
-from models_train.parts import content_hash, write_part
+from models_train.parts import content_hash, is_whole, renew_run, write_part
 from models_train.study.study import load_study
+from tests.support.clocks import date_part
 from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
@@ -24,6 +26,7 @@ from warehouse.contracts import (
     TABLES,
 )
 from warehouse.contracts.studies import BASE_MODELS, SIZE_GROUPS, STUDY_SEEDS
+from warehouse.part_files import newest_parts, retire_parts
 
 GROUPS: list[dict[str, Any]] = [
     {"size_group": "<3", "position": 1, "params_b_from": 0, "params_b_below": 3.0, "default_model_id": "a"},
@@ -71,6 +74,83 @@ def test_the_same_run_again_is_newer(tmp_path: Path) -> None:
 
     assert written_at() < written_at()
     assert len(list((tmp_path / "size_groups" / "s").iterdir())) == 1
+
+
+def newest(parts_dir: Path) -> list[str]:
+    return [part.run_id for part in newest_parts(parts_dir, SIZE_GROUPS)]
+
+
+class _Clock(datetime):
+    """A clock that shows `shown`."""
+
+    shown = datetime(2026, 1, 1, tzinfo=UTC)
+
+    @classmethod
+    def now(cls, tz: object = None) -> datetime:  # type: ignore[override]
+        return cls.shown
+
+
+@pytest.mark.parametrize("later", [-20 * 365, -1, 0, 1], ids="{} days".format)
+def test_what_is_written_last_counts_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: int
+) -> None:
+    """Clocks that are set back, stand still or go on; also one machine after another on the same home."""
+    monkeypatch.setattr(parts_module, "datetime", _Clock)
+    for number in range(6):
+        monkeypatch.setattr(_Clock, "shown", datetime(2026, 1, 1, tzinfo=UTC) + number * timedelta(days=later))
+        put(tmp_path, GROUPS, run_id=f"r{(7 * number) % 5}")
+        assert newest(tmp_path) == [f"r{(7 * number) % 5}"]
+
+
+def test_a_part_of_a_clock_that_was_ahead_does_not_stay_the_newest(tmp_path: Path) -> None:
+    date_part(put(tmp_path, GROUPS, run_id="ahead"))
+    assert newest(tmp_path) == ["ahead"]
+    for run_id in ("b", "c", "b", "zz", "a"):
+        put(tmp_path, GROUPS, run_id=run_id)
+        assert newest(tmp_path) == [run_id]
+
+
+def test_a_part_that_was_set_aside_is_no_newer_when_it_comes_back(tmp_path: Path) -> None:
+    aside = put(tmp_path, GROUPS, run_id="aside")
+    date_part(aside)
+    retire_parts(tmp_path, [])
+    put(tmp_path, GROUPS, run_id="later")
+    (tmp_path / ".retired" / "size_groups" / "s" / aside.name).rename(aside)
+    assert newest(tmp_path) == ["later"]
+
+
+def test_a_damaged_part_does_not_keep_others_from_being_written(tmp_path: Path) -> None:
+    damaged = put(tmp_path, GROUPS, run_id="damaged")
+    damaged.write_bytes(damaged.read_bytes()[:40])
+    assert put(tmp_path, GROUPS, run_id="new").exists()
+    assert put(tmp_path, GROUPS, run_id="damaged") == damaged
+    assert newest(tmp_path) == ["damaged"]
+
+
+def test_a_part_is_dated_anew_only_where_another_is_later(tmp_path: Path) -> None:
+    first, _ = put(tmp_path, GROUPS, run_id="first"), put(tmp_path, GROUPS, run_id="second")
+    rows = pq.read_table(first, partitioning=None)
+    renew_run(tmp_path, "size_groups", "s", "first")
+    assert newest(tmp_path) == ["first"]
+    assert pq.read_table(first, partitioning=None).equals(rows)
+    state = first.stat()
+    renew_run(tmp_path, "size_groups", "s", "first")
+    renew_run(tmp_path, "size_groups", "s", "of nothing")
+    assert first.stat() == state
+
+
+def test_a_damaged_part_is_not_whole(tmp_path: Path) -> None:
+    """Parquet has no checksum of a page's header; harm that changes no row may go unnoticed."""
+    rows = [{**GROUPS[0], "size_group": f"group {number}"} for number in range(500)]
+    part = put(tmp_path, rows)
+    assert is_whole(part) and not is_whole(tmp_path / "nothing.parquet")
+    content, sound = part.read_bytes(), pq.read_table(part, partitioning=None)
+    for place in range(4, len(content) // 2, 97):
+        part.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        assert not is_whole(part) or pq.read_table(part, partitioning=None).equals(sound), place
+    for length in (0, 4, len(content) // 2, len(content) - 1):
+        part.write_bytes(content[:length])
+        assert not is_whole(part), length
 
 
 def changed(index: int, **cells: Any) -> list[dict[str, Any]]:

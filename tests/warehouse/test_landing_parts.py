@@ -20,12 +20,11 @@ from warehouse.contracts.studies import IMPORTS, STUDY_FILE, run_of
 from warehouse.landing import create_raw_tables, land_newest, rebuild, unlanded
 from warehouse.part_files import (
     LandingError,
+    Wanted,
     newest_parts,
-    restore_parts,
-    restore_writers,
-    retire_models,
+    restore_wanted,
     retire_parts,
-    retire_writers,
+    retire_unwanted,
 )
 
 COSTS, SCORES, STUDIES = TABLES["run_costs"], TABLES["document_scores"], TABLES["studies"]
@@ -205,6 +204,14 @@ def test_shards_of_an_older_cut_do_not_count_twice(connection: Connection, parts
     assert found == [("m", "a", "new-00000"), ("m", "c", "new-00001"), ("m2", "a", "other-00000")]
 
 
+def of_models(names: list[str]) -> Wanted:
+    return lambda _, partition: partition.get("model_id") in names
+
+
+def of_writers(names: list[str]) -> Wanted:
+    return lambda _, partition: partition.get("written_by") in names
+
+
 def test_parts_of_a_removed_model_are_set_aside_and_come_back(connection: Connection, parts: Path) -> None:
     kept = cost(parts, "m1", "regression", 1)
     away = cost(parts, "m2", "regression", 2)
@@ -212,29 +219,29 @@ def test_parts_of_a_removed_model_are_set_aside_and_come_back(connection: Connec
     damaged = kept.with_name("damaged.parquet")
     damaged.write_bytes(b"no part")
     content = away.read_bytes()
-    assert retire_models(parts, "s", ["m1"]) == ["run_costs/s/m2-regression"]
-    assert retire_models(parts, "s", ["m1"]) == []
+    assert retire_unwanted(parts, "s", of_models(["m1"])) == ["run_costs/s/m2-regression"]
+    assert retire_unwanted(parts, "s", of_models(["m1"])) == []
     assert kept.exists() and other.exists() and damaged.exists() and not away.exists()
     assert (parts / ".retired" / "run_costs" / "s" / away.name).read_bytes() == content
     damaged.unlink()
     assert land_newest(connection, COSTS, parts) == 2
-    assert restore_parts(parts, "s", ["m1"]) == []
-    assert restore_parts(parts, "s", ["m1", "m2"]) == ["run_costs/s/m2-regression"]
+    assert restore_wanted(parts, "s", of_models(["m1"])) == []
+    assert restore_wanted(parts, "s", of_models(["m1", "m2"])) == ["run_costs/s/m2-regression"]
     assert away.read_bytes() == content
     assert land_newest(connection, COSTS, parts) == 3
 
 
 def test_a_part_that_was_made_again_is_not_replaced_by_the_retired_one(parts: Path) -> None:
     cost(parts, "m2", "regression", 1)
-    retire_models(parts, "s", [])
+    retire_unwanted(parts, "s", of_models([]))
     again = cost(parts, "m2", "regression", 2)
-    assert restore_parts(parts, "s", ["m2"]) == []
+    assert restore_wanted(parts, "s", of_models(["m2"])) == []
     assert pq.read_table(again, partitioning=None)["n_tokens"].to_pylist() == [2]
 
 
 def test_retiring_a_study_keeps_what_was_retired_before(parts: Path) -> None:
     first = cost(parts, "m1", "regression", 1)
-    retire_models(parts, "s", [])
+    retire_unwanted(parts, "s", of_models([]))
     second = cost(parts, "m2", "regression", 2)
     write_part(
         parts,
@@ -246,7 +253,10 @@ def test_retiring_a_study_keeps_what_was_retired_before(parts: Path) -> None:
     assert retire_parts(parts, []) == ["studies/s", "run_costs/s"]
     assert {path.name for path in (parts / ".retired" / "run_costs" / "s").iterdir()} == {first.name, second.name}
     assert retire_parts(parts, []) == [] and not (parts / "run_costs" / "s").exists()
-    assert restore_parts(parts, "s", ["m1", "m2"]) == ["run_costs/s/m1-regression", "run_costs/s/m2-regression"]
+    assert restore_wanted(parts, "s", of_models(["m1", "m2"])) == [
+        "run_costs/s/m1-regression",
+        "run_costs/s/m2-regression",
+    ]
 
 
 def put(parts: Path, written_by: str, run_id: str, values: dict[str, float], benchmark: str = "b") -> Path:
@@ -288,12 +298,12 @@ def test_writers_that_a_study_drops_go_and_come_back(connection: Connection, par
     put(parts, STUDY_FILE, "f1", {"c": 1.0})
     put(parts, run_of("a"), "a1", {"a": 2.0})
     put(parts, IMPORTS, "i1", {"a": 3.0})
-    assert retire_writers(parts, "s", [STUDY_FILE, run_of("b")]) == [
+    assert retire_unwanted(parts, "s", of_writers([STUDY_FILE, run_of("b")])) == [
         "benchmark_results/s/a1",
         "benchmark_results/s/i1",
     ]
     assert landed_results(connection, parts) == [("study file", "c", 1.0)]
-    assert restore_writers(parts, "s", [run_of("a")]) == ["benchmark_results/s/a1"]
+    assert restore_wanted(parts, "s", of_writers([run_of("a")])) == ["benchmark_results/s/a1"]
     assert landed_results(connection, parts) == [("run of a", "a", 2.0), ("study file", "c", 1.0)]
 
 
@@ -304,5 +314,5 @@ def test_parts_from_before_there_were_several_writers_are_set_aside(connection: 
     metadata = {**(table.schema.metadata or {}), b"rewardbase.partition": json.dumps({"study_id": "s"}).encode()}
     pq.write_table(table.replace_schema_metadata(metadata | {b"rewardbase.contract": b"old"}), old)
     put(parts, STUDY_FILE, "new", {"c": 2.0})
-    assert retire_writers(parts, "s", [STUDY_FILE]) == ["benchmark_results/s/old"]
+    assert retire_unwanted(parts, "s", of_writers([STUDY_FILE])) == ["benchmark_results/s/old"]
     assert landed_results(connection, parts) == [("study file", "c", 2.0)]

@@ -7,6 +7,7 @@ import shutil
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def test_the_first_snapshot(home: Home) -> None:
     assert snapshot.changed and (snapshot.n_tables, snapshot.n_rows) == (2, 1003)
     assert len(snapshot.id) == 12 and snapshot.path.name.endswith(f"Z-{snapshot.id}.duckdb")
     assert os.readlink(home.current) == f"snapshots/{snapshot.path.name}"
-    assert files(home) == {"snapshots", "current.duckdb", f"snapshots/{snapshot.path.name}"}
+    assert files(home) == {"snapshots", "current.duckdb", "SHA256SUMS", f"snapshots/{snapshot.path.name}"}
     assert stat.S_IMODE(snapshot.path.stat().st_mode) == 0o444
     assert current_snapshot(home) == Snapshot(snapshot.id, snapshot.path, snapshot.created_at, 2, 1003, changed=False)
     source = ask(home.warehouse, "select * from marts.fct_results order by all")
@@ -294,3 +295,36 @@ def test_a_killed_publisher_leaves_the_old_snapshot(home: Home) -> None:
     assert publish(home).changed and leftover.exists()  # it may belong to a publisher at work
     os.utime(leftover, (0, 0))
     assert not publish(home).changed and not leftover.exists()
+
+
+def test_snapshots_stay_in_order_after_a_clock_that_was_ahead(home: Home) -> None:
+    """Ten of the future, then the present: the newest are those published last, and the pointer names the last."""
+    first = publish(home)
+    for year in range(2090, 2100):
+        copy = home.snapshots / first.path.name.replace(first.path.name[:4], str(year))
+        copy.write_bytes(first.path.read_bytes())
+        os.utime(copy, (4e9, 4e9))
+    names = []
+    for number in range(4):
+        change(home, f"update marts.fct_results set n = {number}")
+        names.append(publish(home, keep=3, grace_seconds=0).path.name)
+        assert home.current.resolve().name == names[-1] == max(path.name for path in home.snapshots.iterdir())
+    assert names == sorted(names)
+    assert sorted(path.name for path in home.snapshots.iterdir()) == names[-3:]
+
+
+def test_a_clock_that_went_back_keeps_what_readers_just_looked_up(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = publish(home)
+    behind = time.time() - 300  # five minutes before the files' times
+    monkeypatch.setattr(time, "time", lambda: behind)
+    change(home, "update marts.fct_results set n = 1")
+    publish(home, keep=1)
+    assert first.path.exists(), "its successor is younger than the grace period"
+
+
+def test_a_leftover_of_the_future_is_removed(home: Home) -> None:
+    leftover = home.snapshots / ".x.duckdb.12345678.tmp"
+    leftover.write_bytes(b"")
+    os.utime(leftover, (4e9, 4e9))
+    publish(home)
+    assert not leftover.exists()

@@ -15,10 +15,14 @@ from warehouse.contracts.studies import LAB_TABLES, STUDY_TABLES
 TABLES: dict[str, Table] = STUDY_TABLES | LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES | PERFORMANCE_TABLES
 """All raw tables by name."""
 
+RETIRED = ".retired"
+"""Folder, within the folder of parts and in the same layout, of the parts that are set aside."""
+
 __all__ = [
     "DOCUMENT_TABLES",
     "LAB_TABLES",
     "PERFORMANCE_TABLES",
+    "RETIRED",
     "REWARD_MODEL_TABLES",
     "STUDY_TABLES",
     "TABLES",

@@ -12,6 +12,7 @@ import altair as alt
 import vl_convert
 
 from models_train import files
+from warehouse.checksums import write_checksums
 from warehouse.reports import theme
 from warehouse.reports.elements import Figure
 
@@ -76,8 +77,10 @@ def write_specs(figures: Iterable[Figure], specs: Mapping[str, list[dict[str, An
 
 
 def draw_pictures(folder: Path) -> list[Path]:
-    """Draw every specification of write_specs in folder as SVG and PNG; returns the paths of the PNG files."""
-    return [draw_picture(spec) for spec in sorted(folder.glob("*.json"))]
+    """Draw every specification of write_specs in folder as SVG and PNG, with checksums; the paths of the PNG files."""
+    pictures = [draw_picture(spec) for spec in sorted(folder.glob("*.json"))]
+    write_checksums(folder, [*pictures, *(picture.with_suffix(".svg") for picture in pictures)])
+    return pictures
 
 
 def draw_picture(spec: Path) -> Path:

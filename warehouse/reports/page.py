@@ -16,6 +16,7 @@ import jinja2
 
 from models_train import files
 from models_train.errors import UserError
+from warehouse.checksums import write_checksums
 from warehouse.reports import CHARTS_FOLDER, PAGE_NAME, export, labels, queries, theme, topics
 from warehouse.reports.elements import Figure, Study, StudyPage
 from warehouse.reports.tables import Table
@@ -48,12 +49,14 @@ def build_report(
 
     `export.draw_pictures` draws the pictures of the charts, which takes as long as the page. snapshot_id and created_at
     (with a time zone) are shown at the foot; equal arguments and marts give equal files. Every file is replaced whole,
-    the page last. Raises UserError if there is no study, if created_at has no time zone, or if a mart is missing.
+    the page and then the checksums last. Raises UserError if there is no study, if created_at has no time zone, or if a
+    mart is missing.
     """
     composed = compose(connection, snapshot_id, created_at)
     charts = export.write_specs(_figures(composed.pages), composed.specs, output_dir / CHARTS_FOLDER)
     path = output_dir / PAGE_NAME
     files.write_text(path, composed.text)
+    write_checksums(output_dir, [path, *charts])
     return Report(path=path, charts=charts, n_sections=sum(len(page.sections) for page in composed.pages))
 
 

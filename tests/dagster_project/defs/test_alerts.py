@@ -132,3 +132,13 @@ def test_a_stale_snapshot_has_one_alert(webhook: Webhook, monkeypatch: pytest.Mo
         told = look(instance)
         assert told.cursor and "36 hours old" in webhook.posted[-1]["title"]
         assert look(instance, told.cursor).cursor is None and len(webhook.posted) == 2
+
+
+def test_a_snapshot_of_the_future_has_an_alert(webhook: Webhook, monkeypatch: pytest.MonkeyPatch) -> None:
+    with dg.DagsterInstance.ephemeral() as instance:
+        dg.materialize([snapshot], instance=instance)
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda: now - 60)
+        assert look(instance).cursor is None and webhook.posted == [], "clocks differ a little"
+        monkeypatch.setattr(time, "time", lambda: now - 2 * STALE_SECONDS)
+        assert look(instance).cursor and "dated in the future" in webhook.posted[-1]["title"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import yaml
 
@@ -18,7 +19,7 @@ from dagster_project.lib.due import (
     study_files,
 )
 from dagster_project.lib.keys import BENCHMARKS, COMPLETION_REWARDS, DOCUMENT_SCORES, REWARD_MODELS
-from models_train.parts import write_part
+from models_train.parts import renew_run, write_part
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
@@ -28,6 +29,7 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     training_run_id,
 )
+from warehouse.contracts import TABLES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.paths import Home
 
@@ -75,6 +77,7 @@ def finish(folder: Path, home: Home) -> None:
                 put(home, "reward_model_searches", training_run_id(model, study.training, objective, path.parent))
                 put(home, "completion_rewards", evaluation_run_id(model, study.training, objective, path.parent))
             put(home, "run_costs", scoring_run_id(model, study.scoring, path.parent))
+            put(home, "document_scores", scoring_run_id(model, study.scoring, path.parent) + "-00000")
         put(home, "documents", sample_run_id(study.scoring.corpus, path.parent))
 
 
@@ -201,3 +204,41 @@ def test_imports_are_due_when_a_result_file_changes(benchmarked: Path, tmp_path:
     (benchmarked / "results.json").unlink()
     with pytest.raises(LocationError, match=r"results\.json.*correct the path"):
         imports_due(studies, home)
+
+
+def test_settings_that_were_tried_in_between_leave_work_that_marks_the_old_results_as_the_newest(
+    studies: Path, tmp_path: Path
+) -> None:
+    """Every part is there; that of the settings tried in between is later, so it would count."""
+    home = Home(tmp_path / "home")
+    (path, study) = next(iter(study_files(studies).items()))
+    assert study.training and study.scoring
+    model = study.by_id["large"]
+    rows = {"model_id": "large", "job": "score_documents", "variant": "packed", "n_tokens": 1, "device_seconds": 1.0}
+    rows |= {"device": "cpu", "n_devices": 1, "is_gpu": False, "peak_memory_bytes": None, "versions": "{}"}
+    run_id = scoring_run_id(model, study.scoring, path.parent)
+    costs = TABLES["run_costs"]
+    document_score(home, f"{run_id}-00000")
+    write_part(home.parts, costs, [rows], study_id="tiny", run_id=run_id)
+
+    def scoring() -> int:
+        return sum(work.job == "score_documents" for work in gpu_work({path: study}, home))
+
+    assert scoring() == 0
+    document_score(home, "interrupted-00000")
+    assert scoring() == 1, "a scoring that was interrupted leaves shards and no costs"
+    renew_run(home.parts, "document_scores", "tiny", run_id)
+    assert scoring() == 0
+    write_part(home.parts, costs, [rows], study_id="tiny", run_id="other")
+    assert scoring() == 1
+    renew_run(home.parts, "run_costs", "tiny", run_id)
+    assert scoring() == 0
+
+
+def document_score(home: Home, run_id: str) -> None:
+    table = TABLES["document_scores"]
+    texts = {field.name: "x" for field in table.schema if field.type == pa.string()}
+    numbers = {field.name: 1 for field in table.schema if field.type in (pa.int64(), pa.float64())}
+    own = {"model_id": "large", "shard": run_id[-5:], "document_id": "d", "is_truncated": False}
+    row = {name: value for name, value in (texts | numbers | own).items() if name not in ("study_id", "run_id")}
+    write_part(home.parts, table, [row], study_id="tiny", run_id=run_id)

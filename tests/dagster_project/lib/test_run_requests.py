@@ -16,7 +16,7 @@ import yaml
 from dagster_project.lib import keys
 from dagster_project.lib.failures import GIVEN_UP
 from dagster_project.lib.locks import MAKE_RUN_TAGS, end_dead_runs, run_lock, shared_run_lock
-from dagster_project.lib.run_requests import MOST_ATTEMPTS, WORK, Evaluation, evaluate
+from dagster_project.lib.run_requests import MOST_ATTEMPTS, WORK, Evaluation, evaluate, is_being_written
 from models_train.errors import UserError
 from models_train.study.hub import HubQuery, keep_found
 from tests.support.sensor_daemon import killed_evaluations, start, take, write_study
@@ -136,6 +136,26 @@ def test_what_failed_is_tried_again_after_a_pause_and_given_up_in_the_end(
         now += 7200
     assert len(run_keys) == MOST_ATTEMPTS
     assert trainings(evaluate(instance, home, folder, now=now + 1e6)) == []
+
+
+def test_a_failure_of_a_clock_that_was_ahead_is_tried_again_today(
+    instance: dg.DagsterInstance, home: Home, folder: Path
+) -> None:
+    day = 86400.0
+    (request,) = (run for run in evaluate(instance, home, folder).runs if run.job_name == "train_reward_models")
+    run = start(instance, request)
+    fail(instance, run)
+    ended = instance.get_run_record_by_id(run.run_id)
+    assert ended is not None and ended.end_time is not None
+    assert trainings(evaluate(instance, home, folder, now=ended.end_time - 60)) == [], "clocks that differ a little"
+    assert len(trainings(evaluate(instance, home, folder, now=ended.end_time - 1000 * day))) == 1
+
+
+def test_a_study_file_of_the_future_is_read(folder: Path) -> None:
+    (file,) = folder.glob("*.yaml")
+    for ahead, written in ((-60, False), (0, True), (60, False), (1e9, False)):
+        os.utime(file, (time.time() + ahead, time.time() + ahead))
+        assert is_being_written(folder) == written
 
 
 def test_work_that_was_killed_goes_on_at_once(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
 
-from dagster_project.lib.study_plan import benchmark_writers, follow_models, write_study_parts
-from models_train.study.study import load_study
+from dagster_project.lib.study_plan import benchmark_writers, follow_models, wants, write_study_parts
+from models_train.study.study import Study, load_study
 from models_train.study.yaml_lines import StudyError
+from tests.support.trained_studies import small_lab
+from warehouse.contracts import TABLES
 
 SEEDS = Path(__file__).resolve().parents[3] / "dbt" / "seeds"
 STUDY = """\
@@ -175,13 +179,11 @@ def test_results_that_a_study_wants_no_more_are_set_aside_and_come_back(tmp_path
     without = STUDY[: STUDY.index("    benchmarks:")]
     write(tmp_path, without)
     (said,) = follow_models(parts, [load_study(file)])
-    assert (
-        said == f"benchmark_results/small/{stated.stem}: set aside, the study does not have these benchmarks any more"
-    )
+    assert said == f"benchmark_results/small/{stated.stem}: set aside, the study does not ask for it any more"
     assert not stated.exists()
     file.write_text(STUDY, encoding="utf-8")
     (said,) = follow_models(parts, [load_study(file)])
-    assert said.endswith("restored, the study has these benchmarks again") and stated.exists()
+    assert said.endswith("restored, the study asks for it again") and stated.exists()
     file.write_text(STUDY + OWN.replace("run: false", "run: true"), encoding="utf-8")
     assert benchmark_writers(load_study(file)) == {
         "study file",
@@ -190,3 +192,56 @@ def test_results_that_a_study_wants_no_more_are_set_aside_and_come_back(tmp_path
         "run of Likely-1",
         "run of Likely-2",
     }
+
+
+CELL = {"study_id": "small", "model_id": "coder"}
+KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
+    "reward model": ("reward_model_searches", CELL | {"objective": "bradley_terry"}),
+    "rewards": ("completion_rewards", CELL | {"objective": "bradley_terry"}),
+    "costs of training": ("run_costs", CELL | {"job": "train_reward_model", "variant": "bradley_terry"}),
+    "sample": ("documents", {"study_id": "small", "corpus": "small_lab"}),
+    "scores": ("document_scores", CELL | {"corpus": "small_lab", "engine": "packed", "shard": "00000"}),
+    "costs of scoring": ("run_costs", CELL | {"job": "score_documents", "variant": "packed"}),
+    "benchmarks": ("benchmark_results", {"study_id": "small", "written_by": "run of coder"}),
+    "costs of benchmarks": ("run_costs", CELL | {"job": "run_benchmarks", "variant": "lm_eval"}),
+    "truth": ("lab_mixes", {"study_id": "small"}),
+}
+OF_MODEL = {kind for kind, (_, partition) in KINDS.items() if "model_id" in partition} | {"benchmarks"}
+TRAINED = {"reward model", "rewards", "costs of training"}
+SCORED = {"sample", "scores", "costs of scoring"}
+
+
+def without_model(study: dict[str, Any]) -> None:
+    study["models"] = [model for model in study["models"] if model["model_id"] == "reader"]
+    study["size_groups"][0]["default"] = "reader"
+    study["lab"]["models"] = [model for model in study["lab"]["models"] if model["model_id"] == "reader"]
+
+
+def without_comparison(study: dict[str, Any]) -> None:
+    study["models"][0]["is_compared"] = False
+    study["size_groups"][0]["default"] = "reader"
+
+
+TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
+    "nothing": (lambda study: None, set()),
+    "title": (lambda study: study.update(title="Another"), set()),
+    "settings": (lambda study: study["training"]["bradley_terry"].update(learning_rates=[1e-4]), set()),
+    "model": (without_model, OF_MODEL),
+    "comparison": (without_comparison, TRAINED | OF_MODEL - SCORED),
+    "objective": (lambda study: study["training"].update(objectives=["regression"], ratings={"path": "r"}), TRAINED),
+    "training": (lambda study: study.pop("training"), TRAINED),
+    "scoring": (lambda study: study.pop("scoring"), SCORED),
+    "corpus": (lambda study: study["scoring"]["corpus"].update(name="other"), {"sample", "scores"}),
+    "benchmarks": (lambda study: study.pop("benchmarks"), {"benchmarks", "costs of benchmarks"}),
+    "lab": (lambda study: study.pop("lab"), {"truth"}),
+}
+
+
+@pytest.mark.parametrize("what", TAKEN_OUT)
+def test_what_is_taken_out_is_asked_for_no_more(what: str) -> None:
+    change, gone = TAKEN_OUT[what]
+    settings: dict[str, Any] = small_lab()
+    change(settings)
+    study = Study.model_validate(settings)
+    writers = benchmark_writers(study)
+    assert {kind for kind, (table, part) in KINDS.items() if not wants(study, writers, TABLES[table], part)} == gone

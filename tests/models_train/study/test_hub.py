@@ -159,6 +159,7 @@ def test_the_answer_is_kept_whole_and_asked_for_again_in_time(
     kept = found_file(home, "mine")
     content, asked = kept.read_bytes(), kept.stat().st_mtime
     assert not is_due(home, "mine", query) and is_due(home, "mine", query, now=asked + 7201)
+    assert not is_due(home, "mine", query, now=asked - 60) and is_due(home, "mine", query, now=asked - 7201)
     os.utime(kept, (1, 1))
     find_models.run(path, home, Said())  # type: ignore[arg-type]
     assert kept.read_bytes() == content and time.time() - kept.stat().st_mtime < 60

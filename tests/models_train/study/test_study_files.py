@@ -11,7 +11,7 @@ import yaml
 from pydantic import ValidationError
 
 from models_train.study.settings import Stage
-from models_train.study.study import Study, load_study
+from models_train.study.study import Study, load_studies, load_study
 from models_train.study.yaml_lines import StudyError
 
 REPOSITORY = Path(__file__).resolve().parents[3]
@@ -272,3 +272,41 @@ def test_models_of_the_lab_are_compared_with_those_of_the_study(tmp_path: Path, 
     text = PUBLISHED.with_name("lab.yaml").read_text(encoding="utf-8")
     assert old in text
     assert said in problems_of(tmp_path, text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize("name", ["small (1).yaml", "small copy.yaml", "Small.yaml", "a.yaml", "z.yaml"])
+def test_two_files_with_one_study_id_are_both_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / name).write_text("# A copy\n" + SMALL.replace("Two models", "Two other models"))
+    first, second = sorted((name, "small.yaml"))
+    with pytest.raises(StudyError) as caught:
+        load_studies(tmp_path)
+    line = 2 if second == name else 1
+    assert str(caught.value) == (
+        f"{tmp_path / second}:{line}: study_id: 'small' is also that of {first}; give one of them another, or move "
+        "one of the files away"
+    )
+
+
+@pytest.mark.parametrize("study_id", ["Small", "' small'", "'small '", "SMALL", "'small\\n'"])
+def test_ids_that_differ_by_case_or_spaces_only_are_refused(tmp_path: Path, study_id: str) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "other.yaml").write_text(SMALL.replace("study_id: small", f"study_id: {study_id}"))
+    with pytest.raises(StudyError, match=r"other\.yaml:1: study_id: "):
+        load_studies(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["small.yml", "small.YAML", "other.YML"])
+def test_a_study_that_nothing_would_read_is_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / name).write_text(SMALL)
+    with pytest.raises(StudyError, match=rf"{name}: holds a study and is not read, because study files end in \.yaml"):
+        load_studies(tmp_path)
+
+
+def test_files_that_are_no_studies_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "compose.yml").write_text("services: {}\n")
+    (tmp_path / "._small.yaml").write_bytes(b"\x00\x05\x16\x07 of a file system")
+    (tmp_path / ".#small.yaml").symlink_to("nowhere")
+    assert [path.name for path in load_studies(tmp_path)] == ["small.yaml"]

@@ -1,0 +1,65 @@
+"""`python -m dagster_project.cli.verify`: compare everything that is kept with its checksums; changes nothing.
+
+Parts, page by page (those of earlier versions have no checksums but can be read or not); the warehouse, block by block;
+the published snapshot and the report; and the labs. Each run compares snapshot, report and labs, too, and the warehouse
+before it reads it.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from dagster_project.environment import STUDIES
+from models_train.errors import UserError
+from models_train.parts import is_whole
+from models_train.study.lab_record import is_made
+from models_train.study.study import load_studies
+from warehouse.checksums import damage
+from warehouse.connection import read, read_every_block
+from warehouse.paths import Home
+from warehouse.publish import snapshot_problem
+from warehouse.reports import PAGE_NAME
+
+
+def main() -> int:
+    """Print what is not as it was written, with what to do; returns 1 then, and 0 where there is nothing."""
+    console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
+    home = Home.from_environment()
+    problems = list(found_problems(home))
+    for problem in problems:
+        errors.print(problem, markup=False, soft_wrap=True)
+    if not problems:
+        text = f"Parts, warehouse, snapshot, report and labs in {home.root} are as they were written."
+        console.print(text, markup=False, soft_wrap=True)
+    return 1 if problems else 0
+
+
+def found_problems(home: Home) -> Iterator[str]:
+    """A sentence for everything that is not as it was written."""
+    for part in sorted(home.parts.rglob("*.parquet")):
+        if not is_whole(part):
+            yield f"{part} is damaged; remove it and run `make run`, which makes it again"
+    if problem := snapshot_problem(home):
+        yield f"{home.current}: {problem}; run `make run`, which publishes it again"
+    if problem := damage(home.reports, home.reports / PAGE_NAME):
+        yield f"{home.reports}: {problem}; run `make run`, which makes the report again"
+    try:
+        with read(home.warehouse) as connection:
+            read_every_block(connection)
+    except UserError as error:
+        yield f"{error}; `make rebuild` builds it from the parts at once"
+    try:
+        studies = [study for study in load_studies(STUDIES).values() if study.lab]
+    except UserError as error:
+        yield str(error)
+        return
+    for study in studies:
+        if not is_made(home.root, study):
+            yield f"the lab {study.study_id} is not as its study file says; run `make run`, which makes what is missing"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
