@@ -36,8 +36,8 @@ all: setup ## Materialize everything again, changed or not
 answer: setup ## Print the answer from the published snapshot, without a run
 	@$(BIN)/python -m dagster_project.cli.run --answer
 
-recommend: setup ## Recommend base models: MAX_PARAMS=8 OBJECTIVE=regression (both optional)
-	@$(BIN)/python -m warehouse.cli.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
+recommend: setup ## Recommend base models: MAX_PARAMS=8 (the 8B class), MEMORY=24 (GiB to train in), OBJECTIVE=regression
+	@$(BIN)/python -m warehouse.cli.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(MEMORY),--memory "$(MEMORY)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
 
 sql: setup ## DuckDB's shell on the published snapshot, read-only; QUERY="select ..." prints a table instead
 	@$(BIN)/python -m warehouse.cli.shell $(if $(value QUERY),--query "$$QUERY")

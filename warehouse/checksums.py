@@ -42,6 +42,12 @@ def damage(folder: Path, wanted: Path) -> str | None:
     return None
 
 
+def damage_of_pictures(folder: Path) -> str | None:
+    """The first difference between the pictures of the charts and their checksums, as above; None without charts."""
+    specs = sorted(folder.glob("*.json"))
+    return damage(folder, specs[0].with_suffix(".svg")) if specs else None
+
+
 def _sha256(path: Path) -> str:
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -213,7 +213,7 @@ def _check_part(table: Table, part: Part) -> None:
     if part.table != table.name:
         raise LandingError(f"{part.path} is a part of {part.table}, not of {table.name}; move it to its folder")
     if tuple(name for name, _ in part.partition) != table.partition_by:
-        raise LandingError(f"{part.path} is not partitioned by {', '.join(table.partition_by)}; {REMEDY}")
+        raise LandingError(f"{part.path} is not partitioned by {', '.join(table.partition_by)}; remove it and {REMEDY}")
     schema = part.schema
     differences = [
         *(f"has no column {name}" for name in table.schema.names if name not in schema.names),
@@ -228,7 +228,7 @@ def _check_part(table: Table, part: Part) -> None:
         differences.append("was written for another version of the contract")
     if differences:
         found = "; it ".join(differences)
-        raise LandingError(f"{part.path} does not fit the contract of {table.name}: it {found}; {REMEDY}")
+        raise LandingError(f"{part.path} does not fit the contract of {table.name}: it {found}; remove it and {REMEDY}")
 
 
 def _insert(connection: Connection, table: Table, part: Part) -> None:
@@ -239,7 +239,7 @@ def _insert(connection: Connection, table: Table, part: Part) -> None:
             with registered(connection, "landing_rows", rows):
                 connection.execute(f"insert into {_name(table)} ({columns}) select {columns} from landing_rows")
         except (duckdb.Error, pa.ArrowException, OSError) as error:
-            text = f"{part.path} cannot be landed in {table.name} ({first_line(error)}); {REMEDY}"
+            text = f"{part.path} cannot be landed in {table.name} ({first_line(error)}); remove it and {REMEDY}"
             raise LandingError(text) from error
 
 

@@ -21,7 +21,7 @@ from warehouse.contracts.studies import BENCHMARK_RESULTS
 Value: TypeAlias = str | int | float | bool | None
 Partition: TypeAlias = tuple[tuple[str, Value], ...]
 
-REMEDY = "materialize the asset that writes it again"
+REMEDY = "run `make run`, which makes it again"
 _METADATA = ("table", "partition", "run_id", "written_at", "contract")
 _SHARD = "shard"
 LONG_WORK = LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES | {BENCHMARK_RESULTS.name: BENCHMARK_RESULTS}

@@ -77,7 +77,7 @@ def exclusive(warehouse: Path) -> Iterator[Connection | None]:
                 connection.execute("force checkpoint")
             except WarehouseBusy:
                 raise
-            except WarehouseError:
+            except (WarehouseError, duckdb.Error):
                 pass  # a damaged warehouse is rebuilt
         yield connection
 
@@ -134,7 +134,8 @@ def show(home: Home) -> bool:
     """Publish the rebuilt marts and make the report of them, unless that is what is published; returns whether it was
     not. Raises UserError, OSError."""
     manifest = load_manifest(home)
-    published = publish(home, may_be_empty=may_be_empty(manifest), required=MARTS, expected_nodes=result_ids(manifest))
+    empty = may_be_empty(manifest, home)
+    published = publish(home, may_be_empty=empty, required=MARTS, expected_nodes=result_ids(manifest))
     if not published.changed:
         return False
     with read(home.warehouse) as connection:

@@ -17,11 +17,11 @@ from models_train.errors import UserError
 from models_train.parts import is_whole
 from models_train.study.lab_record import is_made
 from models_train.study.study import load_studies
-from warehouse.checksums import damage
+from warehouse.checksums import damage, damage_of_pictures
 from warehouse.connection import read, read_every_block
 from warehouse.paths import Home
 from warehouse.publish import snapshot_problem
-from warehouse.reports import PAGE_NAME
+from warehouse.reports import CHARTS_FOLDER, PAGE_NAME
 
 
 def main() -> int:
@@ -46,6 +46,8 @@ def found_problems(home: Home) -> Iterator[str]:
         yield f"{home.current}: {problem}; run `make run`, which publishes it again"
     if problem := damage(home.reports, home.reports / PAGE_NAME):
         yield f"{home.reports}: {problem}; run `make run`, which makes the report again"
+    if problem := damage_of_pictures(home.reports / CHARTS_FOLDER):
+        yield f"{home.reports / CHARTS_FOLDER}: {problem}; run `make run`, which draws the charts again"
     try:
         with read(home.warehouse) as connection:
             read_every_block(connection)

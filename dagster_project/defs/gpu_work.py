@@ -12,6 +12,7 @@ from dagster_project.lib.failures import JOB_RETRIES, as_dagster_failure
 from dagster_project.lib.jobs import job_command, model_of, nothing_to_do, run_for_studies, run_job, with_costs
 from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
+    IMPORT_VERSION,
     SCORING_VERSION,
     TRAINING_VERSION,
     benchmark_run_id,
@@ -116,7 +117,7 @@ def benchmarks(
     group_name="benchmarks",
     owners=["team:scoring"],
     kinds={"python", "parquet"},
-    code_version=BENCHMARK_CODE,
+    code_version=f"imports-{IMPORT_VERSION}",
     description="Benchmark values from result files that studies name: of lm_eval (--output_path) and of EvalPlus.",
 )
 def benchmark_imports(

@@ -102,7 +102,7 @@ def snapshot(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.Materia
     manifest = load_manifest(home)
     with as_dagster_failure():
         published = publish(
-            home, may_be_empty=may_be_empty(manifest), required=MARTS, expected_nodes=result_ids(manifest)
+            home, may_be_empty=may_be_empty(manifest, home), required=MARTS, expected_nodes=result_ids(manifest)
         )
     context.log.info(f"{published.id}: {'published' if published.changed else 'unchanged'}")
     return dg.MaterializeResult(

@@ -14,11 +14,16 @@ from typing import Any
 from dagster_project.environment import DBT_PROJECT
 from dagster_project.lib.keys import version_of_files
 from models_train.errors import UserError
+from warehouse.contracts.studies import STUDIES as STUDY_TABLE
 from warehouse.paths import REPOSITORY, Home
 
 BUILDABLE = ("model", "seed", "snapshot")
 MARTS = tuple(sorted(path.stem for path in (DBT_PROJECT / "models" / "marts").glob("*.sql")))
 """Marts by name: one SQL file each."""
+PUBLISHED = "published"
+"""The study whose figures are the seeds."""
+NEVER_EMPTY = {"dim_studies", "dim_base_models"}
+"""Marts that every study has rows in."""
 
 _PROJECT_FILES = ("*.yml", "docs/*", "seeds/*", "models/**/*", "macros/*", "data_tests/**/*")
 
@@ -87,8 +92,13 @@ def result_ids(manifest: Mapping[str, Any]) -> set[str]:
     return {key for key, node in manifest["nodes"].items() if node["resource_type"] in (*BUILDABLE, "test")}
 
 
-def may_be_empty(manifest: Mapping[str, Any]) -> set[str]:
-    """Names of the marts that a snapshot may publish without a row (`meta: may_be_empty` in their yml)."""
+def may_be_empty(manifest: Mapping[str, Any], home: Home) -> set[str]:
+    """Names of the marts that a snapshot may publish without a row: those with `meta: may_be_empty` in their yml.
+
+    The published study has figures for all others; where it is not among the studies, they may be empty, too.
+    """
+    if not any((home.parts / STUDY_TABLE.name / PUBLISHED).glob("*.parquet")):
+        return set(MARTS) - NEVER_EMPTY
     return {node["name"] for node in manifest["nodes"].values() if node["config"].get("meta", {}).get("may_be_empty")}
 
 

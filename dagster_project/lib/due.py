@@ -8,16 +8,18 @@ this definition; `stale.py` holds its counterpart for the assets that follow.
 from __future__ import annotations
 
 import hashlib
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import dagster as dg
+import pyarrow as pa
 
 from dagster_project.environment import STUDIES
 from dagster_project.lib import keys
-from models_train.parts import part_path
+from models_train.parts import part_path, part_rows
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
@@ -32,11 +34,12 @@ from models_train.study.fingerprints import (
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
+from models_train.study.scoring import Scoring
 from models_train.study.study import Study, load_studies
-from warehouse.contracts import TABLES, Table
+from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
-from warehouse.part_files import LandingError, newest_parts
+from warehouse.part_files import LandingError, newest_parts, read_part
 from warehouse.paths import Home
 
 STUDY_CODE = (
@@ -47,8 +50,8 @@ STUDY_CODE = (
     "warehouse/contracts/*.py",
 )
 """Files that the parts of study files are made from, beside the study files."""
-FIRST_SHARD = "00000"
-"""Name of the first shard of a run that scores documents; every such run has it."""
+SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name != "completion_rewards")
+"""Tables that a training search has a part in."""
 CODE_VERSION = "dagster/code_version"
 
 Studies = Mapping[Path, Study]
@@ -273,7 +276,7 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
     for objective in training.objectives:
         trained = training_run_id(model.model, training, objective, model.folder)
         evaluated = evaluation_run_id(model.model, training, objective, model.folder)
-        retrain = model.everything or not model.counting.has("reward_model_searches", model.study, trained)
+        retrain = model.everything or not model.counting.has_search(model.study, trained)
         if retrain or not model.counting.has("completion_rewards", model.study, evaluated):
             key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
@@ -285,13 +288,12 @@ def _scored(study: Study) -> Sequence[str]:
 
 
 def _scorings(model: _ModelWork) -> Iterator[Work]:
-    assert model.study.scoring is not None
-    run_id = scoring_run_id(model.model, model.study.scoring, model.folder)
-    # The costs are written when every shard is done.
-    is_done = model.counting.has("run_costs", model.study, run_id) and model.counting.has_shards(
-        "document_scores", model.study, run_id
-    )
-    if model.everything or not is_done:
+    scoring = model.study.scoring
+    assert scoring is not None
+    run_id, sample_id = scoring_run_id(model.model, scoring, model.folder), sample_run_id(scoring.corpus, model.folder)
+    # The costs are written when every shard is done; a shard may have been lost since.
+    is_done = model.counting.has("run_costs", model.study, run_id)
+    if model.everything or not is_done or not model.counting.has_scores(model.study, scoring, run_id, sample_id):
         title = f"documents under {model.model.model_id}"
         yield model.work("score_documents", (keys.DOCUMENT_SCORES,), model.partition, title, run_id)
 
@@ -317,6 +319,11 @@ def _newest(home: Home, table: Table) -> dict[tuple[str, str], str]:
     return {(part.study_id, str(dict(part.partition).get("written_by", ""))): part.run_id for part in parts}
 
 
+def cut_names(n_documents: int, documents_per_shard: int) -> list[str]:
+    """Names of the shards that the job `score_documents` cuts a sample into."""
+    return [f"{index:05d}" for index in range(max(1, math.ceil(n_documents / documents_per_shard)))]
+
+
 class _Counting:
     """The runs whose parts count: those that are there, and no part of another run has taken their place since."""
 
@@ -332,10 +339,27 @@ class _Counting:
         runs = self._runs(table)
         return runs is None or (study.study_id, run_id) in runs
 
-    def has_shards(self, table: str, study: Study, run_id: str) -> bool:
-        """True where no shard of another run has taken the place of those of a run, which are all there."""
-        runs = self._runs(table)
-        return runs is None or (study.study_id, f"{run_id}-{FIRST_SHARD}") in runs
+    def has_search(self, study: Study, run_id: str) -> bool:
+        """True where a training search counts, with all of its tables; one that failed may lack some."""
+        if not self.has("reward_model_searches", study, run_id):
+            return False
+        paths = {name: part_path(self._home.parts, name, study.study_id, run_id) for name in SEARCH_TABLES}
+        if all(path.exists() for path in paths.values()):
+            return True
+        try:
+            return all(row["path"] is None for row in part_rows(paths["reward_model_searches"]))
+        except (OSError, pa.ArrowException):
+            return True  # landing reports it
+
+    def has_scores(self, study: Study, scoring: Scoring, run_id: str, sample_id: str) -> bool:
+        """True where the scores of all shards of a sample count."""
+        runs = self._runs("document_scores")
+        try:
+            n_documents = read_part(part_path(self._home.parts, "documents", study.study_id, sample_id)).n_rows
+        except LandingError:
+            n_documents = 1
+        shards = cut_names(n_documents, scoring.documents_per_shard)
+        return runs is None or all((study.study_id, f"{run_id}-{shard}") in runs for shard in shards)
 
     def _runs(self, table: str) -> set[tuple[str, str]] | None:
         if table not in self._newest:

@@ -19,7 +19,7 @@ from dagster_project.lib.dbt import MARTS, load_manifest, models_to_build_for, r
 from dagster_project.lib.due import CODE_VERSION, imports_due, studies_without_parts, study_files
 from models_train.study.fingerprints import LocationError
 from models_train.study.yaml_lines import StudyError
-from warehouse.checksums import damage
+from warehouse.checksums import damage, damage_of_pictures
 from warehouse.connection import (
     Connection,
     WarehouseBusy,
@@ -175,9 +175,7 @@ def _in_files(home: Home, leave_out: Set[str]) -> Iterator[tuple[dg.AssetKey, st
         yield keys.PERFORMANCE_INPUTS, "its files are missing"
     if problem := damage(home.reports, home.reports / PAGE_NAME):
         yield keys.REPORT, f"of the report, {problem}"
-    pictures = home.reports / CHARTS_FOLDER
-    specs = sorted(pictures.glob("*.json"))
-    if specs and (problem := damage(pictures, specs[0].with_suffix(".svg"))):
+    if problem := damage_of_pictures(home.reports / CHARTS_FOLDER):
         yield keys.CHARTS, f"of the charts, {problem}"
     if problem := snapshot_problem(home):
         yield keys.SNAPSHOT, problem

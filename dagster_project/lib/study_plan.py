@@ -202,6 +202,7 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
                 "standard_error": None,
                 "n_examples": None,
                 **value.model_dump(),
+                "match": value.match or _match(study, value),
             }
             for candidate in study.candidates
             for value in candidate.benchmarks
@@ -219,6 +220,13 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             for seed in study.seeds
         ],
     }
+
+
+def _match(study: Study, value: BenchmarkValue) -> str:
+    """The match of a stated value whose author names none: exact only where shots are stated, and are not others."""
+    listed = {row["benchmark"]: row["shots"] for row in _listed_benchmarks(study)}
+    wanted = listed.get(value.benchmark)
+    return "exact" if value.shots is not None and wanted in (None, value.shots) else "close"
 
 
 def _listed_benchmarks(study: Study) -> list[dict[str, Any]]:

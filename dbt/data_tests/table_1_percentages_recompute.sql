@@ -32,5 +32,8 @@ left join {{ ref('fct_post_training_stages') }} as stages
         and stages.study_id = 'published'
         and stages.objective = 'regression'
 where
-    stages.change_percent is null
-    or round(stages.change_percent, 1) != long.printed_percent
+    {{ listed_by_published('table_1_post_training') }}
+    and (
+        stages.change_percent is null
+        or round(stages.change_percent, 1) != long.printed_percent
+    )

@@ -12,26 +12,40 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from models_train.benchmarks.results import HIGHEST, group, percent
+from models_train.benchmarks.results import HIGHEST, MeasuredModel, group, percent
 from models_train.errors import UserError
 from models_train.study.benchmarks import EVALPLUS
 
 PASSED = ("pass", "success")
 """Status of a solution that passed; EvalPlus before 0.2 wrote the second."""
-_RUN_NAME = re.compile(r"(?P<model>.+?)(_[A-Za-z0-9]+_temp_[0-9.]+.*?)?[._]eval_results\.json")
+_ENDING = re.compile(r"[._]?eval_results\.json")
+_RUN_NAME = re.compile(r"(?P<model>.+?)_(?P<backend>[A-Za-z0-9]+)_temp_[0-9.]+.*")
+_TEMPERATURE = re.compile(r"_temp_([0-9]+(?:\.[0-9]+)?)")
+_NAMELESS = re.compile(r"(samples\S*?[._])?eval_results\.json")
+"""Files that are named by their folder: `evalplus.evaluate --samples samples.jsonl`, and EvalPlus 0.1."""
+N_TASKS = {"humaneval": (164,), "mbpp": (378, 399)}
+"""Tasks of each data set, the current version first; MBPP+ 0.1 had 399."""
+QUANTISED_BACKENDS = ("gptqmodel", "ollama")
+_TOLERANCE = 0.01
+"""Largest difference of a stated pass@1 from the one counted in the file, in points."""
 _DATASETS = {"HumanEval": "humaneval", "Mbpp": "mbpp"}
 """Data set by the first part of a task id, such as `HumanEval/0`."""
 
 
 @dataclass(frozen=True)
 class PassRate:
-    """pass@1 of a model, 0 to 100, on a benchmark of Table 2. where: the file and key."""
+    """pass@1 of a model, 0 to 100, on a benchmark of Table 2. where: the file and key.
 
-    model: str
+    models: names that the file may know the model by, the likeliest first. differences: how the value departs from the
+    benchmark, greedy answers on all its tasks, or what of that the file does not state.
+    """
+
+    models: tuple[MeasuredModel, ...]
     benchmark: str
     value: float
     where: str
     n_examples: int | None = None
+    differences: tuple[str, ...] = ()
 
 
 def pass_rates(document: Mapping[str, Any], path: Path, where: str) -> Iterator[PassRate]:
@@ -51,30 +65,71 @@ def _of_run(document: Mapping[str, Any], path: Path, where: str) -> Iterator[Pas
     solutions = group(document, "eval", where)
     dataset = _dataset(solutions, where)
     stated = group(document, "pass_at_k", where) if "pass_at_k" in document else None
+    found = []
     for benchmark, (of, tests) in EVALPLUS.items():
-        if of != dataset:
+        if of != dataset or (stated is not None and tests not in stated):
             continue
-        if stated is None:
-            value = _counted(solutions, tests, where)
-            if value is None:
-                continue
-            key = f"eval, {tests}"
-        else:
-            if tests not in stated:
-                continue
-            key = f"pass_at_k.{tests}.pass@1"
-            value = group(stated, tests, f"{where}: pass_at_k").get("pass@1")
-        percents = percent(value, 1.0, f"{where}: {key}")
-        yield PassRate(_model(path, where), benchmark, percents, f"{where}: {key}", len(solutions))
+        key, counted = f"{where}: eval, {tests}", _counted(solutions, tests, where)
+        value = None if counted is None else percent(counted, 1.0, key)
+        if stated is not None:
+            key = f"{where}: pass_at_k.{tests}.pass@1"
+            said = group(stated, tests, f"{where}: pass_at_k").get("pass@1")
+            value = _agreed(percent(said, 1.0, key), value, key)
+        if value is not None:
+            found.append((benchmark, value, key))
+    models, differences = _models(path, where), _differences(path, solutions, dataset, where)
+    for benchmark, value, key in found:
+        yield PassRate(models, benchmark, value, key, len(solutions), differences)
 
 
-def _model(path: Path, where: str) -> str:
-    """The model by the file's name, with `--` for `/` of a hub id; of `eval_results.json` by its folder's name."""
-    name = path.name if path.name != "eval_results.json" else f"{path.parent.name}_eval_results.json"
-    found = _RUN_NAME.fullmatch(name)
-    if found is None:
-        raise UserError(f"{where}: its name does not end with eval_results.json, so the model is not known")
-    return found["model"].replace("--", "/")
+def _agreed(stated: float, counted: float | None, where: str) -> float:
+    if counted is not None and abs(stated - counted) > _TOLERANCE:
+        raise UserError(
+            f"{where} is {stated:g} %, but {counted:g} % of the solutions in the file passed; evaluate again"
+        )
+    return stated
+
+
+def _models(path: Path, where: str) -> tuple[MeasuredModel, ...]:
+    """The model by the file's name, with `--` for `/` of a hub id; of a nameless file by the folders that it is in."""
+    ending = _ENDING.search(path.name)
+    if ending is None:
+        raise UserError(f"{where}: its name does not end with eval_results.json, so the model is not known; rename it")
+    own = path.name[: ending.start()]
+    stems = [own]
+    if _NAMELESS.fullmatch(path.name):
+        folders = [name for name in reversed(Path(where).parent.parts) if name not in (".", "..", *N_TASKS)]
+        stems = [*(folders or [path.parent.name]), *([own] if own else [])]
+    found: dict[MeasuredModel, None] = {}
+    for stem in stems:
+        run = _RUN_NAME.fullmatch(stem)
+        form = f"backend {run['backend']}" if run and run["backend"] in QUANTISED_BACKENDS else None
+        # EvalPlus 0.1 wrote no backend, so a part of the name may look like one.
+        names = (run["model"] if run else stem, stem, _TEMPERATURE.split(stem)[0])
+        found |= {MeasuredModel(name.replace("--", "/"), form=form): None for name in names}
+    return tuple(found)
+
+
+def _differences(path: Path, solutions: Mapping[str, Any], dataset: str, where: str) -> tuple[str, ...]:
+    """Raises UserError for a part of the tasks."""
+    current, *older = N_TASKS[dataset]
+    n = len(solutions)
+    if n != current and n not in older:
+        raise UserError(
+            f"{where}: eval has {n} of the {current} tasks of {dataset}; evaluate all of them, or take the file out of "
+            "the import"
+        )
+    found = [] if n == current else [f"{n} tasks of an older version of the data set, which has {current} now"]
+    temperature = _TEMPERATURE.search(f"{path.parent.name}/{path.name}")
+    if any(_n_solutions(one) > 1 for one in solutions.values()) or (temperature and float(temperature[1]) > 0):
+        found.append("answers were sampled, not greedy")
+    return tuple(found)
+
+
+def _n_solutions(of_task: Any) -> int:
+    if isinstance(of_task, Mapping):  # before EvalPlus 0.2
+        return of_task["nfiles"] if isinstance(of_task.get("nfiles"), int) else 1
+    return len(of_task) if isinstance(of_task, Sequence) else 1
 
 
 def _dataset(solutions: Mapping[str, Any], where: str) -> str:
@@ -138,4 +193,6 @@ def _of_summary(document: Mapping[str, Any], where: str) -> Iterator[PassRate]:
                 value = values.get(name) if isinstance(values, Mapping) else None
                 if value is not None:
                     at = f"{where}: {model}.{key}.{name}"
-                    yield PassRate(str(model), benchmark, percent(value, HIGHEST, at), at)
+                    percents = percent(value, HIGHEST, at)
+                    unknown = ("the file does not state on how many tasks",)
+                    yield PassRate((MeasuredModel(str(model)),), benchmark, percents, at, differences=unknown)

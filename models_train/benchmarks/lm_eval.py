@@ -24,7 +24,8 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerBase
 
-from models_train.benchmarks.results import Result, read_json, task_result
+from models_train.benchmarks.lm_eval_files import task_value
+from models_train.benchmarks.results import Result, read_json
 from models_train.errors import UserError, first_line
 from models_train.files import write_text
 from models_train.metering import Costs, default_device, measure
@@ -32,6 +33,14 @@ from models_train.modeling.base_models import ModelSource, load_config, load_mod
 from models_train.study.benchmarks import Benchmark
 from models_train.study.fingerprints import resolve
 
+PACKAGES = {
+    "antlr4": "antlr4-python3-runtime",
+    "bs4": "beautifulsoup4",
+    "Levenshtein": "levenshtein",
+    "sklearn": "scikit-learn",
+    "yaml": "PyYAML",
+}
+"""Packages whose name differs from that of their module."""
 RESAMPLES = 1000
 """Bootstrap resamples for standard errors without a formula; those of means are exact."""
 
@@ -130,7 +139,8 @@ def run_benchmarks(
             # Paths in task files are relative to their folder.
             with _quiet(), chdir(place or Path.cwd()), _data_sets(cache):
                 if place not in managers:
-                    managers[place] = TaskManager(include_path=place, include_defaults=place is None)
+                    with _in_words(source, together):
+                        managers[place] = TaskManager(include_path=place, include_defaults=place is None)
                 _keep(path, *_measured(loaded, source, together, managers[place], place))
         stored = read_json(path)
         costs.append(Costs(**stored["costs"]))
@@ -158,7 +168,8 @@ def _measured(
     with measure(default_device()) as meter:
         model = loaded()
         before = model.n_tokens
-        document = _evaluated(model, source, names, manager, tasks[0].few_shot, tasks[0].limit)
+        with _in_words(source, tasks):
+            document = _evaluated(model, names, manager, tasks[0].few_shot, tasks[0].limit)
         meter.add_tokens(model.n_tokens - before)
     return document, meter.costs
 
@@ -169,41 +180,76 @@ def _keep(path: Path, document: dict[str, Any], costs: Costs) -> None:
 
 
 def _result(document: dict[str, Any], task: Benchmark, source: ModelSource, stated: str) -> Result:
-    result = task_result(document, task, source.name, f"{source.name}, {task.name}", stated)
-    if result is None:
-        raise UserError(f"{source.name}, {task.name}: lm_eval gave no results of {task.lm_eval_task}")
-    if result.match != "exact":
+    value = task_value(document, task, f"{source.name}, {task.name}")
+    if value is None:
+        raise UserError(f"{source.name}, {task.name}: lm_eval gave no results of {task.lm_eval_task}; correct `task`")
+    if task.few_shot is not None and value.shots not in (None, str(task.few_shot)):
         raise UserError(
-            f"{task.name}: the task sets num_fewshot to {result.shots} itself, which few_shot: {task.few_shot} "
+            f"{task.name}: the task sets num_fewshot to {value.shots} itself, which few_shot: {task.few_shot} "
             "does not change; remove few_shot, or change the task's file"
         )
-    return result
+    return Result(
+        model_id=source.name,
+        benchmark=task.name,
+        metric=task.stored_metric,
+        value=value.value,
+        shots=value.shots,
+        match="exact",
+        source=stated,
+        where=value.where,
+        standard_error=value.standard_error,
+        n_examples=value.n_examples,
+    )
 
 
 def _evaluated(
     model: CountedModel,
-    source: ModelSource,
     names: list[str],
     manager: TaskManager,
     few_shot: int | None,
     limit: int | None,
 ) -> dict[str, Any]:
+    return simple_evaluate(
+        model=model,
+        tasks=names,
+        num_fewshot=few_shot,
+        batch_size=model.batch_size,
+        limit=limit,
+        bootstrap_iters=RESAMPLES,
+        log_samples=False,
+        task_manager=manager,
+    )
+
+
+@contextmanager
+def _in_words(source: ModelSource, tasks: Sequence[Benchmark]) -> Iterator[None]:
+    """Raise UserError for any error of a task: tasks are files of users and code of lm_eval."""
+    names = ", ".join(dict.fromkeys(task.lm_eval_task for task in tasks))
     try:
-        return simple_evaluate(
-            model=model,
-            tasks=names,
-            num_fewshot=few_shot,
-            batch_size=model.batch_size,
-            limit=limit,
-            bootstrap_iters=RESAMPLES,
-            log_samples=False,
-            task_manager=manager,
-        )
-    except Exception as error:  # Tasks are files of users and code of lm_eval: anything can be wrong in them.
-        raise UserError(
-            f"{source.name}: lm_eval stopped in {', '.join(names)}: {type(error).__name__}: {first_line(error)}; "
-            "correct the task's file, or see that its data set can be reached"
-        ) from error
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(f"{source.name}: lm_eval stopped in {names}: {_cause(error)}") from error
+
+
+def _cause(error: BaseException) -> str:
+    """What was wrong and what to do; a library that a task imports is named wherever in the chain it was missed."""
+    inner: BaseException | None = error
+    while inner is not None:
+        if isinstance(inner, ModuleNotFoundError) and inner.name:
+            module = inner.name.split(".")[0]
+            package = PACKAGES.get(module, module)
+            return (
+                f"the task needs the library {module}, which is not installed: run `.venv/bin/pip install {package}`, "
+                "or put the module beside the task's file if it is one of yours"
+            )
+        inner = inner.__cause__ or inner.__context__
+    lines = [line for line in str(error).splitlines() if any(map(str.isalnum, line))]  # nltk frames its texts
+    return (
+        f"{type(error).__name__}: {first_line(lines[0].strip() if lines else error)}; correct the task's file, or see "
+        "that its data set can be reached"
+    )
 
 
 def _refuse_unknown(names: Sequence[str], manager: TaskManager, folder: Path | None) -> None:

@@ -38,8 +38,10 @@ class Source(Protocol):
     label: str
     """Name of the data set in messages."""
     is_local: bool
-    commit: str
-    """Commit of a hub's data set; empty for a local one."""
+
+    @property
+    def commit(self) -> str:
+        """Commit of a hub's data set; empty for a local one."""
 
     def all_names(self) -> list[str]:
         """Names of all files, relative to the data set."""

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from models_train.benchmarks.imports import import_results
+from models_train.benchmarks.imports import import_results, nothing_found
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
@@ -32,8 +32,14 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     if not found.results:
         raise UserError(
             f"{path}: {found.n_files} files were read, and none of their results is of a task and a model of the "
-            "study; correct benchmarks.tasks (the task names of lm_eval), or the models of the import"
+            f"study; {nothing_found(study, found)}"
         )
+    for (benchmark, reason), n in sorted(found.close.items()):
+        report.say(f"{study.study_id}, {benchmark}: {n:,} values count as a close match: {reason}")
+    values = {result.benchmark for result in found.results}
+    for task in study.benchmarks.tasks:
+        if not task.run and task.name not in values:
+            report.say(f"{study.study_id}, {task.name}: no file has a value of the task {task.lm_eval_task}")
     rows = [result.row(IMPORTS) for result in found.results]
     write_part(home / "parts", BENCHMARK_RESULTS, rows, study_id=study.study_id, run_id=run_id)
     return {

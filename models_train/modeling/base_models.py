@@ -120,8 +120,10 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     files = source.files
     stated = check_kind(files)
     check_tokenizer_files(files)
+    # Else Transformers takes a tekken.json instead of the tokenizer.json beside it, where mistral-common is installed.
+    arguments = source.arguments() | {"mistral_format": False}
     with _quiet():
-        tokenizer = _loaded(source, lambda: AutoTokenizer.from_pretrained(source.place, **source.arguments()))
+        tokenizer = _loaded(source, lambda: AutoTokenizer.from_pretrained(source.place, **arguments))
     _refuse_empty_tokenizer(source, tokenizer, stated)
     return tokenizer
 

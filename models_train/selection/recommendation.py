@@ -13,9 +13,10 @@ from models_train.errors import UserError
 from models_train.selection.protocols import Forecast
 from models_train.selection.scores import PREDICTION_LEVEL
 from warehouse.contracts import PERFORMANCE_TABLES
+from warehouse.contracts.sizes import is_within
 
 SIZE_LIMITS: tuple[float | None, ...] = (1.0, 3.0, 4.0, 8.0, 10.0, None)
-"""Largest params_b, inclusive, in billions, by the exact number (8.03 is above 8); None is no limit."""
+"""Size limits in billions of parameters, as people say them (`warehouse.contracts.sizes`); None is no limit."""
 OBSERVED, PREDICTED = "observed", "predicted"
 _N_DRAWS = 20_000
 
@@ -56,7 +57,7 @@ def recommend(
     scores = {entry.model_id: entry.expected for entry in entries if entry.basis == OBSERVED}
     rows: list[tuple[object, ...]] = []
     for limit in limits:
-        inside = [entry for entry in entries if limit is None or entry.params_b <= limit]
+        inside = [entry for entry in entries if limit is None or is_within(entry.model_id, entry.params_b, limit)]
         ranked = sorted((e for e in inside if e.expected is not None), key=lambda e: (-_number(e.expected), e.model_id))
         chances = _chances([entry.draws for entry in ranked])
         for rank, (entry, chance) in enumerate(zip(ranked, chances, strict=True), start=1):

@@ -38,7 +38,7 @@ class Benchmark(Settings):
     scale: Literal["fraction", "percent"] = "fraction"
     """Scale on which lm_eval prints the metric: a fraction of 1, or percent."""
     few_shot: Annotated[int, Field(ge=0)] | None = None
-    """Examples in the prompt; by default those of the task."""
+    """Examples in the prompt; by default those of the task. Only where they are stated can imported values be exact."""
     limit: Count | None = None
     """Most examples used, for a trial."""
     topic: Name
@@ -66,9 +66,10 @@ class ResultImport(Settings):
     """`lm_eval`: files of `lm_eval --output_path` (`results_*.json`), for the study's `tasks`. `evalplus`:
     `*eval_results.json`, or one JSON file with pass@1 of many models, for HumanEval, MBPP and their + versions."""
     models: dict[str, Name] = Field(default_factory=dict)
-    """Name of a model in the files -> its model_id; a hub_id or model_id of the study needs no entry."""
+    """Name of a model in the files -> its model_id; a hub_id or model_id of the study needs no entry. `name@revision`
+    maps one branch, tag or commit of a repository."""
     unknown_models: Literal["error", "skip"] = "error"
-    """Models in the files that the study does not list: report an error, or skip them."""
+    """Models, commits and quantised forms in the files that the study does not list: report an error, or skip them."""
 
 
 class Benchmarks(Settings):

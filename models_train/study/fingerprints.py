@@ -29,7 +29,9 @@ TRAINING_VERSION = 2
 SCORING_VERSION = 1
 """Version of document scoring; a change of its results raises it."""
 BENCHMARK_VERSION = 1
-"""Version of benchmark runs and imports; a change of their results raises it."""
+"""Version of benchmark runs; a change of their results raises it."""
+IMPORT_VERSION = 2
+"""Version of the imports of result files; a change of their results raises it. Reading them again takes seconds."""
 LOCAL = ("/", "./", "../", "~", "$")
 """Beginnings of a `hub_id` that is a folder."""
 
@@ -195,11 +197,11 @@ def import_run_id(study: Study, study_folder: Path) -> str:
     benchmarks = study.benchmarks or Benchmarks()
     return content_hash(
         {
-            "version": BENCHMARK_VERSION,
+            "version": IMPORT_VERSION,
             "tasks": benchmarks.tasks,
             "imports": benchmarks.imports,
             "files": [content_of(resolve(one.path, study_folder)) for one in benchmarks.imports],
-            "models": [[model.model_id, model.hub_id] for model in (*study.models, *study.candidates)],
+            "models": [[model.model_id, model.hub_id, model.revision] for model in (*study.models, *study.candidates)],
         }
     )
 

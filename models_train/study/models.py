@@ -83,8 +83,9 @@ class BenchmarkValue(Settings):
     """The value, on a scale of 0 to 100."""
     shots: Name | None = None
     """Number of examples in the prompt, as the source states it."""
-    match: Literal["exact", "close", "loose"] = "exact"
-    """How close the source's pipeline is to the benchmark's own."""
+    match: Literal["exact", "close", "loose"] | None = None
+    """How close the source's pipeline is to the benchmark's own; by default exact where `shots` are stated and are
+    those of the benchmark, if the study lists it, else close."""
     source: Text
     """Origin of the value."""
 

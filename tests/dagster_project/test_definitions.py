@@ -53,9 +53,10 @@ def test_the_way_of_the_data_is_unbroken(specs: dict[str, dg.AssetSpec]) -> None
     inputs = {name: {dep.asset_key.to_user_string() for dep in spec.deps} for name, spec in specs.items()}
     assert inputs["raw/base_models"] == {"parts/studies"}
     assert inputs["staging/stg_base_models"] == {"raw/base_models"}
-    assert inputs["staging/stg_benchmark_results"] == {"seeds/benchmark_results", "raw/benchmark_results"}
+    listed = "staging/stg_study_seeds"
+    assert inputs["staging/stg_benchmark_results"] == {"seeds/benchmark_results", "raw/benchmark_results", listed}
     assert inputs["raw/benchmark_results"] == {"parts/studies", "parts/benchmarks", "parts/benchmark_imports"}
-    assert inputs["staging/stg_benchmarks"] == {"seeds/table_2_benchmarks", "raw/benchmarks"}
+    assert inputs["staging/stg_benchmarks"] == {"seeds/table_2_benchmarks", "raw/benchmarks", listed}
     assert inputs["seeds/table_4_regression"] == {"raw/study_seeds"}, "a seed is checked before it is loaded"
     assert "marts/fct_regression_features" in inputs["parts/performance_inputs"]
     assert inputs["parts/performance"] == {"parts/performance_inputs"}

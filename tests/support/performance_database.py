@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from warehouse.contracts.sizes import is_within
+
 KS = (5, 10, 15)
 LIMITS = (3.0, 8.0, None)
 UNBOUNDED_ROW = 1
@@ -198,7 +200,8 @@ def _recommendations(study: Any, objective: str, names: list[str], y: np.ndarray
     sizes = dict(study.models.select("model_id", "params_b").iter_rows())
     rows = []
     for limit in LIMITS:
-        inside = sorted((-score, name) for score, name in zip(y, names, strict=True) if sizes[name] <= (limit or 1e9))
+        scores = [(-score, name) for score, name in zip(y, names, strict=True)]
+        inside = sorted(one for one in scores if limit is None or is_within(one[1], sizes[one[1]], limit))
         for rank, (score, name) in enumerate(inside, start=1):
             predicted = name == names[1]
             rows.append(

@@ -12,7 +12,7 @@ from tests.support.studies import SETTINGS
 
 TASKS = [
     {"name": "winogrande", "metric": "acc", "few_shot": 5, "topic": "General", "run": False},
-    {"name": "gsm8k", "metric": "exact_match,strict-match", "topic": "Math", "run": False},
+    {"name": "gsm8k", "metric": "exact_match,strict-match", "few_shot": 5, "topic": "Math", "run": False},
 ]
 
 
@@ -34,7 +34,9 @@ def lm_eval_file(model: str = "org/hub", **more: Any) -> dict[str, Any]:
         "versions": {"winogrande": 1.0, "gsm8k": 3.0},
         "n-shot": {"winogrande": 5, "gsm8k": 5},
         "higher_is_better": {"winogrande": {"acc": True}, "gsm8k": {"exact_match": True}},
-        "n-samples": {"winogrande": {"original": 1267, "effective": 1267}},
+        "n-samples": {
+            "winogrande": {"original": 1267, "effective": 1267}, "gsm8k": {"original": 1319, "effective": 1319},
+        },
         "config": {"model": "hf", "model_args": {"pretrained": model}, "batch_size": "auto", "limit": None},
         "git_hash": "abc123",
         "date": 1745395271.9,
@@ -57,21 +59,41 @@ def solution(base: str, plus: str | None) -> dict[str, Any]:
             "base_fail_tests": [], "plus_fail_tests": []}  # fmt: skip
 
 
-def evalplus_file(dataset: str = "HumanEval", *, with_rates: bool = True) -> dict[str, Any]:
-    """Three of four solutions pass the base tests, two of them the further ones, too."""
-    statuses = [("pass", "pass"), ("pass", "fail"), ("fail", "fail"), ("pass", "pass")]
+PATTERNS = {
+    "HumanEval": (41, [("pass", "pass"), ("pass", "fail"), ("fail", "fail"), ("pass", "pass")]),
+    "Mbpp": (63, [("pass", "pass"), ("pass", "fail"), ("fail", "fail")] * 2),
+}
+"""Statuses by the base and the further tests, and how often they follow each other: 164 and 378 tasks."""
+
+
+def evalplus_file(dataset: str = "HumanEval", *, with_rates: bool = True, n: int | None = None) -> dict[str, Any]:
+    """All tasks, or the first n. HumanEval: 75 % pass the base tests, 50 % both; Mbpp: two thirds and one third."""
+    times, pattern = PATTERNS[dataset]
+    statuses = (pattern * times)[:n]
     found: dict[str, Any] = {
         "date": "2026-11-20 10:00",
         "hash": "fe585eb4df8c88d844eeb463ea4d0302",
         "eval": {f"{dataset}/{number}": [solution(*one)] for number, one in enumerate(statuses)},
     }
     if with_rates:
-        found["pass_at_k"] = {"base": {"pass@1": 0.75}, "plus": {"pass@1": 0.5}}
+        base = sum(one[0] == "pass" for one in statuses) / len(statuses)
+        plus = sum(one == ("pass", "pass") for one in statuses) / len(statuses)
+        found["pass_at_k"] = {"base": {"pass@1": base}, "plus": {"pass@1": plus}}
     return found
 
 
-def import_study(folder: Path, imports: list[dict[str, Any]], tasks: list[dict[str, Any]] | None = None) -> Path:
-    """A study file whose models are `hub` (org/hub) and `local`, with these imports."""
+def import_study(
+    folder: Path,
+    imports: list[dict[str, Any]],
+    tasks: list[dict[str, Any]] | None = None,
+    models: list[dict[str, Any]] | None = None,
+) -> Path:
+    """A study file with these imports; its models are `hub` (org/hub) and `local`, where no others are given."""
     kept = {name: value for name, value in SETTINGS.items() if name not in ("training", "scoring")}
     study = kept | {"benchmarks": {"tasks": TASKS if tasks is None else tasks, "imports": imports}}
+    if models is not None:
+        study |= {
+            "models": [{"family": "F", "params_b": 1.0, "stage": "base"} | model for model in models],
+            "size_groups": [{"name": "all", "params_b_from": 0, "default": models[0]["model_id"]}],
+        }
     return write(folder / "tiny.yaml", yaml.safe_dump(study))

@@ -109,7 +109,7 @@ def test_a_part_that_does_not_fit_is_refused_and_changes_nothing(connection: Con
         with pytest.raises(LandingError) as caught:
             land_newest(connection, table, parts)
         assert text in str(caught.value) and spoilt.name in str(caught.value)
-        assert "materialize" in str(caught.value) or "move it to its folder" in str(caught.value)
+        assert "remove it and run `make run`" in str(caught.value) or "move it to its folder" in str(caught.value)
         assert titles(connection) == [("a", "A", "r1")]
         said.append(text)
     assert len(said) == 8

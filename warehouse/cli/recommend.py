@@ -6,8 +6,8 @@ import argparse
 import math
 import sys
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
@@ -16,21 +16,48 @@ from rich.console import Console
 from models_train.errors import UserError
 from warehouse.cli.answer import line
 from warehouse.connection import Connection, has_table, read
+from warehouse.contracts.sizes import SIZE_RULE, is_within
 from warehouse.paths import Home
 from warehouse.reports import labels, queries
+from warehouse.training_memory import way_within, ways_to_train
 
 WIDTH = 96
 _INDENT = " " * 5
-SIZE_RULE = "inclusive, by the exact number of parameters: 8.03 is above 8"
 HOW_TO_READ = (
     "Score: mean of the four RewardBench categories, in percent, with its 90 % interval. Gain: points over the default "
     "base model of the model's own size group. Best: chance of being the best within the limit, as far as the known "
     f"errors say; the luck of a training run is not among them. A size limit is {SIZE_RULE}."
 )
+MEMORY_RULE = (
+    "Memory is an estimate from the number of parameters: one device, bfloat16, gradient checkpointing, pairs of two "
+    "responses of 4,096 tokens. A run plans with the model's configuration, which decides."
+)
 NO_CHANCE = (
     "No chance of being best is given: it is computed for the stored size limits only ({limits}), and this limit is "
     "not one of them."
 )
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a model must fit in. params_b: billions of parameters. memory_gib: of the device to train on. None: any."""
+
+    params_b: float | None = None
+    memory_gib: float | None = None
+
+    def __str__(self) -> str:
+        """` of at most 8 B parameters, trainable in 24 GiB`, or nothing."""
+        size = "" if self.params_b is None else f" of at most {self.params_b:g} B parameters"
+        if self.memory_gib is None:
+            return size
+        return f"{size}{',' if size else ''} trainable in {self.memory_gib:g} GiB"
+
+    def hold(self, row: Mapping[str, Any]) -> bool:
+        """True where a model fits. row: with model_id, params_b and family."""
+        name, params_b = row["model_id"], row["params_b"]
+        if self.params_b is not None and not is_within(name, params_b, self.params_b):
+            return False
+        return self.memory_gib is None or way_within(params_b, row["family"] or "", self.memory_gib) is not None
 
 
 @dataclass(frozen=True)
@@ -58,18 +85,21 @@ def print_recommendation(
     objective: str | None,
     study_id: str | None,
     top: int = 5,
+    memory: float | None = None,
 ) -> None:
     """Print the `top` base models of at most max_params billion parameters (None: no limit), with reasons.
 
-    The limit is inclusive, by the exact number of parameters: a model of 8.03 is above 8, also if its name says 8B.
-
-    objective, study_id: None is all that there are. Raises UserError for a limit or a number of models that
-    is not positive, an unknown objective or study, a limit that no model is under, and a mart that lacks a column.
+    memory: of the device to train on, in GiB; None: any. objective, study_id: None is all that there are. Raises
+    UserError for a limit or a number of models that is not positive, an unknown objective or study, a limit that no
+    model is under, and a mart that lacks a column.
     """
-    if max_params is not None and not (math.isfinite(max_params) and max_params > 0):
-        raise UserError(
-            f"MAX_PARAMS is {max_params:g}: give a positive number of billions of parameters, for example 8"
-        )
+    for name, number, unit, example in (
+        ("MAX_PARAMS", max_params, "billions of parameters", 8),
+        ("MEMORY", memory, "GiB of device memory", 24),
+    ):
+        if number is not None and not (math.isfinite(number) and number > 0):
+            raise UserError(f"{name} is {number:g}: give a positive number of {unit}, for example {example}")
+    limits = Limits(max_params, memory)
     if top < 1:
         raise UserError(f"{top} models were asked for: ask for at least one")
     answers = []
@@ -79,11 +109,12 @@ def print_recommendation(
     wanted = _objectives([frame for _, frame, _ in answers], objective)
     shown: list[tuple[dict[str, Any], list[Recommendation]]] = []
     for study, frame, models in answers:
-        found = [recommendation(frame.filter(objective=name), models, max_params, top) for name in wanted]
+        found = [recommendation(frame.filter(objective=name), models, limits, top) for name in wanted]
         shown.append((study, [one for one in found if one.rows or one.abstained]))
     if not any(one.rows for _, found in shown for one in found):
-        raise UserError(_nothing([frame for _, frame, _ in answers], wanted, max_params))
+        raise UserError(_nothing([frame for _, frame, _ in answers], wanted, limits))
     limit = "" if max_params is None else f"of at most {max_params:g} billion parameters "
+    limit += "" if memory is None else f"trainable in {memory:g} GiB "
     for study, found in shown:
         line(console)
         line(console, f"Which base model {limit}should I train my reward model on?", "bold")
@@ -91,26 +122,28 @@ def print_recommendation(
         if not any(one.rows for one in found):
             line(console, "  No recommendation: the study has no ranked model within the limit.")
         for one in found:
-            _print(console, one)
+            _print(console, one, memory)
     line(console)
-    for text in textwrap.wrap(HOW_TO_READ, WIDTH):
+    for text in textwrap.wrap(HOW_TO_READ + ("" if memory is None else f" {MEMORY_RULE}"), WIDTH):
         line(console, text, "dim")
 
 
-def recommendation(frame: pl.DataFrame, models: pl.DataFrame, max_params: float | None, top: int) -> Recommendation:
-    """The best `top` models of one study and objective within max_params billion parameters.
+def recommendation(frame: pl.DataFrame, models: pl.DataFrame, within: Limits, top: int) -> Recommendation:
+    """The best `top` models of one study and objective within the limits.
 
-    frame: rows of `with_size` of one objective; models: of queries.base_models. For a stored limit
-    its rows are taken as they are. For any other, the rows without limit are filtered by size and ranked again, with
+    frame: rows of `with_size` of one objective; models: of queries.base_models. For a stored size limit alone
+    its rows are taken as they are. For any other, the rows without limit are filtered and ranked again, with
     new reasons and without a probability, which would be that of another set of models.
     """
+    max_params = within.params_b
     objective = str(frame["objective"][0]) if frame.height else ""
     limits = tuple(sorted({float(limit) for limit in frame["size_limit_b"].drop_nulls()}))
-    stored = max_params is None or max_params in limits
+    stored = within.memory_gib is None and (max_params is None or max_params in limits)
     limit = pl.lit(max_params if stored else None, pl.Float64)
     mine = frame.filter(pl.col("size_limit_b").eq_missing(limit))
     if not stored:
-        mine = mine.filter(pl.col("params_b") <= max_params)
+        fitting = [within.hold(row) for row in mine.iter_rows(named=True)]
+        mine = mine.filter(pl.Series("fitting", fitting, pl.Boolean))
     ranked = mine.filter(pl.col("rank").is_not_null() & pl.col("expected_score").is_not_null()).sort("rank", "model_id")
     rows = ranked.to_dicts()
     if not stored:
@@ -119,7 +152,7 @@ def recommendation(frame: pl.DataFrame, models: pl.DataFrame, max_params: float 
         for rank, row in enumerate(rows, start=1):
             default = defaults.get(groups.get(row["model_id"]))
             row |= {"rank": rank, "probability_best": None}
-            row["reason"] = _reason(row, rows, float(max_params or 0), default)
+            row["reason"] = _reason(row, rows, within, default)
     left = mine.filter(pl.col("rank").is_null()).sort("model_id")
     return Recommendation(
         objective=objective,
@@ -131,8 +164,8 @@ def recommendation(frame: pl.DataFrame, models: pl.DataFrame, max_params: float 
     )
 
 
-def _reason(row: dict[str, Any], rows: list[dict[str, Any]], limit: float, default: str | None) -> str:
-    among = f"{labels.plural(len(rows), 'model')} of at most {limit:g} B parameters"
+def _reason(row: dict[str, Any], rows: list[dict[str, Any]], within: Limits, default: str | None) -> str:
+    among = f"{labels.plural(len(rows), 'model')}{within}"
     score = labels.number(row["expected_score"])
     if row["basis"] == "predicted":
         ends = labels.interval(row["interval_low"], row["interval_high"])
@@ -186,26 +219,28 @@ def _objectives(frames: list[pl.DataFrame], objective: str | None) -> list[str]:
 
 
 def with_size(frame: pl.DataFrame, models: pl.DataFrame) -> pl.DataFrame:
-    """The recommendations with params_b, infinite where it is not known: such a model fits under no limit."""
-    sized = frame.join(models.select("model_id", "params_b"), on="model_id", how="left", maintain_order="left")
+    """The recommendations with family, and params_b, infinite where it is not known: it fits under no limit."""
+    columns = models.select("model_id", "params_b", "family")
+    sized = frame.join(columns, on="model_id", how="left", maintain_order="left")
     return sized.with_columns(pl.col("params_b").fill_null(math.inf))
 
 
-def _nothing(frames: list[pl.DataFrame], objectives: list[str], max_params: float | None) -> str:
+def _nothing(frames: list[pl.DataFrame], objectives: list[str], limits: Limits) -> str:
     ranked = [frame.filter(pl.col("rank").is_not_null(), pl.col("objective").is_in(objectives)) for frame in frames]
-    models = pl.concat([frame.select("model_id", "params_b") for frame in ranked]).filter(
+    models = pl.concat([frame.select("model_id", "params_b", "family") for frame in ranked]).filter(
         pl.col("params_b").is_finite()
     )
-    if not models.height or max_params is None:
+    if not models.height or (limits.params_b is None and limits.memory_gib is None):
         return "No model can be recommended: every candidate is an abstention, and no result is there to rank."
     smallest = models.sort("params_b", "model_id").row(0, named=True)
-    return (
-        f"No model has at most {max_params:g} billion parameters: the smallest one that can be recommended is "
-        f"{_plain(smallest['model_id'])} with {smallest['params_b']:g}."
-    )
+    name = f"the smallest one that can be recommended is {_plain(smallest['model_id'])}"
+    if limits.params_b is not None and not replace(limits, memory_gib=None).hold(smallest):
+        return f"No model has at most {limits.params_b:g} billion parameters: {name} with {smallest['params_b']:g}."
+    least = ways_to_train(smallest["params_b"], smallest["family"] or "")[-1]
+    return f"No model{limits} can be recommended: {name}, which needs about {least.device_gib:.1f} GiB."
 
 
-def _print(console: Console, one: Recommendation) -> None:
+def _print(console: Console, one: Recommendation, memory: float | None) -> None:
     line(console)
     line(console, _plain(labels.objective(one.objective)), "bold")
     names = [_plain(row["model_id"]) for row in one.rows]
@@ -227,6 +262,8 @@ def _print(console: Console, one: Recommendation) -> None:
         else:
             line(console, f"{row['rank']:>3}  {name:<{width}}  {numbers}", "green" if row["rank"] == 1 else "")
         _wrapped(console, labels.sentence(_plain(row["reason"])))
+        if memory is not None:
+            _wrapped(console, f"Training: {way_within(row['params_b'], row['family'] or '', memory)}.")
     if one.n_within > len(one.rows):
         line(console, f"{_INDENT}({one.n_within - len(one.rows)} more within the limit)", "dim")
     for name, reason in one.abstained:
@@ -248,11 +285,33 @@ def _plain(text: str) -> str:
     return "".join(letter if letter.isprintable() else "�" for letter in str(text))
 
 
+def billions(text: str) -> float:
+    """A size as people write it: 8, 8B or 360M."""
+    return _quantity(text, {"": 1, "b": 1, "m": 1 / 1000}, "a size in billions of parameters, such as 8, 8B or 360M")
+
+
+def gibibytes(text: str) -> float:
+    """Memory as people write it: 24, 24GB or 24GiB."""
+    return _quantity(text, {"": 1, "g": 1, "gb": 1, "gib": 1}, "memory in GiB, such as 24")
+
+
+def _quantity(text: str, units: Mapping[str, float], wanted: str) -> float:
+    number = text.strip().rstrip("BGIMbgim")
+    unit = text.strip()[len(number) :].lower()
+    try:
+        return float(number) * units[unit]
+    except (ValueError, KeyError):
+        raise argparse.ArgumentTypeError(f"{_plain(text)!r} is not {wanted}") from None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit status, 1 with a message where there is no answer."""
     parser = argparse.ArgumentParser(prog="python -m warehouse.cli.recommend", description=__doc__)
     parser.add_argument(
-        "--max-params", type=float, help=f"largest size, in billions of parameters, {SIZE_RULE} (default: any)"
+        "--max-params", type=billions, help=f"largest size, in billions of parameters, {SIZE_RULE} (default: any)"
+    )
+    parser.add_argument(
+        "--memory", type=gibibytes, help="memory of the device to train on, in GiB, by an estimate (default: any)"
     )
     parser.add_argument("--objective", help="regression or bradley_terry (default: both)")
     parser.add_argument("--study", help="study (default: all)")
@@ -264,6 +323,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 connection,
                 Console(highlight=False),
                 max_params=options.max_params,
+                memory=options.memory,
                 objective=options.objective,
                 study_id=options.study,
                 top=options.top,

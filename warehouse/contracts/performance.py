@@ -1,6 +1,7 @@
 """Raw tables of the performance model: predictions, coefficients, errors, components, recommendations."""
 
 from warehouse.contracts.fields import MODEL_ID, OBJECTIVE, by_name, flag, integer, number, table, text
+from warehouse.contracts.sizes import SIZE_RULE
 
 _TARGET = text("target", "Target of the prediction: a category of RewardBench or the score.")
 _PROTOCOL = text("protocol", "paper_in_sample, paper_10_fold or leave_publisher_out (definitions, Section 5).")
@@ -130,7 +131,11 @@ PERFORMANCE_TABLES = by_name(
         "One row per study, objective, size limit and model: which base to pick, with interval and reason.",
         ("objective", "size_limit_b", "model_id"),
         OBJECTIVE,
-        number("size_limit_b", "Largest size allowed, in billions of parameters; null for no limit.", nullable=True),
+        number(
+            "size_limit_b",
+            f"Largest size allowed, in billions of parameters, {SIZE_RULE}; null for no limit.",
+            nullable=True,
+        ),
         integer("rank", "Rank by expected score, 1 is best; null for an abstention.", nullable=True),
         MODEL_ID,
         text("basis", "observed (a reward model was trained on it) or predicted."),

@@ -78,7 +78,10 @@ BENCHMARK_RESULTS = table(
     number("standard_error", "Standard error of the value in points; null where not known.", nullable=True),
     integer("n_examples", "Examples that the value was measured on; null where not known.", nullable=True),
     text("shots", "Examples shown in the prompt; null where not stated.", nullable=True),
-    text("match", "Match with the benchmark as named: exact, close or loose."),
+    text(
+        "match",
+        "Match with the benchmark as named: exact, close (other shots, prompt or metric, or not stated) or loose.",
+    ),
     text("source", "Where the value was published or measured."),
     partition_by=("written_by",),
 )

@@ -6,6 +6,7 @@ with published as (
         priority as metric_priority,
         remark
     from {{ ref('benchmark_metrics') }}
+    where {{ listed_by_published('benchmark_metrics') }}
 ),
 
 -- The metric that a study file states for a benchmark comes first.

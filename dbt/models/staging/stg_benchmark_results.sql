@@ -15,6 +15,7 @@ select
     null as n_examples,
     contains(coalesce(note, ''), 'preferred entry') as is_preferred_entry
 from {{ ref('benchmark_results') }}
+where {{ listed_by_published('benchmark_results') }}
 union all by name
 -- Values that a study file states of its candidates, runs of lm_eval, and imported result files. A run made here wins
 -- over other values that match equally well, since its data and settings are known.

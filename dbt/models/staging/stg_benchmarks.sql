@@ -9,6 +9,7 @@ with published as (
         citation,
         note
     from {{ ref('table_2_benchmarks') }}
+    where {{ listed_by_published('table_2_benchmarks') }}
 ),
 
 -- Benchmarks of study files; for the published study the row of the seed stays.

@@ -9,3 +9,4 @@ select
     likes,
     tokens_t
 from {{ ref('table_3_models') }}
+where {{ listed_by_published('table_3_models') }}

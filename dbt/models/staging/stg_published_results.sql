@@ -16,5 +16,6 @@
         score,
         '{{ table }}' as source
     from {{ ref(table) }}
+    where {{ listed_by_published(table) }}
     {{ 'union all' if not loop.last }}
 {% endfor %}

@@ -225,6 +225,17 @@ def test_settings_that_were_tried_in_between_leave_work_that_marks_the_old_resul
         return sum(work.job == "score_documents" for work in gpu_work({path: study}, home))
 
     assert scoring() == 0
+    assert study.scoring.documents_per_shard > 1
+    sample = sample_run_id(study.scoring.corpus, path.parent)
+    texts = [
+        {"corpus": "texts", "document_id": f"{number}", "domain": "Book", "n_bytes": 1, "n_characters": 1}
+        | {"content_hash": "x"}
+        for number in range(study.scoring.documents_per_shard + 1)
+    ]
+    write_part(home.parts, TABLES["documents"], texts, study_id="tiny", run_id=sample)
+    assert scoring() == 1, "the second shard is lost"
+    document_score(home, f"{run_id}-00001")
+    assert scoring() == 0
     document_score(home, "interrupted-00000")
     assert scoring() == 1, "a scoring that was interrupted leaves shards and no costs"
     renew_run(home.parts, "document_scores", "tiny", run_id)

@@ -147,6 +147,24 @@ def test_what_cannot_be_run_is_named(tmp_path: Path) -> None:
         run(model, [benchmark("lost", folder)], tmp_path)
 
 
+def test_a_library_that_a_task_needs_is_named(tmp_path: Path) -> None:
+    model = write_base(tmp_path / "model")
+    folder = write_task(tmp_path / "tasks", "choose")
+    with open(folder / "choose.yaml", "a") as file:
+        file.write("process_docs: !function helper.clean\n")
+    (folder / "helper.py").write_text("from no_such_library.parts import one\n")
+    with pytest.raises(UserError, match=r"tiny: .* choose: .*needs the library no_such_library, .*pip install no_such"):
+        run(model, [benchmark("choose", folder)], tmp_path)
+
+
+def test_shots_and_examples_of_a_group_are_those_of_its_tasks(tmp_path: Path) -> None:
+    folder = write_task(write_task(tmp_path / "tasks", "one"), "two")
+    group = {"group": "both", "task": ["one", "two"], "aggregate_metric_list": [{"metric": "acc"}]}
+    (folder / "both.yaml").write_text(yaml.safe_dump(group))
+    results, _ = run(write_base(tmp_path / "model"), [benchmark("both", folder, few_shot=2)], tmp_path)
+    assert [(one.shots, one.match, one.n_examples) for one in results] == [("2", "exact", 2 * len(QUESTIONS))]
+
+
 def test_pickled_weights_are_not_loaded(tmp_path: Path) -> None:
     model = write_base(tmp_path / "model")
     (model / "model.safetensors").rename(model / "pytorch_model.bin")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,7 @@ def system(text: str) -> dict[str, Any]:
     return {"role": "system", "content": text}
 
 
-def loaded(tmp_path: Path, rows: list[Row], name: str = "pairs.jsonl") -> Loaded[Preference]:
+def loaded(tmp_path: Path, rows: Sequence[Row], name: str = "pairs.jsonl") -> Loaded[Preference]:
     return load_preferences(DataSource(path=str(write(tmp_path / name, rows))), tmp_path)
 
 

@@ -32,7 +32,7 @@ HERE = Path(".")
 NEWEST = DataSource(hub_id="nvidia/HelpSteer2")
 
 
-def test_files_of_each_data_set_are_found_by_their_names_on_the_hub(serve: Callable[..., object]) -> None:
+def test_files_of_each_data_set_are_found_by_their_names_on_the_hub(serve: Callable[[object], Hub]) -> None:
     hub = serve({"nvidia/HelpSteer2": HELPSTEER2, "allenai/reward-bench": REWARDBENCH})
     preferences = load_preferences(DataSource(hub_id="nvidia/HelpSteer2"), HERE)
     assert [(one.strength, one.split) for one in preferences.records] == [(2, "train"), (1, "validation")]
@@ -48,7 +48,7 @@ def test_files_of_each_data_set_are_found_by_their_names_on_the_hub(serve: Calla
     assert hub.fetched()[3:] == ["data/filtered-00000-of-00001.parquet"]
 
 
-def test_cached_files_are_read_without_the_hub(serve: Callable[..., object], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cached_files_are_read_without_the_hub(serve: Callable[[object], Hub], monkeypatch: pytest.MonkeyPatch) -> None:
     source = DataSource(hub_id="nvidia/HelpSteer2", revision=COMMIT)
     hub = serve({"nvidia/HelpSteer2": HELPSTEER2})
     first = load_preferences(source, HERE)
@@ -120,7 +120,7 @@ def test_a_repository_with_the_same_rows_in_two_forms_is_refused(serve: Callable
     ],
 )
 def test_a_data_set_that_is_not_there_is_named_with_the_remedy(
-    serve: Callable[..., object], source: DataSource, words: str
+    serve: Callable[[object], Hub], source: DataSource, words: str
 ) -> None:
     serve({"nvidia/HelpSteer2": HELPSTEER2, "made/empty": {"README.md": b""}})
     with pytest.raises(UserError) as error:
@@ -129,7 +129,7 @@ def test_a_data_set_that_is_not_there_is_named_with_the_remedy(
 
 
 def test_an_unreachable_hub_is_reported_with_its_address(
-    serve: Callable[..., object], monkeypatch: pytest.MonkeyPatch
+    serve: Callable[[object], Hub], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     serve({})
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)

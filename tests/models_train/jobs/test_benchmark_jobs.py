@@ -163,6 +163,31 @@ def test_result_files_become_one_part(tmp_path: Path, capsys: pytest.CaptureFixt
     assert import_run_id(load_study(path), tmp_path) != run_id
 
 
+def test_what_is_no_exact_match_and_what_is_missing_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = import_study(tmp_path, LM_EVAL)
+    arguments = ["--study", str(path), "--home", str(tmp_path / "home")]
+    document = lm_eval_file() | {"n-shot": {"winogrande": 0}}
+    del document["results"]["gsm8k"]
+    write(tmp_path / "results" / "results_1.json", document)
+    import_benchmarks.main(arguments)
+    said = capsys.readouterr().out
+    assert "tiny, winogrande: 1 values count as a close match: shots are 0, the study asks for 5" in said
+    assert "tiny, gsm8k: no file has a value of the task gsm8k" in said
+    subjects = {f"hendrycksTest-{name}": {"acc": 0.5} for name in ("anatomy", "virology")}
+    write(tmp_path / "results" / "results_1.json", lm_eval_file() | {"results": subjects})
+    with pytest.raises(
+        SystemExit, match=r"have hendrycksTest-anatomy, hendrycksTest-virology; lm_eval before 0\.4 gives"
+    ):
+        import_benchmarks.main(arguments)
+
+
+def test_another_commit_of_a_model_is_another_import(tmp_path: Path) -> None:
+    write(tmp_path / "results" / "results_1.json", lm_eval_file())
+    pinned = [{"model_id": "hub", "hub_id": "org/hub", "revision": digit * 40} for digit in "ab"]
+    studies = [load_study(import_study(tmp_path, LM_EVAL, models=[model])) for model in pinned]
+    assert len({import_run_id(study, tmp_path) for study in studies}) == 2
+
+
 def test_a_bad_file_leaves_what_was_there(tmp_path: Path) -> None:
     path = import_study(tmp_path, LM_EVAL)
     file = write(tmp_path / "results" / "results_1.json", lm_eval_file())

@@ -183,7 +183,7 @@ SPOILED: dict[str, tuple[Callable[[Place], object], str, str]] = {
         "stories",
         "none of 2 completions could be scored, so nothing was written; the first has the status: empty response",
     ),
-    "damaged": (lambda place: damage(place), "stories", "cannot be loaded"),
+    "damaged": (lambda place: damage(place), "stories", "is cut short or damaged"),
 }
 
 

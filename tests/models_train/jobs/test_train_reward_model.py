@@ -19,10 +19,13 @@ from models_train.data.helpsteer import load_preferences
 from models_train.data.records import ATTRIBUTES
 from models_train.jobs.train_reward_model import main
 from models_train.jobs.training_job import training_job
+from models_train.parts import write_part
 from models_train.study.study import load_study
 from tests.support import reward_studies
 from tests.support.killed_jobs import SearchLauncher
 from tests.support.reward_studies import arguments, parts, results, write_study
+from warehouse.contracts import REWARD_MODEL_TABLES
+from warehouse.part_files import newest_parts
 
 pytestmark = pytest.mark.slow
 
@@ -75,6 +78,23 @@ def test_the_search_is_landed_row_by_row(trained: tuple[str, Path]) -> None:
     assert cost["device_seconds"] == pytest.approx(runs["device_seconds"].sum())
     assert (cost["job"], cost["variant"]) == ("train_reward_model", objective)
     assert not any(path.is_dir() for path in (home / "training").glob("*") if path.name != ".locks")
+
+
+def test_results_of_settings_that_were_tried_in_between_do_not_stay_the_newest(
+    trained: tuple[str, Path], study: Path, tmp_path: Path
+) -> None:
+    """The search of the other settings is another run of the same partition, written later."""
+    objective, origin = trained
+    home = shutil.copytree(origin, tmp_path / "home")
+    tables = {name: REWARD_MODEL_TABLES[name] for name in TABLES}
+    before = {name: [part.run_id for part in newest_parts(home / "parts", table)] for name, table in tables.items()}
+    for name, table in tables.items():
+        rows = [{**row, "run_id": "between"} for row in parts(home)[name].to_dicts()]
+        write_part(home / "parts", table, rows, study_id=rows[0]["study_id"], run_id="between")
+        assert [part.run_id for part in newest_parts(home / "parts", table)] == ["between"]
+    main(arguments(study, home, objective))
+    for name, table in tables.items():
+        assert [part.run_id for part in newest_parts(home / "parts", table)] == before[name]
 
 
 def test_the_saved_model_wins_the_pairs_that_the_row_says(trained: tuple[str, Path], study: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -23,6 +24,7 @@ from transformers import (
     Gemma3TextConfig,
     GPT2Config,
     LlamaConfig,
+    MistralConfig,
     MixtralConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
@@ -408,7 +410,22 @@ def test_other_places_are_named_for_what_they_are(base: Path, tmp_path: Path) ->
         source_of(hub_id, tmp_path)
 
 
-TEKKEN = {"config": {"version": "v3"}, "vocab": [], "special_tokens": []}
+TEKKEN_BYTES = [
+    {"rank": byte, "token_bytes": base64.b64encode(bytes([byte])).decode(), "token_str": None} for byte in range(256)
+]
+SPECIAL = ("<unk>", "<s>", "</s>", "[INST]", "[/INST]", "[AVAILABLE_TOOLS]", "[/AVAILABLE_TOOLS]", "[TOOL_RESULTS]",
+           "[/TOOL_RESULTS]", "[TOOL_CALLS]")  # fmt: skip
+TEKKEN = {
+    "config": {
+        "pattern": r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+",
+        "num_vocab_tokens": 256,
+        "default_vocab_size": 266,
+        "default_num_special_tokens": len(SPECIAL),
+        "version": "v3",
+    },
+    "vocab": TEKKEN_BYTES,
+    "special_tokens": [{"rank": rank, "token_str": name, "is_control": True} for rank, name in enumerate(SPECIAL)],
+}
 NO_TOKENIZER = both(lambda folder: (folder / "tokenizer.json").unlink(), moved("tokenizer_config.json", "x.md"))
 
 
@@ -425,6 +442,17 @@ def test_a_tokenizer_needs_its_files(folder: Path, spoil: Callable[[Path], objec
     spoil(folder)
     with pytest.raises(UserError, match=said):
         source_of("./base", folder.parent)
+
+
+def test_a_tekken_beside_a_whole_tokenizer_is_left_alone(tmp_path: Path) -> None:
+    """Whether mistral-common is installed, or not."""
+    folder = write_base(tmp_path / "base", MistralConfig(**SIZES))
+    written("tekken.json", json.dumps(TEKKEN))(folder)
+    for settings in ({"tokenizer_class": "LlamaTokenizer"}, {"tokenizer_class": "PreTrainedTokenizerFast"}):
+        edit_json(folder / "tokenizer_config.json", **settings)
+        tokenizer = load_tokenizer(source_of("./base", tmp_path))
+        assert isinstance(tokenizer, PreTrainedTokenizerFast) and tokenizer.bos_token_id == 1
+        assert tokenizer("a b")["input_ids"] == byte_tokenizer()("a b")["input_ids"]
 
 
 def test_a_tokenizer_without_vocabulary_is_refused(folder: Path) -> None:

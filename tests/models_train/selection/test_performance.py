@@ -270,7 +270,7 @@ def test_recommendation_ranks_within_the_limit() -> None:
     assert table.columns == PERFORMANCE_TABLES["recommendations"].schema.names[1:-1]
     assert table["size_limit_b"].unique(maintain_order=True).to_list() == [8.0, None]
     eight = table.filter(size_limit_b=8.0)
-    assert eight["model_id"].to_list() == ["model-01", "model-00"]
+    assert eight["model_id"].to_list() == ["model-01", "model-02", "model-00"], "8.03 is of the 8B class"
     free = table.filter(pl.col("size_limit_b").is_null())
     assert free["rank"].to_list() == [1, 2, 3]
     assert free["probability_best"].sum() == pytest.approx(1)
@@ -284,8 +284,8 @@ def test_recommendation_mixes_measured_and_predicted_and_abstains() -> None:
     good = Forecast("new-a", "pc_ridge", 85.0, 70.0, 95.0, "", np.linspace(70, 95, 40))
     silent = Forecast("new-b", "pc_ridge", None, None, None, "its number of parameters is not known", np.empty(0))
     table = ranked((good, silent)).filter(size_limit_b=8.0)
-    assert table["model_id"].to_list() == ["new-a", "model-01", "model-00", "new-b"]
-    assert table["basis"].to_list() == ["predicted", "observed", "observed", "predicted"]
+    assert table["model_id"].to_list() == ["new-a", "model-01", "model-02", "model-00", "new-b"]
+    assert table["basis"].to_list() == ["predicted", "observed", "observed", "observed", "predicted"]
     assert table["gain_points_over_default"][0] == 15.0
     assert "pc_ridge predicts 85.0 (70.0 to 95.0)" in table["reason"][0]
     last = table.row(3, named=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,18 @@ from rich.console import Console
 
 from models_train.errors import UserError
 from tests.support import marts_database
-from warehouse.cli.recommend import main, print_recommendation, recommendation, with_size
+from warehouse.cli.recommend import (
+    Limits,
+    billions,
+    gibibytes,
+    main,
+    print_recommendation,
+    recommendation,
+    with_size,
+)
+from warehouse.contracts.sizes import SIZE_RULE, is_within
 from warehouse.reports import queries
+from warehouse.training_memory import way_within
 
 STUDY = "published"
 
@@ -44,15 +55,15 @@ def printed(connection: duckdb.DuckDBPyConnection, **asked: Any) -> str:
 
 
 def ranked(connection: duckdb.DuckDBPyConnection, limit: float) -> list[tuple[str, float]]:
-    """Model and score, best first, counted by hand from the results and the sizes."""
-    return connection.execute(
+    """Model and score, best first, from the results and the sizes."""
+    rows = connection.execute(
         """
-        select model_id, score from marts.fct_reward_model_results
+        select model_id, score, params_b from marts.fct_reward_model_results
         inner join marts.dim_base_models using (study_id, model_id)
-        where objective = 'regression' and params_b <= ? order by score desc, model_id
-        """,
-        [limit],
+        where objective = 'regression' order by score desc, model_id
+        """
     ).fetchall()
+    return [(model, score) for model, score, params_b in rows if is_within(model, params_b, limit)]
 
 
 def test_a_stored_limit_is_printed_as_it_is_stored(connection, answered):
@@ -71,11 +82,11 @@ def test_a_stored_limit_is_printed_as_it_is_stored(connection, answered):
 def test_any_other_limit_is_ranked_again_without_a_probability(connection, answered, limit: float):
     best = ranked(connection, limit)
     frame = recommended(connection).filter(objective="regression")
-    found = recommendation(frame, queries.base_models(connection, STUDY), limit, top=50)
+    found = recommendation(frame, queries.base_models(connection, STUDY), Limits(limit), top=50)
     assert [(row["model_id"], row["expected_score"]) for row in found.rows] == best
     assert [row["rank"] for row in found.rows] == list(range(1, len(best) + 1))
     assert {row["probability_best"] for row in found.rows} == {None}
-    assert all(row["params_b"] <= limit for row in found.rows) and not found.is_stored
+    assert not found.is_stored
     text = answered(max_params=limit, objective="regression", top=2)
     assert f"the highest of {len(best)} models of at most {limit:g} B parameters" in text
     assert "none" in text and "computed for the stored size limits only (3, 8 and none)" in text
@@ -83,7 +94,7 @@ def test_any_other_limit_is_ranked_again_without_a_probability(connection, answe
 
 def test_a_reason_of_its_own_says_measured_predicted_gain_and_distance(connection):
     frame = recommended(connection).filter(objective="regression")
-    found = recommendation(frame, queries.base_models(connection, STUDY), 7.0, top=50)
+    found = recommendation(frame, queries.base_models(connection, STUDY), Limits(7.0), top=50)
     first = found.rows[0]["expected_score"]
     for row in found.rows:
         starts = "No reward model was trained on it; predicted " if row["basis"] == "predicted" else "Measured "
@@ -103,23 +114,40 @@ def test_without_a_limit_every_model_and_every_abstention_is_listed(connection, 
     assert "candidatemodel" not in answered(max_params=7.5), "its size is unknown, so it is under no limit"
 
 
-def test_a_limit_is_stated_as_inclusive_by_the_exact_number(answered, capsys):
-    rule = "inclusive, by the exact number of parameters: 8.03 is above 8"
-    assert f"A size limit is {rule}." in answered(max_params=8)
+def test_the_rule_of_a_limit_is_stated(answered, capsys):
+    assert f"A size limit is {SIZE_RULE}." in answered(max_params=8)
     with pytest.raises(SystemExit):
         main(["--help"])
-    assert f"billions of parameters, {rule} (default: any)" in " ".join(capsys.readouterr().out.split())
+    said = " ".join(capsys.readouterr().out.replace("-\n", "-").split())
+    assert f"billions of parameters, {SIZE_RULE} (default: any)" in said
+    assert "memory of the device to train on, in GiB, by an estimate" in said
 
 
-def test_a_model_of_exactly_the_limit_is_within_it_and_one_just_above_is_not(connection):
+def test_sizes_and_memory_are_read_as_people_write_them(capsys):
+    assert [billions(text) for text in ("8", "8B", " 1.5b ", "360M", "-8")] == [8, 8, 1.5, pytest.approx(0.36), -8]
+    assert [gibibytes(text) for text in ("24", "24GB", "80 GiB", "16g")] == [24, 24, 80, 16]
+    for option, text, said in (("--max-params", "eight", "such as 8, 8B or 360M"), ("--memory", "24TB", "such as 24")):
+        with pytest.raises(SystemExit):
+            main([option, text])
+        assert f"argument {option}: {text!r} is not" in (error := capsys.readouterr().err) and said in error
+
+
+def test_a_limit_by_memory_lists_what_can_be_trained_there(connection, answered):
     frame = recommended(connection).filter(objective="regression")
     models = queries.base_models(connection, STUDY)
-    size = float(frame.filter(pl.col("size_limit_b").is_null() & pl.col("rank").is_not_null())["params_b"].sort()[9])
-    names = [
-        {row["model_id"] for row in recommendation(frame, models, limit, top=50).rows} for limit in (size, size - 0.03)
-    ]
-    exactly = set(frame.filter(params_b=size)["model_id"])
-    assert exactly <= names[0] and not exactly & names[1]
+    for memory in (16, 48, 80):
+        found = recommendation(frame, models, Limits(None, memory), top=50)
+        fitting = {row["model_id"] for row in frame.iter_rows(named=True) if way_within(row["params_b"], "", memory)}
+        measured = set(frame.filter(pl.col("rank").is_not_null())["model_id"])
+        assert {row["model_id"] for row in found.rows} == fitting & measured
+        assert {row["probability_best"] for row in found.rows} == {None}
+    text = answered(memory=48, objective="regression", top=1)
+    assert "Which base model trainable in 48 GiB should I train" in text and "Memory is an estimate" in text
+    assert re.search(r"models trainable in 48 GiB.* Training: .*, about \d+\.\d GiB", text)
+    both = recommendation(frame, models, Limits(3, 80), top=50)
+    assert 0 < len(both.rows) < len(recommendation(frame, models, Limits(None, 80), top=50).rows)
+    with pytest.raises(UserError, match=r"No model trainable in 4 GiB can be recommended: .* needs about \d"):
+        answered(memory=4)
 
 
 def test_lines_fit_a_terminal(connection):
@@ -146,6 +174,8 @@ def test_bradley_terry_is_understood_with_a_hyphen(answered):
         ({"max_params": -8.0}, r"MAX_PARAMS is -8: give a positive number"),
         ({"max_params": float("nan")}, r"MAX_PARAMS is nan: give a positive number"),
         ({"max_params": float("inf")}, r"MAX_PARAMS is inf: give a positive number"),
+        ({"memory": 0}, r"MEMORY is 0: give a positive number of GiB of device memory, for example 24"),
+        ({"memory": float("nan")}, r"MEMORY is nan"),
         ({"max_params": 0.5}, r"No model has at most 0\.5 billion .* smallest .* model-2B-0 with 1\.5\."),
         ({"study_id": "mine"}, r"no study 'mine'; the snapshot holds: published"),
         ({"top": 0}, r"ask for at least one"),

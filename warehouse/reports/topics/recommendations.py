@@ -79,7 +79,7 @@ def _table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
                 "Size limit",
                 lambda row: labels.size_limit(row["size_limit_b"]),
                 TEXT,
-                "billions of parameters, inclusive",
+                "billions of parameters, inclusive, as model names say them",
                 sort=_limit,
             ),
             Col("Rank", "rank", COUNT),

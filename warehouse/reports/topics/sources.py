@@ -41,8 +41,8 @@ def _benchmark_table(study: Study) -> Table:
         title="Benchmarks and how many models have a value",
         caption=(
             "One value per model and benchmark is used: an exact match of the benchmark's set-up before a close one "
-            "(other shots or metric). Loose matches come from another evaluation pipeline; they are counted but not "
-            "used, unless the study says so."
+            "(other shots, prompt or metric, or not stated). Loose matches come from another evaluation pipeline; they "
+            "are counted but not used, unless the study says so."
         ),
         rows=study.read("dim_benchmarks", columns, "n_models desc, benchmark").to_dicts(),
         columns=[

@@ -1,0 +1,116 @@
+"""A folder with one's own study file and no published.yaml, through `make run`: results, report and recommendation.
+
+Its reward models are parts that were made before, so nothing is trained.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import duckdb
+import pytest
+import yaml
+
+from models_train.parts import write_part
+from models_train.study.fingerprints import evaluation_run_id, training_run_id
+from models_train.study.study import load_study
+from tests.support.programs import environment, run_program
+from tests.support.studies import SETTINGS
+from warehouse.cli import recommend
+from warehouse.contracts import TABLES
+from warehouse.paths import Home
+
+pytestmark = pytest.mark.slow
+SIZES = {"one-1B": 1.24, "three-3B": 3.2, "seven-7B": 7.6, "eight-8B": 8.03}
+SUBSETS = ("alpacaeval-easy", "llmbar-natural", "refusals-dangerous", "hep-python")
+"""One of each category."""
+N_PAIRS = 20
+
+
+def write_own(folder: Path) -> Path:
+    """A study of four models, the larger the better, with the parts of their rewards in `home`."""
+    studies, home = folder / "studies", Home(folder / "home")
+    studies.mkdir()
+    models = []
+    for number, (name, params_b) in enumerate(SIZES.items()):
+        (studies / name).mkdir()
+        (studies / name / "config.json").write_text(json.dumps({"name": name}))
+        models.append(
+            {"model_id": name, "hub_id": f"./{name}", "publisher": f"p{number}", "family": name, "stage": "base"}
+            | {"params_b": params_b}
+        )
+    for name in ("preferences", "ratings", "test_set"):
+        (studies / f"{name}.jsonl").write_text(json.dumps({"file": name}))
+    kept = {key: value for key, value in SETTINGS.items() if key != "scoring"}
+    group = {"name": "all", "params_b_from": 0, "default": "one-1B"}
+    study = kept | {"study_id": "mine", "title": "Mine alone", "models": models, "size_groups": [group]}
+    path = studies / "mine.yaml"
+    path.write_text(yaml.safe_dump(study))
+    write_rewards(path, home)
+    return path
+
+
+def write_rewards(path: Path, home: Home) -> None:
+    study = load_study(path)
+    assert study.training is not None
+    for rank, model in enumerate(study.models, start=1):
+        for objective in study.training.objectives:
+            own = {"model_id": model.model_id, "objective": objective}
+            trained = training_run_id(model, study.training, objective, path.parent)
+            write_part(home.parts, TABLES["reward_model_searches"], [search_row(own)], study_id="mine", run_id=trained)
+            rows = [row for subset in SUBSETS for n in range(N_PAIRS) for row in reward_rows(own, subset, n, rank)]
+            evaluated = evaluation_run_id(model, study.training, objective, path.parent)
+            write_part(home.parts, TABLES["completion_rewards"], rows, study_id="mine", run_id=evaluated)
+
+
+def reward_rows(own: dict[str, str], subset: str, item: int, rank: int) -> list[dict[str, object]]:
+    """The rewards of a pair, which a model of this rank wins in 12 + rank of 20."""
+    attribute = "reward" if own["objective"] == "bradley_terry" else "merged"
+    common = own | {"benchmark": "rewardbench", "subset": subset, "item_id": str(item), "attribute": attribute}
+    common |= {"n_tokens": 10, "is_truncated": False, "status": "ok"}
+    won = item < 12 + rank
+    return [
+        common | {"completion": "chosen", "reward": 1.0 if won else -1.0},
+        common | {"completion": "rejected", "reward": 0.0},
+    ]
+
+
+def search_row(own: dict[str, str]) -> dict[str, object]:
+    return own | {
+        "method": "exhaustive", "training_run": "1e-06-s0", "step": 60, "learning_rate": 1e-6,
+        "validation_accuracy": 0.7, "accuracy_choosing_half": 0.7, "accuracy_other_half": 0.7,
+        "accuracy_mean_rate": 0.7, "accuracy_best_rate": 0.7, "optimism_points": 0.0, "n_steps": 60,
+        "n_steps_full_grid": 60, "path": "reward_models/x", "status": "finished", "reason": None,
+    }  # fmt: skip
+
+
+def test_without_the_published_study_one_s_own_is_published_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_own(tmp_path)
+    home = tmp_path / "home"
+    monkeypatch.setattr("tests.support.programs.STUDIES", path.parent)
+    assert environment(home)["REWARDBASE_STUDIES"] == str(path.parent)
+    done = run_program("run", home)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Task 1" not in done.stdout, "nothing is trained"
+    assert "Mine alone" in done.stdout and "eight-8B" in done.stdout
+    with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as marts:
+        assert marts.execute("select study_id from dim_studies").fetchall() == [("mine",)]
+        for mart in ("dim_base_models", "fct_reward_model_results", "dim_benchmarks", "fct_benchmark_correlations"):
+            found = {study for (study,) in marts.execute(f"select distinct study_id from {mart}").fetchall()}
+            assert found <= {"mine"}, mart
+        scores = marts.execute(
+            "select model_id, score from fct_reward_model_results where objective = 'regression' order by score"
+        ).fetchall()
+        assert scores == [(name, pytest.approx(65 + 5 * n)) for n, name in enumerate(SIZES)]
+        best = marts.execute(
+            "select model_id from fct_recommendations where rank = 1 and size_limit_b = 8 and objective = 'regression'"
+        ).fetchall()
+        assert best == [("eight-8B",)]
+    assert "Mine alone" in (home / "reports" / "base_model_choice.html").read_text()
+    monkeypatch.setenv("REWARDBASE_HOME", str(home))
+    assert recommend.main(["--max-params", "8B", "--memory", "80", "--objective", "regression"]) == 0
+    said = capsys.readouterr().out
+    assert "1  eight-8B" in said and "Training: AdamW on the host, about" in said
