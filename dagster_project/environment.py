@@ -13,14 +13,14 @@ from typing import Any
 
 from models_train import telemetry
 from models_train.errors import UserError
+from models_train.files import disk_problem
+from models_train.machine import MOST_DEFAULT_WORKERS, WORKERS, default_workers
 from warehouse.paths import REPOSITORY, VARIABLE, Home
 
 PROJECT = Path(__file__).resolve().parent
 STUDIES_VARIABLE = "REWARDBASE_STUDIES"
 DBT_PROJECT = REPOSITORY / "dbt"
 SEEDS = DBT_PROJECT / "seeds"
-MOST_DEFAULT_WORKERS = 2
-"""GPU tasks at a time on a machine without a GPU, by default: each of them holds a model."""
 
 REPLACED = {
     "REWARDBASE_ALERT_WEBHOOK": "REWARDBASE_ALERTS=json://host/path (or jsons://, slack://, discord://, ...)",
@@ -45,7 +45,10 @@ def _about(variable: str, shown: str, text: str, parse: Callable[[str], Any] = s
 
 
 def _folder(text: str) -> Path:
-    return Path(text).expanduser().absolute()
+    try:
+        return Path(text).expanduser().absolute()
+    except RuntimeError as error:
+        raise UserError(f"{text}: there is no such user; write the whole path") from error
 
 
 def _count(text: str) -> int:
@@ -58,11 +61,6 @@ def _positive(text: str) -> float:
     if not 0 < (number := float(text)) < math.inf:
         raise ValueError
     return number
-
-
-def default_workers() -> int:
-    """One where there is a GPU; otherwise one per core, MOST_DEFAULT_WORKERS at most."""
-    return 1 if Path("/dev/nvidia0").exists() else min(MOST_DEFAULT_WORKERS, os.cpu_count() or 1)
 
 
 @dataclass(frozen=True)
@@ -79,9 +77,7 @@ class Settings:
     )
     workers: int = field(
         default_factory=default_workers,
-        metadata=_about(
-            "REWARDBASE_WORKERS", f"1; {MOST_DEFAULT_WORKERS} without a GPU", "Number of GPU tasks at a time.", _count
-        ),
+        metadata=_about(WORKERS, f"1; {MOST_DEFAULT_WORKERS} without a GPU", "Number of GPU tasks at a time.", _count),
     )
     job_hours: float = field(
         default=48.0,
@@ -136,8 +132,8 @@ def settings_table() -> str:
     return "\n".join([*lines, *(f"| `{variable}` | {shown} | {text} |" for variable, shown, text in rows)])
 
 
-STUDIES = _folder(os.environ.get(STUDIES_VARIABLE, "").strip() or str(PROJECT / "studies"))
-"""Folder of the study files of this process."""
+STUDIES = Path(os.path.abspath(os.path.expanduser(os.environ.get(STUDIES_VARIABLE, "").strip() or PROJECT / "studies")))
+"""Folder of the study files of this process; `prepare` refuses one of a user that there is not."""
 
 
 def prepare() -> Home:
@@ -151,7 +147,8 @@ def prepare() -> Home:
         home = Home.from_environment().ensure()
         shutil.copyfile(PROJECT / "instance.yaml", home.dagster_home / "dagster.yaml")
     except OSError as error:
-        raise UserError(f"{error}; {VARIABLE} must name a folder that can be written") from error
+        text = disk_problem(error, settings().home) or str(error)
+        raise UserError(f"{text} ({VARIABLE} names the folder of everything written)") from error
     os.environ[VARIABLE] = str(home.root)
     os.environ[STUDIES_VARIABLE] = str(STUDIES)
     for name, value in (QUIET | STEADY).items():

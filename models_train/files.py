@@ -1,8 +1,11 @@
-"""Files and folders that are whole or not there: written under another name, flushed to disk, then renamed."""
+"""Files and folders that are whole or not there: written under another name, flushed to disk, then renamed; and what
+is wrong with a disk, in words."""
 
 from __future__ import annotations
 
+import errno
 import os
+import resource
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -96,3 +99,65 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def disk_problem(error: BaseException, place: Path) -> str | None:
+    """What is wrong with a disk, with the remedy; None for an error, or its causes, of another kind.
+
+    Databases wrap the system's error into one of their own, with its text. place: used where the error names no file.
+    """
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    for one in chain:
+        number = one.errno if isinstance(one, OSError) else _number_in(str(one))
+        if number in _PROBLEMS:
+            named = isinstance(one, OSError) and isinstance(one.filename, str | bytes)
+            return _problem(number, Path(os.fsdecode(one.filename)) if named else place)  # type: ignore[attr-defined]
+    return None
+
+
+_PROBLEMS: dict[int | None, str] = {
+    errno.ENOSPC: "{place}: the disk at {disk} is full: {free} of {total} are free, more are needed; free some space",
+    errno.EDQUOT: "{place}: your quota on the disk at {disk} is used up; free some space, or ask for more",
+    errno.EFBIG: "{place}: the file would be larger than `ulimit -f` or the disk at {disk} allows; raise the limit",
+    errno.EROFS: "{place}: the disk at {disk} is mounted read-only; mount it for writing, or use another folder",
+    errno.EACCES: "{place}: user {user} may not read or write here; change its owner or permissions",
+    errno.EPERM: "{place}: the system does not allow this to user {user}; change its owner or permissions",
+    errno.EMFILE: "{place}: this process has {files} files open, as many as it may; raise `ulimit -n`",
+    errno.ENFILE: "{place}: the machine has as many files open as it may; close other programs",
+    errno.EIO: "{place}: the disk at {disk} reports an error; look at the system's log, and check the disk",
+    errno.ENAMETOOLONG: "{place}: the name is longer than the disk at {disk} takes; use a shorter one",
+}
+_SIGNS = {
+    errno.ENOSPC: ("No space left on device", "database or disk is full"),
+    errno.EDQUOT: ("Disk quota exceeded",),
+    errno.EROFS: ("Read-only file system", "attempt to write a readonly database"),
+    errno.EMFILE: ("Too many open files",),
+    errno.EIO: ("disk I/O error", "Input/output error"),
+    errno.EACCES: ("Permission denied",),
+}
+
+
+def _number_in(text: str) -> int | None:
+    return next((number for number, signs in _SIGNS.items() if any(sign in text for sign in signs)), None)
+
+
+def _problem(number: int | None, place: Path) -> str:
+    there = place.absolute()
+    while not os.access(there, os.F_OK) and there != there.parent:
+        there = there.parent
+    usage, disk = shutil.disk_usage(there), there.resolve()
+    while not disk.is_mount():
+        disk = disk.parent
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return _PROBLEMS[number].format(
+        place=place,
+        disk=disk,
+        free=f"{usage.free / 1e6:,.0f} MB",
+        total=f"{usage.total / 1e6:,.0f} MB",
+        user=os.environ.get("USER") or os.getuid(),
+        files=files,
+    )

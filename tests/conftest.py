@@ -84,7 +84,7 @@ def ui_at_work(home: Path, project: Path, **settings: str) -> Iterator[tuple[str
         address = f"http://127.0.0.1:{port}"
         try:
             wait_for(
-                lambda: ask(address, "{ instance { daemonHealth { allDaemonStatuses { healthy required } } } }"), 90
+                lambda: ask(address, "{ instance { daemonHealth { allDaemonStatuses { healthy required } } } }"), 180
             )
             assert {found.rpartition(":")[0] for found in listening(process.pid)} == {"127.0.0.1"}
             yield address, said

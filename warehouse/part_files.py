@@ -80,8 +80,11 @@ def _read_part(path: Path, inode: int, changed_ns: int, size: int) -> Part:
         facts = tuple((str(name), value) for name, value in partition.items())
         written_at = datetime.fromisoformat(said["written_at"]).astimezone(UTC)
         hash(facts)
-    except (KeyError, ValueError, AttributeError, TypeError) as error:
-        text = f"{path} is not a part: its metadata lacks {error}; remove it and {REMEDY}"
+    except KeyError as error:
+        text = f"{path} is no part of this project, whose metadata it lacks; move it out of the folder of parts"
+        raise LandingError(text) from error
+    except (ValueError, AttributeError, TypeError) as error:
+        text = f"{path} is not a part: its metadata cannot be read ({first_line(error)}); remove it and {REMEDY}"
         raise LandingError(text) from error
     return Part(Path(path), said["table"], facts, said["run_id"], written_at, said["contract"], n_rows, schema)
 

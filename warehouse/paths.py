@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from models_train.errors import UserError
+
 VARIABLE = "REWARDBASE_HOME"
+_NOT_IN_ADDRESSES = "%?"
+_LONGEST_PATH = 3500
+"""Longest path of a home, in bytes: Linux takes 4,096, and Dagster's and dbt's files are deep in it."""
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -22,9 +28,33 @@ class Home:
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Home:
-        """The folder that REWARDBASE_HOME names (from the working folder), or else `<repository>/var`."""
+        """The folder that REWARDBASE_HOME names (from the working folder), or else `<repository>/var`.
+
+        Raises UserError for one that Dagster's database could not be in.
+        """
         named = (os.environ if environment is None else environment).get(VARIABLE, "")
-        return cls(Path(named) if named.strip() else REPOSITORY / "var")
+        try:
+            home = cls(Path(named) if named.strip() else REPOSITORY / "var")
+        except RuntimeError as error:
+            raise UserError(f"{VARIABLE}={named}: there is no such user; write the whole path") from error
+        home.refuse_unfit()
+        return home
+
+    def refuse_unfit(self) -> None:
+        """Raise UserError for a path with characters that an address of SQLite cannot hold, or one that is too long."""
+        path = str(self.root)
+        unfit = {one for one in path if one in _NOT_IN_ADDRESSES or unicodedata.category(one) in ("Cc", "Cs")}
+        if unfit:
+            shown = ", ".join(repr(one) for one in sorted(unfit))
+            raise UserError(
+                f"{path!r} cannot be the folder of everything written: Dagster's database takes no {shown} in its "
+                f"path; name another folder in {VARIABLE}"
+            )
+        if len(os.fsencode(path)) > _LONGEST_PATH:
+            raise UserError(
+                f"{path[:40]}... cannot be the folder of everything written: its path is longer than {_LONGEST_PATH} "
+                f"bytes, so that files in it could not be named; name another folder in {VARIABLE}"
+            )
 
     @property
     def parts(self) -> Path:

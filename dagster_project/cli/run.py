@@ -23,29 +23,42 @@ if TYPE_CHECKING:
 
 from dagster_project import environment
 from models_train.errors import UserError
+from models_train.files import disk_problem
+from models_train.processes import INTERRUPTED, stopped_by_signals
 from warehouse.paths import Home
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run; returns the exit status: 0 when all is up to date and published, 1 after a failure, 130 after Ctrl-C."""
+    """Run; returns the exit status: 0 when all is up to date and published, 1 after a failure, 130 after
+    Ctrl-C or SIGTERM."""
     options = _parser().parse_args(arguments)
     # The asset graph is hundreds of thousands of objects that live to the end; looking through them for garbage as
     # often as by default takes a tenth of the time of a run that finds nothing to do.
     gc.set_threshold(100_000, 20, 20)
     console = Console(highlight=False)
     errors = Console(stderr=True, highlight=False)
-    home = Home.from_environment()
+    try:
+        home = Home.from_environment()
+    except UserError as error:
+        errors.print(str(error), markup=False, soft_wrap=True)
+        return 1
     if options.answer:
         return print_answer(home, console, errors)
     before = pointer(home)
     try:
-        environment.prepare()
-        failures = run(home, console, everything=options.all, quick=options.quick)
+        with stopped_by_signals():
+            environment.prepare()
+            failures = run(home, console, everything=options.all, quick=options.quick)
     except KeyboardInterrupt:
         errors.print("Interrupted. The published snapshot stays readable; `make run` resumes the work.")
-        return 130
-    except (UserError, OSError) as error:
+        return INTERRUPTED
+    except UserError as error:
         failures = [str(error)]
+    except Exception as error:
+        text = disk_problem(error, home.root)  # Dagster's database has errors of its own
+        if text is None and not isinstance(error, OSError):
+            raise
+        failures = [text or str(error)]
     if failures:
         errors.print(f"[bold red]Stopped.[/] {left_published(home, before)}")
         for failure in failures:
@@ -241,4 +254,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == INTERRUPTED:
+        # Python would take the asset graph apart first, for seconds on busy cores.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)

@@ -1,48 +1,123 @@
-"""`python -m dagster_project.cli.ui`: the Dagster UI with its daemon, on this machine only."""
+"""`python -m dagster_project.cli.ui`: the Dagster UI with its daemon, on this machine only.
+
+Three programs: a server that has the project loaded and starts its runs, the webserver behind its guard, the daemon.
+They are those of `dagster dev`, which would start the webserver without the guard.
+"""
 
 from __future__ import annotations
 
 import argparse
+import fcntl
 import os
 import socket
+import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import yaml
 
 from dagster_project import environment
 from dagster_project.lib.dbt import update_manifest
 from dagster_project.lib.keys import GPU_POOL
 from dagster_project.lib.locks import end_dead_runs
 from models_train.errors import UserError
+from models_train.processes import descendants, end_processes, stopped_by_signals
 from warehouse.paths import Home
 
 HOST = "127.0.0.1"
+LOCATION = "rewardbase"
+DEFINITIONS = "dagster_project.definitions"
+LOCK = "ui.lock"
+_POLL_SECONDS = 0.5
+_DAEMON_SECONDS = 2.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Become `dagster dev`. Returns 1 where the project cannot be read or the port is taken."""
+    """Run UI and daemon until Ctrl-C or SIGTERM.
+
+    Returns 0 then, and 1 where the project cannot be read, the port is taken, the home has a UI, or a program ends.
+    """
     parser = argparse.ArgumentParser(prog="python -m dagster_project.cli.ui", description=__doc__)
     parser.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (default 3000)")
-    options = parser.parse_args(arguments)
-    if not _is_free(options.port):
-        print(f"Port {options.port} on {HOST} is taken; choose another: make ui UI_PORT=3001", file=sys.stderr)
+    port = parser.parse_args(arguments).port
+    if not _is_free(port):
+        print(f"Port {port} on {HOST} is taken; choose another: make ui UI_PORT=3001", file=sys.stderr)
         return 1
-    try:
-        home = environment.prepare()
-        update_manifest(home)
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    _prepare_instance(home)
-    print(f"Dagster UI: http://{HOST}:{options.port}  (Ctrl-C ends it)", flush=True)
-    dagster = Path(sys.executable).with_name("dagster")
-    workspace = ["--workspace", str(environment.PROJECT / "workspace.yaml")]
-    os.execv(
-        dagster,
-        [str(dagster), "dev", "--host", HOST, "--port", str(options.port), *workspace, "--log-level", "warning"],
-    )
+    with stopped_by_signals():
+        try:
+            home = environment.prepare()
+            with _only_ui(home, port):
+                update_manifest(home)
+                _prepare_instance(home)
+                return _run_programs(port)
+        except UserError as error:
+            print(error, file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            return 0
+
+
+@contextmanager
+def _only_ui(home: Home, port: int) -> Iterator[None]:
+    """Hold the home's lock for UIs, also by the programs that are started. Raises UserError where there is a UI."""
+    with open(home.root / LOCK, "a+", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            raise UserError(
+                f"A Dagster UI of {home.root} is at work already ({file.read().strip()}); use that one, or end it. "
+                "A second daemon would do the same work twice."
+            ) from None
+        file.truncate(0)
+        file.write(f"http://{HOST}:{port}, process {os.getpid()}")
+        file.flush()
+        os.set_inheritable(file.fileno(), True)
+        yield
+
+
+def _run_programs(port: int) -> int:
+    """Run the three programs until one of them ends; returns 1 then. In any case all are ended, with their runs."""
+    with tempfile.TemporaryDirectory(prefix="rewardbase-ui-") as folder:
+        server, workspace = Path(folder) / "server", Path(folder) / "workspace.yaml"
+        place = {"socket": str(server), "location_name": LOCATION}
+        workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": place}]}))
+        quiet, loads = ["--log-level", "warning"], ["--workspace", str(workspace)]
+        programs: dict[str, subprocess.Popen[bytes]] = {}
+
+        def start(name: str, *command: str) -> None:
+            # In a session of its own: Ctrl-C in the terminal comes to this process alone, which ends them in order.
+            programs[name] = subprocess.Popen(command, start_new_session=True, close_fds=False)
+
+        try:
+            code = ["--module-name", DEFINITIONS, "--location-name", LOCATION, "--socket", str(server)]
+            start("code server", _program("dagster"), "code-server", "start", *code, *quiet)
+            while not server.exists() and programs["code server"].poll() is None:
+                time.sleep(_POLL_SECONDS)
+            address = ["--host", HOST, "--port", str(port)]
+            guarded = [sys.executable, "-m", "dagster_project.cli.webserver", "--dagster-log-level", "warning"]
+            start("webserver", *guarded, *address, *loads)
+            start("daemon", _program("dagster-daemon"), "run", *quiet, *loads)
+            print(f"Dagster UI: http://{HOST}:{port}  (Ctrl-C ends it)", flush=True)
+            while not (ended := [name for name, program in programs.items() if program.poll() is not None]):
+                time.sleep(_POLL_SECONDS)
+            print(f"The UI's {ended[0]} ended unexpectedly; its messages are above. Start `make ui` again.")
+            return 1
+        finally:
+            # The daemon first: it would start runs on a server that is about to end.
+            daemon = {program.pid for name, program in programs.items() if name == "daemon"}
+            end_processes([one for one in descendants() if one.pid in daemon], seconds=_DAEMON_SECONDS)
+            end_processes(descendants())
+
+
+def _program(name: str) -> str:
+    """Path of a program of this environment."""
+    return str(Path(sys.executable).with_name(name))
 
 
 def _prepare_instance(home: Home) -> None:

@@ -8,7 +8,7 @@ import dagster as dg
 from dagster_project.defs.jobs import RunHome
 from dagster_project.lib import keys
 from dagster_project.lib.due import study_files
-from dagster_project.lib.failures import JOB_RETRIES, as_dagster_failure
+from dagster_project.lib.failures import as_dagster_failure
 from dagster_project.lib.jobs import job_command, model_of, nothing_to_do, run_for_studies, run_job, with_costs
 from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
@@ -21,11 +21,7 @@ from models_train.study.fingerprints import (
     training_run_id,
 )
 
-GPU_WORK: dict[str, Any] = {
-    "kinds": {"torch", "parquet"},
-    "pool": keys.GPU_POOL,
-    "retry_policy": JOB_RETRIES,
-}
+GPU_WORK: dict[str, Any] = {"kinds": {"torch", "parquet"}, "pool": keys.GPU_POOL}
 """Settings common to all assets that are made by jobs in the pool `gpu`."""
 REWARD_MODEL: dict[str, Any] = GPU_WORK | {
     "partitions_def": keys.REWARD_MODEL_PARTITIONS,

@@ -10,6 +10,8 @@ from dagster_project.environment import settings
 from dagster_project.lib import keys
 from dagster_project.lib.jobs import JobProcesses
 from dagster_project.lib.locks import shared_run_lock
+from models_train.machine import WORKERS
+from models_train.processes import end_in_time
 from warehouse.paths import Home
 
 # Time limits of runs, in seconds. Jobs end earlier, by their own limit; a training run has two jobs.
@@ -29,18 +31,21 @@ class RunHome(dg.ConfigurableResource):
 
     @contextmanager
     def yield_for_execution(self, context: dg.InitResourceContext) -> Generator["RunHome", None, None]:
-        """Hold the shared run lock while a run executes."""
+        """Hold the shared run lock while a run executes, which ends in time when it is terminated in the UI."""
         if context.run is None:
             yield self
             return
+        end_in_time()
         with shared_run_lock(self.home, context.run):
             yield self
 
 
 def job_environment() -> dict[str, str]:
-    """Environment variables of jobs beside this process's: the number of threads, a share of the cores."""
-    threads = max(1, (os.cpu_count() or 1) // settings().workers)
-    return {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
+    """Environment variables of jobs beside this process's: how many share the machine, and their threads."""
+    workers = settings().workers
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    threaded = {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}
+    return {WORKERS: str(workers)} | threaded
 
 
 refresh = dg.define_asset_job(

@@ -12,7 +12,7 @@ from dagster_project.defs.jobs import RunHome
 from dagster_project.lib import keys
 from dagster_project.lib.automation import FRESHNESS, INPUTS_CHANGED
 from dagster_project.lib.dbt import MARTS, load_manifest, may_be_empty, relations_of, result_ids
-from dagster_project.lib.failures import WAREHOUSE_RETRIES, as_dagster_failure
+from dagster_project.lib.failures import as_dagster_failure
 from warehouse import connection, dbt_nodes
 from warehouse.content_id import content_id
 from warehouse.paths import Home
@@ -34,7 +34,6 @@ SNAPSHOT_VERSION = f"{keys.version_of_files(*PUBLISHING)}-{keys.version_of_names
     owners=["team:reports"],
     kinds={"altair", "html"},
     pool=keys.WAREHOUSE_POOL,
-    retry_policy=WAREHOUSE_RETRIES,
     automation_condition=INPUTS_CHANGED,
     code_version=REPORT_VERSION,
     description="Which base model to train a reward model on, as one offline page.",
@@ -89,7 +88,6 @@ def charts(run_home: RunHome) -> dg.MaterializeResult:
     owners=["team:warehouse"],
     kinds={"duckdb"},
     pool=keys.WAREHOUSE_POOL,
-    retry_policy=WAREHOUSE_RETRIES,
     automation_condition=INPUTS_CHANGED,
     freshness_policy=FRESHNESS,
     code_version=SNAPSHOT_VERSION,

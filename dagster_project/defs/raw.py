@@ -7,7 +7,7 @@ import dagster as dg
 from dagster_project.defs.jobs import RunHome
 from dagster_project.lib import keys
 from dagster_project.lib.automation import PARTS_CHANGED
-from dagster_project.lib.failures import WAREHOUSE_RETRIES, as_dagster_failure
+from dagster_project.lib.failures import as_dagster_failure
 from warehouse import connection, landing
 from warehouse.contracts import (
     DOCUMENT_TABLES,
@@ -63,7 +63,6 @@ def landing_assets(
             for table in tables.values()
         ],
         pool=keys.WAREHOUSE_POOL,
-        retry_policy=WAREHOUSE_RETRIES,
         can_subset=True,
     )
     def land(context: dg.AssetExecutionContext, run_home: RunHome) -> Iterator[dg.MaterializeResult]:

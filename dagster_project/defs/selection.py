@@ -11,7 +11,7 @@ from dagster_project.defs.jobs import RunHome
 from dagster_project.lib import keys
 from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.due import study_files
-from dagster_project.lib.failures import WAREHOUSE_RETRIES, as_dagster_failure
+from dagster_project.lib.failures import as_dagster_failure
 from models_train.files import atomic_path
 from warehouse import connection
 
@@ -43,7 +43,6 @@ INPUTS = {
     owners=["team:selection"],
     kinds={"duckdb", "parquet"},
     pool=keys.WAREHOUSE_POOL,
-    retry_policy=WAREHOUSE_RETRIES,
     code_version=keys.version_of_files("dagster_project/defs/selection.py"),
     description="Inputs of the performance model, per study, as Parquet: features, results, models, size groups.",
 )

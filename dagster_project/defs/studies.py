@@ -6,7 +6,7 @@ from dagster_project.defs.jobs import RunHome
 from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.lib import keys
 from dagster_project.lib.due import studies_without_parts, study_files, study_version
-from dagster_project.lib.failures import HUB_RETRIES, as_dagster_failure
+from dagster_project.lib.failures import as_dagster_failure
 from dagster_project.lib.jobs import run_for_studies
 from dagster_project.lib.study_plan import LEAVE_OUT, follow_models, write_study_parts
 from warehouse.part_files import retire_parts
@@ -59,7 +59,6 @@ def study_parts(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.Mate
     group_name="studies",
     owners=["team:studies"],
     kinds={"python"},
-    retry_policy=HUB_RETRIES,
     code_version=keys.version_of_files("models_train/study/hub*.py", "models_train/jobs/find_models.py"),
     description="Base models that a hub has for the studies which query it: publishers or collections, within a size "
     "limit, a list of licences and a least number of downloads. If the hub cannot be reached, the last answer stays.",

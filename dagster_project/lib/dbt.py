@@ -14,6 +14,7 @@ from typing import Any
 from dagster_project.environment import DBT_PROJECT
 from dagster_project.lib.keys import version_of_files
 from models_train.errors import UserError
+from models_train.machine import KILLED, out_of_memory
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
 from warehouse.paths import REPOSITORY, Home
 
@@ -44,6 +45,8 @@ def run_dbt(*command: str, places: Mapping[str, str] | None = None) -> str | Non
     )
     if done.returncode == 0:
         return None
+    if done.returncode in KILLED:
+        return out_of_memory("dbt")
     return (done.stdout + done.stderr).strip() or f"exit status {done.returncode}"
 
 

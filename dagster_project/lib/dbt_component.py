@@ -24,6 +24,8 @@ from dagster_project.lib.failures import as_dagster_failure
 from dagster_project.lib.keys import version_of_files
 from dagster_project.lib.progress import BUILT
 from models_train.errors import UserError, listed
+from models_train.machine import KILLED, out_of_memory
+from models_train.processes import end_processes, tree
 from warehouse import connection
 from warehouse.contracts import PERFORMANCE_TABLES
 from warehouse.dbt_nodes import relations
@@ -108,6 +110,9 @@ class WarehouseDbt(DbtProjectComponent):
                 events.append(event)
         except DagsterDbtCliRuntimeError as error:
             failure = dg.Failure(description=failure_message(invocation, error), allow_retries=False)
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+            end_processes(tree(invocation.process.pid))
+            raise
         rows = table_rows(home)
         remove_old_invocations(home, invocation.target_path)
         for event in events:
@@ -201,6 +206,8 @@ def _with_rows(context: dg.AssetExecutionContext, event: Any, rows: Mapping[str,
 def failure_message(invocation: DbtCliInvocation, error: Exception) -> str:
     """The models and tests that failed, one per line with dbt's message; without results (dbt could not even parse
     the project), dbt's own error."""
+    if invocation.process.returncode in KILLED:
+        return out_of_memory("dbt")
     try:
         lines = list(dbt_project.failed_nodes(invocation.get_artifact("run_results.json")))
     except (OSError, KeyError, ValueError):

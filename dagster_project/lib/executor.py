@@ -10,19 +10,17 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from multiprocessing import get_context
 
 import dagster as dg
-import psutil
 from rich.console import Console
 
 from dagster_project.environment import settings
@@ -31,13 +29,11 @@ from dagster_project.lib.keys import GPU_POOL
 from dagster_project.lib.locks import CUT_SHORT, MAKE_RUN_TAGS
 from dagster_project.lib.progress import POLL_SECONDS, RunProgress, TaskDisplay, bars, catch_up, watch
 from dagster_project.lib.run_requests import request_of
+from models_train.machine import out_of_memory
+from models_train.processes import STOP_SECONDS, descendants, end_in_time, end_with_parent, send_signal
 
 QUIET_LOGS = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 """Run configuration that keeps Dagster's log lines off the terminal; the UI has them."""
-KILLED = (
-    "a process of this run was killed, perhaps because memory ran out; the remaining tasks are left to the next run; "
-    "REWARDBASE_WORKERS=1 works on one model at a time"
-)
 
 
 @cache
@@ -117,7 +113,7 @@ def execute_gpu_work(instance: dg.DagsterInstance, works: Sequence[Work]) -> lis
         terminal_only() as terminal,
         bars(terminal) as bar,
         ProcessPoolExecutor(
-            min(workers, len(works)), get_context("spawn"), initializer=_end_with_parent, initargs=(os.getpid(),)
+            min(workers, len(works)), get_context("spawn"), initializer=_begin_worker, initargs=(os.getpid(),)
         ) as pool,
     ):
         display = TaskDisplay(bar, terminal, [work.title for work in works])
@@ -132,16 +128,19 @@ def execute_gpu_work(instance: dg.DagsterInstance, works: Sequence[Work]) -> lis
                 for future, task in list(at_work.items()):
                     _show_news(instance, task, display)
                     if future in ended:
-                        failures += task.failures(_success(future))
-                        display.end(task.place, time.monotonic() - task.began)
+                        found = task.failures(_success(future))
+                        failures += found
+                        display.end(task.place, time.monotonic() - task.began, failed=bool(found))
                         del at_work[future]
         except KeyboardInterrupt:
             for task in at_work.values():
                 _tag_cut_short(instance, task.run_id)
-            _interrupt_children()
+            # A terminal sends Ctrl-C to all of them itself; another sender does not. Workers end with the pool.
+            send_signal(descendants(), signal.SIGINT)
+            wait(at_work, STOP_SECONDS)
             raise
         except BrokenProcessPool:
-            failures.append(KILLED)
+            failures.append(f"{out_of_memory('a process of this run')}; the next run does the remaining tasks")
     return failures
 
 
@@ -150,18 +149,10 @@ def _execute_in_worker(request: dg.RunRequest, run_id: str) -> bool:
         return _execute_in_process(instance, request, run_id)
 
 
-def _end_with_parent(parent: int) -> None:
-    """In a worker process: end it, and the job that it started, within seconds of the parent's end, even by SIGKILL."""
-
-    def watch_parent() -> None:
-        while os.getppid() == parent:
-            time.sleep(1)
-        for child in psutil.Process().children(recursive=True):
-            with suppress(psutil.NoSuchProcess):
-                child.terminate()
-        os._exit(1)
-
-    threading.Thread(target=watch_parent, name="parent", daemon=True).start()
+def _begin_worker(parent: int) -> None:
+    """In a worker process: it ends, with the job that it started, after the parent, and in time after Ctrl-C."""
+    end_with_parent(parent)
+    end_in_time()
 
 
 def _success(future: Future[bool]) -> bool:
@@ -181,13 +172,6 @@ def _show_news(instance: dg.DagsterInstance, task: _Task, display: TaskDisplay) 
 def _tag_cut_short(instance: dg.DagsterInstance, run_id: str) -> None:
     if instance.get_run_by_id(run_id):
         instance.add_run_tags(run_id, {CUT_SHORT: "yes"})
-
-
-def _interrupt_children() -> None:
-    """Send Ctrl-C to every process that this one started: a terminal does so itself, another sender does not."""
-    for child in psutil.Process().children(recursive=True):
-        with suppress(psutil.NoSuchProcess):
-            child.send_signal(signal.SIGINT)
 
 
 @contextmanager

@@ -1,4 +1,7 @@
-"""User errors as Dagster failures, without a traceback; retry policies for failures that may pass."""
+"""User errors as Dagster failures, without a traceback; new attempts after failures that may pass.
+
+No step has a retry policy: Dagster would apply it to a step that a person stopped, and start that step again.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import dagster as dg
+import duckdb
 
 from models_train.errors import UserError
+from models_train.files import disk_problem
+from models_train.machine import out_of_memory
 from warehouse.connection import WarehouseBusy
+from warehouse.paths import Home
 
-WAREHOUSE_RETRIES = dg.RetryPolicy(max_retries=2, delay=30, backoff=dg.Backoff.EXPONENTIAL)
-"""For steps that open the warehouse: another program may have it open for a while."""
-JOB_RETRIES = dg.RetryPolicy(max_retries=2, delay=20, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""For steps that run a job: network failures, memory that another program took, killed processes."""
-HUB_RETRIES = dg.RetryPolicy(max_retries=2, delay=15, backoff=dg.Backoff.EXPONENTIAL, jitter=dg.Jitter.PLUS_MINUS)
-"""For the query to a hub."""
+MOST_RETRIES = 2
+"""Most new attempts at a step within a run."""
+RETRY_SECONDS = 20.0
+"""Pause before a new attempt, in seconds."""
 GIVEN_UP = "rewardbase/given_up"
 """Tag of a run that failed for a permanent reason: sensors do not start its work again."""
 
@@ -24,14 +29,24 @@ GIVEN_UP = "rewardbase/given_up"
 def as_dagster_failure(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
     """Re-raise user errors as dagster.Failure with the same message; other errors keep their traceback.
 
-    Only a busy warehouse is tried again. After any other failure the run of the context is tagged GIVEN_UP.
+    Only a busy warehouse is tried again, within the run. After any other failure the context's run is tagged GIVEN_UP.
     """
     try:
         yield
-    except (UserError, OSError) as error:
-        if isinstance(error, WarehouseBusy):
-            raise dg.Failure(description=str(error)) from error
-        raise give_up(context, str(error)) from error
+    except WarehouseBusy as error:
+        raise try_again() from dg.Failure(description=str(error))
+    except (MemoryError, duckdb.OutOfMemoryException) as error:
+        raise give_up(context, out_of_memory("this step", error)) from error
+    except (UserError, OSError, duckdb.Error) as error:
+        text = None if isinstance(error, UserError) else disk_problem(error, Home.from_environment().root)
+        if text is None and isinstance(error, duckdb.Error):
+            raise
+        raise give_up(context, text or str(error)) from error
+
+
+def try_again() -> dg.RetryRequested:
+    """A failure that may pass, to be raised from a dagster.Failure, which says what failed after the last attempt."""
+    return dg.RetryRequested(max_retries=MOST_RETRIES, seconds_to_wait=RETRY_SECONDS)
 
 
 def give_up(context: dg.AssetExecutionContext | None, text: str) -> dg.Failure:

@@ -10,22 +10,25 @@ from __future__ import annotations
 import importlib
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import psutil
 import pyarrow.parquet as pq
 
 from dagster_project.environment import settings
-from dagster_project.lib.failures import give_up
+from dagster_project.lib.failures import give_up, try_again
 from dagster_project.lib.keys import models_by_partition
+from dagster_project.lib.locks import CUT_SHORT
+from models_train.machine import KILLED, group_kills, out_of_memory
+from models_train.processes import descendants, end_processes, tree
 from models_train.study.study import Study
 from warehouse.paths import Home
 
@@ -35,6 +38,8 @@ _GRACE_SECONDS = 30.0
 """Time that a job has between SIGTERM and SIGKILL, in seconds."""
 JOBS = "models_train.jobs."
 LOADED = [JOBS + name for name in ("train_reward_model", "score_completions", "score_documents", "run_benchmarks")]
+SERVER_LOST = 255
+"""Exit status of a job whose server was killed, as the library of processes reports it."""
 _STREAMS = (1, 2)
 
 
@@ -52,7 +57,8 @@ def run_job(
 ) -> dg.PipesClientCompletedInvocation:
     """Run a job and return its report. key: the asset that it makes, where the step makes several.
 
-    Raises dagster.Failure with the job's message after a failure, or after the time limit.
+    Raises dagster.Failure with the job's message after a failure, or after the time limit, and RetryRequested from it
+    after a failure that may pass.
     """
     extras = {ASSET_KEY: key.to_escaped_user_string()} if key is not None else {}
     hours = settings().job_hours
@@ -60,7 +66,11 @@ def run_job(
         try:
             done = pipes.run(command=command, context=context, extras=extras)
         except dg.DagsterExecutionInterruptedError:
+            _tag_cut_short(context)
             raise
+        except dg.Failure as failure:
+            if not too_long.is_set():
+                raise try_again() from failure
         except Exception:
             if not too_long.is_set():
                 raise
@@ -69,9 +79,16 @@ def run_job(
         raise give_up(context, text)
     for message in done.get_custom_messages():
         if message.get(MAY_PASS):
-            raise dg.Failure(description=message[FAILURE])
+            raise try_again() from dg.Failure(description=message[FAILURE])
         raise give_up(context, message[FAILURE])
     return done
+
+
+def _tag_cut_short(context: dg.AssetExecutionContext) -> None:
+    """Mark a run that ends with its program: its work is due at once. Not one that a person terminated in the UI."""
+    run = context.instance.get_run_by_id(context.run.run_id)
+    if run is not None and run.status != dg.DagsterRunStatus.CANCELING:
+        context.instance.add_run_tags(run.run_id, {CUT_SHORT: "yes"})
 
 
 @contextmanager
@@ -80,18 +97,13 @@ def _ended_after(seconds: float) -> Iterator[threading.Event]:
 
     SIGTERM comes first, so that a job can save its state.
     """
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    before = {child.pid for child in descendants()}
     too_long = threading.Event()
 
     def end() -> None:
         too_long.set()
-        started = [child for child in psutil.Process().children(recursive=True) if child.pid not in before]
-        for child in started:
-            with suppress(psutil.NoSuchProcess):
-                child.terminate()
-        for child in psutil.wait_procs(started, _GRACE_SECONDS)[1]:
-            with suppress(psutil.NoSuchProcess):
-                child.kill()
+        started = [child for child in descendants() if child.pid not in before]
+        end_processes(started, signal.SIGTERM, _GRACE_SECONDS)
 
     timer = threading.Timer(min(seconds, threading.TIMEOUT_MAX), end)
     timer.daemon = True
@@ -155,7 +167,7 @@ def model_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]
 
 
 class JobProcesses(dg.PipesSubprocessClient):
-    """A Pipes client that runs `python -m models_train.jobs.X` as a fork, and any other command unchanged."""
+    """A Pipes client that runs `python -m models_train.jobs.X` as a fork, and any other command as a process."""
 
     def run(  # type: ignore[override]  # as in its own superclass
         self,
@@ -166,38 +178,43 @@ class JobProcesses(dg.PipesSubprocessClient):
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
     ) -> dg.PipesClientCompletedInvocation:
-        """Run a command in a Pipes session and wait for its end.
-
-        Raises dagster.Failure where a job ends with a status other than 0, Dagster's own error for another command.
-        """
-        if not is_forked(command):
-            return super().run(context=context, extras=extras, command=command, env=env, cwd=cwd)
+        """Run a command in a Pipes session and wait for its end. Raises dagster.Failure for a status other than 0."""
+        kills = group_kills()
         with dg.open_pipes_session(context, self.context_injector, self.message_reader, extras=extras) as session:
             environment = {**os.environ, **self.env, **(env or {}), **session.get_bootstrap_env_vars()}
-            self._fork(context, command[2], list(command[3:]), environment)
+            if is_forked(command):
+                status = self._fork(command[2], list(command[3:]), environment)
+            else:
+                status = _wait_for(subprocess.Popen(command, cwd=cwd, env=environment))
+        if status != 0:
+            raise dg.Failure(description=_exit_message(_name(command), status, group_kills() > kills))
         return dg.PipesClientCompletedInvocation(session)
 
-    def _fork(
-        self,
-        context: dg.OpExecutionContext | dg.AssetExecutionContext,
-        module: str,
-        arguments: list[str],
-        environment: dict[str, str],
-    ) -> None:
+    def _fork(self, module: str, arguments: list[str], environment: dict[str, str]) -> int:
+        """Run a job as a fork; returns its exit status."""
         os.environ.update(self.env)  # the server inherits it: libraries read the number of threads while they load
         forks = get_context("forkserver")
         forks.set_forkserver_preload(LOADED)
         job = forks.Process(target=_job, args=(module, arguments, environment, _Streams()))
-        job.start()
+        try:
+            job.start()
+        except (EOFError, ConnectionError):
+            return SERVER_LOST
         try:
             job.join()
-        except dg.DagsterExecutionInterruptedError:
-            context.log.info(f"{module}: interrupted, ending it")
-            os.kill(job.pid or 0, signal.SIGINT)
-            job.join(self.termination_timeout_seconds)
+        except BaseException:
+            end_processes(tree(job.pid))
             raise
-        if job.exitcode != 0:
-            raise dg.Failure(description=_exit_message(module, job.exitcode or 0))
+        return job.exitcode or 0
+
+
+def _wait_for(program: subprocess.Popen[bytes]) -> int:
+    """Wait for a program, which ends with this step; returns its exit status."""
+    try:
+        return program.wait()
+    except BaseException:
+        end_processes(tree(program.pid))
+        raise
 
 
 def is_forked(command: str | Sequence[str]) -> bool:
@@ -210,11 +227,20 @@ def is_forked(command: str | Sequence[str]) -> bool:
     )
 
 
-def _exit_message(module: str, status: int) -> str:
-    name = module.removeprefix(JOBS)
+def _name(command: str | Sequence[str]) -> str:
+    """Name of a job, or of another program."""
+    module = command if isinstance(command, str) else command[2] if list(command[1:2]) == ["-m"] else command[0]
+    return f"the job {module.removeprefix(JOBS)}" if module.startswith(JOBS) else Path(module).name
+
+
+def _exit_message(name: str, status: int, group_killed: bool) -> str:
+    """Why a process ended. group_killed: the kernel killed a process of the control group meanwhile."""
+    if status in (*KILLED, SERVER_LOST):
+        sure = "" if group_killed else " (it was killed from outside, as Linux does then)"
+        return out_of_memory(f"{name}{sure}")
     if status < 0:
-        return f"the job {name} was killed by signal {-status}, perhaps because memory ran out; finished parts are kept"
-    return f"the job {name} ended with status {status}; its output is in the log of the step"
+        return f"{name} was ended by {signal.Signals(-status).name}; finished parts are kept"
+    return f"{name} ended with status {status}; its output is in the log of the step"
 
 
 class _Streams:

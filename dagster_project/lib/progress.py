@@ -123,15 +123,16 @@ class TaskDisplay:
         """Show the latest message of a run behind its title."""
         self._bar.update(self._lines[place], description=f"{self._titles[place]}: {text}")
 
-    def end(self, place: int, seconds: float) -> None:
-        """The run ended after `seconds`."""
+    def end(self, place: int, seconds: float, *, failed: bool = False) -> None:
+        """The run ended after `seconds`, well or not."""
         self._bar.update(self._lines[place], visible=False)
         self._bar.advance(self._whole)
         self._ended += 1
         total = len(self._titles)
         left = (time.monotonic() - self._began) / self._ended * (total - self._ended)
         rest = f"; about {duration(left)} left" if self._ended < total else ""
-        self._print(f"  [{place + 1}/{total}] {self._titles[place]}: {seconds:.0f} s{rest}")
+        how = "FAILED after " if failed else ""
+        self._print(f"  [{place + 1}/{total}] {self._titles[place]}: {how}{seconds:.0f} s{rest}")
 
     def _print(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)

@@ -16,7 +16,10 @@ from typing import Any, get_args
 import joblib
 
 from models_train.errors import UserError
+from models_train.files import disk_problem
 from models_train.jobs.reporting import reporter
+from models_train.machine import is_out_of_memory, out_of_memory
+from models_train.processes import INTERRUPTED, stopped_by_signals
 from models_train.study.settings import Objective
 
 MOST_PROCESSES = 8
@@ -90,18 +93,32 @@ def run_job(job: str | None = None, arguments: Sequence[str] | None = None) -> N
     """Run a job and report its figures; an error that its reader can correct is reported without a traceback.
 
     job: by name; None where it is the first of the arguments. arguments: None for those of the process. Raises
-    SystemExit where the arguments are wrong or the job fails.
+    SystemExit where the arguments are wrong, the job fails or is stopped (Ctrl-C, SIGTERM).
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
     options = vars(_parser().parse_args(given if job is None else [job, *given]))
     module = f"models_train.jobs.{options.pop('job')}"
-    with reporter() as report:
+    with stopped_by_signals(), reporter() as report:
         try:
             report.done(import_module(module).run(report=report, **options))
         except UserError as error:
             report.fail(str(error))
         except OSError as error:
-            report.fail(f"{error}; check the path, the permissions and the free space of the disk")
+            report.fail(disk_problem(error, options["home"] if "home" in options else Path.cwd()) or _of_file(error))
+        except (MemoryError, RuntimeError, ImportError) as error:
+            if not is_out_of_memory(error):
+                raise
+            report.fail(out_of_memory(f"the job {module.rpartition('.')[2]}", error))
+        except KeyboardInterrupt:
+            print("Interrupted. The same command resumes the work.", file=sys.stderr, flush=True)
+            sys.exit(INTERRUPTED)
+
+
+def _of_file(error: OSError) -> str:
+    """The system's words about a file, without the number of the error."""
+    if error.strerror is None:
+        return str(error)
+    return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
 
 
 def _parser() -> argparse.ArgumentParser:

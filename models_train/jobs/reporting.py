@@ -23,7 +23,7 @@ FAILURE = "failure"
 """Key of the message that says why a job under Dagster failed."""
 MAY_PASS = "may_pass"
 """Key that says whether the same job may succeed at another time."""
-_PASSING_CLASSES = ("OutOfMemoryError", "LocalEntryNotFoundError")
+_PASSING_CLASSES = ("OutOfMemoryError", "MemoryError", "LocalEntryNotFoundError")
 _PASSING_LIBRARIES = ("httpx", "httpcore", "requests", "urllib3")
 _PASSING_NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.ENOMEM, errno.ESTALE)
 """Of OSError: a full disk or memory, a file server that restarts."""

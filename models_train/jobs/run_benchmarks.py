@@ -17,7 +17,7 @@ from models_train.benchmarks.lm_eval import CountedModel, load, run_benchmarks
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
-from models_train.jobs.training_job import model_of
+from models_train.jobs.training_job import beside_others, model_of
 from models_train.metering import default_device
 from models_train.modeling.base_models import model_source
 from models_train.parts import part_path, part_rows, write_part
@@ -46,7 +46,8 @@ def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, An
         rows = part_rows(part)
         report.say(f"{model_id}: the results are there; nothing to do")
     else:
-        rows, costs = _measured(model, study.benchmarks, path, home, report)
+        with beside_others(home, lambda text: report.say(f"{model_id}: {text}")):
+            rows, costs = _measured(model, study.benchmarks, path, home, report)
         write_part(parts, RUN_COSTS, [costs], study_id=study.study_id, run_id=run_id)
     # Settings that were tried in between may have left a later part: the newest one counts.
     write_part(parts, BENCHMARK_RESULTS, rows, study_id=study.study_id, run_id=run_id)

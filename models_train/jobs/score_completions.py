@@ -21,7 +21,7 @@ from models_train.data.rewardbench import load_test_pairs
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
-from models_train.jobs.training_job import TrainingJob, training_job
+from models_train.jobs.training_job import TrainingJob, beside_others, training_job
 from models_train.metering import default_device, measure
 from models_train.modeling.base_models import ModelSource, context_length, load_tokenizer
 from models_train.parts import part_path, part_rows, renew_run, write_part
@@ -54,7 +54,8 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
             f"{job.name}: this reward model is not trained yet with these settings and data (there is no "
             f"{job.reward_model}); train it first: python -m models_train.jobs.train_reward_model {options}"
         )
-    rows, costs = _scored(job, report)
+    with beside_others(home, lambda text: report.say(f"{job.name}: {text}")):
+        rows, costs = _scored(job, report)
     for name, found in ((REWARDS, rows), (COSTS, [costs])):
         write_part(home / "parts", REWARD_MODEL_TABLES[name], found, study_id=job.study.study_id, run_id=run_id)
     return _figures(rows)

@@ -20,7 +20,7 @@ from models_train.data.samples import n_documents
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Counter, Reporter, progress
-from models_train.jobs.training_job import model_of, scoring_of
+from models_train.jobs.training_job import beside_others, model_of, scoring_of
 from models_train.logprobs.engine import OK
 from models_train.logprobs.scorer import Scorer, load_engine
 from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, Shards, cut, documents_of, sample_content
@@ -53,7 +53,7 @@ class ScoringJob:
     """The scoring of a study's documents under one of its models."""
 
     def __init__(self, path: Path, model_id: str, home: Path, report: Reporter) -> None:
-        self._report, self._parts, self._path = report, home / "parts", path
+        self._report, self._home, self._parts, self._path = report, home, home / "parts", path
         self._study = load_study(path, home)
         self._model = model_of(self._study, path, model_id, home)
         self._scoring = scoring_of(self._study, path)
@@ -74,7 +74,8 @@ class ScoringJob:
         cuts = cut(n_documents(self._sample), self._scoring.documents_per_shard)
         shards = Shards(self._folder, self._parts, self._study.study_id, self._run_id, cuts)
         if shards.left():
-            self._score(shards, cuts)
+            with beside_others(self._home, lambda text: self._report.say(f"{model_id}: {text}")):
+                self._score(shards, cuts)
         elif self._costs_part.exists():
             self._report.say(f"{model_id}: all {len(cuts)} shards are done; nothing to do")
             for table in (DOCUMENT_SCORES, RUN_COSTS):

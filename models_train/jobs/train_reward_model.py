@@ -20,7 +20,7 @@ from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
-from models_train.jobs.training_job import TrainingJob, training_job
+from models_train.jobs.training_job import TrainingJob, beside_others, training_job
 from models_train.parts import part_rows, renew_run, write_part
 from models_train.reward_models.distributed import Processes, joined
 from models_train.reward_models.export import save_reward_model
@@ -80,6 +80,11 @@ def _search(job: TrainingJob, report: Reporter, processes: Processes) -> dict[st
     report.say(f"{job.name}: reading data and base model")
     setup = set_up(job.model, job.training, job.objective, job.study_folder, processes)
     _say_what_is_read(job, setup, report)
+    with beside_others(job.home, lambda text: report.say(f"{job.name}: {text}"), setup.alone):
+        return _train_and_save(job, setup, report, processes)
+
+
+def _train_and_save(job: TrainingJob, setup: SearchSetup, report: Reporter, processes: Processes) -> dict[str, Any]:
     runs, outcome = _train_all(job, setup, report)
     if not processes.is_first:
         return {}

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, flock
+from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
 from models_train.errors import UserError, close_match
@@ -72,6 +72,27 @@ class TrainingJob:
                     f"{self.name}: another process trains this reward model right now; wait for it, or end it"
                 ) from None
             yield
+
+
+@contextmanager
+def beside_others(home: Path, say: Callable[[str], None], alone: bool = False) -> Iterator[None]:
+    """Work with a model beside other jobs of the home, or alone where all of the machine's memory is needed.
+
+    Waits, and says so, while a job at work leaves no room for that.
+    """
+    (home / "training").mkdir(parents=True, exist_ok=True)
+    with (home / "training" / ".memory").open("a") as file:
+        kind = LOCK_EX if alone else LOCK_SH
+        try:
+            flock(file, kind | LOCK_NB)
+        except BlockingIOError:
+            say(
+                "needs the memory that other jobs have; waiting for them to end"
+                if alone
+                else "waiting for another job to end, which needs all of the memory"
+            )
+            flock(file, kind)
+        yield
 
 
 def training_job(path: Path, model_id: str, objective: Objective, home: Path) -> TrainingJob:

@@ -12,17 +12,16 @@ activations of packs: `accelerate estimate-memory` counts weights and optimizer 
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from transformers import AutoModel, PreTrainedConfig
 
 from models_train.errors import UserError
+from models_train.machine import MemoryLimit, memory_limit
 from models_train.reward_models.distributed import Processes
 from models_train.study.training import Precision
 
@@ -32,6 +31,8 @@ MARGIN = 0.08
 """Share of a device that is left free, for fragments of the allocator and errors of the estimate."""
 CONTEXT_BYTES = GIB
 """Memory of driver and libraries on each device, in bytes."""
+PROCESS_BYTES = GIB // 2
+"""Memory of a process on a CPU beside the plan: Python, libraries and data, in bytes."""
 MOST_TOKENS = {"cuda": 16384, "cpu": 4096}
 """Largest useful pack, in tokens; larger ones are not faster."""
 FEWEST_TOKENS = 512
@@ -41,7 +42,6 @@ _EIGHT_BIT_BYTES = 2 * (1 + 4 / 256)
 _UNIT_BYTES = 16
 """Working memory of sharded training, in bytes per weight of the largest unit: gathered twice, its gradient, and the
 two buffers of the reduction."""
-CGROUP_LIMIT = Path("/sys/fs/cgroup/memory.max")
 _N_TOKENS = 16
 """Tokens of the short forward pass; few, because packed attention keeps nothing that grows with their square."""
 _SOFT_CAP_BYTES = 10
@@ -130,27 +130,27 @@ class MemoryPlan:
 
 @dataclass(frozen=True)
 class Machine:
-    """device_bytes: of each device of the run. host_bytes: where state can be offloaded to; 0 on a CPU."""
+    """device_bytes: of each device of the run. host_bytes: where state can be offloaded to; 0 on a CPU. limit: what
+    sets the memory of the host."""
 
     device_type: Literal["cuda", "cpu"]
     device_bytes: tuple[int, ...]
     host_bytes: int
+    limit: MemoryLimit
 
 
-def machine_of(processes: Processes) -> Machine:
-    """Memory of the machine. The whole, not the free part: a run that goes on after a kill must get the same plan."""
-    host = host_bytes()
+def machine_of(processes: Processes, n_jobs: int = 1) -> Machine:
+    """Memory of the machine. The whole, not the free part: a run that goes on after a kill must get the same plan.
+
+    n_jobs: that are at work at the same time. On a CPU they share its memory; a GPU belongs to the job.
+    """
+    limit = memory_limit()
     if processes.device.type != "cuda":
-        return Machine("cpu", (host // processes.n,) * processes.n, 0)
+        each = max(0, limit.n_bytes // (processes.n * n_jobs) - PROCESS_BYTES)
+        return Machine("cpu", (each,) * processes.n, 0, limit)
     devices = range(processes.n) if processes.n > 1 else [processes.device]
-    return Machine("cuda", tuple(torch.cuda.get_device_properties(one).total_memory for one in devices), host)
-
-
-def host_bytes() -> int:
-    """Memory of the host, or the lower limit of the container."""
-    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit = CGROUP_LIMIT.read_text().strip() if CGROUP_LIMIT.is_file() else "max"
-    return min(physical, int(limit)) if limit.isdigit() else physical
+    sizes = tuple(torch.cuda.get_device_properties(one).total_memory for one in devices)
+    return Machine("cuda", sizes, limit.n_bytes, limit)
 
 
 def plan_memory(

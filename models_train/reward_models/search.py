@@ -23,6 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from models_train.data.chat import Renderer
 from models_train.errors import UserError
+from models_train.machine import workers
 from models_train.modeling.base_models import (
     ModelSource,
     context_length,
@@ -32,7 +33,7 @@ from models_train.modeling.base_models import (
 )
 from models_train.reward_models.data import SearchData, load_search_data
 from models_train.reward_models.distributed import Processes
-from models_train.reward_models.memory import MemoryPlan, machine_of, model_shape, plan_memory
+from models_train.reward_models.memory import Machine, MemoryPlan, machine_of, model_shape, plan_memory
 from models_train.reward_models.model import RewardModel, n_outputs
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import (
@@ -113,6 +114,8 @@ class SearchSetup:
     tokenizer: PreTrainedTokenizerBase
     data: SearchData
     plan: MemoryPlan
+    alone: bool
+    """True where the plan needs the memory that other jobs would have at the same time."""
 
     @property
     def recipe(self) -> Recipe:
@@ -161,18 +164,36 @@ def set_up(
     data = load_search_data(training, objective, study_folder, renderer)
     _refuse_unknown_tokens(source, data, int(config.get_text_config().vocab_size))
     dtype = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
-    machine = machine_of(processes)
-    plan = plan_memory(
-        model_shape(config, n_outputs(objective), dtype),
-        precision=training.precision,
-        device_bytes=machine.device_bytes,
-        host_bytes=machine.host_bytes,
-        longest_example=data.longest_example,
-        longest_sequence=data.longest_sequence,
-        tokens_per_pack=training.tokens_per_pack,
-        device_type=machine.device_type,
-    )
-    return SearchSetup(objective, training, source, tokenizer, data, plan)
+    shape = model_shape(config, n_outputs(objective), dtype)
+
+    def planned(machine: Machine) -> MemoryPlan:
+        return plan_memory(
+            shape,
+            precision=training.precision,
+            device_bytes=machine.device_bytes,
+            host_bytes=machine.host_bytes,
+            longest_example=data.longest_example,
+            longest_sequence=data.longest_sequence,
+            tokens_per_pack=training.tokens_per_pack,
+            device_type=machine.device_type,
+        )
+
+    plan, alone = _shared(planned, processes)
+    return SearchSetup(objective, training, source, tokenizer, data, plan, alone)
+
+
+def _shared(planned: Callable[[Machine], MemoryPlan], processes: Processes) -> tuple[MemoryPlan, bool]:
+    """The plan within the job's share of the machine, where that optimizes as the whole machine would; else the plan
+    for the whole machine, and True: such a job is at work alone. Raises UserError where not even that fits."""
+    n_jobs = workers() if processes.device.type == "cpu" and processes.n == 1 else 1
+    whole = planned(machine_of(processes))
+    if n_jobs == 1:
+        return whole, False
+    try:
+        share = planned(machine_of(processes, n_jobs))
+    except UserError:
+        return whole, True
+    return (share, False) if share.optimizer == whole.optimizer else (whole, True)
 
 
 def search(

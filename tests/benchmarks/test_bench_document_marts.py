@@ -31,8 +31,8 @@ N_MODELS = int(os.environ.get("REWARDBASE_BENCH_MODELS", "40"))
 PER_DOMAIN = int(os.environ.get("REWARDBASE_BENCH_DOCUMENTS", "200000"))
 PAPERS_SIZE = N_MODELS >= 40 and PER_DOMAIN >= 200_000
 LIMITS = {"distributions and distances": 10.0, "Wasserstein-1 and Spearman": 30.0, "a new model": 2.0}
-BEFORE = ("table_3_models", "stg_study_seeds", "stg_base_models", "stg_published_models", "stg_size_groups", "int_base_models",
-          "stg_document_scores", "stg_documents")  # fmt: skip
+BEFORE = ("table_3_models", "stg_study_seeds", "stg_base_models", "stg_published_models", "stg_size_groups",
+          "int_base_models", "stg_document_scores", "stg_documents")  # fmt: skip
 DISTANCES = ("int_scored_runs", "int_document_scorings", "int_score_donors", "int_sorted_scores",
              "int_score_histograms", "fct_presence_score_distributions", "int_score_distances")  # fmt: skip
 AGREEMENT = ("int_score_agreement", "fct_jensen_shannon_distances")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
+import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from models_train.files import atomic_path, files_below
+from models_train.files import atomic_path, disk_problem, files_below
 
 
 def folder(path: Path, text: str) -> None:
@@ -54,3 +59,50 @@ def test_files_below_follow_links_to_folders_and_read_each_once(tmp_path: Path) 
     (here / "loop").symlink_to(here / "loop")
     found = [path.relative_to(here).as_posix() for path in files_below(here)]
     assert found == ["a/1", "a/linked/5", "a/linked/c/4", "file", "loop", "nowhere"]
+
+
+@pytest.mark.parametrize(
+    ("number", "said"),
+    [
+        (errno.ENOSPC, r"the disk at /.* is full: [\d,]+ MB of [\d,]+ MB are free"),
+        (errno.EDQUOT, "your quota on the disk at /.* is used up"),
+        (errno.EROFS, "the disk at /.* is mounted read-only"),
+        (errno.EACCES, "user .+ may not read or write here"),
+        (errno.EMFILE, "this process has [0-9]+ files open"),
+        (errno.EIO, "the disk at /.* reports an error"),
+    ],
+)
+def test_what_is_wrong_with_a_disk_is_told(number: int, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "parts" / "x.parquet"
+    text = disk_problem(OSError(number, os.strerror(number), str(file)), tmp_path)
+    assert text is not None and re.search(f"^{re.escape(str(file))}: {said}", text)
+
+
+def test_a_full_disk_is_told_by_the_system_and_by_a_database(tmp_path: Path) -> None:
+    with pytest.raises(OSError) as full, open("/dev/full", "wb", buffering=0) as file:
+        file.write(b"x")
+    with sqlite3.connect(":memory:") as base, pytest.raises(sqlite3.OperationalError) as lite:
+        base.execute("pragma max_page_count = 2")
+        base.execute("create table a (b)")
+        base.execute("insert into a values (zeroblob(100000))")
+    wrapped = RuntimeError("could not store the event")
+    wrapped.__cause__ = lite.value
+    for error in (full.value, lite.value, wrapped):
+        text = disk_problem(error, tmp_path)
+        assert text is not None and text.startswith(f"{tmp_path}: the disk at ") and "is full" in text
+
+
+def test_too_many_open_files_are_told(tmp_path: Path) -> None:
+    code = (
+        "import resource; from pathlib import Path; from models_train.files import disk_problem\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (20, 20)); held = []\n"
+        "try:\n    while True: held.append(open('/dev/null'))\n"
+        "except OSError as error:\n    text = disk_problem(error, Path('.'))\n    held.clear()\n    print(text)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "this process has 20 files open, as many as it may; raise `ulimit -n`" in done.stdout
+
+
+def test_other_errors_are_not_of_the_disk(tmp_path: Path) -> None:
+    for error in (ValueError("no"), FileNotFoundError(errno.ENOENT, "No such file", "x")):
+        assert disk_problem(error, tmp_path) is None

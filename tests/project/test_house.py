@@ -19,7 +19,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("models_train", "warehouse", "dagster_project")
 
 # Packages of the project that a package may import beside itself, by prefix.
-GROUND_FLOOR = ("models_train.errors", "models_train.files")
+GROUND_FLOOR = ("models_train.errors", "models_train.files", "models_train.machine", "models_train.processes")
 ALLOWED = {
     "models_train": ("warehouse.contracts",),
     "warehouse": GROUND_FLOOR,

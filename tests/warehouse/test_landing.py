@@ -94,7 +94,7 @@ def bad_parts(part: Path) -> Iterator[tuple[Table, str]]:
     pq.write_table(good.replace_schema_metadata({**metadata, b"rewardbase.contract": b"old"}), part)
     yield STUDIES, "was written for another version of the contract"
     pq.write_table(good.replace_schema_metadata({}), part)
-    yield STUDIES, "is not a part: its metadata lacks"
+    yield STUDIES, "is no part of this project, whose metadata it lacks; move it out"
     part.write_bytes(b"PAR1 and no more")
     yield STUDIES, "cannot be read as Parquet"
 

@@ -1,4 +1,8 @@
-"""`python -m warehouse.cli.shell`: DuckDB's own shell on the published snapshot, which cannot be written there."""
+"""`python -m warehouse.cli.shell`: DuckDB's own shell on the published snapshot.
+
+Neither the snapshot nor any other file can be written there, no program started and no other database opened: DuckDB's
+safe mode, in which it fetches and loads no extensions either.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,9 @@ from pathlib import Path
 
 import duckdb
 
+from models_train.errors import UserError
 from warehouse.paths import Home
 
-# DuckDB fetches and loads no extensions, as everywhere in this project.
-_SETTINGS = "set autoinstall_known_extensions = false; set autoload_known_extensions = false"
 _INSTALLED = "duckdb_cli"
 
 
@@ -23,7 +26,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m warehouse.cli.shell", description=__doc__)
     parser.add_argument("--query", help="print the result of this SQL instead of opening the shell")
     options = parser.parse_args(arguments)
-    current = Home.from_environment().current
+    try:
+        current = Home.from_environment().current
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
     shell = shell_program()
     if not current.exists():
         print(f"{current}: there is no published snapshot yet; run `make run` to make one", file=sys.stderr)
@@ -38,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     query = ["-c", options.query] if options.query is not None else []
     sys.stdout.flush()
-    os.execv(shell, [str(shell), "-readonly", "-cmd", _SETTINGS, str(current), *query])
+    os.execv(shell, [str(shell), "-readonly", "-safe", str(current), *query])
 
 
 def shell_program() -> Path | None:

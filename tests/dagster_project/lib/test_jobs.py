@@ -2,6 +2,7 @@
 
 import errno
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -9,8 +10,9 @@ import dagster as dg
 import psutil
 import pytest
 
+from dagster_project.lib import failures
 from dagster_project.lib.failures import GIVEN_UP
-from dagster_project.lib.jobs import LOADED, JobProcesses, is_forked, run_job, with_costs
+from dagster_project.lib.jobs import LOADED, SERVER_LOST, JobProcesses, is_forked, run_job, with_costs
 from models_train.jobs.reporting import may_pass
 from models_train.parts import write_part
 from models_train.study.study import Study
@@ -33,10 +35,15 @@ with reporter() as report:
 """
 
 
+@pytest.fixture(autouse=True)
+def retried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "RETRY_SECONDS", 0.0)
+
+
 def materialized(code: str) -> tuple[dg.ExecuteInProcessResult, dict[str, str]]:
     """A run of one step that runs Python code as a job; the run's tags."""
 
-    @dg.asset(key=KEY, retry_policy=dg.RetryPolicy(max_retries=1, delay=0))
+    @dg.asset(key=KEY)
     def made(context: dg.AssetExecutionContext, pipes: dg.PipesSubprocessClient) -> dg.MaterializeResult:
         return run_job(context, pipes, [sys.executable, "-c", code]).get_materialize_result()
 
@@ -55,7 +62,7 @@ def words(done: dg.ExecuteInProcessResult) -> str:
     return data.description if data and data.description else ""
 
 
-@pytest.mark.parametrize(("error", "retries"), [("ConnectionError('line down')", 1), ("ValueError('bad file')", 0)])
+@pytest.mark.parametrize(("error", "retries"), [("ConnectionError('line down')", 2), ("ValueError('bad file')", 0)])
 def test_only_what_may_pass_is_tried_again(error: str, retries: int) -> None:
     done, tags = materialized(FAILS.format(error=error))
     assert not done.success and words(done).startswith("no luck: ")
@@ -157,6 +164,41 @@ def test_why_a_forked_job_stopped_is_the_message_of_its_step(tmp_path: Path) -> 
     failure = done.failure_data_for_node("scores")
     assert not done.success and failure is not None and failure.user_failure_data is not None
     assert "no.yaml" in (failure.user_failure_data.description or "")
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"],
+        ["sh", "-c", "kill -9 $$"],
+        ["sh", "-c", "exit 137"],
+    ],
+)
+def test_a_killed_program_is_a_want_of_memory_with_its_remedy(command: list[str]) -> None:
+    failure = outcome(command).failure_data_for_node("scores")
+    assert failure is not None and failure.user_failure_data is not None
+    text = failure.user_failure_data.description or ""
+    for words in ("memory ran out", "GiB", "REWARDBASE_WORKERS=1 (now 2 tasks run at a time)", "finished parts"):
+        assert words in text
+
+
+def test_a_killed_server_of_jobs_is_a_want_of_memory_too(tmp_path: Path) -> None:
+    """The kernel may take the server instead of a job: the job ends with status 255 then."""
+
+    def kill() -> None:
+        servers: list[psutil.Process] = []
+        while not servers:
+            time.sleep(0.05)
+            servers = [one for one in psutil.Process().children() if "forkserver" in " ".join(one.cmdline())]
+        for server in servers:
+            server.kill()
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    resource = JobProcesses(env={"OMP_NUM_THREADS": "1"})
+    status = resource._fork(SCORE[2], ["--study", str(tmp_path / "no.yaml"), "--model", "m", "--home", "."], {})
+    killer.join()
+    assert status == SERVER_LOST
 
 
 def test_a_forked_job_that_crashes_fails_its_step() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,12 @@ def test_the_job_is_the_first_argument_or_given(monkeypatch: pytest.MonkeyPatch,
     ("error", "message"),
     [
         (UserError("study.yaml: no group `hub`"), "study.yaml: no group `hub`"),
-        (OSError(28, "No space left on device", "var/parts"), r"No space left on device: 'var/parts'; check the path"),
+        (
+            OSError(28, "No space left on device", "var/parts"),
+            r"var/parts: the disk at /.* is full: .* MB of .* MB are free",
+        ),
+        (OSError(13, "Permission denied", "var/parts"), "var/parts: user .* may not read or write here"),
+        (FileNotFoundError(2, "No such file or directory", "here/x"), "^here/x: No such file or directory$"),
     ],
 )
 def test_errors_of_a_reader_come_without_a_traceback(
@@ -65,6 +71,30 @@ def test_errors_of_a_reader_come_without_a_traceback(
     monkeypatch.setattr(find_models, "run", run)
     with pytest.raises(SystemExit, match=message):
         find_models.main(ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (MemoryError(), "find_models: memory ran out; there are "),
+        (BrokenExecutor("a worker was killed"), "find_models: memory ran out; there are "),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 4096 bytes. Error code 12"),
+            "memory ran out when 4096 bytes more were needed",
+        ),
+        (ImportError("libtorch_cpu.so: failed to map segment from shared object"), "memory ran out"),
+    ],
+)
+def test_a_want_of_memory_is_told_with_its_remedy(monkeypatch: pytest.MonkeyPatch, error: Exception, said: str) -> None:
+    def run(path: Path, home: Path, report: object) -> None:
+        raise error
+
+    monkeypatch.setattr(find_models, "run", run)
+    monkeypatch.setenv("REWARDBASE_WORKERS", "3")
+    with pytest.raises(SystemExit) as ended:
+        find_models.main(ARGUMENTS)
+    text = str(ended.value)
+    assert said in text and "REWARDBASE_WORKERS=1 (now 3 tasks run at a time)" in text
 
 
 def test_wrong_arguments_end_with_status_2(capsys: pytest.CaptureFixture) -> None:

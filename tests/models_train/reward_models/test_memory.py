@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +9,7 @@ import torch
 from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig
 
 from models_train.errors import UserError
+from models_train.machine import memory_limit
 from models_train.modeling.packing import pack
 from models_train.reward_models import memory
 from models_train.reward_models.distributed import Processes
@@ -19,7 +18,6 @@ from models_train.reward_models.model import RewardModel
 from tests.support.tiny_models import FAMILIES, SIZES, classifier_of
 
 GB = 10**9
-PHYSICAL = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 LLAMA_8B = {
     "hidden_size": 4096,
     "intermediate_size": 14336,
@@ -174,15 +172,9 @@ def test_a_configuration_that_is_no_model_is_told_in_words() -> None:
         model_shape(LlamaConfig(**SIZES | {"hidden_act": "none such"}), 1, torch.float32)
 
 
-@pytest.mark.parametrize(("limit", "expected"), [("1073741824\n", 2**30), ("max\n", PHYSICAL), (str(2**62), PHYSICAL)])
-def test_a_containers_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str, expected: int) -> None:
-    file = tmp_path / "memory.max"
-    file.write_text(limit)
-    monkeypatch.setattr(memory, "CGROUP_LIMIT", file)
-    assert memory.host_bytes() == expected
-
-
-def test_processes_on_a_cpu_share_its_memory() -> None:
-    found = memory.machine_of(Processes(1, 2, torch.device("cpu")))
+@pytest.mark.parametrize(("n_processes", "n_jobs"), [(1, 1), (2, 1), (1, 2), (1, 3)])
+def test_processes_and_jobs_on_a_cpu_share_its_memory(n_processes: int, n_jobs: int) -> None:
+    found = memory.machine_of(Processes(0, n_processes, torch.device("cpu")), n_jobs)
     assert found.device_type == "cpu" and found.host_bytes == 0
-    assert found.device_bytes == (memory.host_bytes() // 2,) * 2
+    each = memory_limit().n_bytes // (n_processes * n_jobs) - memory.PROCESS_BYTES
+    assert found.device_bytes == (each,) * n_processes

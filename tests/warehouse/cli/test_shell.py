@@ -52,8 +52,31 @@ def test_nothing_can_be_written(home: Home) -> None:
     for query in ("create table x as select 1", "delete from marts.fct_results", "drop view fct_results"):
         done = sql(home, "--query", query)
         assert done.returncode != 0 and "read-only" in done.stderr
-    done = sql(home, "--query", "select extension_name from duckdb_extensions() where installed and not loaded")
-    assert "0 rows" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "copy fct_results to '{file}';",
+        "attach '{file}' as other;",
+        "attach '{file}' as other (read_write);",
+        "export database '{file}';",
+        "set enable_external_access = true;\ncopy fct_results to '{file}';",
+        "select count(*) from read_csv('pyproject.toml');",
+        "install json;",
+        ".shell touch '{file}'",
+        ".system touch '{file}'",
+        ".output '{file}'\nselect 1;",
+        ".once '{file}'\nselect 1;",
+        ".open '{file}'\ncreate table x as select 1;",
+        ".log '{file}'",
+    ],
+)
+def test_no_file_is_written_or_read_and_no_program_started(home: Home, tmp_path: Path, typed: str) -> None:
+    file = tmp_path / "made"
+    done = sql(home, typed=typed.format(file=file) + "\n")
+    assert any(word in done.stderr for word in ("-safe mode", "disabled", "locked")), done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_snapshot_or_a_shell_it_says_what_to_do(

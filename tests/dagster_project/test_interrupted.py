@@ -1,0 +1,88 @@
+"""A training that is stopped under Dagster: by Terminate in the UI, by the end of the UI, by Ctrl-C of `make run`."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.programs import REPOSITORY, environment
+from tests.support.reward_studies import RECIPE, write_study
+
+pytestmark = pytest.mark.slow
+
+LONGEST_S = 10.0
+START_LIMIT_S = 240
+RUNS = "{ runsOrError(limit: 5) { ... on Runs { results { runId status jobName } } } }"
+TERMINATE = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> Path:
+    """A folder of study files with one that trains for hours, by one objective."""
+    write_study(tmp_path / "study", objectives=["bradley_terry"], bradley_terry=RECIPE | {"epochs": 100_000})
+    return tmp_path / "study"
+
+
+def at_step(home: Path) -> bool:
+    """True while a training takes steps: its first checkpoint is on disk."""
+    return any((home / "training").glob("*/*/*"))
+
+
+def jobs_at_work(pid: int) -> list[psutil.Process]:
+    """Processes below a program; their tree is gone when it is."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def training_runs(ui: SimpleNamespace, address: str) -> list[dict[str, Any]]:
+    found = ui.ask(address, RUNS)
+    return [run for run in found["runsOrError"]["results"] if run["jobName"] == "train_reward_models"] if found else []
+
+
+def test_the_ui_terminates_a_training_and_ends_with_one(study: Path, tmp_path: Path, ui: SimpleNamespace) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    with ui.at_work(home, REPOSITORY, REWARDBASE_LOOK_SECONDS="3", REWARDBASE_STUDIES=str(study)) as (address, said):
+        ui.wait_for(lambda: at_step(home), START_LIMIT_S)
+        (run,) = training_runs(ui, address)
+        began = time.monotonic()
+        assert ui.ask(address, TERMINATE, id=run["runId"])["terminateRun"]["__typename"] == "TerminateRunSuccess"
+        ui.wait_for(lambda: training_runs(ui, address)[-1]["status"] == "CANCELED", LONGEST_S)
+        assert time.monotonic() - began < LONGEST_S, said.read_text()[-2000:]
+    assert list((home / "training").glob("*/*/*")), "what was trained is kept"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_make_run_ends_with_its_training(
+    study: Path, tmp_path: Path, ui: SimpleNamespace, number: signal.Signals
+) -> None:
+    home = tmp_path / "home"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "dagster_project.cli.run"],
+        cwd=REPOSITORY,
+        env=environment(home) | {"REWARDBASE_STUDIES": str(study)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        ui.wait_for(lambda: at_step(home), START_LIMIT_S)
+        started = jobs_at_work(process.pid)
+        began = time.monotonic()
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+        assert time.monotonic() - began < LONGEST_S
+        assert process.returncode == 130
+        assert errors.strip() == "Interrupted. The published snapshot stays readable; `make run` resumes the work."
+        assert psutil.wait_procs(started, 1)[1] == []
+    finally:
+        if process.poll() is None:
+            process.kill()

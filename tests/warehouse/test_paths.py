@@ -1,0 +1,57 @@
+"""Names of the home: those that Dagster's database cannot be in are refused at the start, in one sentence."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from models_train.errors import UserError
+from warehouse.paths import REPOSITORY, VARIABLE, Home
+
+GOOD = ("a b", "o'brien", 'a "quoted" one', "é日本", "x#1", "a&b;c", "a{{b}}", "[a]*", "1+1=2,~!^@|<>", "$HOME")
+GOOD_ENDS = ("a ", "-x", "a.")
+LONG = "x" * 200 + "/" + "y/" * 2000
+BAD = ("a%20b", "odd?x=1", "50%", "two\nlines", "tab\there", "bell\x07", "not utf-8 \udcff", LONG)
+COMMANDS = tuple(f"dagster_project.cli.{name}" for name in ("run", "docs", "rebuild", "ui"))
+READERS = ("warehouse.cli.shell", "warehouse.cli.recommend")
+
+
+@pytest.mark.parametrize("name", [*GOOD, *GOOD_ENDS])
+def test_a_good_name_holds_dagsters_database(name: str, tmp_path: Path) -> None:
+    home = Home.from_environment({VARIABLE: str(tmp_path / name)}).ensure()
+    with dg.DagsterInstance.local_temp(str(home.dagster_home)) as instance:
+        assert instance.get_runs() == []
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert list(home.dagster_home.rglob("runs.db"))
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_name_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=f"cannot be the folder of everything written: .*{VARIABLE}") as refused:
+        Home.from_environment({VARIABLE: str(tmp_path / name)})
+    assert "\n" not in str(refused.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [*COMMANDS, *READERS])
+@pytest.mark.parametrize("variable", [VARIABLE, "REWARDBASE_STUDIES"])
+def test_every_command_says_so_in_one_sentence(command: str, variable: str, tmp_path: Path) -> None:
+    if command in READERS and variable != VARIABLE:
+        pytest.skip("reads no study files")
+    value = "~nosuchuser/x"
+    done = subprocess.run(
+        [sys.executable, "-m", command],
+        cwd=REPOSITORY,
+        env=os.environ | {VARIABLE: str(tmp_path), variable: value},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr and "~nosuchuser/x: there is no such user" in done.stderr
