@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
+from typing import NoReturn
 
 import psutil
 
@@ -114,6 +116,13 @@ def _end_after_signal(signals: int) -> None:
     send_signal(descendants(), signal.SIGKILL)
     time.sleep(LAST_SECONDS)
     os._exit(INTERRUPTED)
+
+
+def leave(status: int) -> NoReturn:
+    """End this process at once: Python would first take apart what it loaded, for seconds on busy cores."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def end_with_parent(parent: int) -> None:

@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 from dagster_project import environment
 from models_train.errors import UserError
 from models_train.files import disk_problem
-from models_train.processes import INTERRUPTED, stopped_by_signals
+from models_train.processes import INTERRUPTED, leave, stopped_by_signals
 from warehouse.paths import Home
 
 
@@ -161,7 +161,7 @@ class _Run:
         self._print(f"{count} to materialize, from {first.to_user_string()} on: {reason}.")
         began = time.monotonic()
         stopped = execute(self.instance, refresh_request(stale, leave_out=leave_out))
-        self.failures += stopped
+        self._note(stopped)
         if not stopped:
             self._print(f"{len(stale)} assets materialized in {time.monotonic() - began:.0f} s.")
         return not stopped
@@ -182,7 +182,7 @@ class _Run:
         update_partitions(self.instance, studies)
         due.before_gpu = [work for work in due.before_gpu if work.name not in self.tried]
         due.gpu = [work for work in due.gpu if work.name not in self.tried]
-        self.failures += [problem for problem in due.problems if problem not in self.failures]
+        self._note(due.problems)
         return due
 
     def _do(self, work: Work) -> None:
@@ -192,14 +192,18 @@ class _Run:
         self.tried.add(work.name)
         self._print(f"{work.title[0].upper()}{work.title[1:]} ...")
         stopped = execute(self.instance, request_of(work), with_messages=True)
-        self.failures += stopped
+        self._note(stopped)
         self.failed |= set(work.assets) if stopped else set()
 
     def _do_gpu_work(self, works: Sequence[Work]) -> None:
         from dagster_project.lib.executor import execute_gpu_work
 
         self.tried |= {work.name for work in works}
-        self.failures += execute_gpu_work(self.instance, works)
+        self._note(execute_gpu_work(self.instance, works))
+
+    def _note(self, failures: Iterable[str]) -> None:
+        """Add messages of failures, each once: several steps may find the same fault, as in a study file."""
+        self.failures += [failure for failure in dict.fromkeys(failures) if failure not in self.failures]
 
     def _is_first(self, due: DueWork) -> bool:
         """True where nothing is published yet, and some studies need no work while others do."""
@@ -256,8 +260,5 @@ def _parser() -> argparse.ArgumentParser:
 if __name__ == "__main__":
     status = main()
     if status == INTERRUPTED:
-        # Python would take the asset graph apart first, for seconds on busy cores.
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(status)
+        leave(status)
     sys.exit(status)

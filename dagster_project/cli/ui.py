@@ -7,8 +7,10 @@ They are those of `dagster dev`, which would start the webserver without the gua
 from __future__ import annotations
 
 import argparse
+import ctypes
 import fcntl
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from dagster_project.lib.dbt import update_manifest
 from dagster_project.lib.keys import GPU_POOL
 from dagster_project.lib.locks import end_dead_runs
 from models_train.errors import UserError
-from models_train.processes import descendants, end_processes, stopped_by_signals
+from models_train.processes import descendants, end_processes, leave, stopped_by_signals
 from warehouse.paths import Home
 
 HOST = "127.0.0.1"
@@ -34,7 +36,9 @@ LOCATION = "rewardbase"
 DEFINITIONS = "dagster_project.definitions"
 LOCK = "ui.lock"
 _POLL_SECONDS = 0.5
-_DAEMON_SECONDS = 2.0
+_SET_PARENT_DEATH_SIGNAL = 1
+_DAEMON_SECONDS, _OTHERS_SECONDS = 2.0, 3.5
+"""Time from the stop signal to the kill, in seconds: together less than STOP_SECONDS, so that the folder is removed."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +96,9 @@ def _run_programs(port: int) -> int:
 
         def start(name: str, *command: str) -> None:
             # In a session of its own: Ctrl-C in the terminal comes to this process alone, which ends them in order.
-            programs[name] = subprocess.Popen(command, start_new_session=True, close_fds=False)
+            programs[name] = subprocess.Popen(
+                command, start_new_session=True, close_fds=False, preexec_fn=_end_with_parent
+            )
 
         try:
             code = ["--module-name", DEFINITIONS, "--location-name", LOCATION, "--socket", str(server)]
@@ -112,7 +118,12 @@ def _run_programs(port: int) -> int:
             # The daemon first: it would start runs on a server that is about to end.
             daemon = {program.pid for name, program in programs.items() if name == "daemon"}
             end_processes([one for one in descendants() if one.pid in daemon], seconds=_DAEMON_SECONDS)
-            end_processes(descendants())
+            end_processes(descendants(), seconds=_OTHERS_SECONDS)
+
+
+def _end_with_parent() -> None:
+    """In a program about to start: Linux sends it SIGTERM when this process ends, even by SIGKILL (prctl(2))."""
+    ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGTERM))
 
 
 def _program(name: str) -> str:
@@ -140,4 +151,4 @@ def _is_free(port: int) -> bool:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -72,7 +72,7 @@ def run(inputs: Path, parts: Path, targets: str, bootstraps: int, jobs: int, rep
 def read_inputs(folder: Path) -> Inputs:
     """The inputs of one study."""
     names = ("features", "results", "models", "size_groups")
-    frames = {name: pl.read_parquet(folder / f"{name}.parquet") for name in names}
+    frames = {name: pl.read_parquet(folder / f"{name}.parquet", glob=False) for name in names}
     aggregates = json.loads((folder / "study.json").read_text())["aggregates"]
     digest = hashlib.sha256(json.dumps(aggregates).encode())
     for name in names:

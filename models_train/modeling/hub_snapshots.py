@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,10 +102,10 @@ class HubModel:
             raise error
         return found[0]
 
-    def _fetched(self, commit: str, names: Sequence[str], but: Sequence[str] | None = None) -> Path:
+    def _fetched(self, commit: str, names: list[str], but: list[str] | None = None) -> Path:
         try:
             with _quiet():
-                found = snapshot_download(self.hub_id, revision=commit, allow_patterns=list(names), ignore_patterns=but)
+                found = snapshot_download(self.hub_id, revision=commit, allow_patterns=names, ignore_patterns=but)
         except Exception as error:
             raise self._refusal(error) from error
         return Path(found)

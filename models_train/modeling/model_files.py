@@ -202,6 +202,8 @@ def _headers(files: ModelFiles, file: str) -> Iterator[tuple[str, Header]]:
             for name in tensors.keys():  # noqa: SIM118 - no mapping
                 part = tensors.get_slice(name)
                 yield name, Header(tuple(part.get_shape()), str(part.get_dtype()))
+    except PermissionError as error:
+        raise UserError(f"{files.label}: {file} may not be read; give your user the permission") from error
     except (OSError, SafetensorError) as error:
         raise UserError(f"{files.label}: {file} is cut short or damaged; {AGAIN}") from error
 

@@ -24,6 +24,17 @@ candidates:
     tokens_t: 15.0
 """
 
+MORE = """
+study_id: more
+title: Two more models
+synthetic: false
+source: made up for a test
+size_groups: [{name: all, params_b_from: 0, default: One}]
+models:
+  - {model_id: One, hub_id: e/one, publisher: A, family: A, stage: base, params_b: 1.0, tokens_t: 1.0}
+  - {model_id: Two, hub_id: e/two, publisher: B, family: B, stage: base, params_b: 2.0, tokens_t: 2.0}
+"""
+
 
 def count(home: Path, condition: str, table: str = "fct_recommendations") -> int:
     with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as connection:
@@ -50,10 +61,8 @@ def test_a_candidate_that_is_taken_out_leaves_nothing(project_copy: tuple[Path, 
 def test_a_study_file_that_is_taken_out_leaves_nothing(project_copy: tuple[Path, Path], run: Run) -> None:
     project, home = project_copy
     before = published_state(home)
-    published = project / "dagster_project" / "studies" / "published.yaml"
-    more = published.with_name("more.yaml")
-    text = published.read_text().replace("study_id: published", "study_id: more")
-    more.write_text(text[: text.index("seeds:")] + text[text.index("models:") :])
+    more = project / "dagster_project" / "studies" / "more.yaml"
+    more.write_text(MORE)
     done = run(home, project=project)
     assert done.returncode == 0 and count(home, "study_id = 'more'", "dim_base_models") > 0, done.stderr
     more.unlink()

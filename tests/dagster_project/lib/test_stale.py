@@ -55,6 +55,14 @@ def forget_a_test(home: Home) -> None:
         connection.execute("delete from audit.node_results where name like 'grain_dim_studies%'")
 
 
+def flip(path: Path) -> None:
+    """Change a byte in the middle of a file."""
+    path.chmod(0o644)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 255
+    path.write_bytes(content)
+
+
 CASES: dict[str, tuple[Callable[[Home], None], set[str], str]] = {
     "nothing": (lambda home: None, set(), ""),
     "raw table": (drop("raw.studies"), {"raw/studies"}, "its table is missing"),
@@ -77,6 +85,12 @@ CASES: dict[str, tuple[Callable[[Home], None], set[str], str]] = {
     ),
     "charts": (lambda home: shutil.rmtree(home.reports / "charts"), {"reports/base_model_choice"}, "is missing"),
     "pointer": (lambda home: home.current.unlink(), {"published/snapshot"}, "no published snapshot"),
+    "noise in the snapshot": (lambda home: flip(home.current.resolve()), {"published/snapshot"}, "is damaged"),
+    "noise in a chart": (
+        lambda home: flip(next((home.reports / "charts").glob("*.png"))),
+        {"reports/base_model_choice"},
+        "is damaged",
+    ),
     "failed test": (fail_a_test, {"marts/dim_studies"}, "failed or did not run"),
     "test that never ran": (forget_a_test, {"marts/dim_studies"}, "did not run"),
     "warehouse": (lambda home: home.warehouse.unlink(), {spec.key.to_user_string() for spec in SPECS}, "no warehouse"),
