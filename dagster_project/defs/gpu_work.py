@@ -81,8 +81,11 @@ def document_scores(
     if study.scoring is None:
         return nothing_to_do(f"{path.name} scores no documents; add a group `scoring` to it")
     done = run_job(context, pipes, job_command("score_documents", path, run_home.home, model))
-    run_id = scoring_run_id(study.by_id[model], study.scoring, path.parent)
-    return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
+    result = done.get_materialize_result()
+    for engine in reversed(study.scoring.engines):
+        run_id = scoring_run_id(study.by_id[model], study.scoring, path.parent, engine)
+        result = with_costs(result, run_home.home, study, run_id)
+    return result
 
 
 @dg.asset(

@@ -290,12 +290,17 @@ def _scored(study: Study) -> Sequence[str]:
 def _scorings(model: _ModelWork) -> Iterator[Work]:
     scoring = model.study.scoring
     assert scoring is not None
-    run_id, sample_id = scoring_run_id(model.model, scoring, model.folder), sample_run_id(scoring.corpus, model.folder)
+    run_ids = [scoring_run_id(model.model, scoring, model.folder, engine) for engine in scoring.engines]
+    sample_id = sample_run_id(scoring.corpus, model.folder)
     # The costs are written when every shard is done; a shard may have been lost since.
-    is_done = model.counting.has("run_costs", model.study, run_id)
-    if model.everything or not is_done or not model.counting.has_scores(model.study, scoring, run_id, sample_id):
+    is_done = any(
+        model.counting.has("run_costs", model.study, run_id)
+        and model.counting.has_scores(model.study, scoring, run_id, sample_id)
+        for run_id in run_ids
+    )
+    if model.everything or not is_done:
         title = f"documents under {model.model.model_id}"
-        yield model.work("score_documents", (keys.DOCUMENT_SCORES,), model.partition, title, run_id)
+        yield model.work("score_documents", (keys.DOCUMENT_SCORES,), model.partition, title, run_ids[0])
 
 
 def _benchmarked(study: Study) -> Sequence[str]:

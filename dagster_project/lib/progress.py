@@ -23,6 +23,8 @@ from rich.progress import (
 
 BUILT = "dbt built "
 """Start of the log line of each dbt model as it is built; its materialization is recorded when dbt has ended."""
+PIPES = "[pipes]"
+"""Start of the log lines that Dagster writes about a job's process itself."""
 POLL_SECONDS = 1.0
 """Pause between two looks at the event log, in seconds; each look takes about 20 ms of the run's own core."""
 
@@ -120,8 +122,11 @@ class TaskDisplay:
         self._print(f"Task {place + 1} of {len(self._titles)}: {self._titles[place]}")
 
     def show(self, place: int, text: str) -> None:
-        """Show the latest message of a run behind its title."""
+        """Show the latest message of a run behind its title; where there is no terminal, as a line with the time."""
         self._bar.update(self._lines[place], description=f"{self._titles[place]}: {text}")
+        if not self._console.is_terminal:
+            minutes, seconds = divmod(round(time.monotonic() - self._began), 60)
+            self._print(f"  [{place + 1}/{len(self._titles)}] {minutes:>3}:{seconds:02} {text}")
 
     def end(self, place: int, seconds: float, *, failed: bool = False) -> None:
         """The run ended after `seconds`, well or not."""
@@ -162,7 +167,7 @@ def _take_in(entry: dg.EventLogEntry, seen: RunProgress, show: Show, with_messag
         if built != entry.user_message:
             seen.done.add(built)
             show(built, len(seen.done))
-        elif with_messages and entry.level == logging.INFO:
+        elif with_messages and entry.level == logging.INFO and not entry.user_message.startswith(PIPES):
             show(entry.user_message, len(seen.done))
     elif event.is_step_materialization and event.asset_key is not None:
         name = event.asset_key.to_user_string()

@@ -16,13 +16,13 @@ from typing import Any
 
 from transformers import PreTrainedConfig
 
-from models_train.data.samples import n_documents
+from models_train.data.samples import n_documents, read_sample
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Counter, Reporter, progress
 from models_train.jobs.training_job import beside_others, model_of, scoring_of
-from models_train.logprobs.engine import OK
-from models_train.logprobs.scorer import Scorer, load_engine
+from models_train.logprobs.engine import OK, Request
+from models_train.logprobs.scorer import Scorer, engines_to_try, load_engine
 from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, Shards, cut, documents_of, sample_content
 from models_train.logprobs.tokenization import DocumentTokenizer, most_tokens
 from models_train.metering import default_device, library_versions, measure
@@ -35,11 +35,14 @@ from models_train.modeling.base_models import (
 )
 from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
+from models_train.study.scoring import Engine as EngineName
 from models_train.study.study import load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 JOB = "score_documents"
 RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
+TRIAL_DOCUMENTS = 64
+"""Documents of the sample that the trial of the engine chooses from."""
 SECONDS_BETWEEN_CHECKS = 1.0
 """Time between two checks of the shards that other processes hold, in seconds; an abandoned one is scored here."""
 
@@ -58,8 +61,10 @@ class ScoringJob:
         self._model = model_of(self._study, path, model_id, home)
         self._scoring = scoring_of(self._study, path)
         self._sample = home / "documents" / sample_run_id(self._scoring.corpus, path.parent)
-        self._run_id = scoring_run_id(self._model, self._scoring, path.parent)
-        self._folder = home / "document_scores" / self._study.study_id / self._run_id
+        self._folder = home / "document_scores" / self._study.study_id
+        self._run_ids = {
+            engine: scoring_run_id(self._model, self._scoring, path.parent, engine) for engine in self._scoring.engines
+        }
 
     def run(self) -> dict[str, Any]:
         """Score what is left; returns figures over all documents."""
@@ -72,33 +77,46 @@ class ScoringJob:
             )
             return {"donor": donor}
         cuts = cut(n_documents(self._sample), self._scoring.documents_per_shard)
-        shards = Shards(self._folder, self._parts, self._study.study_id, self._run_id, cuts)
-        if shards.left():
+        begun = self._begun(cuts)
+        engine = begun[0] if begun else None
+        if engine is None or self._shards(engine, cuts).left():
             with beside_others(self._home, lambda text: self._report.say(f"{model_id}: {text}")):
-                self._score(shards, cuts)
-        elif self._costs_part.exists():
+                engine = self._score(cuts, begun)
+        elif self._costs_part(engine).exists():
             self._report.say(f"{model_id}: all {len(cuts)} shards are done; nothing to do")
             for table in (DOCUMENT_SCORES, RUN_COSTS):
-                renew_run(self._parts, table.name, self._study.study_id, self._run_id)
-        return self._finish(shards)
+                renew_run(self._parts, table.name, self._study.study_id, self._run_ids[engine])
+        return self._finish(engine, self._shards(engine, cuts))
 
-    @property
-    def _costs_part(self) -> Path:
-        return part_path(self._parts, RUN_COSTS.name, self._study.study_id, self._run_id)
+    def _shards(self, engine: EngineName, cuts: list[Shard]) -> Shards:
+        run_id = self._run_ids[engine]
+        return Shards(self._folder / run_id, self._parts, self._study.study_id, run_id, cuts)
 
-    def _score(self, shards: Shards, cuts: Sequence[Shard]) -> None:
+    def _costs_part(self, engine: EngineName) -> Path:
+        return part_path(self._parts, RUN_COSTS.name, self._study.study_id, self._run_ids[engine])
+
+    def _begun(self, cuts: list[Shard]) -> list[EngineName]:
+        """Engines of the study that finished a shard of this model, the one with most first."""
+        done = {engine: n_finished(self._shards(engine, cuts), cuts) for engine in self._run_ids}
+        return sorted((engine for engine in done if done[engine]), key=lambda engine: -done[engine])
+
+    def _score(self, cuts: list[Shard], begun: Sequence[EngineName]) -> EngineName:
+        """Score what is left; returns the engine that did. begun: engines that finished a shard before."""
         source = model_source(self._model, self._path.parent)
         tokenizer = DocumentTokenizer(source.name, load_tokenizer(source))
         config = load_config(source)
-        shards.agree(
-            {
-                "the tokenizer": tokenizer.content,
-                "the sample of documents": sample_content(self._sample),
-                "the model": source.stated_revision,
-            }
-        )
+        facts = {
+            "the tokenizer": tokenizer.content,
+            "the sample of documents": sample_content(self._sample),
+            "the model": source.stated_revision,
+        }
+        for one in begun:
+            self._shards(one, cuts).agree(facts)
         with measure(default_device()) as meter:
-            scorer = self._scorer(source, config, tokenizer)
+            scorer = self._scorer(source, config, tokenizer, begun)
+        engine = next(one for one in self._run_ids if one == scorer.engine.name)
+        shards = self._shards(engine, cuts)
+        shards.agree(facts)
         shards.add_costs(f"start-{uuid.uuid4().hex[:8]}", meter.costs)
         with progress(self._report, "documents", cuts[-1].stop, n_finished(shards, cuts)) as counter:
             while shards.left():
@@ -109,16 +127,39 @@ class ScoringJob:
                 if shard is None:
                     counter.advance(0, text="other processes are at the last shards")
                     time.sleep(SECONDS_BETWEEN_CHECKS)
+        return engine
 
-    def _scorer(self, source: ModelSource, config: PreTrainedConfig, tokenizer: DocumentTokenizer) -> Scorer:
+    def _scorer(
+        self,
+        source: ModelSource,
+        config: PreTrainedConfig,
+        tokenizer: DocumentTokenizer,
+        begun: Sequence[EngineName],
+    ) -> Scorer:
         has_bos = tokenizer.bos_token_id is not None
         n_tokens = most_tokens(self._scoring.max_document_tokens, context_length(config), has_bos)
-        engine = load_engine(self._scoring, source, tokenizer.largest_token_id, n_tokens + has_bos)
+        engines, reason = engines_to_try(self._scoring, begun)
+        engine = load_engine(
+            self._scoring,
+            engines,
+            source,
+            tokenizer.largest_token_id,
+            n_tokens + has_bos,
+            self._trial_documents(tokenizer, n_tokens),
+            self._report.say,
+        )
         self._report.say(
-            f"{source.name}: {engine.name} engine, {engine.dtype} on {default_device()}, the first {n_tokens:,} tokens "
-            f"of a document, {'a BOS token before them' if has_bos else 'no BOS token: the first is not scored'}"
+            f"{source.name}: {engine.name} engine{f' ({reason})' if reason else ''}, {engine.dtype} on "
+            f"{default_device()}, like plain Transformers on documents of the sample; the first {n_tokens:,} tokens of "
+            f"a document, {'a BOS token before them' if has_bos else 'no BOS token: the first is not scored'}"
         )
         return Scorer(source.name, engine, tokenizer, n_tokens, library_versions())
+
+    def _trial_documents(self, tokenizer: DocumentTokenizer, n_tokens: int) -> list[Request]:
+        """The first documents of the sample, whose order is that of their hashes: a mixture of all domains."""
+        documents = read_sample(self._sample, 0, TRIAL_DOCUMENTS)
+        tokenized = tokenizer.tokenized([document.text for document in documents], n_tokens)
+        return [Request("trial", one.token_ids) for one in tokenized if one.status == OK]
 
     def _score_shard(self, shard: Shard, shards: Shards, scorer: Scorer, counter: Counter) -> None:
         documents = documents_of(self._sample, shard)
@@ -134,7 +175,7 @@ class ScoringJob:
         run_id = shards.part_id(shard)
         write_part(self._parts, DOCUMENT_SCORES, rows, study_id=self._study.study_id, run_id=run_id)
 
-    def _finish(self, shards: Shards) -> dict[str, Any]:
+    def _finish(self, engine: EngineName, shards: Shards) -> dict[str, Any]:
         """The costs of all shards, written once, and figures over all documents. Raises UserError where all failed."""
         statuses = Statuses(status.split(":")[0] for status in shards.statuses())
         n_rows, n_ok = statuses.total(), statuses.pop(OK, 0)
@@ -144,12 +185,14 @@ class ScoringJob:
                 f"{self._model.model_id}: none of {n_rows:,} documents could be scored: {found}; correct the model, "
                 "its tokenizer or the documents"
             )
-        if not self._costs_part.exists():
-            row = shards.costs().row(self._model.model_id, JOB, self._scoring.engine)
-            write_part(self._parts, RUN_COSTS, [row], study_id=self._study.study_id, run_id=self._run_id)
-        (costs,) = part_rows(self._costs_part)
+        part = self._costs_part(engine)
+        if not part.exists():
+            row = shards.costs().row(self._model.model_id, JOB, engine)
+            write_part(self._parts, RUN_COSTS, [row], study_id=self._study.study_id, run_id=self._run_ids[engine])
+        (costs,) = part_rows(part)
         return {
             "rows": n_rows,
+            "engine": engine,
             "failed documents": n_rows - n_ok,
             "share of failed documents": (n_rows - n_ok) / n_rows,
             **{f"documents, {status}": n for status, n in sorted(statuses.items())},

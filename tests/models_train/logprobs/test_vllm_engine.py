@@ -59,6 +59,14 @@ def answers(storyteller: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         random_base(config()).save_pretrained(folder / name)
         orders.append({"name": name, "folder": str(folder / name), "most_tokens": 100})
     orders.append({"name": "stories", "folder": str(storyteller), "most_tokens": 512})
+    both = {"engines": ["vllm", "packed"], "most_tokens": 100}
+    orders += [
+        both | {"name": "auto", "folder": str(folder / "llama")},
+        both | {"name": "auto_stories", "folder": str(storyteller), "most_tokens": 512},
+        both | {"name": "auto_broken", "folder": str(folder / "llama"), "fault": "_leave_out_rows_beyond"},
+        both | {"name": "broken", "folder": str(folder / "llama"), "fault": "_leave_out_rows_beyond"},
+    ]
+    orders[-1]["engines"] = ["vllm"]
     for order in orders:
         order |= {"largest_token_id": TOKENS - 1, "documents": DOCUMENTS}
     (folder / "orders.json").write_text(json.dumps(orders))
@@ -113,6 +121,26 @@ def test_a_model_that_it_cannot_run_is_refused(answers: dict[str, Any]) -> None:
     assert refusal.endswith("set `engine: packed`")
 
 
+def test_auto_takes_vllm_where_it_is_right(answers: dict[str, Any]) -> None:
+    assert answers["auto"] == {"chosen": "vllm", "said": []}
+
+
+def test_auto_takes_packed_where_vllm_cannot_run_the_model(answers: dict[str, Any]) -> None:
+    assert answers["auto_stories"]["chosen"] == "packed"
+    (said,) = answers["auto_stories"]["said"]
+    assert said.startswith("auto_stories: vLLM cannot run it: ") and "head_dim=8" in said
+    assert said.endswith("; the packed engine scores instead") and "set `engine" not in said
+
+
+def test_a_wrong_vllm_engine_is_refused_in_numbers(answers: dict[str, Any]) -> None:
+    """Its log-sum-exp runs over rows that the tokenizer has no token for."""
+    told = answers["broken"]["refusal"]
+    assert told.startswith("broken: the vllm engine, float32, tried on 6 documents of the sample, differs from plain")
+    assert told.endswith("0.0001 and 0.001 are allowed; nothing was scored; set `engine: packed`")
+    assert answers["auto_broken"]["chosen"] == "packed"
+    assert "differs from plain Transformers" in answers["auto_broken"]["said"][0]
+
+
 def test_it_is_quiet(answers: dict[str, Any]) -> None:
     assert answers["stdout"] == ""
     assert "WARNING" not in answers["stderr"]
@@ -122,5 +150,5 @@ def test_it_is_quiet(answers: dict[str, Any]) -> None:
 def test_a_machine_without_vllm_is_named_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     source = vllm_engine.ModelSource("a model", str(tmp_path))
-    with pytest.raises(UserError, match=r"install the package vllm .*set `engine: packed`"):
+    with pytest.raises(UserError, match=r"install it \(`make vllm`\), or set `engine: packed`"):
         vllm_engine.load_vllm_engine(source, 511, vllm_engine.torch.float32, 512, 1024)

@@ -91,7 +91,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("scoring.corpus.domains", ["Book", "Book"], "twice"),
     ("scoring.corpus.name", "My texts", "lower-case letters"),
     ("scoring.corpus.documents_per_domain", 0, "greater than 0"),
-    ("scoring.engine", "hf", "'packed' or 'vllm'"),
+    ("scoring.engine", "hf", "'auto', 'packed' or 'vllm'"),
     ("scoring.max_document_tokens", 1, "greater than or equal to 2"),
 ]
 
