@@ -8,8 +8,8 @@ nothing is done. Under torchrun the processes share one model.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,13 @@ import torch
 
 from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
+from models_train.files import remove
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, beside_others, training_job
 from models_train.parts import part_rows, renew_run, write_part
 from models_train.reward_models.distributed import Processes, joined
-from models_train.reward_models.export import save_reward_model
+from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, set_up
 from models_train.reward_models.search_records import SearchRecord, search_card
 from models_train.reward_models.training import TrainingRun
@@ -85,6 +86,7 @@ def _search(job: TrainingJob, report: Reporter, processes: Processes) -> dict[st
 
 
 def _train_and_save(job: TrainingJob, setup: SearchSetup, report: Reporter, processes: Processes) -> dict[str, Any]:
+    _rehearse(job, setup, report, processes)
     runs, outcome = _train_all(job, setup, report)
     if not processes.is_first:
         return {}
@@ -96,17 +98,46 @@ def _train_and_save(job: TrainingJob, setup: SearchSetup, report: Reporter, proc
         optimism=_optimism(job, setup, runs, outcome, report),
         path=None if outcome.choice is None else job.reward_model.relative_to(job.home).as_posix(),
     )
+    rows = record.rows()
+    # What was trained is landed before the save, which can still fail; that of the search says that all is done.
+    _write(job, rows, [table for table in TABLES if table != SEARCHES])
     _save(job, record)
-    return _write(job, record.rows())
+    _write(job, rows, [SEARCHES])
+    return rows[SEARCHES][0]
 
 
-def _write(job: TrainingJob, rows: Mapping[str, list[dict[str, Any]]]) -> dict[str, Any]:
-    """Write the parts, that of the search last; a table without rows (no run came far enough) has none."""
-    for table in TABLES:
+def _rehearse(job: TrainingJob, setup: SearchSetup, report: Reporter, processes: Processes) -> None:
+    """Save the untrained reward model, load it again and compare, so that no trained one is lost for what it lacks.
+
+    Once per search: not where it goes on. Raises UserError.
+    """
+    folder = job.working_folder / "rehearsal"
+    if processes.is_first and not any(job.working_folder.glob("*/run.json")):
+        model = setup.untrained_model(job.training.search.seeds[0], getattr(torch, setup.plan.precision))
+        if model.module.not_packed is not None:
+            report.say(f"{job.name}: on padded batches, which takes longer: {model.module.not_packed}")
+        card = Card(setup.source.name, setup.source.stated_revision, job.objective)
+        with _named(job, "nothing was trained"):
+            save_reward_model(model, folder, setup.tokenizer, card)
+        remove(folder)
+    processes.wait()
+
+
+@contextmanager
+def _named(job: TrainingJob, state: str) -> Iterator[None]:
+    """Name the model in an error of a save, and say how things stand."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"{job.name}: {error}; {state}") from error
+
+
+def _write(job: TrainingJob, rows: Mapping[str, list[dict[str, Any]]], tables: Sequence[str]) -> None:
+    """Write the parts of some tables; a table without rows (no run came far enough) has none."""
+    for table in tables:
         if rows[table]:
             contract = REWARD_MODEL_TABLES[table]
             write_part(job.home / "parts", contract, rows[table], study_id=job.study.study_id, run_id=job.run_id)
-    return rows[SEARCHES][0]
 
 
 def _train_all(job: TrainingJob, setup: SearchSetup, report: Reporter) -> tuple[list[TrainingRun], SearchOutcome]:
@@ -151,7 +182,9 @@ def _save(job: TrainingJob, record: SearchRecord) -> None:
     evaluation = next(one.evaluation for one in run.checkpoints() if one.step == choice.evaluation.step)
     if job.objective == "regression":
         reward_model.merge_weights = dict(zip(ATTRIBUTES, evaluation["weights"], strict=True))
-    save_reward_model(reward_model, job.reward_model, record.setup.tokenizer, search_card(record, evaluation))
+    kept = f"the trained weights are kept in {job.working_folder}, and the next run of this job saves them"
+    with _named(job, kept):
+        save_reward_model(reward_model, job.reward_model, record.setup.tokenizer, search_card(record, evaluation))
 
 
 def _say_what_is_read(job: TrainingJob, setup: SearchSetup, report: Reporter) -> None:

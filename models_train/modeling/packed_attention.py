@@ -1,55 +1,64 @@
 """Attention over packed sequences, for every Transformers model that looks its attention up by name.
 
 `use_packed_attention(model)` switches a model over; from then on its forward takes `packed_inputs(pack)`. No mask of
-tokens x tokens is ever made. What a family adds (soft-capping, sliding windows, grouped heads) arrives as arguments.
+tokens x tokens is ever made. What a family adds (soft-capping, sliding windows, grouped heads) arrives as arguments; a
+family that puts more into its mask, or gives its attention other tensors, is refused by a trial.
 """
 
 from __future__ import annotations
 
+import copy
+import re
+import sys
+from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedConfig, PreTrainedModel
 
+from models_train.errors import first_line
 from models_train.modeling.packing import Pack, pack
 
 NAME = "rewardbase_packed"
+FORWARD_ERRORS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
+"""What models raise that cannot take their inputs: families that do not pass a pack on fail in many ways."""
+_CHECKED = "rewardbase_packed_checked"
 _FLASH_DTYPES = (torch.bfloat16, torch.float16)
 _FLASH_HEAD = 256
 """Largest head dimension of the variable-length kernel."""
-_SEQUENCE = [1, 3, 0, 2]
-"""Token ids of the test of packed attention; every vocabulary has them."""
-_FAITHFUL: set[str] = set()
-"""Architectures that passed the test of packed attention."""
+_WINDOW = 3
+"""Longest window or chunk in the trial, in tokens."""
+_TRIAL_LENGTH = 16
+"""Length of the sequence of the trial, in tokens: longer than five windows, shorter than LongRoPE's border."""
+_WINDOW_NAMES = re.compile(r"window|chunk|local_attention|(^|_)(block_size|topk_blocks|index_topk)")
+"""Settings and attributes that say how far attention looks, whatever the family."""
+_NO_WINDOW_NAMES = re.compile(r"layer|pattern|feed_forward|num_")
+_OWN_TENSORS = ("attention_mask", "pack_boundaries", "position_ids", "cache_position")
+_TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-4}
+"""Largest difference of hidden states from those of plain Transformers, as a share of their norm."""
+_COARSE = 0.2
+"""The same in formats of 16 bits, where rounding alone makes some percent."""
 
 
 def use_packed_attention(model: PreTrainedModel) -> None:
-    """Switch a model to packed attention, and test it: a small pack must give each sequence's own hidden states.
+    """Switch a model to packed attention, after a trial: in a pack, a sequence must get its own hidden states.
 
-    Raises ValueError where they do not: a family with a fixed attention function, with an unknown kind of attention, or
-    with layers that carry a state past the end of a sequence. The model is then as before. A model on the meta device
-    cannot be tested.
+    The trial runs a copy that shares the model's weights. All windows and chunks of its configuration are shortened, so
+    that its sequence is longer than each of them. Reference is Transformers' eager attention. The verdict is of these
+    weights and this configuration, and is not kept. Raises ValueError, with the reason, where the model cannot run on
+    packs; the model is then as before. A model on the meta device cannot be tried.
     """
     before = model.config._attn_implementation  # Transformers has a public setter for it, but no getter
-    # The test takes seconds for a large model on a CPU: once per architecture.
-    architecture = f"{type(model).__qualname__} {model.dtype} {model.config.to_json_string(use_diff=False)}"
-    is_faithful = architecture in _FAITHFUL or model.device.type == "meta"
-    if not is_faithful:
-        # Not the default one: SDPA leaves soft-capping out without a warning.
-        model.set_attn_implementation("eager")
-        alone = _hidden_states(model, {"input_ids": torch.tensor([_SEQUENCE]), "use_cache": False})
+    problem = None if model.device.type == "meta" else _problem(_with_short_windows(model))
+    if problem is None:
         model.set_attn_implementation(NAME)
-        is_faithful = _is_faithful(model, alone)
-    model.set_attn_implementation(NAME)
-    if model.device.type != "meta" and is_faithful:
-        _FAITHFUL.add(architecture)
-    if model.config._attn_implementation != NAME or not is_faithful:
+        if model.config._attn_implementation == NAME:
+            return
         model.set_attn_implementation(before)
-        raise ValueError(
-            f"{type(model).__name__} cannot run on packed sequences: it does not look its attention up by name, its "
-            "attention is of an unknown kind, or layers of it mix neighbouring sequences"
-        )
+        problem = _NO_LOOKUP
+    raise ValueError(f"{type(model).__name__} cannot run on packed sequences: {problem}")
 
 
 def packed_inputs(pack: Pack) -> dict[str, Any]:
@@ -97,7 +106,7 @@ def packed_attention(
         return out[None], None
     pieces = zip(*(tensor.split(list(pack_lengths), dim=2) for tensor in (query, key, value)), strict=True)
     out = torch.cat([_one_sequence(q, k, v, scaling, dropout, sliding_window, softcap) for q, k, v in pieces], dim=2)
-    return out.transpose(1, 2), None
+    return out.transpose(1, 2).contiguous(), None
 
 
 def _from_positions(position_ids: torch.Tensor | None) -> tuple[torch.Tensor, tuple[int, ...]]:
@@ -110,36 +119,125 @@ def _from_positions(position_ids: torch.Tensor | None) -> tuple[torch.Tensor, tu
     return boundaries.to(torch.int32), tuple(boundaries.diff().tolist())
 
 
-def _is_faithful(model: PreTrainedModel, alone: torch.Tensor | None) -> bool:
-    """True where a sequence comes out as by itself, and independent of its neighbour."""
-    pairs = (
-        _hidden_states(model, packed_inputs(pack([neighbour, _SEQUENCE]))) for neighbour in ([0, 1, 2, 3], [3, 3, 1, 2])
-    )
-    one, other = (None if hidden is None else hidden[-len(_SEQUENCE) :] for hidden in pairs)
-    if alone is None or one is None or other is None:
-        return False
-    return _close(other, one, 1e-6) and _close(one, alone, 1e-3 if model.dtype == torch.float32 else 0.2)
+_NO_LOOKUP = "it does not look its attention up by name"
+
+
+class _Dropped(Exception):
+    """Packed attention would ignore something that the family's own attention uses."""
+
+
+def _with_short_windows(model: PreTrainedModel) -> PreTrainedModel:
+    """A copy in evaluation mode that shares all weights, with every window or chunk at most _WINDOW tokens long."""
+    shared = {id(tensor): tensor for tensor in chain(model.parameters(), model.buffers())}
+    twin = copy.deepcopy(model, shared).eval()
+    settings: dict[int, dict[str, Any]] = {}
+    for module in twin.modules():
+        settings[id(module)] = vars(module)
+        for value in vars(module).values():
+            if isinstance(value, PreTrainedConfig):
+                settings |= {id(one): one for one in _nested(vars(value))}
+    for one in settings.values():
+        for name, value in one.items():
+            if _WINDOW_NAMES.search(name) and not _NO_WINDOW_NAMES.search(name):
+                one[name] = _shortened(value)
+    return twin
+
+
+def _nested(settings: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Settings of a configuration and of those inside of it."""
+    yield settings
+    for value in settings.values():
+        if isinstance(value, PreTrainedConfig):
+            yield from _nested(vars(value))
+        elif isinstance(value, dict) and all(isinstance(key, str) for key in value):
+            yield from _nested(value)
+
+
+def _shortened(value: Any) -> Any:
+    if isinstance(value, list | tuple):
+        return type(value)(_shortened(one) for one in value)
+    return min(value, _WINDOW) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _problem(twin: PreTrainedModel) -> str | None:
+    """Reason for which packs cannot go through a model; None where they can. Changes its attention."""
+    n_rows = twin.get_input_embeddings().weight.shape[0]
+    ids = [(3 * place * place + place) % min(n_rows, 64) for place in range(_TRIAL_LENGTH)]
+    alone = {"input_ids": torch.tensor([ids]), "use_cache": False}
+    packs = [packed_inputs(pack([neighbour, ids])) for neighbour in (ids[:9], ids[8::-1])]
+    try:
+        # Not the default one: SDPA leaves soft-capping out without a warning.
+        wanted = _hidden_states(twin, "eager", alone)
+        twin.set_attn_implementation(NAME)
+        if twin.config._attn_implementation != NAME:
+            return _NO_LOOKUP
+        _hidden_states(twin, _CHECKED, packed_inputs(pack([ids])))
+        given, other = (_hidden_states(twin, NAME, inputs)[-len(ids) :] for inputs in packs)
+    except torch.OutOfMemoryError:
+        raise
+    except _Dropped as error:
+        return str(error)
+    except FORWARD_ERRORS as error:
+        return f"its layers do not take a pack ({first_line(error)})"
+    if _difference(other, given) > 1e-6:
+        return "layers of it mix neighbouring sequences"
+    difference, most = _difference(given, wanted), _TOLERANCES.get(twin.dtype, _COARSE)
+    if not difference <= most:
+        return f"its hidden states differ by {difference:.1e} of their norm from those of eager attention"
+    return None
 
 
 @torch.no_grad()
-def _hidden_states(model: PreTrainedModel, inputs: dict[str, Any]) -> torch.Tensor | None:
-    """(n_tokens, hidden_size) float32: the hidden states; None where the model cannot take these inputs."""
-    was_training = model.training
-    model.eval()
+def _hidden_states(model: PreTrainedModel, attention: str, inputs: dict[str, Any]) -> torch.Tensor:
+    """(n_tokens, hidden_size) float32: the hidden states by an implementation of attention."""
+    model.set_attn_implementation(attention)
     here = {name: value.to(model.device) if torch.is_tensor(value) else value for name, value in inputs.items()}
-    try:
-        hidden: torch.Tensor = model.base_model(**here).last_hidden_state[0]
-        return hidden.float()
-    except torch.OutOfMemoryError:
-        raise
-    except (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError):
-        return None  # families that do not pass a pack on to their attention fail in many ways
-    finally:
-        model.train(was_training)
+    hidden: torch.Tensor = model.base_model(**here).last_hidden_state[0]
+    return hidden.float()
 
 
-def _close(given: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> bool:
-    return bool(torch.linalg.vector_norm(given - wanted) <= tolerance * torch.linalg.vector_norm(wanted))
+def _difference(given: torch.Tensor, wanted: torch.Tensor) -> float:
+    return float(torch.linalg.vector_norm(given - wanted) / torch.linalg.vector_norm(wanted))
+
+
+def _checked_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    **settings: Any,
+) -> tuple[torch.Tensor, None]:
+    """Packed attention of one sequence, compared with what the family's eager attention makes of the same arguments.
+
+    attention_mask: as for eager attention. The comparison is in float32, so that it finds in any precision what packed
+    attention would ignore. Raises _Dropped.
+    """
+    unknown = [name for name, one in settings.items() if torch.is_tensor(one) and name not in _OWN_TENSORS]
+    if unknown:
+        raise _Dropped(f"its attention takes {', '.join(unknown)}, which packs do not hold")
+    length = query.shape[2]
+    seen = _band(length, settings.get("sliding_window") or length, query)
+    if attention_mask is not None and not _is_mask_of(seen, attention_mask):
+        raise _Dropped("its attention mask holds more than causality and the window that its attention is given")
+    exact = [tensor.float() for tensor in (query, key, value)]
+    own = getattr(sys.modules.get(type(module).__module__), "eager_attention_forward", None)
+    if own is not None:
+        given, _ = packed_attention(module, *exact, None, **settings)
+        mask = torch.zeros(seen.shape, device=seen.device).masked_fill(~seen, torch.finfo(torch.float32).min)
+        wanted, _ = own(module, *exact, mask[None, None], **settings)
+        if not _difference(given, wanted) <= 1e-4:
+            raise _Dropped("its eager attention computes something else than packed attention")
+    return packed_attention(module, query, key, value, None, **settings)
+
+
+def _is_mask_of(seen: torch.Tensor, mask: torch.Tensor) -> bool:
+    """True for a mask, added to the scores or of bool, that shows every head these tokens and nothing else."""
+    n_tokens = len(seen)
+    if mask.dtype == torch.bool:
+        return bool((mask[..., :n_tokens] == seen).all())
+    hides = mask[..., :n_tokens] <= -1e4
+    return bool((hides == ~seen).all() and (mask[..., :n_tokens][~hides] == 0).all())
 
 
 def _has_kernel(query: torch.Tensor, softcap: float | None, dropout: float) -> bool:
@@ -219,3 +317,5 @@ def _no_mask(*_: Any, **__: Any) -> None:
 
 AttentionInterface.register(NAME, packed_attention)
 AttentionMaskInterface.register(NAME, _no_mask)
+AttentionInterface.register(_CHECKED, _checked_attention)
+AttentionMaskInterface.register(_CHECKED, AttentionMaskInterface()["eager"])

@@ -4,9 +4,10 @@ Tried in this order, the first that fits is taken: AdamW with all state on the d
 device); masters and moments in the memory of the host. Each first without, then with gradient checkpointing, which
 computes a third more. On several devices weights, gradients and moments are sharded over them (FSDP2).
 
-No weights are loaded: the backbone is built on PyTorch's meta device, with one and with two layers, and a short forward
-pass shows which tensors autograd would keep. The difference of the two is one layer. No library forecasts the
-activations of packs: `accelerate estimate-memory` counts weights and optimizer state.
+No weights are loaded: the backbone is built on PyTorch's meta device, and a short forward pass shows which tensors
+autograd would keep. The difference between two layers and one is a layer; where layers differ from each other (first
+dense ones, then experts), the mean of all is. No library forecasts the activations of packs: `accelerate
+estimate-memory` counts weights and optimizer state.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from itertools import product
 from typing import Any, Literal
 
 import torch
-from transformers import AutoModel, PreTrainedConfig
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
-from models_train.errors import UserError
+from models_train.errors import UserError, first_line
 from models_train.machine import MemoryLimit, memory_limit
+from models_train.modeling.packed_attention import FORWARD_ERRORS
 from models_train.reward_models.distributed import Processes
 from models_train.study.training import Precision
 
@@ -42,6 +45,7 @@ _EIGHT_BIT_BYTES = 2 * (1 + 4 / 256)
 _UNIT_BYTES = 16
 """Working memory of sharded training, in bytes per weight of the largest unit: gathered twice, its gradient, and the
 two buffers of the reduction."""
+_BUILDING_ERRORS = (*FORWARD_ERRORS, ImportError)
 _N_TOKENS = 16
 """Tokens of the short forward pass; few, because packed attention keeps nothing that grows with their square."""
 _SOFT_CAP_BYTES = 10
@@ -216,22 +220,22 @@ def model_shape(config: PreTrainedConfig, n_outputs: int, dtype: torch.dtype) ->
     """Shape of a reward model that computes in `dtype`. Raises UserError."""
     text = config.get_text_config()
     n_layers = int(text.num_hidden_layers)
-    try:
-        one, two = (_measured(text, n, dtype) for n in (1, 2))
-    except (AttributeError, ImportError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(
-            f"no {config.model_type} model can be built from the configuration: {error}. Correct config.json, or take "
-            "the model out of the study"
-        ) from error
-    layer_weights, layer_kept = two.weights - one.weights, two.kept - one.kept
-    outer_weights = one.weights - layer_weights
     capped = getattr(text, "attn_logit_softcapping", None) is not None
+    try:
+        full = _backbone(text, None, dtype)
+        n_weights = _n_weights(full)
+        layer, outer = _equal_layers(text, n_layers, dtype, n_weights) or _mean_layer(full, n_layers, dtype)
+    except _BUILDING_ERRORS as error:
+        raise UserError(
+            f"no {config.model_type} model can be built from the configuration: {first_line(error)}. Correct "
+            "config.json, or take the model out of the study"
+        ) from error
     return ModelShape(
-        n_weights=outer_weights + n_layers * layer_weights + n_outputs * text.hidden_size,
-        largest_unit=max(layer_weights, outer_weights),
+        n_weights=n_weights + n_outputs * text.hidden_size,
+        largest_unit=max(layer.weights, outer.weights),
         n_layers=n_layers,
-        layer_bytes=-(-layer_kept // _N_TOKENS),
-        outer_bytes=-(-max(0, one.kept - layer_kept) // _N_TOKENS),
+        layer_bytes=-(-layer.kept // _N_TOKENS),
+        outer_bytes=-(-max(0, outer.kept) // _N_TOKENS),
         checkpoint_bytes=text.hidden_size * dtype.itemsize,
         squared_bytes=_SOFT_CAP_BYTES * text.num_attention_heads if capped else 0,
     )
@@ -301,36 +305,85 @@ def _gib(n_bytes: float) -> str:
 
 @dataclass(frozen=True)
 class _Measured:
+    """Weights, and bytes that autograd keeps of _N_TOKENS tokens, of a part of a backbone."""
+
     weights: int
     kept: int
 
 
-def _measured(config: PreTrainedConfig, n_layers: int, dtype: torch.dtype) -> _Measured:
-    """Weights, and bytes that autograd keeps of _N_TOKENS tokens, of a backbone of a few layers."""
+def _equal_layers(
+    config: PreTrainedConfig, n_layers: int, dtype: torch.dtype, n_weights: int
+) -> tuple[_Measured, _Measured] | None:
+    """A layer, and all that is in no layer; None where the layers differ, or a backbone of one cannot be built."""
+    try:
+        one, two = (
+            _Measured(_n_weights(model), _kept(model, dtype)) for model in (_backbone(config, n, dtype) for n in (1, 2))
+        )
+    except _BUILDING_ERRORS:
+        return None
+    layer = _Measured(two.weights - one.weights, two.kept - one.kept)
+    outer = _Measured(one.weights - layer.weights, one.kept - layer.kept)
+    return (layer, outer) if outer.weights + n_layers * layer.weights == n_weights else None
+
+
+def _mean_layer(full: PreTrainedModel, n_layers: int, dtype: torch.dtype) -> tuple[_Measured, _Measured]:
+    """The largest layer's weights with the mean of what layers keep, and all that is in no layer, which keeps 0."""
+    layers = [_n_weights(module) for module in full.modules() if isinstance(module, GradientCheckpointingLayer)]
+    largest = max(layers, default=_n_weights(full) // n_layers)
+    return _Measured(largest, _kept(full, dtype) // n_layers), _Measured(max(0, _n_weights(full) - sum(layers)), 0)
+
+
+def _n_weights(module: torch.nn.Module) -> int:
+    return sum(weight.numel() for weight in module.parameters())
+
+
+def _backbone(config: PreTrainedConfig, n_layers: int | None, dtype: torch.dtype) -> PreTrainedModel:
+    """A backbone on the meta device, with the layers of its configuration or with as many as are given."""
     config = copy.deepcopy(config)
-    config.num_hidden_layers = n_layers
-    if getattr(config, "layer_types", None):
-        # A model of one layer names one type only; a second layer is like it.
-        config.layer_types = (config.layer_types * n_layers)[:n_layers]
+    if n_layers is not None:
+        config.num_hidden_layers = n_layers
+        if getattr(config, "layer_types", None):
+            # A model of one layer names one type only; a second layer is like it.
+            config.layer_types = (config.layer_types * n_layers)[:n_layers]
     config.rope_parameters = _fixed_positions(getattr(config, "rope_parameters", None))
     with torch.device("meta"):
-        model = AutoModel.from_config(config, dtype=dtype)
+        model: PreTrainedModel = AutoModel.from_config(config, dtype=dtype)
+    return model
+
+
+def _kept(model: PreTrainedModel, dtype: torch.dtype) -> int:
+    """Bytes that autograd keeps of a forward pass that computes in `dtype`, weights apart."""
+    # On the meta device the grouped product of experts takes bfloat16 alone, whose tensors are half as large. State
+    # space layers may take no mask of four dimensions.
+    ways = [(model.dtype, True), (torch.bfloat16, True), (model.dtype, False), (torch.bfloat16, False)]
+    for number, (computing, masked) in enumerate(ways, 1):
+        try:
+            return _kept_bytes(model.to(computing), dtype, masked=masked)
+        except FORWARD_ERRORS:
+            if number == len(ways):
+                raise
+    raise AssertionError
+
+
+def _kept_bytes(model: PreTrainedModel, dtype: torch.dtype, *, masked: bool) -> int:
+    """Bytes that autograd keeps of a forward pass, weights apart; numbers in the model's own format as in `dtype`."""
+    with torch.device("meta"):
         token_ids = torch.zeros(1, _N_TOKENS, dtype=torch.int64)
-        mask = torch.zeros(1, 1, _N_TOKENS, _N_TOKENS, dtype=dtype)
-    # PyTorch has one storage object per storage; a set holds them, so that none is counted twice.
+        mask = torch.zeros(1, 1, _N_TOKENS, _N_TOKENS, dtype=model.dtype)
+    # PyTorch has one storage object per storage; a table holds them, so that none is counted twice.
     own = {tensor.untyped_storage() for tensor in (*model.parameters(), *model.buffers())}
-    kept: set[torch.UntypedStorage] = set()
+    kept: dict[torch.UntypedStorage, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
-        kept.add(tensor.untyped_storage())
+        storage = tensor.untyped_storage()
+        wider = dtype.itemsize / model.dtype.itemsize if tensor.dtype == model.dtype else 1
+        kept[storage] = int(storage.nbytes() * wider)
         return tensor
 
     with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        # A mask of four dimensions is taken as it is; without one, the values of the positions would be looked at.
-        model(input_ids=token_ids, attention_mask=mask, use_cache=False)
-    return _Measured(
-        sum(weight.numel() for weight in model.parameters()), sum(storage.nbytes() for storage in kept - own)
-    )
+        # A mask of four dimensions is taken as it is; without one, most families look at the values of the positions.
+        model(input_ids=token_ids, attention_mask=mask if masked else None, use_cache=False)
+    return sum(n_bytes for storage, n_bytes in kept.items() if storage not in own)
 
 
 def _fixed_positions(parameters: Any) -> Any:

@@ -1,7 +1,7 @@
 """A reward model: a causal language model's backbone, a linear head on each sequence's last hidden state, its loss.
 
-It is Transformers' own sequence classification model of the family, run on packs. No pad token is searched for: the
-pack says where a sequence ends.
+It is Transformers' sequence classification model of the family (`classifiers.py`), run on packs. No pad token is
+searched for: the pack says where a sequence ends.
 """
 
 from __future__ import annotations
@@ -9,32 +9,28 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import (
-    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-    AutoModelForSequenceClassification,
-    PreTrainedConfig,
-    PreTrainedModel,
-)
+from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from models_train.data.records import ATTRIBUTES
-from models_train.errors import UserError
+from models_train.errors import UserError, first_line
 from models_train.modeling.base_models import ModelSource, load_config, load_model
-from models_train.modeling.packed_attention import packed_inputs, use_packed_attention
-from models_train.modeling.packing import Pack, same_frequencies
+from models_train.modeling.packed_attention import FORWARD_ERRORS, packed_inputs, use_packed_attention
+from models_train.modeling.packing import Pack, pack, same_frequencies
+from models_train.reward_models.classifiers import HEAD, classifier_class, head_of
 from models_train.reward_models.data import Example, TokenPair, TokenRating
 from models_train.study.settings import Objective
 
 REWARD = "reward"
 MERGED = "merged"
-HEAD = "score.weight"
-"""Name of the head's weights in Transformers' sequence classification models."""
+_TRIAL_IDS = [3, 1, 2, 0, 1, 3, 0, 2, 2, 0, 3, 1, 0, 1, 2, 3]
+"""Token ids of the trial of padded batches; every vocabulary has them."""
 
 
 def n_outputs(objective: Objective) -> int:
@@ -45,18 +41,46 @@ def n_outputs(objective: Objective) -> int:
 class RewardModule(nn.Module):
     """The module to train: a pack goes in, the rewards of its sequences come out.
 
-    A family that cannot run on packs (`is_packed` False) runs on batches padded on the right instead: the same
-    rewards, more slowly.
+    A model that cannot run on packs (`is_packed` False, for the reason `not_packed`) runs on batches padded on the
+    right instead: the same rewards, more slowly. Raises UserError where padding changes them.
     """
 
     def __init__(self, classifier: PreTrainedModel) -> None:
         super().__init__()
         self.classifier = classifier
+        self.not_packed: str | None = None
         try:
             use_packed_attention(classifier)
-            self.is_packed = True
-        except ValueError:
-            self.is_packed = False
+        except ValueError as error:
+            self.not_packed = str(error)
+            if getattr(classifier.config.get_text_config(), "attn_logit_softcapping", None) is not None:
+                # SDPA leaves soft-capping out without a warning.
+                classifier.set_attn_implementation("eager")
+        self.is_packed = self.not_packed is None
+        if not self.is_packed and classifier.device.type != "meta":
+            self._refuse_other_batches()
+
+    @torch.no_grad()
+    def _refuse_other_batches(self) -> None:
+        """Raise UserError where a sequence has another reward in a batch with a longer one than by itself."""
+        was_training = self.training
+        self.eval()
+        try:
+            wanted = self(pack([_TRIAL_IDS[:9]]).to(self.classifier.device))[0]
+            given = self(pack([_TRIAL_IDS, _TRIAL_IDS[:9]]).to(self.classifier.device))[1]
+        except FORWARD_ERRORS as error:
+            raise UserError(
+                f"{type(self.classifier).__name__} cannot run on padded batches ({first_line(error)}), and "
+                f"{self.not_packed}; take the model out of the study"
+            ) from error
+        self.train(was_training)
+        most = (1e-4 if self.classifier.dtype == torch.float32 else 0.2) * max(1.0, float(wanted.abs().max()))
+        difference = float((given - wanted).abs().max())
+        if not difference <= most:
+            raise UserError(
+                f"{type(self.classifier).__name__} gives a sequence another reward in a padded batch than by itself "
+                f"(a difference of {difference:.1e}), and {self.not_packed}; take the model out of the study"
+            )
 
     def forward(self, pack: Pack) -> torch.Tensor:
         """(n_sequences, n_outputs) float32. Raises ValueError for sequences that the position encoding cannot pack."""
@@ -82,7 +106,7 @@ class RewardModule(nn.Module):
 
     def _head(self, hidden: torch.Tensor) -> torch.Tensor:
         """bf16 steps around a reward of 4 are 0.03 wide and make ties: the head's weights decide, which are float32."""
-        head = _head_of(self.classifier)
+        head = head_of(self.classifier)
         with torch.autocast(hidden.device.type, enabled=False):
             rewards: torch.Tensor = head(hidden.to(head.weight.dtype))
         return rewards.float()
@@ -93,7 +117,7 @@ class RewardModel:
 
     def __init__(self, classifier: PreTrainedModel) -> None:
         """classifier: of `AutoModelForSequenceClassification`. Raises UserError where its head is no linear one."""
-        _head_of(classifier)
+        head_of(classifier)
         self.module: RewardModule = RewardModule(classifier)
 
     @classmethod
@@ -104,11 +128,8 @@ class RewardModel:
         weights are normal with mean 0 and variance 1 / (hidden_size + 1) (Stiennon et al. 2020, Appendix C), drawn on
         the CPU from `seed`. Raises UserError.
         """
-        config = load_config(source)
-        _refuse_without_class(source, config)
-        classifier = load_model(
-            source, AutoModelForSequenceClassification, dtype, may_miss=(HEAD,), num_labels=n_outputs
-        )
+        kind = classifier_class(source.name, load_config(source), remote_code=source.remote_code)
+        classifier = load_model(source, kind, dtype, may_miss=(HEAD,), num_labels=n_outputs)
         model = cls(classifier)
         hidden_size = model.head.weight.shape[1]
         generator = torch.Generator().manual_seed(seed)
@@ -123,7 +144,8 @@ class RewardModel:
         source = ModelSource(folder.name, str(folder), remote_code=remote_code)
         if not (folder / "config.json").is_file():
             raise UserError(f"{folder} holds no reward model; train it first, or correct the path")
-        model = cls(load_model(source, AutoModelForSequenceClassification, dtype))
+        kind = classifier_class(source.name, load_config(source), remote_code=remote_code)
+        model = cls(load_model(source, kind, dtype))
         model.set_head(read_tensor(folder, HEAD))
         return model
 
@@ -153,7 +175,7 @@ class RewardModel:
     @property
     def head(self) -> nn.Linear:
         """The linear head."""
-        return _head_of(self.classifier)
+        return head_of(self.classifier)
 
     @property
     def config(self) -> PreTrainedConfig:
@@ -223,23 +245,3 @@ def read_tensor(folder: Path, name: str) -> torch.Tensor:
 def _fits(rewards: torch.Tensor, shape: tuple[int, int]) -> None:
     if tuple(rewards.shape) != shape:
         raise ValueError(f"rewards have the shape {tuple(rewards.shape)}, the examples need {shape}: check the head")
-
-
-def _refuse_without_class(source: ModelSource, config: PreTrainedConfig) -> None:
-    own: Any = getattr(config, "auto_map", None) or {}
-    known = type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-    if not known and not (source.remote_code and "AutoModelForSequenceClassification" in own):
-        raise UserError(
-            f"{source.name}: Transformers has no sequence classification model of the family {config.model_type!r}, "
-            "so no reward model of it could be loaded elsewhere; take the model out of the study"
-        )
-
-
-def _head_of(classifier: PreTrainedModel) -> nn.Linear:
-    head = getattr(classifier, "score", None)
-    if not isinstance(head, nn.Linear) or head.bias is not None:
-        raise UserError(
-            f"{type(classifier).__name__} has no linear head `score` without bias; only decoders whose sequence "
-            "classification model has one can become reward models"
-        )
-    return head

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from models_train.data.chat import Renderer
+from models_train.data.chat import Renderer, RenderError
 from models_train.errors import UserError
 from models_train.machine import workers
 from models_train.modeling.base_models import (
@@ -31,8 +31,10 @@ from models_train.modeling.base_models import (
     load_tokenizer,
     model_source,
 )
+from models_train.reward_models.classifiers import refuse_without_classifier
 from models_train.reward_models.data import SearchData, load_search_data
 from models_train.reward_models.distributed import Processes
+from models_train.reward_models.export import portable_tokenizer
 from models_train.reward_models.memory import Machine, MemoryPlan, machine_of, model_shape, plan_memory
 from models_train.reward_models.model import RewardModel, n_outputs
 from models_train.reward_models.training import TrainingRun
@@ -122,6 +124,10 @@ class SearchSetup:
         """Recipe of the objective."""
         return self.training.recipe(self.objective)
 
+    def untrained_model(self, seed: int, dtype: torch.dtype) -> RewardModel:
+        """The base model with a new head, on the CPU."""
+        return RewardModel.from_base(self.source, n_outputs(self.objective), seed, dtype)
+
     def runs(self, folder: Path, on_step: OnStep) -> list[TrainingRun]:
         """One run per rate and seed, in folders below `folder`. Raises RunFolderError."""
         ratings = self.data.validation_ratings
@@ -137,7 +143,7 @@ class SearchSetup:
     def _run(self, folder: Path, rate: float, seed: int, validation: Validation, on_step: OnStep) -> TrainingRun:
         name = run_name(rate, seed)
         return TrainingRun(
-            lambda: RewardModel.from_base(self.source, n_outputs(self.objective), seed, torch.float32),
+            lambda: self.untrained_model(seed, torch.float32),
             self.data.train.examples,
             self.recipe,
             objective=self.objective,
@@ -153,18 +159,26 @@ class SearchSetup:
 def set_up(
     model: StudyModel, training: Training, objective: Objective, study_folder: Path, processes: Processes
 ) -> SearchSetup:
-    """Load tokenizer and data, and plan the memory.
+    """Load tokenizer and data, and plan the memory; the base model is checked before the data are read.
 
     Raises LocationError, RenderError, UserError.
     """
     source = model_source(model, study_folder)
     config, tokenizer = load_config(source), load_tokenizer(source)
+    refuse_without_classifier(source.name, config, remote_code=source.remote_code)
+    try:
+        portable_tokenizer(tokenizer, config)
+    except RenderError as error:
+        raise RenderError(f"{source.name}: a test conversation cannot be rendered: {error}") from error
+    dtype = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
+    try:
+        shape = model_shape(config, n_outputs(objective), dtype)
+    except UserError as error:
+        raise UserError(f"{source.name}: {error}") from error
     recipe = training.recipe(objective)
     renderer = Renderer(tokenizer, recipe.max_tokens, recipe.over_long, context_length(config), training.thoughts)
     data = load_search_data(training, objective, study_folder, renderer)
     _refuse_unknown_tokens(source, data, int(config.get_text_config().vocab_size))
-    dtype = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
-    shape = model_shape(config, n_outputs(objective), dtype)
 
     def planned(machine: Machine) -> MemoryPlan:
         return plan_memory(

@@ -13,17 +13,21 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, AutoTokenizer
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, GPT2Config
 
 from models_train.data.helpsteer import load_preferences
 from models_train.data.records import ATTRIBUTES
+from models_train.errors import UserError
+from models_train.jobs import train_reward_model
 from models_train.jobs.train_reward_model import main
 from models_train.jobs.training_job import training_job
 from models_train.parts import write_part
 from models_train.study.study import load_study
 from tests.support import reward_studies
+from tests.support.families import tiny_config
 from tests.support.killed_jobs import SearchLauncher
 from tests.support.reward_studies import arguments, parts, results, write_study
+from tests.support.tiny_models import byte_tokenizer, write_base
 from warehouse.contracts import REWARD_MODEL_TABLES
 from warehouse.part_files import newest_parts
 
@@ -190,6 +194,61 @@ def test_a_tokenizer_of_another_model_is_refused(tmp_path: Path) -> None:
     vocabulary["e"] = 5000
     tokenizer.write_text(json.dumps(described))
     assert "gives token 5000, but the model's vocabulary has 272 rows" in fails(study, tmp_path / "home")
+
+
+def test_a_base_without_any_pad_token_is_trained(tmp_path: Path) -> None:
+    """GPT-2's kind: one special token, which is BOS and EOS, and as many rows as tokens."""
+    end = "<|endoftext|>"
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 512}
+    config = GPT2Config(vocab_size=257, bos_token_id=0, eos_token_id=0, **sizes)
+    write_base(tmp_path / "model", config, byte_tokenizer(None, (end,), bos_token=end, eos_token=end, unk_token=end))
+    study = write_study(tmp_path, bradley_terry=reward_studies.RECIPE | {"learning_rates": [1e-3]})
+    main(arguments(study, tmp_path / "home"))
+    search = the(parts(tmp_path / "home")["reward_model_searches"])
+    folder = tmp_path / "home" / search["path"]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder)
+    batch = tokenizer(["one", "and another one"], padding=True, return_tensors="pt")
+    assert tokenizer.pad_token_id == 257 and model(**batch).logits.shape == (2, 1)
+
+
+def test_what_was_trained_is_landed_and_kept_where_saving_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The next run takes no step: it saves the model, and writes the row of the search."""
+    study, home = write_study(tmp_path), tmp_path / "home"
+    save = train_reward_model.save_reward_model
+    calls = []
+
+    def full(*args: Any) -> None:
+        calls.append(args)
+        if len(calls) > 1:  # the first one is the rehearsal
+            raise UserError("the reward model as saved is not the one in memory")
+        save(*args)
+
+    monkeypatch.setattr(train_reward_model, "save_reward_model", full)
+    said = fails(study, home)
+    assert (
+        "tiny, bradley_terry: the reward model as saved is not the one in memory; the trained weights are kept" in said
+    )
+    found = parts(home)
+    assert "reward_model_searches" not in found and found["reward_model_steps"].height > 0
+    monkeypatch.undo()
+    capsys.readouterr()
+    main(arguments(study, home))
+    assert "resuming after" in capsys.readouterr().out
+    again = parts(home)
+    assert again["reward_model_steps"].equals(found["reward_model_steps"])
+    assert (home / the(again["reward_model_searches"])["path"] / "config.json").is_file()
+
+
+@pytest.mark.parametrize("family", ["bert", "mamba"])
+def test_what_could_not_be_saved_is_told_before_the_first_step(family: str, tmp_path: Path) -> None:
+    write_base(tmp_path / "model", tiny_config(family))
+    study = write_study(tmp_path)
+    said = fails(study, tmp_path / "home")
+    assert said.count("tiny") >= 1 and ("no linear head" in said or "nothing was trained" in said)
+    assert not (tmp_path / "home" / "parts").exists() and not list((tmp_path / "home").rglob("run.json"))
 
 
 def test_two_processes_do_not_train_the_same_model(study: Path, tmp_path: Path) -> None:

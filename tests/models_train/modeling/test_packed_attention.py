@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 from types import SimpleNamespace
 from typing import Any, cast
@@ -11,6 +12,7 @@ import torch
 from transformers import (
     AutoModelForCausalLM,
     BloomConfig,
+    GPT2Config,
     GptOssConfig,
     JambaConfig,
     LlamaConfig,
@@ -20,6 +22,7 @@ from transformers import (
 
 from models_train.modeling.packed_attention import NAME, packed_attention, packed_inputs, use_packed_attention
 from models_train.modeling.packing import pack
+from tests.support.families import tiny_config
 from tests.support.tiny_models import FAMILIES, SIZES, random_base, randomize, sequences
 
 LENGTHS = (5, 1, 9, 3)
@@ -162,6 +165,73 @@ def test_other_families_are_taken_by_what_they_do(dtype: torch.dtype) -> None:
     randomize(model)
     use_packed_attention(model)
     assert model.config._attn_implementation == NAME
+
+
+MASKED = {
+    "doge": "its attention mask holds more than",
+    "llama4_text": "its layers do not take a pack",
+    "phimoe": "its attention mask holds more than",
+    "qwen2_moe": "its attention mask holds more than",
+    "axk2": "its attention takes indices",
+    "deepseek_v32": "its attention takes indices",
+    "granite_swa": "its attention takes s_aux",
+}
+LONG = dict.fromkeys(
+    ("sliding_window", "attention_chunk_size", "keep_window_size", "index_topk", "sliding_window_size"), 4096
+)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("family", MASKED)
+def test_what_a_mask_holds_beyond_the_trials_length_is_found(family: str, dtype: torch.dtype) -> None:
+    """With windows, chunks and numbers of kept tokens as long as published ones."""
+    config = tiny_config(family)
+    for name in LONG.keys() & vars(config).keys():
+        setattr(config, name, LONG[name])
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    with pytest.raises(ValueError, match=f"cannot run on packed sequences: {MASKED[family]}"):
+        use_packed_attention(model)
+
+
+@pytest.mark.parametrize("family", ["mistral", "gemma3_text", "cohere2", "olmo3", "qwen2", "modernbert-decoder"])
+@torch.no_grad()
+def test_a_window_that_attention_is_given_is_kept_as_it_is(family: str) -> None:
+    config = tiny_config(family)
+    config.sliding_window = 24
+    model, reference = random_base(copy.deepcopy(config)), random_base(config)
+    use_packed_attention(model)
+    assert model.config.sliding_window == 24
+    reference.set_attn_implementation("eager")
+    token_ids = sequences(lengths=(40, 7, 29))
+    logits = model(**packed_inputs(pack(token_ids))).logits[0]
+    wanted = torch.cat([reference(input_ids=torch.tensor([ids]), use_cache=False).logits[0] for ids in token_ids])
+    assert float((logits - wanted).abs().max()) < 1e-5 * max(1.0, float(wanted.abs().max()))
+
+
+def test_the_verdict_on_one_model_is_not_that_of_another_of_its_architecture() -> None:
+    """The trial shares the model's weights and attributes; here one layer looks less far than its mask says."""
+    first, second = (AutoModelForCausalLM.from_config(FAMILIES["qwen2_sliding"]()) for _ in range(2))
+    use_packed_attention(first)
+    second.model.layers[1].self_attn.sliding_window = 2
+    with pytest.raises(ValueError, match="its attention mask holds more than"):
+        use_packed_attention(second)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_scaling_that_only_eager_attention_knows_is_found_or_kept(dtype: torch.dtype) -> None:
+    config = GPT2Config(vocab_size=272, n_embd=32, n_layer=6, n_head=4, scale_attn_by_inverse_layer_idx=True)
+    model = AutoModelForCausalLM.from_config(config, dtype=dtype)
+    randomize(model, scale=0.5)
+    ids = torch.tensor(sequences(lengths=(20,)))
+    model.set_attn_implementation("eager")
+    with torch.no_grad():
+        wanted = model.eval()(input_ids=ids, use_cache=False).logits
+        try:
+            use_packed_attention(model)
+        except ValueError as error:
+            assert "cannot run on packed sequences" in str(error)
+        given = model(input_ids=ids, position_ids=torch.arange(20)[None], use_cache=False).logits
+    assert float((given - wanted).abs().max()) < (1e-5 if dtype == torch.float32 else 0.1) * float(wanted.abs().max())
 
 
 def test_a_model_without_weights_is_switched_untried() -> None:

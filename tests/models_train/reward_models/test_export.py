@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from safetensors.torch import save_file
 from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    GPT2Config,
+    GPTNeoXConfig,
     LlamaConfig,
     PreTrainedConfig,
     PreTrainedTokenizerFast,
@@ -25,12 +29,23 @@ from models_train import files
 from models_train.data.chat import Renderer
 from models_train.data.records import ATTRIBUTES, Prompt, Turn
 from models_train.errors import UserError
+from models_train.modeling.base_models import ModelSource
 from models_train.modeling.packing import pack
 from models_train.reward_models.export import Card, portable_tokenizer, save_reward_model
 from models_train.reward_models.model import RewardModel, read_tensor
 from tests.support.chat_tokenizers import FAMILIES as TEMPLATES
 from tests.support.chat_tokenizers import chat_tokenizer
-from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, byte_tokenizer, classifier_of, padded, sequences
+from tests.support.families import tiny_config
+from tests.support.tiny_models import (
+    FAMILIES,
+    SIZES,
+    VOCABULARY,
+    byte_tokenizer,
+    classifier_of,
+    padded,
+    sequences,
+    write_base,
+)
 
 CARD = Card("org/base", "0" * 40, "regression", {"ratings": "nvidia/HelpSteer2"}, {"learning_rate": 5e-7}, {"n": 1})
 CHATML = (
@@ -227,13 +242,89 @@ def test_no_pickle_is_written(tmp_path: Path) -> None:
     assert {path.suffix for path in (tmp_path / "rm").rglob("*")} == {".json", ".safetensors", ".md", ".jinja"}
 
 
-def test_a_tokenizer_that_leaves_no_pad_token_is_told(tmp_path: Path) -> None:
-    full = LlamaConfig(**SIZES | {"vocab_size": 258})
-    tokenizer = byte_tokenizer(None, TWO, bos_token="</s>", pad_token="</s>")
-    trap = RewardModel(classifier_of(full, 1))
-    with pytest.raises(UserError, match="add a pad token"):
-        save_reward_model(trap, tmp_path / "rm", tokenizer, CARD)
+FULL = SIZES | {"vocab_size": 257, "bos_token_id": 0, "eos_token_id": 0}
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        LlamaConfig(**FULL),
+        LlamaConfig(**FULL, tie_word_embeddings=True),
+        GPT2Config(vocab_size=257, n_embd=32, n_layer=2, n_head=2, n_positions=256, bos_token_id=0, eos_token_id=0),
+        GPTNeoXConfig(**FULL),
+        tiny_config("granite", **FULL),
+    ],
+    ids=["llama", "tied", "gpt2", "gpt_neox", "granite"],
+)
+@torch.no_grad()
+def test_where_no_token_can_be_the_pad_token_the_embedding_gets_a_row(config: PreTrainedConfig, tmp_path: Path) -> None:
+    """GPT-2's kind: one special token, which is BOS and EOS, and as many rows as tokens."""
+    end = "<|endoftext|>"
+    tokenizer = byte_tokenizer(None, (end,), bos_token=end, eos_token=end, unk_token=end)
+    write_base(tmp_path / "base", config, tokenizer)
+    model = RewardModel.from_base(ModelSource("tiny", str(tmp_path / "base")), 1, 0, torch.float32)
+    save_reward_model(model, tmp_path / "rm", tokenizer, CARD)
+    assert len(model.classifier.get_input_embeddings().weight) == 257
+
+    alone = type(model.classifier).from_pretrained(tmp_path / "rm").eval()
+    saved: Any = AutoTokenizer.from_pretrained(tmp_path / "rm")
+    assert saved.pad_token == "<|pad|>" and saved.pad_token_id == alone.config.pad_token_id == 257
+    assert alone.config.vocab_size == len(alone.get_input_embeddings().weight) == 258
+    token_ids = [[0, *(1 + one % 256 for one in ids), 0] for ids in sequences(lengths=(13, 40, 7))]
+    batch = saved.pad({"input_ids": token_ids}, return_tensors="pt")
+    assert batch["input_ids"][0, -1] == 257
+    assert torch.allclose(alone(**batch).logits, model.rewards(pack(token_ids)), atol=1e-5, rtol=1e-5)
+    again = RewardModel.load(tmp_path / "rm", torch.float32)
+    assert torch.equal(again.rewards(pack(token_ids)), model.rewards(pack(token_ids)))
+
+
+@pytest.mark.parametrize("spoil", ["values", "name", "further", "attribute"])
+def test_what_is_saved_is_compared_with_what_was_trained(
+    spoil: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where Transformers writes something else than it was given: quantised weights, without their scales."""
+    model = RewardModel(classifier_of(LlamaConfig(**SIZES), 1))
+    write = model.classifier.save_pretrained
+
+    def spoiled(folder: Path, state_dict: dict[str, torch.Tensor]) -> None:
+        name = "model.layers.0.mlp.up_proj.weight"
+        if spoil == "values":
+            state_dict = state_dict | {name: state_dict[name].to(torch.float8_e4m3fn).to(torch.float32)}
+        elif spoil == "name":
+            state_dict = {one.replace("up_proj", "up_projection"): weight for one, weight in state_dict.items()}
+        elif spoil == "further":
+            state_dict = state_dict | {f"{name}_scale_inv": torch.ones(1)}
+        else:  # something that config.json does not say
+            model.classifier.model.layers[0].self_attn.scaling *= 2
+        write(folder, state_dict=state_dict)
+
+    monkeypatch.setattr(model.classifier, "save_pretrained", spoiled)
+    said = {
+        "values": r"1 of its weights have other values once loaded, such as model\.layers\.0\.mlp\.up_proj\.weight",
+        "name": r"Transformers finds 2 missing weights in its files, such as model\.layers\.0\.mlp\.up_proj",
+        "further": r"Transformers finds 1 unexpected weights in its files, such as .*_scale_inv",
+        "attribute": r"gives a test conversation the reward -?\d\S+ instead of -?\d\S+ \(tolerance",
+    }
+    with pytest.raises(UserError, match=f"^the reward model as saved is not the one in memory: .*{said[spoil]}"):
+        save_reward_model(model, tmp_path / "rm", byte_tokenizer(), CARD)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("family", ["falcon_h1", "granite", "olmoe"])
+def test_the_card_of_a_family_without_class_makes_one(family: str, tmp_path: Path) -> None:
+    """In a process that knows nothing of this project."""
+    write_base(tmp_path / "base", tiny_config(family))
+    model = RewardModel.from_base(ModelSource("tiny", str(tmp_path / "base")), 1, 0, torch.float32)
+    save_reward_model(model, tmp_path / "rm", byte_tokenizer(), CARD)
+    assert (tmp_path / "rm" / "config.json").read_text().count("auto_map") == 0
+    found = re.search(r"```python\n(.*?)```", (tmp_path / "rm" / "README.md").read_text(), re.DOTALL)
+    assert found
+    names = {"folder": str(tmp_path / "rm"), "question": "Why?", "answer": "Because."}
+    code = "".join(f"{name} = {value!r}\n" for name, value in names.items()) + found[1] + "print(float(rewards))"
+    said = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+    rendered = Renderer(byte_tokenizer(), 10_000).render((Turn("user", "Why?"),), "Because.").token_ids
+    with torch.no_grad():
+        assert float(said.stdout) == pytest.approx(float(model.rewards(pack([rendered]))), abs=1e-5)
 
 
 @pytest.mark.parametrize("damage", ["absent", "cut off", "no head", "another head", "NaN"])

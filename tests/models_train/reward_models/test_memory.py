@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig
+from transformers import AutoModel, AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig
 
 from models_train.errors import UserError
 from models_train.machine import memory_limit
 from models_train.modeling.packing import pack
 from models_train.reward_models import memory
 from models_train.reward_models.distributed import Processes
-from models_train.reward_models.memory import MemoryPlan, model_shape, plan_memory
+from models_train.reward_models.memory import MemoryPlan, ModelShape, model_shape, plan_memory
 from models_train.reward_models.model import RewardModel
+from tests.support.families import tiny_config
 from tests.support.tiny_models import FAMILIES, SIZES, classifier_of
 
 GB = 10**9
@@ -52,7 +54,12 @@ def planned(config: dict[str, Any], devices: list[int], **changes: Any) -> Memor
         "longest_example": 8192,
         "longest_sequence": 4096,
     }
-    return plan_memory(model_shape(LlamaConfig(**config), 1, torch.bfloat16), **settings | changes)
+    return plan_memory(llama_shape(tuple(config.items())), **settings | changes)
+
+
+@cache
+def llama_shape(config: tuple[tuple[str, Any], ...]) -> ModelShape:
+    return model_shape(LlamaConfig(**dict(config)), 1, torch.bfloat16)
 
 
 def test_8b_on_one_device_of_141_gb() -> None:
@@ -134,6 +141,27 @@ def test_a_model_of_one_layer_has_a_shape() -> None:
     config.num_hidden_layers, config.layer_types = 1, config.layer_types[:1]
     model = AutoModelForSequenceClassification.from_config(config)
     assert model_shape(config, 2, torch.float32).n_weights == sum(weight.numel() for weight in model.parameters())
+
+
+MIXTURES = ("deepseek_v3", "dots1", "granitemoe", "mixtral", "olmoe", "phimoe", "qwen2_moe", "qwen3_moe")
+
+
+@pytest.mark.parametrize("family", MIXTURES)
+def test_mixtures_of_experts_have_a_shape_in_either_precision(family: str) -> None:
+    """Also those whose first layers are dense: the weights are those of all layers, not of the first ones."""
+    full, half = (model_shape(tiny_config(family), 1, dtype) for dtype in (torch.float32, torch.bfloat16))
+    backbone = AutoModel.from_config(tiny_config(family))
+    assert full.n_weights == half.n_weights == sum(weight.numel() for weight in backbone.parameters()) + 32
+    assert 1.3 * half.layer_bytes < full.layer_bytes <= 2 * half.layer_bytes
+    layer = max(sum(one.numel() for one in layer.parameters()) for layer in backbone.layers)
+    assert full.largest_unit >= layer
+
+
+@pytest.mark.parametrize("family", ["jamba", "gemma4_text", "granitemoehybrid", "lfm2_moe", "gemma3n_text"])
+def test_layers_of_several_kinds_have_a_shape(family: str) -> None:
+    backbone = AutoModel.from_config(tiny_config(family))
+    shape = model_shape(tiny_config(family), 1, torch.float32)
+    assert shape.n_weights == sum(weight.numel() for weight in backbone.parameters()) + 32
 
 
 def kept_bytes(config: PreTrainedConfig, n_tokens: int) -> int:

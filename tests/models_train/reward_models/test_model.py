@@ -13,7 +13,6 @@ from transformers import (
     AutoModelForSequenceClassification,
     BertConfig,
     BloomConfig,
-    GraniteConfig,
     JambaConfig,
     LlamaConfig,
     PreTrainedConfig,
@@ -22,8 +21,20 @@ from transformers import (
 from models_train.errors import UserError
 from models_train.modeling.base_models import ModelSource
 from models_train.modeling.packing import pack
+from models_train.reward_models.classifiers import refuse_without_classifier
 from models_train.reward_models.model import RewardModel
-from tests.support.tiny_models import FAMILIES, SIZES, UNUSED, classifier_of, one_by_one, padded, sequences, write_base
+from tests.support.families import tiny_config
+from tests.support.tiny_models import (
+    FAMILIES,
+    SIZES,
+    UNUSED,
+    classifier_of,
+    one_by_one,
+    padded,
+    random_base,
+    sequences,
+    write_base,
+)
 
 
 def far(given: torch.Tensor, wanted: torch.Tensor) -> float:
@@ -175,10 +186,38 @@ def pickled(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
 
-def test_a_family_without_a_sequence_classification_model_is_told(tmp_path: Path) -> None:
-    folder = write_base(tmp_path / "base", GraniteConfig(**SIZES))
-    with pytest.raises(UserError, match="tiny: Transformers has no sequence classification model of the family 'g"):
-        RewardModel.from_base(ModelSource("tiny", str(folder)), 1, 0, torch.float32)
+@pytest.mark.parametrize(
+    "family",
+    ["apertus", "cohere2", "ernie4_5", "falcon_h1", "gemma3n_text", "glm4_moe", "granite", "lfm2", "nanochat", "olmoe"],
+)
+def test_families_without_a_classification_class_train_on_their_backbone(family: str, tmp_path: Path) -> None:
+    base = random_base(tiny_config(family))
+    base.save_pretrained(tmp_path / "base")
+    model = RewardModel.from_base(ModelSource("tiny", str(tmp_path / "base")), 5, 0, torch.float32)
+    base.set_attn_implementation("eager")
+    token_ids = sequences()
+    given = model.rewards(pack(token_ids))
+    with torch.no_grad():
+        hidden = [base.base_model(input_ids=torch.tensor([ids]), use_cache=False)[0][0, -1:] for ids in token_ids]
+        assert far(given, torch.cat(hidden) @ model.head.weight.T) < 1e-5
+    given.sum().backward()
+    assert all(bool(one.grad.isfinite().all()) for one in model.classifier.parameters() if one.grad is not None)
+    assert model.head.weight.grad is not None and model.classifier.get_input_embeddings().weight.grad is not None
+
+
+@pytest.mark.parametrize("family", ["bart", "bert", "electra", "marian", "pegasus"])
+def test_families_that_are_no_decoders_alone_are_told_before_their_weights_are_read(family: str) -> None:
+    with pytest.raises(UserError, match=r"^tiny: .*(no linear head|can be made).*; take the model out of the study$"):
+        refuse_without_classifier("tiny", tiny_config(family))
+
+
+def test_rewards_that_padding_would_change_are_refused() -> None:
+    """A family that mixes neighbours in packs, and ignores the padding of its batches."""
+    classifier = classifier_of(JambaConfig(**JAMBA), 1)
+    attend = classifier.model.forward
+    classifier.model.forward = lambda input_ids, **_: attend(input_ids.flip(1), use_cache=False)
+    with pytest.raises(UserError, match="gives a sequence another reward in a padded batch than by itself"):
+        RewardModel(classifier)
 
 
 def test_an_encoder_is_no_reward_model() -> None:
