@@ -161,7 +161,7 @@ def _shortened(value: Any) -> Any:
 
 def _problem(twin: PreTrainedModel) -> str | None:
     """Reason for which packs cannot go through a model; None where they can. Changes its attention."""
-    n_rows = twin.get_input_embeddings().weight.shape[0]
+    n_rows = len(input_embedding(twin))
     ids = [(3 * place * place + place) % min(n_rows, 64) for place in range(_TRIAL_LENGTH)]
     alone = {"input_ids": torch.tensor([ids]), "use_cache": False}
     packs = [packed_inputs(pack([neighbour, ids])) for neighbour in (ids[:9], ids[8::-1])]
@@ -185,6 +185,13 @@ def _problem(twin: PreTrainedModel) -> str | None:
     if not difference <= most:
         return f"its hidden states differ by {difference:.1e} of their norm from those of eager attention"
     return None
+
+
+def input_embedding(model: PreTrainedModel) -> torch.Tensor:
+    """(n_tokens, hidden_size): the weights of a model's input embedding."""
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, torch.Tensor), "an embedding has weights"
+    return weight
 
 
 @torch.no_grad()
@@ -220,7 +227,7 @@ def _checked_attention(
     seen = _band(length, settings.get("sliding_window") or length, query)
     if attention_mask is not None and not _is_mask_of(seen, attention_mask):
         raise _Dropped("its attention mask holds more than causality and the window that its attention is given")
-    exact = [tensor.float() for tensor in (query, key, value)]
+    exact = query.float(), key.float(), value.float()
     own = getattr(sys.modules.get(type(module).__module__), "eager_attention_forward", None)
     if own is not None:
         given, _ = packed_attention(module, *exact, None, **settings)

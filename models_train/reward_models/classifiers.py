@@ -39,7 +39,8 @@ def classifier_class(name: str, config: PreTrainedConfig, *, remote_code: bool =
     """
     if type(config) in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING or _brings_its_own(config, remote_code):
         return AutoModelForSequenceClassification
-    made = None if config.is_encoder_decoder else _class_on_backbone(type(config))
+    kind: Any = type(config)
+    made = None if config.is_encoder_decoder else _class_on_backbone(kind)
     problem = "it is no decoder alone" if made is None else _misfit(config, made)
     if problem is not None:
         raise UserError(
@@ -83,15 +84,19 @@ def _brings_its_own(config: PreTrainedConfig, remote_code: bool) -> bool:
 
 def is_built(classifier: type[PreTrainedModel]) -> bool:
     """True for a class that Transformers lacks."""
-    return classifier is _class_on_backbone(classifier.config_class)
+    kind: Any = classifier.config_class
+    return classifier is _class_on_backbone(kind)
 
 
 @cache
-def _class_on_backbone(kind: type[PreTrainedConfig]) -> type[PreTrainedModel] | None:
-    """The generic class on the family's base class; None for a family without causal class or without backbone."""
+def _class_on_backbone(kind: Any) -> type[PreTrainedModel] | None:
+    """The generic class on the base class of a family; None for a family without causal class or without backbone.
+
+    kind: the family's class of configurations.
+    """
     if kind not in MODEL_FOR_CAUSAL_LM_MAPPING or kind not in MODEL_MAPPING:
         return None
-    causal = MODEL_FOR_CAUSAL_LM_MAPPING[kind]
+    causal: Any = MODEL_FOR_CAUSAL_LM_MAPPING[kind]
     own = (one for one in causal.__mro__ if one.__name__.endswith("PreTrainedModel") and one is not PreTrainedModel)
     base = next(own, None)
     if base is None:

@@ -35,7 +35,7 @@ from models_train.data.records import Prompt, Turn
 from models_train.errors import UserError, first_line
 from models_train.files import atomic_path, remove
 from models_train.modeling.base_models import context_length
-from models_train.modeling.packed_attention import FORWARD_ERRORS
+from models_train.modeling.packed_attention import FORWARD_ERRORS, input_embedding
 from models_train.modeling.packing import pack
 from models_train.reward_models.classifiers import HEAD, is_built
 from models_train.reward_models.model import RewardModel
@@ -130,7 +130,7 @@ def save_reward_model(
 
 def _add_rows(classifier: PreTrainedModel, config: PreTrainedConfig, weights: dict[str, torch.Tensor]) -> None:
     """Add rows of zeros to the embedding up to the pad token's; no sequence sees them."""
-    embedding = classifier.get_input_embeddings().weight
+    embedding = input_embedding(classifier)
     n_rows, text = len(embedding), config.get_text_config()
     n_more = int(text.pad_token_id) + 1 - n_rows
     if n_more > 0:
@@ -305,4 +305,4 @@ def _set_pad_token(saved: PreTrainedTokenizerBase, config: PreTrainedConfig, ren
 
 def _ends(config: PreTrainedConfig) -> set[int]:
     ends = getattr(config.get_text_config(), "eos_token_id", None)
-    return set(ends) if isinstance(ends, list) else {ends} - {None}
+    return {int(end) for end in (ends if isinstance(ends, list) else [ends]) if end is not None}

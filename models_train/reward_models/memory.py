@@ -358,7 +358,7 @@ def _kept(model: PreTrainedModel, dtype: torch.dtype) -> int:
     ways = [(model.dtype, True), (torch.bfloat16, True), (model.dtype, False), (torch.bfloat16, False)]
     for number, (computing, masked) in enumerate(ways, 1):
         try:
-            return _kept_bytes(model.to(computing), dtype, masked=masked)
+            return _kept_bytes(torch.nn.Module.to(model, computing), dtype, masked=masked)
         except FORWARD_ERRORS:
             if number == len(ways):
                 raise

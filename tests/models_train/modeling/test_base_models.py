@@ -174,9 +174,10 @@ class TinyForSequenceClassification(LlamaPreTrainedModel):
         self.score = nn.Linear(config.hidden_size, config.num_labels, bias=False)
         self.post_init()
 
-    def forward(self, input_ids=None, **kwargs):
-        hidden = self.model(input_ids, **kwargs).last_hidden_state
-        return SequenceClassifierOutputWithPast(logits=self.score(hidden[:, -1]))
+    def forward(self, input_ids=None, attention_mask=None, **kwargs):
+        hidden = self.model(input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
+        last = hidden.shape[1] - 1 if attention_mask is None else attention_mask.sum(1) - 1
+        return SequenceClassifierOutputWithPast(logits=self.score(hidden[range(len(hidden)), last]))
 """
 AUTO_MAP = {
     "AutoConfig": "tiny_code.TinyConfig",
