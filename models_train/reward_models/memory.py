@@ -223,12 +223,18 @@ def model_shape(config: PreTrainedConfig, n_outputs: int, dtype: torch.dtype) ->
     capped = getattr(text, "attn_logit_softcapping", None) is not None
     try:
         full = _backbone(text, None, dtype)
-        n_weights = _n_weights(full)
-        layer, outer = _equal_layers(text, n_layers, dtype, n_weights) or _mean_layer(full, n_layers, dtype)
     except _BUILDING_ERRORS as error:
         raise UserError(
             f"no {config.model_type} model can be built from the configuration: {first_line(error)}. Correct "
             "config.json, or take the model out of the study"
+        ) from error
+    n_weights = _n_weights(full)
+    try:
+        layer, outer = _equal_layers(text, n_layers, dtype, n_weights) or _mean_layer(full, n_layers, dtype)
+    except _BUILDING_ERRORS as error:
+        raise UserError(
+            f"the memory that a {config.model_type} model needs cannot be planned: its layers do not run without values "
+            f"({first_line(error)}); take the model out of the study"
         ) from error
     return ModelShape(
         n_weights=n_weights + n_outputs * text.hidden_size,
@@ -392,5 +398,4 @@ def _fixed_positions(parameters: Any) -> Any:
         return parameters
     if "rope_type" not in parameters:
         return {kind: _fixed_positions(one) for kind, one in parameters.items()}
-    kept = {key: parameters[key] for key in ("rope_theta", "partial_rotary_factor") if key in parameters}
-    return {"rope_theta": 10000.0} | kept | {"rope_type": "default"}
+    return {"rope_theta": 10000.0} | dict(parameters) | {"rope_type": "default"}
