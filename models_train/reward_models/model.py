@@ -57,14 +57,13 @@ class RewardModule(nn.Module):
                 # SDPA leaves soft-capping out without a warning.
                 classifier.set_attn_implementation("eager")
         self.is_packed = self.not_packed is None
+        self.eval()  # no dropout and no noise of experts: a reward is the same each time
         if not self.is_packed and classifier.device.type != "meta":
             self._refuse_other_batches()
 
     @torch.no_grad()
     def _refuse_other_batches(self) -> None:
         """Raise UserError where a sequence has another reward in a batch with a longer one than by itself."""
-        was_training = self.training
-        self.eval()
         try:
             wanted = self(pack([_TRIAL_IDS[:9]]).to(self.classifier.device))[0]
             given = self(pack([_TRIAL_IDS, _TRIAL_IDS[:9]]).to(self.classifier.device))[1]
@@ -73,7 +72,6 @@ class RewardModule(nn.Module):
                 f"{type(self.classifier).__name__} cannot run on padded batches ({first_line(error)}), and "
                 f"{self.not_packed}; take the model out of the study"
             ) from error
-        self.train(was_training)
         most = (1e-4 if self.classifier.dtype == torch.float32 else 0.2) * max(1.0, float(wanted.abs().max()))
         difference = float((given - wanted).abs().max())
         if not difference <= most:

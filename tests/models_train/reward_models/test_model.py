@@ -220,6 +220,16 @@ def test_rewards_that_padding_would_change_are_refused() -> None:
         RewardModel(classifier)
 
 
+@pytest.mark.parametrize("family", ["openai-gpt", "phimoe"])
+def test_dropout_and_the_noise_of_experts_are_off_in_padded_batches(family: str) -> None:
+    classifier = AutoModelForSequenceClassification.from_config(tiny_config(family)).train()
+    model = RewardModel(classifier)
+    assert not model.module.is_packed
+    with torch.no_grad():
+        rewards = [model.rewards(pack(sequences())) for _ in range(5)]
+    assert all(torch.equal(one, rewards[0]) for one in rewards)
+
+
 def test_an_encoder_is_no_reward_model() -> None:
 
     config = BertConfig(
