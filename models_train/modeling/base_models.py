@@ -42,7 +42,7 @@ _LOADING_ERRORS = (
     StrictDataclassError,
 )
 _HARMLESS = re.compile(
-    r"(^|\.)(lm_head|embed_out)\.(weight|bias)$"  # output head, of which a classifier has none
+    r"(^|\.)(lm_head|embed_out)\.(weight|bias)$|^head\.weight$"  # output head, of which a classifier has none
     r"|^score\.weight$"  # head of a classifier, which a causal language model does not have
     r"|(^|[._])inv_freq$|(^|\.)(cos|sin)_cached$|(^|\.)masked_bias$"  # buffers of old versions, computed anew
     r"|(^|\.)(mtp|nextn)(_\w+)?(\.|$)"  # layers that predict further tokens

@@ -233,8 +233,8 @@ def model_shape(config: PreTrainedConfig, n_outputs: int, dtype: torch.dtype) ->
         layer, outer = _equal_layers(text, n_layers, dtype, n_weights) or _mean_layer(full, n_layers, dtype)
     except _BUILDING_ERRORS as error:
         raise UserError(
-            f"the memory that a {config.model_type} model needs cannot be planned: its layers do not run without values "
-            f"({first_line(error)}); take the model out of the study"
+            f"the memory that a {config.model_type} model needs cannot be planned: its layers do not run without "
+            f"values ({first_line(error)}); take the model out of the study"
         ) from error
     return ModelShape(
         n_weights=n_weights + n_outputs * text.hidden_size,

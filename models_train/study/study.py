@@ -125,18 +125,31 @@ def load_studies(folder: Path) -> dict[Path, Study]:
     """Every study of a folder by its file (`*.yaml`), in order of the files' names; hidden files do not count.
 
     Raises StudyError for the first file with problems, where two files have one study_id, which would overwrite each
-    other's work, and for a study in a file of another ending, which nothing reads.
+    other's work, for a study in a file of another ending, which nothing reads, and for models that nothing describes.
     """
     _refuse_other_endings(folder)
     studies = {path: load_study(path) for path in sorted(folder.glob("[!.]*.yaml"))}
     first: dict[str, Path] = {}
     for path, study in studies.items():
+        _refuse_undescribed(path, study)
         known = first.setdefault(study.study_id, path)
         if known != path:
             line = parse_yaml(path).line(("study_id",))
             text = f"study_id: {study.study_id!r} is also that of {known.name}"
             raise StudyError(path, [(line, f"{text}; give one of them another, or move one of the files away")])
     return studies
+
+
+def _refuse_undescribed(path: Path, study: Study) -> None:
+    """The warehouse needs publisher and size of each model; where there are no seeds, only the file can state them."""
+    problems = [
+        (parse_yaml(path).line(("models", index)), f"models[{index}]: {model.model_id!r} states no {name}; add it")
+        for index, model in enumerate(study.models)
+        for name in ("publisher", "params_b")
+        if not study.seeds and getattr(model, name) is None
+    ]
+    if problems:
+        raise StudyError(path, problems)
 
 
 def _refuse_other_endings(folder: Path) -> None:

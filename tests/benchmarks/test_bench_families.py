@@ -19,6 +19,7 @@ from transformers import AutoModelForCausalLM, AutoModelForSequenceClassificatio
 from models_train.errors import UserError
 from models_train.logprobs.engine import Request
 from models_train.logprobs.packed_engine import packed_engine
+from models_train.logprobs.trial import plain_trial, refuse_unlike
 from models_train.modeling.base_models import ModelSource
 from models_train.modeling.packing import pack
 from models_train.reward_models.classifiers import is_built, refuse_without_classifier
@@ -73,8 +74,10 @@ def scored(family: str) -> float:
     for ids in token_ids:
         logits = reference(input_ids=torch.tensor([ids]), use_cache=False).logits[0, :-1, :272].float()
         wanted.append(logits.log_softmax(-1).gather(-1, torch.tensor(ids[1:])[:, None])[:, 0])
+    requests = [Request("", np.array(ids)) for ids in token_ids]
     engine = packed_engine(family, base_of(family), 271, 64, standardise=False)
-    found = dict(engine.scored([Request("", np.array(ids)) for ids in token_ids]))
+    refuse_unlike(family, engine, plain_trial(family, base_of(family), requests, 272))
+    found = dict(engine.scored(requests))
     given = [torch.from_numpy(found[place].logprobs) for place in range(len(token_ids))]
     return max(far(one, other) for one, other in zip(given, wanted, strict=True))
 

@@ -310,3 +310,16 @@ def test_files_that_are_no_studies_are_left_alone(tmp_path: Path) -> None:
     (tmp_path / "._small.yaml").write_bytes(b"\x00\x05\x16\x07 of a file system")
     (tmp_path / ".#small.yaml").symlink_to("nowhere")
     assert [path.name for path in load_studies(tmp_path)] == ["small.yaml"]
+
+
+def test_without_seeds_the_study_file_describes_each_model(tmp_path: Path) -> None:
+    text = SMALL.replace("seeds:\n  - {name: table_4_regression, source: here, licence: none}\n", "")
+    text = text.replace("    params_b: 1\n", "").replace("    params_b: 3.0", "    params_b: 3.0\n    publisher: S")
+    (tmp_path / "small.yaml").write_text(text)
+    with pytest.raises(StudyError) as caught:
+        load_studies(tmp_path)
+    lines = [line.removeprefix(f"{tmp_path / 'small.yaml'}:") for line in str(caught.value).splitlines()]
+    assert lines == [
+        "9: models[0]: 'tiny' states no publisher; add it",
+        "9: models[0]: 'tiny' states no params_b; add it",
+    ]
