@@ -88,7 +88,7 @@ CASES: dict[str, tuple[Callable[[Home], None], set[str], str]] = {
     "noise in the snapshot": (lambda home: flip(home.current.resolve()), {"published/snapshot"}, "is damaged"),
     "noise in a chart": (
         lambda home: flip(next((home.reports / "charts").glob("*.png"))),
-        {"reports/base_model_choice"},
+        {"reports/charts"},
         "is damaged",
     ),
     "failed test": (fail_a_test, {"marts/dim_studies"}, "failed or did not run"),
