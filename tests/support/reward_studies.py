@@ -45,7 +45,14 @@ def write_study(folder: Path, **training: Any) -> Path:
         "precision": "float32",
         "tokens_per_pack": 2048,
     }
-    model = {"model_id": MODEL_ID, "hub_id": "./model", "family": "Llama", "params_b": 0.1, "stage": "base"}
+    model = {
+        "model_id": MODEL_ID,
+        "hub_id": "./model",
+        "publisher": "nobody",
+        "family": "Llama",
+        "params_b": 0.1,
+        "stage": "base",
+    }
     study = {
         "study_id": STUDY_ID,
         "title": "Small",
