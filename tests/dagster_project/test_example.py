@@ -49,7 +49,7 @@ def test_it_ends_in_an_answer(example: tuple[Path, subprocess.CompletedProcess[s
             "select model_id, chat, chat_hard, safety, reasoning, score, n_pairs from fct_reward_model_results"
         ).fetchall()
         domains = marts.execute(
-            "select model_id, domain, engine, n_documents, bits_per_byte from fct_presence_by_domain "
+            "select model_id, domain, engine, n_documents, mean_bits_per_byte from fct_presence_by_domain "
             "where domain != 'all'"
         ).fetchall()
         costs = marts.execute("select variant from fct_run_costs where job = 'score_documents'").fetchall()

@@ -81,7 +81,7 @@ def search_row(own: dict[str, str]) -> dict[str, object]:
         "method": "exhaustive", "training_run": "1e-06-s0", "step": 60, "learning_rate": 1e-6,
         "validation_accuracy": 0.7, "accuracy_choosing_half": 0.7, "accuracy_other_half": 0.7,
         "accuracy_mean_rate": 0.7, "accuracy_best_rate": 0.7, "optimism_points": 0.0, "n_steps": 60,
-        "n_steps_full_grid": 60, "path": "reward_models/x", "status": "finished", "reason": None,
+        "n_steps_full_grid": 60, "path": None, "status": "finished", "reason": None,
     }  # fmt: skip
 
 

@@ -288,7 +288,7 @@ def test_recommendation_mixes_measured_and_predicted_and_abstains() -> None:
     assert table["basis"].to_list() == ["predicted", "observed", "observed", "observed", "predicted"]
     assert table["gain_points_over_default"][0] == 15.0
     assert "pc_ridge predicts 85.0 (70.0 to 95.0)" in table["reason"][0]
-    last = table.row(3, named=True)
+    last = table.row(4, named=True)
     numbers = ("rank", "expected_score", "interval_low", "interval_high", "gain_points_over_default")
     assert all(last[name] is None for name in (*numbers, "probability_best"))
     assert last["reason"] == "No recommendation: its number of parameters is not known."
