@@ -33,7 +33,7 @@ quick: setup ## Publish the studies that need no training and print the answer; 
 # The home of `make run` is left alone: the example has its own, and its own folder of study files.
 example: export REWARDBASE_HOME := $(abspath $(or $(REWARDBASE_HOME),var))/example
 example: export REWARDBASE_STUDIES := $(CURDIR)/dagster_project/studies/examples/smollm2
-example: setup ## Train and score a real model, SmolLM2-135M, on a few documents: ten minutes, 90 MB to fetch
+example: setup ## Train and score a real model, SmolLM2-135M, on a few documents: five to ten minutes, 90 MB to fetch
 	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
 	@$(BIN)/python -m dagster_project.cli.run
 
