@@ -27,8 +27,12 @@ from warehouse.reports import CHARTS_FOLDER, PAGE_NAME
 def main() -> int:
     """Print what is not as it was written, with what to do; returns 1 then, and 0 where there is nothing."""
     console, errors = Console(highlight=False), Console(stderr=True, highlight=False)
-    home = Home.from_environment()
-    problems = list(found_problems(home))
+    try:
+        home = Home.from_environment()
+        problems = list(found_problems(home))
+    except UserError as error:
+        errors.print(str(error), markup=False, soft_wrap=True)
+        return 1
     for problem in problems:
         errors.print(problem, markup=False, soft_wrap=True)
     if not problems:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.cli.verify import found_problems
+from dagster_project.cli.verify import found_problems, main
 from models_train.parts import write_part
 from tests.support.publishing import MARTS, change
 from warehouse.checksums import write_checksums
@@ -59,3 +59,11 @@ def test_what_is_damaged_is_named_with_what_to_do(home: Home, harm: str) -> None
     spoil(home)
     (problem,) = found_problems(home)
     assert said in problem and "`make r" in problem
+
+
+def test_a_home_that_cannot_be_is_refused_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("REWARDBASE_HOME", "~nosuchuser/x")
+    assert main() == 1
+    assert capsys.readouterr().err == "REWARDBASE_HOME=~nosuchuser/x: there is no such user; write the whole path\n"
