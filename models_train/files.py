@@ -1,9 +1,10 @@
 """Files and folders that are whole or not there: written under another name, flushed to disk, then renamed; and what
-is wrong with a disk, in words."""
+is wrong with a disk, in a sentence."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import resource
 import shutil
@@ -13,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from models_train.errors import UserError
+
+LFS_POINTER = b"version https://git-lfs"
+"""Beginning of the file that Git LFS puts in place of a large one."""
 
 
 @contextmanager
@@ -59,8 +63,14 @@ def write_if_changed(path: Path, text: str) -> None:
         write_text(path, text)
 
 
-def files_below(folder: Path) -> list[Path]:
-    """The files of a folder at any depth, sorted; hidden files and folders do not count.
+def sha256(path: Path | str) -> str:
+    """SHA-256 of a file's content, hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_below(folder: Path, *, hidden: bool = False) -> list[Path]:
+    """The files of a folder at any depth, sorted. hidden: also hidden files, and those in hidden folders.
 
     Links to folders are followed. Every real folder is read once, so a circle of links ends; a link to a folder around
     `folder` is passed over. Links that lead nowhere are listed too. Raises UserError for a folder that cannot be read.
@@ -76,9 +86,10 @@ def files_below(folder: Path) -> list[Path]:
         for here, folders, files in os.walk(start, onerror=refuse):
             place = Path(here).resolve()
             is_around = place in folder.resolve().parents
-            folders[:] = [] if place in seen or is_around else sorted(name for name in folders if name[0] != ".")
-            if place not in seen and not is_around:
-                found += [Path(here, name) for name in files if name[0] != "."]
+            is_passed_over = place in seen or is_around
+            folders[:] = [] if is_passed_over else sorted(name for name in folders if hidden or name[0] != ".")
+            if not is_passed_over:
+                found += [Path(here, name) for name in files if hidden or name[0] != "."]
             seen.add(place)
             starts += [Path(here, name) for name in folders if Path(here, name).is_symlink()]
     return sorted(found)

@@ -137,7 +137,7 @@ def _mounts() -> Iterator[tuple[str, Path, str, list[str]]]:
 
 
 def _slurm_limits() -> Iterator[MemoryLimit]:
-    """What Slurm gave to the job on this node; 0 stands for all of the node's memory."""
+    """What Slurm gave to the job on this node; 0 means all of the node's memory."""
     for variable, times in _SLURM:
         found = re.fullmatch(r"(\d+)([KMGT]?)B?", os.environ.get(variable, "").strip().upper())
         number = os.environ.get(times, "1") if times else "1"

@@ -106,7 +106,7 @@ def is_whole(path: Path) -> bool:
 
 
 def renew_run(parts_dir: Path, table: str, study_id: str, run_id: str) -> None:
-    """Date the parts of a run anew, its shards included, where a part of another run in their partition is later.
+    """Date the parts of a run again, its shards included, where a part of another run in their partition is later.
 
     Settings that were tried in between left that one, and the latest counts.
     """

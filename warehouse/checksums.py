@@ -5,11 +5,10 @@ The files have the format of the program `sha256sum`, so that `sha256sum --check
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-from models_train.files import write_text
+from models_train.files import sha256, write_text
 
 NAME = "SHA256SUMS"
 """File with the checksums of other files of its folder."""
@@ -17,7 +16,7 @@ NAME = "SHA256SUMS"
 
 def write_checksums(folder: Path, files: Iterable[Path]) -> None:
     """Record the checksums of files in and below a folder, in place of those recorded before."""
-    lines = (f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(files))
+    lines = (f"{sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in sorted(files))
     write_text(folder / NAME, "".join(lines))
 
 
@@ -35,7 +34,7 @@ def damage(folder: Path, wanted: Path) -> str | None:
         return f"{wanted.name} has no checksum on record" if wanted.exists() else f"{wanted.name} is missing"
     for path, digest in recorded.items():
         try:
-            if _sha256(path) != digest:
+            if sha256(path) != digest:
                 return f"{path.name} is damaged: its content is not what was written"
         except OSError:
             return f"{path.name} is missing or cannot be read"
@@ -46,8 +45,3 @@ def damage_of_pictures(folder: Path) -> str | None:
     """The first difference between the pictures of the charts and their checksums, as above; None without charts."""
     specs = sorted(folder.glob("*.json"))
     return damage(folder, specs[0].with_suffix(".svg")) if specs else None
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -25,7 +25,7 @@ REMEDY = "run `make run`, which makes it again"
 _METADATA = ("table", "partition", "run_id", "written_at", "contract")
 _SHARD = "shard"
 LONG_WORK = LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES | {BENCHMARK_RESULTS.name: BENCHMARK_RESULTS}
-"""Tables whose parts follow what a study wants; those of others are written anew whenever the study changes."""
+"""Tables whose parts follow what a study wants; those of others are written again whenever the study changes."""
 Wanted: TypeAlias = Callable[[Table, Mapping[str, Value]], bool]
 """Whether a study wants a part, by its table and its partition; a part from before a column lacks that."""
 

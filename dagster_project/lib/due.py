@@ -8,7 +8,6 @@ this definition; `stale.py` holds its counterpart for the assets that follow.
 from __future__ import annotations
 
 import hashlib
-import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,8 +33,8 @@ from models_train.study.fingerprints import (
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
-from models_train.study.scoring import Scoring
-from models_train.study.study import Study, load_studies
+from models_train.study.scoring import Scoring, cut
+from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
@@ -90,7 +89,7 @@ def study_files(folder: Path = STUDIES) -> dict[Path, Study]:
 def study_version(folder: Path = STUDIES) -> str:
     """Version of the study files, the hub's answers, the seeds and the code that reads them, at this moment."""
     found = keys.version_of_files("hub_models/*.json", root=Home.from_environment().root, may_be_none=True)
-    files = keys.version_of_files("[!.]*.yaml", root=folder, may_be_none=True)
+    files = keys.version_of_files(STUDY_FILES, root=folder, may_be_none=True)
     return files + keys.version_of_files(*STUDY_CODE) + found
 
 
@@ -324,11 +323,6 @@ def _newest(home: Home, table: Table) -> dict[tuple[str, str], str]:
     return {(part.study_id, str(dict(part.partition).get("written_by", ""))): part.run_id for part in parts}
 
 
-def cut_names(n_documents: int, documents_per_shard: int) -> list[str]:
-    """Names of the shards that the job `score_documents` cuts a sample into."""
-    return [f"{index:05d}" for index in range(max(1, math.ceil(n_documents / documents_per_shard)))]
-
-
 class _Counting:
     """The runs whose parts count: those that are there, and no part of another run has taken their place since."""
 
@@ -363,8 +357,8 @@ class _Counting:
             n_documents = read_part(part_path(self._home.parts, "documents", study.study_id, sample_id)).n_rows
         except LandingError:
             n_documents = 1
-        shards = cut_names(n_documents, scoring.documents_per_shard)
-        return runs is None or all((study.study_id, f"{run_id}-{shard}") in runs for shard in shards)
+        shards = cut(n_documents, scoring.documents_per_shard)
+        return runs is None or all((study.study_id, f"{run_id}-{shard.name}") in runs for shard in shards)
 
     def _runs(self, table: str) -> set[tuple[str, str]] | None:
         if table not in self._newest:

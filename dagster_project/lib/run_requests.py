@@ -21,6 +21,7 @@ from dagster_project.lib.failures import GIVEN_UP
 from dagster_project.lib.locks import CUT_SHORT
 from dagster_project.lib.stale import stale_assets
 from dagster_project.lib.study_plan import LEAVE_OUT
+from models_train.study.study import STUDY_FILES
 from models_train.study.yaml_lines import StudyError
 from warehouse.connection import WarehouseBusy
 from warehouse.paths import Home
@@ -75,7 +76,7 @@ def evaluate(instance: dg.DagsterInstance, home: Home, folder: Path, *, now: flo
 
 def is_being_written(folder: Path) -> bool:
     """True where a study file changed within STILL_SECONDS of now; one dated further ahead is not being written."""
-    return any(abs(time.time() - path.stat().st_mtime) < STILL_SECONDS for path in folder.glob("[!.]*.yaml"))
+    return any(abs(time.time() - path.stat().st_mtime) < STILL_SECONDS for path in folder.glob(STUDY_FILES))
 
 
 def request_of(work: Work, run_key: str | None = None) -> dg.RunRequest:

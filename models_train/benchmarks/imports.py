@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ from models_train.benchmarks.lm_eval_files import (
 )
 from models_train.benchmarks.results import MeasuredModel, Result, as_commit, read_json, same_commit, without_repeats
 from models_train.errors import UserError, close_match
+from models_train.files import files_below
 from models_train.study.benchmarks import EVALPLUS_METRIC, Benchmarks, ResultImport
 from models_train.study.fingerprints import is_local, resolve
 from models_train.study.models import StudyModel
@@ -70,25 +70,14 @@ def _files(one: ResultImport, place: Path, skipped: Counter[str]) -> list[Path]:
     if place.is_file():
         return [place]
     pattern = PATTERNS[one.format]
-    names = list(_names(place))
-    packed = sorted(path for path in names if fnmatch(path.name, f"{pattern}.*"))
-    files = sorted(path for path in names if fnmatch(path.name, pattern) and path.is_file())
+    there = files_below(place, hidden=True)
+    packed = [path for path in there if fnmatch(path.name, f"{pattern}.*")]
+    files = [path for path in there if fnmatch(path.name, pattern) and path.is_file()]
     if not files:
         remedy = f"unpack {packed[0].relative_to(place)}" if packed else "correct the path, or name the file itself"
         raise UserError(f"{one.path}: the folder has no {pattern}; {remedy}")
     skipped[f"packed files in {one.path}, such as {packed[0].name}; unpack them" if packed else ""] += len(packed)
     return files
-
-
-def _names(place: Path) -> Iterator[Path]:
-    seen: set[Path] = set()
-    for folder, inner, names in os.walk(place, followlinks=True):
-        here = Path(folder).resolve()
-        if here in seen:  # a link to a folder above
-            inner.clear()
-            continue
-        seen.add(here)
-        yield from (Path(folder, name) for name in names)
 
 
 def _of_lm_eval(

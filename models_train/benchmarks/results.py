@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models_train.errors import UserError
+from models_train.files import LFS_POINTER
 
 HIGHEST = 100.0
 """Highest value of a benchmark, in percent."""
@@ -121,7 +122,7 @@ def read_json(path: Path) -> Mapping[str, Any]:
     for start, packing in _PACKED.items():
         if content.startswith(start):
             raise UserError(f"{path}: is packed ({packing}); unpack it, and import the JSON file")
-    if content.startswith(b"version https://git-lfs"):
+    if content.startswith(LFS_POINTER):
         raise UserError(f"{path}: is a pointer of Git LFS, not the file; run `git lfs pull` where it comes from")
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"{path}: is UTF-16; save it as UTF-8")

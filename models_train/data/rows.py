@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models_train.errors import Problems, UserError, close_match, first_line
+from models_train.files import LFS_POINTER
 from models_train.study.settings import shown
 
 SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
@@ -25,7 +26,7 @@ MOST_NAMED = 12
 """Most columns that a message names."""
 
 _BEGINNINGS = (
-    (b"version https://git-lfs", "is a pointer of Git LFS, not the data; run `git lfs pull` in its clone"),
+    (LFS_POINTER, "is a pointer of Git LFS, not the data; run `git lfs pull` in its clone"),
     (b"version https://hawser", "is a pointer of Git LFS, not the data; run `git lfs pull` in its clone"),
     (b"/annex/objects/", "is a pointer of git-annex, not the data; run `git annex get` in its clone"),
     (b"<!DOCTYPE", "is a web page, not the data; fetch the file itself"),
@@ -47,7 +48,7 @@ Values = dict[str, Any]
 
 
 class WrongForm(UserError):
-    """A column of another form than the wanted one: told once per file, whose other rows will be the same."""
+    """A column of another form than the wanted one: reported once per file, whose other rows will be the same."""
 
 
 class LeftOut(Exception):
@@ -167,7 +168,7 @@ def _checked(found: Mapping[str, Any], row: Row, form: Form, problems: Problems,
 
 
 def _add_once(text: str, problems: Problems, row: Row, column: str | None, told: set[str]) -> None:
-    """Add a problem that has not been told of this column; in many files each row would have it."""
+    """Add a problem that has not been reported of this column; in many files each row would have it."""
     kind = f"{column} {text.split(';')[0]}"
     if kind not in told:
         problems.add(text, row.number, column)

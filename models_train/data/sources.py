@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from huggingface_hub import HfApi, constants, get_cached_repo_tree
-from huggingface_hub.errors import CachedRepoTreeNotFoundError, HfHubHTTPError, RevisionResolutionError
+from huggingface_hub.errors import CachedRepoTreeNotFoundError, RevisionResolutionError
 
 from models_train.data.rows import SUFFIXES, Form, Row, checked_rows
 from models_train.errors import UserError, first_line, listed
 from models_train.files import files_below
 from models_train.study.fingerprints import resolve
+from models_train.study.hub import OUT_OF_ORDER, asked
 from models_train.study.training import DataSource
 
 OTHER_DATA = (".json", ".ndjson", ".csv", ".tsv", ".arrow", ".gz", ".zst", ".bz2", ".xz", ".zip", ".tar")
 """Endings of files that may hold data, but are not read."""
-SECONDS_BETWEEN_ATTEMPTS = (1, 2, 4)
-"""Times between attempts to ask a hub that is out of order, in seconds."""
 END_OF_WORD = r"(?=$|\.|[-_]\d)"
 """What follows the name of a split in the name of a file or folder: `train.jsonl`, `train-00000-of-00001.parquet`."""
+TOO_BUSY = (429, *OUT_OF_ORDER)
+"""Statuses of answers after which a hub is asked again."""
 _IN_EVERY_REPOSITORY = ".gitattributes"
 """A small file that a hub puts into each repository."""
 
-Answer = TypeVar("Answer")
 Choose = Callable[[list[str]], list[str]]
 """Chooses the wanted files out of the names of all data files of a data set."""
 
@@ -170,7 +169,7 @@ class _Hub:
             try:
                 files = get_cached_repo_tree(**where)
             except CachedRepoTreeNotFoundError:
-                _asked(partial(self._hub.repo_info, **where))  # raises without a hub; the next call would not
+                asked(partial(self._hub.repo_info, **where), TOO_BUSY)  # raises without a hub; the next call would not
                 self._hub.snapshot_download(allow_patterns=_IN_EVERY_REPOSITORY, **where)  # keeps the whole list
                 files = get_cached_repo_tree(**where)
         except Exception as error:
@@ -192,7 +191,7 @@ class _Hub:
         try:
             return self._hub.resolve_revision(local_files_only=True, **self._where).resolved
         except RevisionResolutionError:
-            return _asked(partial(self._hub.resolve_revision, **self._where)).resolved
+            return asked(partial(self._hub.resolve_revision, **self._where), TOO_BUSY).resolved
 
     def _unreachable(self, error: Exception, name: str = "") -> UserError:
         at = f" at {self._revision}" if self._revision else ""
@@ -217,7 +216,7 @@ class _Hub:
 
 
 def unread(source: Source) -> str:
-    """Files of a data set that may hold data in a form that is not read, in words; empty where there are none."""
+    """Files of a data set that may hold data in a form that is not read, as a note; empty where there are none."""
     others = [name for name in source.all_names() if _is_other_data(name)]
     return f"not read, being of other kinds: {', '.join(listed(others, most=3))}" if others else ""
 
@@ -226,19 +225,6 @@ def _is_other_data(name: str) -> bool:
     """True for a file that may hold data, but in a form that is not read."""
     lower = name.lower()
     return not name.endswith(SUFFIXES) and (lower.endswith(SUFFIXES) or lower.endswith(OTHER_DATA))
-
-
-def _asked(ask: Callable[[], Answer]) -> Answer:
-    """The hub's answer; it is asked again where it is out of order. Its client repeats other requests by itself."""
-    for seconds in SECONDS_BETWEEN_ATTEMPTS:
-        try:
-            return ask()
-        except (HfHubHTTPError, RevisionResolutionError) as error:
-            response = getattr(error.__cause__ or error, "response", None)
-            if response is None or response.status_code not in (429, *range(500, 600)):
-                raise
-            time.sleep(seconds)
-    return ask()
 
 
 def _data_files(names: list[str], label: str) -> list[str]:

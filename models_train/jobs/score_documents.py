@@ -23,7 +23,7 @@ from models_train.jobs.reporting import Counter, Reporter, progress
 from models_train.jobs.training_job import beside_others, model_of, scoring_of
 from models_train.logprobs.engine import OK, Request
 from models_train.logprobs.scorer import Scorer, engines_to_try, load_engine
-from models_train.logprobs.shards import DOCUMENT_SCORES, Shard, Shards, cut, documents_of, sample_content
+from models_train.logprobs.shards import DOCUMENT_SCORES, Shards, documents_of, sample_content
 from models_train.logprobs.tokenization import DocumentTokenizer, most_tokens
 from models_train.metering import default_device, library_versions, measure
 from models_train.modeling.base_models import (
@@ -36,6 +36,7 @@ from models_train.modeling.base_models import (
 from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
 from models_train.study.scoring import Engine as EngineName
+from models_train.study.scoring import Shard, cut
 from models_train.study.study import load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
 

@@ -148,16 +148,6 @@ def _side_by_side(begin: Callable[[list[int]], _Pack], packs: Sequence[list[int]
         torch.set_num_threads(n_threads)
 
 
-def load_packed_engine(
-    source: ModelSource, largest_token_id: int, dtype: torch.dtype, tokens_per_pack: int, standardise: bool
-) -> PackedEngine:
-    """The engine for a base model, on a GPU where there is one.
-
-    Raises UserError where the model cannot be loaded, or packs cannot go through it.
-    """
-    return packed_engine(source.name, model_on_device(source, dtype), largest_token_id, tokens_per_pack, standardise)
-
-
 def model_on_device(source: ModelSource, dtype: torch.dtype) -> PreTrainedModel:
     """The causal language model, on a GPU where there is one. Raises UserError where it cannot be loaded."""
     model = load_model(source, AutoModelForCausalLM, dtype)

@@ -81,8 +81,9 @@ def load_engine(
 ) -> Engine:
     """The first engine that can run the base model, and that passed its trial on some of the documents.
 
-    engines: of `engines_to_try`. most_tokens: of a document, BOS included. say: told why the first engine cannot.
-    Raises UserError where the model cannot be loaded, or the last engine cannot run it or fails the trial.
+    engines: of `engines_to_try`. most_tokens: of a document, BOS included. say: takes the reason where the first
+    engine cannot. Raises UserError where the model cannot be loaded, or the last engine cannot run it or fails the
+    trial.
     """
     dtype = getattr(torch, scoring.precision)
     model = model_on_device(source, dtype)

@@ -12,7 +12,6 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
@@ -25,31 +24,10 @@ from models_train.data.samples import FILE, read_sample
 from models_train.errors import UserError
 from models_train.files import write_text
 from models_train.metering import Costs
+from models_train.study.scoring import Shard
 from warehouse.contracts import DOCUMENT_TABLES
 
 DOCUMENT_SCORES = DOCUMENT_TABLES["document_scores"]
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Documents `start` to before `stop` of a sample."""
-
-    index: int
-    start: int
-    stop: int
-
-    @property
-    def name(self) -> str:
-        """Such as `00003`."""
-        return f"{self.index:05d}"
-
-
-def cut(n_documents: int, documents_per_shard: int) -> list[Shard]:
-    """Shards of all documents, in order."""
-    return [
-        Shard(index, start, min(start + documents_per_shard, n_documents))
-        for index, start in enumerate(range(0, n_documents, documents_per_shard))
-    ]
 
 
 def sample_content(folder: Path) -> str:

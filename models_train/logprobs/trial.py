@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 from models_train.errors import UserError, first_line
 from models_train.logprobs.engine import OK, Engine, Request, score, unfit
 from models_train.modeling.base_models import context_length
+from models_train.modeling.packed_attention import FORWARD_ERRORS
 
 Values = npt.NDArray[np.float32]
 
@@ -26,7 +27,6 @@ MOST_LOGITS = 1 << 28
 """Most logits of a document, 1 GiB in float32; with a larger vocabulary only the beginning of a document is tried."""
 ROWS = 256
 """Tokens whose logits are widened to float32 at once."""
-_FORWARD_ERRORS = (AttributeError, IndexError, KeyError, NotImplementedError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def plain_trial(name: str, model: PreTrainedModel, requests: Sequence[Request], 
             f"{name}: a document of {longest} tokens does not fit in the device's memory beside the weights; take a "
             "larger device, or lower `max_document_tokens`"
         ) from error
-    except _FORWARD_ERRORS as error:
+    except FORWARD_ERRORS as error:
         raise UserError(f"{name}: Transformers cannot run it: {first_line(error)}; take another model") from error
 
 

@@ -44,7 +44,7 @@ _LOADING_ERRORS = (
 _HARMLESS = re.compile(
     r"(^|\.)(lm_head|embed_out)\.(weight|bias)$|^head\.weight$"  # output head, of which a classifier has none
     r"|^score\.weight$"  # head of a classifier, which a causal language model does not have
-    r"|(^|[._])inv_freq$|(^|\.)(cos|sin)_cached$|(^|\.)masked_bias$"  # buffers of old versions, computed anew
+    r"|(^|[._])inv_freq$|(^|\.)(cos|sin)_cached$|(^|\.)masked_bias$"  # buffers of old versions, computed again
     r"|(^|\.)(mtp|nextn)(_\w+)?(\.|$)"  # layers that predict further tokens
     r"|(^|\.)(embed_)?(vision|visual|image|audio|speech|video|multi_?modal|mm_)"  # towers, for a model of text alone
 )
@@ -122,7 +122,7 @@ def load_tokenizer(source: ModelSource) -> PreTrainedTokenizerBase:
     check_tokenizer_files(files)
     # Else Transformers takes a tekken.json instead of the tokenizer.json beside it, where mistral-common is installed.
     arguments = source.arguments() | {"mistral_format": False}
-    with _quiet():
+    with quiet():
         tokenizer = _loaded(source, lambda: AutoTokenizer.from_pretrained(source.place, **arguments))
     _refuse_empty_tokenizer(source, tokenizer, stated)
     return tokenizer
@@ -140,7 +140,7 @@ def load_model(
     config = load_config(source)
     headers = weight_headers(source.files)
     arguments = source.arguments() | {"use_safetensors": True, "ignore_mismatched_sizes": True} | settings
-    with _quiet():
+    with quiet():
         model, found = _loaded(
             source,
             lambda: auto_class.from_pretrained(source.place, dtype=dtype, output_loading_info=True, **arguments),
@@ -162,7 +162,7 @@ def _check(source: ModelSource) -> None:
     headers = weight_headers(files)
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         return  # a class of the repository: its code is left alone until the model is loaded
-    with _quiet():
+    with quiet():
         model, found = _loaded(source, lambda: _trial(config, headers))
     _refuse_other_weights(source, config, headers, found, _head_names(model))
 
@@ -275,8 +275,8 @@ def _refuse_empty_tokenizer(source: ModelSource, tokenizer: PreTrainedTokenizerB
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Suppress Transformers' reports and progress: what they tell of the weights is checked here."""
+def quiet() -> Iterator[None]:
+    """Suppress reports and progress of Transformers, whose report of the weights is read by the caller."""
     before, showed = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()

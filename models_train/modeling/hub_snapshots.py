@@ -1,4 +1,4 @@
-"""Models of a hub: the commit that a revision stands for, its snapshot on this machine, and errors of the hub.
+"""Models of a hub: the commit of a revision, its snapshot on this machine, and errors of the hub.
 
 A hub id is never a folder: only paths of snapshots are loaded, so nothing in the working directory can stand in for a
 model or its code. A snapshot counts as whole by the repository's listing, which the hub's client keeps by commit.
@@ -7,10 +7,10 @@ model or its code. A snapshot counts as whole by the repository's listing, which
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_cached_repo_tree, get_token, snapshot_download
@@ -31,9 +31,7 @@ from huggingface_hub.utils import logging
 
 from models_train.errors import UserError, first_line
 from models_train.modeling.model_files import READ, ModelFiles, check_kind, weight_names
-
-SECONDS_BETWEEN_ATTEMPTS = (1, 2, 4, None)
-"""Times between attempts to have a revision resolved, in seconds; None: it was the last one."""
+from models_train.study.hub import asked
 
 _GRAMMAR = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _ADDRESS = re.compile(
@@ -54,7 +52,7 @@ class HubModel:
     study_folder: Path
 
     def commit(self) -> str:
-        """The commit that the revision stands for; of a whole commit without asking the hub. Raises UserError."""
+        """The commit of the revision; of a whole commit without asking the hub. Raises UserError."""
         self._refuse_other_ids()
         hub = HfApi()
         try:
@@ -82,18 +80,11 @@ class HubModel:
 
     def _resolved(self, hub: HfApi) -> str:
         """The commit, by the hub's client; this request alone it does not repeat where the hub is out of order."""
-        for seconds in SECONDS_BETWEEN_ATTEMPTS:
-            try:
-                with _quiet():
-                    return hub.resolve_revision(self.hub_id, revision=self.revision).resolved
-            except RevisionResolutionError as error:
-                if seconds is None or (_status(error) or 0) < 500:
-                    raise
-                time.sleep(seconds)
-        raise AssertionError("the last attempt returns or raises")
+        with _quiet():
+            return asked(partial(hub.resolve_revision, self.hub_id, revision=self.revision)).resolved
 
     def _completed(self, hub: HfApi, error: RevisionNotFoundError) -> str:
-        """The commit that an abbreviated one stands for."""
+        """The commit with this abbreviation."""
         if not _ABBREVIATED.fullmatch(self.revision or ""):
             raise error
         commits = [one.commit_id for one in hub.list_repo_commits(self.hub_id)]
@@ -145,7 +136,7 @@ class HubModel:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Suppress the client's words on its attempts; what comes of them is told here."""
+    """Suppress the messages of the hub's client; the caller reports its errors."""
     before = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

@@ -18,9 +18,8 @@ from safetensors import SafetensorError, safe_open
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from models_train.errors import UserError
+from models_train.files import LFS_POINTER
 
-POINTER = b"version https://git-lfs.github.com/spec/"
-"""Beginning of the file that Git LFS puts in place of a large one."""
 READ = (".json", ".jinja", ".model", ".txt", ".tiktoken", ".py")
 """Endings of the files beside the weights that belong to a model: configuration, tokenizer, template, code."""
 TOKENIZERS = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt")
@@ -87,7 +86,7 @@ class ModelFiles:
         """Raise UserError for a file that is only Git LFS's pointer to it."""
         for name in sorted(names):
             path = self.folder / name
-            if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(POINTER):
+            if path.is_file() and path.stat().st_size < 1024 and path.read_bytes().startswith(LFS_POINTER):
                 raise UserError(
                     f"{self.label}: {name} is not the file, but a pointer of Git LFS to it; run `git lfs pull` in the "
                     "folder, or download the file"

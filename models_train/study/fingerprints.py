@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from models_train.errors import UserError
-from models_train.files import files_below
+from models_train.files import files_below, sha256
 from models_train.parts import content_hash
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.lab import LAB_VERSION
@@ -81,8 +81,7 @@ def _files(path: Path) -> Iterator[Path]:
 
 @lru_cache(maxsize=4096)
 def _of_file(path: str, changed_ns: int, size: int) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return sha256(path)
 
 
 def model_identity(model: StudyModel, study_folder: Path) -> dict[str, Any]:

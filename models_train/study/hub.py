@@ -10,9 +10,9 @@ import json
 import os
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -41,6 +41,12 @@ WANTED: list[ExpandModelProperty_T] = [
     "tags",
 ]
 """Properties of a model asked of the hub."""
+SECONDS_BETWEEN_ATTEMPTS = (1, 2, 4)
+"""Pauses between attempts to ask a hub that is out of order, in seconds."""
+OUT_OF_ORDER = range(500, 600)
+"""Statuses of the answers of a hub that is out of order."""
+
+Answer = TypeVar("Answer")
 
 
 class HubQuery(Settings):
@@ -80,6 +86,24 @@ class HubQuery(Settings):
     def name(self) -> str:
         """Hash of all settings that decide which models are found."""
         return content_hash({"query": self.model_dump(exclude={"refresh_hours"})})
+
+
+def asked(ask: Callable[[], Answer], again: Collection[int] = OUT_OF_ORDER) -> Answer:
+    """The hub's answer; it is asked again, after a pause, where it answers one of these statuses.
+
+    For requests that its client does not repeat by itself.
+    """
+    from huggingface_hub.errors import HfHubHTTPError, RevisionResolutionError  # here, as in search
+
+    for seconds in SECONDS_BETWEEN_ATTEMPTS:
+        try:
+            return ask()
+        except (HfHubHTTPError, RevisionResolutionError) as error:
+            response = getattr(error.__cause__ or error, "response", None)
+            if response is None or response.status_code not in again:
+                raise
+            time.sleep(seconds)
+    return ask()
 
 
 def search(query: HubQuery) -> tuple[list[dict[str, Any]], Counter[str]]:

@@ -2,7 +2,7 @@
 
 The first job on such a model asks the hub for the commit and keeps it in `<run-time folder>/hub_commits/`. From then on
 the study is read with the commit in its place, so that all results of the model are of one commit and have the run ids
-of a study that states it. Remove the file, and the branch or tag is resolved anew.
+of a study that states it. Remove the file, and the branch or tag is resolved again.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ def is_pinned(model: StudyModel) -> bool:
 
 
 def commit_file(home: Path, model: StudyModel) -> Path:
-    """File with the commit that a model's branch, tag or abbreviated commit stands for."""
+    """File with the commit of a model's branch, tag or abbreviated commit."""
     return home / "hub_commits" / quote(f"{model.hub_id}@{model.revision}", safe="@")
 
 
 def keep_commit(home: Path, model: StudyModel, commit: str) -> None:
-    """Keep the commit that a model's revision stands for."""
+    """Keep the commit of a model's revision."""
     write_text(commit_file(home, model), f"{commit}\n")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -60,3 +61,25 @@ class Scoring(Settings):
     def engines(self) -> tuple[Engine, ...]:
         """Engines that the setting allows."""
         return ENGINES if self.engine == "auto" else (self.engine,)
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Documents `start` to before `stop` of a sample."""
+
+    index: int
+    start: int
+    stop: int
+
+    @property
+    def name(self) -> str:
+        """Such as `00003`."""
+        return f"{self.index:05d}"
+
+
+def cut(n_documents: int, documents_per_shard: int) -> list[Shard]:
+    """Shards of all documents, in order."""
+    return [
+        Shard(index, start, min(start + documents_per_shard, n_documents))
+        for index, start in enumerate(range(0, n_documents, documents_per_shard))
+    ]

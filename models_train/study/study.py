@@ -121,6 +121,10 @@ def load_study(path: Path | str, home: Path | None = None) -> Study:
     return study.model_copy(update={"models": (*study.models, *added)})
 
 
+STUDY_FILES = "[!.]*.yaml"
+"""Pattern of the study files of a folder: hidden files do not count."""
+
+
 def load_studies(folder: Path) -> dict[Path, Study]:
     """Every study of a folder by its file (`*.yaml`), in order of the files' names; hidden files do not count.
 
@@ -128,7 +132,7 @@ def load_studies(folder: Path) -> dict[Path, Study]:
     other's work, for a study in a file of another ending, which nothing reads, and for models that nothing describes.
     """
     _refuse_other_endings(folder)
-    studies = {path: load_study(path) for path in sorted(folder.glob("[!.]*.yaml"))}
+    studies = {path: load_study(path) for path in sorted(folder.glob(STUDY_FILES))}
     first: dict[str, Path] = {}
     for path, study in studies.items():
         _refuse_undescribed(path, study)

@@ -18,7 +18,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from models_train.logprobs.engine import Engine, Request, score
-from models_train.logprobs.packed_engine import load_packed_engine
+from models_train.logprobs.packed_engine import model_on_device, packed_engine
 from models_train.logprobs.vllm_engine import load_vllm_engine
 from models_train.modeling.base_models import ModelSource
 
@@ -71,7 +71,8 @@ def peer(name: str, folder: Path, n_vocabulary: int) -> Scorer:
     """packed, packed_moments, vllm, sorted_N and unsorted_N (batches of N documents)."""
     source = ModelSource("bench", str(folder))
     if name.startswith("packed"):
-        return by_engine(load_packed_engine(source, n_vocabulary - 1, torch.float32, 16_384, name == "packed_moments"))
+        model = model_on_device(source, torch.float32)
+        return by_engine(packed_engine(name, model, n_vocabulary - 1, 16_384, name == "packed_moments"))
     if name == "vllm":
         return by_engine(load_vllm_engine(source, n_vocabulary - 1, torch.float32, LONGEST, 16_384))
     kind, n_rows = name.split("_")

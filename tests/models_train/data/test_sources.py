@@ -9,10 +9,10 @@ from threading import Timer
 import pytest
 from huggingface_hub import constants, hf_hub_download
 
-from models_train.data import sources
 from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.rewardbench import load_test_pairs
 from models_train.errors import UserError
+from models_train.study import hub as hub_requests
 from models_train.study.training import DataSource
 from tests.support.data_files import benchmark_item, content, preference, rating
 from tests.support.hub_server import COMMIT, Hub
@@ -76,7 +76,7 @@ def test_a_hub_that_is_out_of_order_for_a_moment_is_asked_again(
 ) -> None:
     hub = serve({"nvidia/HelpSteer2": HELPSTEER2})
     hub.broken = True
-    monkeypatch.setattr(sources, "SECONDS_BETWEEN_ATTEMPTS", (0.25,) * 8)
+    monkeypatch.setattr(hub_requests, "SECONDS_BETWEEN_ATTEMPTS", (0.25,) * 8)
     timer = Timer(0.6, lambda: setattr(hub, "broken", False))
     timer.start()
     assert load_ratings(NEWEST, HERE).n_rows == 4
@@ -90,7 +90,7 @@ def test_a_part_of_a_data_set_in_the_cache_is_not_taken_for_all_of_it(
     hub = serve({"nvidia/HelpSteer2": HELPSTEER2})
     hf_hub_download("nvidia/HelpSteer2", "train.jsonl.gz", repo_type="dataset", revision=source.revision)
     message = r"1 of its data files is in the cache here, but whether these are all is not known"
-    monkeypatch.setattr(sources, "SECONDS_BETWEEN_ATTEMPTS", (0,))
+    monkeypatch.setattr(hub_requests, "SECONDS_BETWEEN_ATTEMPTS", (0,))
     hub.broken = True
     with pytest.raises(UserError, match=message):
         load_ratings(source, HERE)

@@ -22,7 +22,7 @@ from transformers import (
 
 from models_train.errors import UserError
 from models_train.logprobs.engine import NOT_FINITE, score
-from models_train.logprobs.packed_engine import PackedEngine, load_packed_engine, packed_engine
+from models_train.logprobs.packed_engine import PackedEngine, model_on_device, packed_engine
 from models_train.modeling.base_models import ModelSource
 from tests.support.plain_scores import double, plain_scores, random_documents, requests
 from tests.support.tiny_models import FAMILIES, SIZES, VOCABULARY, random_base
@@ -158,7 +158,7 @@ def test_half_precision_stays_near() -> None:
 
 def test_a_trained_model_from_its_folder(storyteller: Path) -> None:
     source = ModelSource("stories", str(storyteller))
-    engine = load_packed_engine(source, 511, torch.float32, 1024, True)
+    engine = packed_engine("stories", model_on_device(source, torch.float32), 511, 1024, True)
     assert (engine.dtype, engine.context, engine.n_vocabulary, engine.name) == ("float32", 512, 512, "packed")
     documents = random_documents(512, (512, 300, 9))
     plain = double(AutoModelForCausalLM.from_pretrained(source.place, dtype=torch.float32))

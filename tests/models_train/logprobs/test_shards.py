@@ -11,8 +11,9 @@ import pytest
 from models_train.data.records import Document
 from models_train.data.samples import write_sample
 from models_train.errors import UserError
-from models_train.logprobs.shards import Shard, Shards, cut, documents_of, sample_content
+from models_train.logprobs.shards import Shards, documents_of, sample_content
 from models_train.metering import Costs
+from models_train.study.scoring import Shard, cut
 from tests.support.data_files import REPOSITORY
 from tests.support.scoring_studies import documents
 
@@ -60,7 +61,8 @@ def test_a_shard_whose_work_failed_is_left(tmp_path: Path) -> None:
 OTHER = """
 import sys
 from pathlib import Path
-from models_train.logprobs.shards import Shards, cut
+from models_train.logprobs.shards import Shards
+from models_train.study.scoring import cut
 folder = Path(sys.argv[1])
 some = Shards(folder / "work", folder / "parts", "demo", "run", cut(30, 10))
 with some.claimed() as shard:

@@ -166,31 +166,28 @@ def one_sequence(self: PackedEngine, asked: Sequence[Request]) -> Any:
         return self.head.statistics(hidden, targets, False)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_documents_that_see_each_other_are_refused(
-    storyteller: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
-) -> None:
-    model = stories(storyteller, dtype)
-    trial = trial_of(model)
-    engine = packed_of(model)
+def documents_that_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PackedEngine, "statistics", one_sequence)
-    with pytest.raises(UserError, match="differs from plain Transformers on the same device by"):
-        refuse_unlike("stories", engine, trial)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_a_dropped_causal_mask_is_refused(
-    storyteller: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
-) -> None:
-    model = stories(storyteller, dtype)
-    trial = trial_of(model)
-    engine = packed_of(model)
+def a_dropped_causal_mask(monkeypatch: pytest.MonkeyPatch) -> None:
     honest = torch.nn.functional.scaled_dot_product_attention
 
     def sees_all(*arguments: Any, **settings: Any) -> torch.Tensor:
         return honest(*arguments, **settings | {"is_causal": False})
 
     monkeypatch.setattr(packed_attention.F, "scaled_dot_product_attention", sees_all)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("plant", [documents_that_see_each_other, a_dropped_causal_mask])
+def test_tokens_that_see_more_than_they_may_are_refused(
+    storyteller: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None], dtype: torch.dtype
+) -> None:
+    model = stories(storyteller, dtype)
+    trial = trial_of(model)
+    engine = packed_of(model)
+    plant(monkeypatch)
     with pytest.raises(UserError, match="differs from plain Transformers on the same device by"):
         refuse_unlike("stories", engine, trial)
 
