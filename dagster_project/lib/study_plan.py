@@ -137,7 +137,7 @@ def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> 
 
 
 def _read(seed: SeedFacts) -> Iterator[dict[str, str]]:
-    with open(seed.path, newline="", encoding="utf-8") as file:
+    with open(seed.path, newline="", encoding="utf-8-sig") as file:
         yield from csv.DictReader(file)
 
 

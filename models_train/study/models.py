@@ -6,7 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models_train.study.settings import Identifier, Name, NotNegative, Positive, Revision, Settings, Stage, Text
+from models_train.study.settings import (
+    Identifier,
+    Name,
+    NotNegative,
+    Params,
+    Positive,
+    Revision,
+    Settings,
+    Stage,
+    Text,
+    Tokens,
+)
 
 
 class SizeGroup(Settings):
@@ -54,9 +65,9 @@ class StudyModel(Settings):
     """Publisher; may be left out where the seed table_3_models gives it."""
     family: Name
     """Model family, such as Llama-3.1. Models of one family may share document scores."""
-    params_b: Positive | None = None
+    params_b: Params | None = None
     """Parameters, in billions; may be left out where the seed table_3_models gives them."""
-    tokens_t: Positive | None = None
+    tokens_t: Tokens | None = None
     """Pre-training tokens, in trillions."""
     stage: Stage
     """Last training stage; "instruct" where the stages are not published."""
@@ -95,7 +106,7 @@ class Candidate(StudyModel):
 
     publisher: Name
     """Publisher."""
-    params_b: Positive
+    params_b: Params
     """Parameters, in billions."""
     is_compared: Literal[False] = False
     """Always false: a candidate is not ranked."""

@@ -14,6 +14,10 @@ from models_train.errors import close_match
 
 LONGEST_NAME = 200
 """Longest name, in characters."""
+MOST_PARAMS_B = 2_000
+"""Largest model, in billions of parameters: a larger number is of another unit."""
+MOST_TOKENS_T = 1_000
+"""Most pre-training tokens, in trillions."""
 LONGEST_SHOWN = 60
 """Longest value shown in a message, in characters."""
 
@@ -81,6 +85,8 @@ Identifier = Annotated[Name, AfterValidator(_identifier), _text_schema(maxLength
 Commit = Annotated[str, AfterValidator(_commit), _text_schema(pattern="^[0-9a-fA-F]{40}$")]
 Revision = Annotated[Name, AfterValidator(_revision), _text_schema(maxLength=LONGEST_NAME)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Params = Annotated[float, Field(gt=0, le=MOST_PARAMS_B, allow_inf_nan=False)]
+Tokens = Annotated[float, Field(gt=0, le=MOST_TOKENS_T, allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(gt=0)]
 Stage = Literal["base", "sft", "dpo", "rlvr", "instruct"]

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
 from models_train.errors import UserError
 from models_train.study.models import SeedSource
@@ -77,13 +78,16 @@ def cell(file: Path, row: int, column: str, value: str) -> None:
         ("table_4_regression", "chat", " 96.1", "begins or ends with a space"),
         ("table_4_regression", "chat", "N/A", "chat: 'N/A' is not a number"),
         ("table_4_regression", "chat", "", "chat: '' is empty; give it a value"),
-        ("table_4_regression", "chat", "1e999", "chat: '1e999' must be a finite number"),
+        ("table_4_regression", "chat", "1e400", "chat: '1e400' must be a finite number"),
+        ("table_3_models", "params_b", "3.82e9", "params_b: '3.82e9' should be less than or equal to 2000"),
+        ("table_3_models", "likes", "1,143", "likes: '1,143' is not a whole number; write it like 12"),
         ("table_3_models", "params_b", "0", "params_b: '0' should be greater than 0"),
         ("table_3_models", "tokens_t", "-1", "tokens_t: '-1' should be greater than 0"),
         ("table_3_models", "downloads", "12.5", "downloads: '12.5' is not a whole number"),
         ("table_3_models", "release_month", "08/2024", "release_month: '08/2024' does not match the format 2024-09"),
         ("table_3_models", "publisher", "a\x07b", "holds a control or invisible character"),
         ("rewardbench_subsets", "weight", "0", "weight: '0' should be greater than 0"),
+        ("rewardbench_subsets", "weight", "100.5", "weight: '100.5' is not a whole number"),
         (
             "rewardbench_subsets",
             "weight_in_category",
@@ -148,38 +152,75 @@ def replaced(old: bytes, new: bytes) -> Callable[[bytes], bytes]:
     return change
 
 
+FIRST = "table_4_regression.csv:1: "
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        (
-            replaced(b",chat,", b",chatt,"),
-            "table_4_regression.csv:1: column 'chatt' is not expected; did you mean",
-        ),
-        (replaced(b",chat,", b",chatt,"), "table_4_regression.csv:1: column 'chat' is missing; add it"),
-        (
-            replaced(b",chat,", b",chat,chat,"),
-            "table_4_regression.csv:1: column 'chat' is there more than once",
-        ),
-        (replaced(b"\nPhi-3-small", b"\n\nPhi-3-small"), "table_4_regression.csv:3: empty line; delete it"),
-        (
-            replaced(b"\nPhi-3-small", b"\nPhi,3-small"),
-            "table_4_regression.csv:3: has 7 cells, the header has 6",
-        ),
+        (replaced(b",chat,", b",chatt,"), FIRST + "column 'chatt' is not expected; did you mean"),
+        (replaced(b",chat,", b",chatt,"), FIRST + "column 'chat' is missing; add it"),
+        (replaced(b",chat,", b",chat,chat,"), FIRST + "column 'chat' is there more than once"),
+    ],
+)
+def test_a_wrong_header_is_named(seeds: Path, change: Callable[[bytes], bytes], said: str) -> None:
+    assert any(line.startswith(said) for line in changed(seeds, change))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (replaced(b"\nPhi-3-small", b"\n\nPhi-3-small"), "table_4_regression.csv:3: row without values; delete it"),
+        (lambda content: content + b",,,,,\n", "table_4_regression.csv:42: row without values; delete it"),
+        (replaced(b",96.1,", b",96,1,"), "table_4_regression.csv:2: has 7 cells, the header has 6"),
         (replaced(b"\nPhi-3-small", b'\n"Phi-3-s"mall'), "table_4_regression.csv:3: is not valid CSV"),
-        (
-            replaced(b"model_id", b"\xef\xbb\xbfmodel_id"),
-            "table_4_regression.csv:1: begins with a byte-order mark",
-        ),
-        (replaced(b"Phi", b"Ph\xff"), "table_4_regression.csv: is not UTF-8 text"),
-        (lambda content: b"", "table_4_regression.csv:1: column 'model_id' is missing"),
+        (replaced(b"\nPhi-3-small", b'\n"Phi-3-small'), "table_4_regression.csv:3: is not valid CSV"),
+        (replaced(b"model_id", b'"model"_id'), FIRST + "is not valid CSV"),
+        (replaced(b"\nPhi-3-small", b"\nPh\xef-3-small"), "table_4_regression.csv:3: is not UTF-8 text"),
+        (replaced(b"96.1", b"96\0.1"), "table_4_regression.csv:2: holds NUL characters"),
+        (lambda content: content.decode().encode("utf-16"), FIRST + "is not UTF-8 text"),
+        (lambda content: content.decode().encode("utf-16-le"), FIRST + "holds NUL characters"),
+        (lambda content: content.replace(b",", b";"), FIRST + "cells are separated by semicolons"),
+        (lambda content: content.replace(b",", b"\t"), FIRST + "cells are separated by tabs"),
+        (lambda content: b"sep=;\n" + content.replace(b",", b";"), FIRST + "is a mark for spreadsheets"),
+        (lambda content: b"# mine\n" + content, FIRST + "names none of the columns"),
+        (replaced(b"\n", b"\r\n"), "table_4_regression.csv:2: ends with '\\n', the lines above with '\\r\\n'"),
+        (lambda content: b"\n", FIRST + "the file is empty"),
         (lambda content: content.split(b"\n")[0], "table_4_regression.csv: has no rows"),
     ],
 )
-def test_a_broken_file_is_named(seeds: Path, change: Callable[[bytes], bytes], said: str) -> None:
+def test_a_broken_file_is_named_in_one_line(seeds: Path, change: Callable[[bytes], bytes], said: str) -> None:
+    (line,) = changed(seeds, change)
+    assert line.startswith(said)
+
+
+def changed(seeds: Path, change: Callable[[bytes], bytes]) -> list[str]:
+    """The problems of the seeds, one of them changed."""
     file = seeds / "table_4_regression.csv"
     file.write_bytes(change(file.read_bytes()))
-    lines = problems(seeds)
-    assert any(line.startswith(said) for line in lines), lines
+    return problems(seeds)
+
+
+def test_line_ends_of_windows_and_a_byte_order_mark_are_read(seeds: Path) -> None:
+    file = seeds / "table_4_regression.csv"
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert check(seeds)["table_4_regression"].n_rows == 40
+
+
+def test_the_largest_whole_numbers_fit_the_columns_that_dbt_makes() -> None:
+    seeds = yaml.safe_load((SHIPPED / "_seeds.yml").read_text(encoding="utf-8"))["seeds"]
+    limits = {"integer": 2**31 - 1, "bigint": 2**63 - 1}
+    found = []
+    for seed in seeds:
+        schema = SEEDS[seed["name"]].row.model_json_schema()["properties"]
+        types = seed["config"]["column_types"]
+        assert set(schema) == set(types)
+        for column, kind in types.items():
+            if (schema[column].get("type") == "integer") != (kind in limits):
+                found.append(f"{seed['name']}.{column} is {kind}")
+            elif kind in limits and schema[column]["maximum"] > limits[kind]:
+                found.append(f"{seed['name']}.{column} does not fit")
+    assert found == []
 
 
 def test_missing_and_unknown_seeds(seeds: Path) -> None:
