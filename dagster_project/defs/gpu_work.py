@@ -1,6 +1,7 @@
 """GPU work on base models, one partition each: reward models, document scores, benchmarks; and imported benchmarks."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -20,6 +21,7 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     training_run_id,
 )
+from models_train.study.study import Study, load_study
 
 GPU_WORK: dict[str, Any] = {"kinds": {"torch", "parquet"}, "pool": keys.GPU_POOL}
 """Settings common to all assets that are made by jobs in the pool `gpu`."""
@@ -82,6 +84,8 @@ def document_scores(
         return nothing_to_do(f"{path.name} scores no documents; add a group `scoring` to it")
     done = run_job(context, pipes, job_command("score_documents", path, run_home.home, model))
     result = done.get_materialize_result()
+    study = _read_again(path)
+    assert study.scoring is not None
     for engine in reversed(study.scoring.engines):
         run_id = scoring_run_id(study.by_id[model], study.scoring, path.parent, engine)
         result = with_costs(result, run_home.home, study, run_id)
@@ -106,6 +110,8 @@ def benchmarks(
         return nothing_to_do(f"{path.name} runs no benchmarks on {model}; list tasks under `benchmarks`")
     assert study.benchmarks is not None
     done = run_job(context, pipes, job_command("run_benchmarks", path, run_home.home, model))
+    study = _read_again(path)
+    assert study.benchmarks is not None
     run_id = benchmark_run_id(study.by_id[model], study.benchmarks, path.parent)
     return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
 
@@ -128,6 +134,11 @@ def benchmark_imports(
     return run_for_studies(context, pipes, run_home.home, keys.BENCHMARK_IMPORTS, "import_benchmarks", paths)
 
 
+def _read_again(path: Path) -> Study:
+    """A study after a job, which may have resolved revisions: their commits are a part of the run ids."""
+    return load_study(path)
+
+
 def _run_by_objective(
     context: dg.AssetExecutionContext,
     run_home: RunHome,
@@ -146,5 +157,6 @@ def _run_by_objective(
         return nothing_to_do(f"{path.name} compares no reward model of {model}: a candidate, or is_compared is false")
     command = job_command(job, path, run_home.home, model, "--objective", objective)
     done = run_job(context, pipes, command)
+    study = _read_again(path)
     made = run_id(study.by_id[model], study.training, objective, path.parent)
     return with_costs(done.get_materialize_result(), run_home.home, study, made)

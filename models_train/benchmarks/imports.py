@@ -22,7 +22,7 @@ from models_train.benchmarks.results import MeasuredModel, Result, as_commit, re
 from models_train.errors import UserError, close_match
 from models_train.files import files_below
 from models_train.study.benchmarks import EVALPLUS_METRIC, Benchmarks, ResultImport
-from models_train.study.fingerprints import is_local, resolve
+from models_train.study.fingerprints import resolve
 from models_train.study.models import StudyModel
 from models_train.study.study import Study
 
@@ -30,6 +30,7 @@ PATTERNS = {"lm_eval": "results_*.json", "evalplus": "*eval_results.json"}
 """Result files in a folder, by format."""
 UNSTATED_COMMIT = "the file does not state the commit of the model"
 UNCOMPARED_COMMIT = "the study states no revision to compare the file's commit with"
+OTHER_COMMIT = "the file is of another commit than the first job on the model, whose revision the study does not state"
 _QUANTISED_NAME = re.compile(
     r"(?<![a-z0-9])(gptq|awq|gguf|ggml|exl[23]|(nv|mx)?fp[48]|bnb|nf4|[2-8]-?bits?|u?int[48]|w[48]a(4|8|16)|quanti[sz]ed)(?![a-z])"
 )
@@ -194,12 +195,14 @@ def _named(one: ResultImport, models: Sequence[StudyModel], said: MeasuredModel)
 
 def _agrees(model: StudyModel, said: MeasuredModel, is_stated: bool) -> bool | None:
     """Whether the file is of the model's commit; None where that is not known. is_stated: the import says so."""
-    if is_local(model.hub_id):
+    if model.is_local:
         return True
-    pinned, revision = model.revision, said.revision
+    pinned, revision = model.stated_revision, said.revision
+    commit = said.commit or as_commit(revision)
+    if pinned is None and model.revision is not None and commit:
+        return same_commit(commit, model.revision) or None
     if revision == pinned or (pinned is None and (is_stated or revision == DEFAULT_BRANCH)):
         return True
-    commit = said.commit or as_commit(revision)
     if pinned is None:
         return None if as_commit(revision) else False
     if commit and as_commit(pinned):
@@ -222,7 +225,9 @@ def _told_apart(agreeing: Sequence[tuple[StudyModel, bool | None]], said: Measur
     model = sure[0] if sure else agreeing[0][0]
     if sure or agreeing[0][1]:
         return _Found(model.model_id)
-    return _Found(model.model_id, (UNCOMPARED_COMMIT if model.revision is None else UNSTATED_COMMIT,))
+    if model.stated_revision is not None:
+        return _Found(model.model_id, (UNSTATED_COMMIT,))
+    return _Found(model.model_id, (UNCOMPARED_COMMIT if model.revision is None else OTHER_COMMIT,))
 
 
 def _problem_of_form(said: MeasuredModel, known: Sequence[StudyModel]) -> str | None:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from huggingface_hub import HfApi, constants, get_cached_repo_tree
-from huggingface_hub.errors import CachedRepoTreeNotFoundError, RevisionResolutionError
+from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
 from models_train.data.rows import SUFFIXES, Form, Row, checked_rows
 from models_train.errors import UserError, first_line, listed
 from models_train.files import files_below
 from models_train.study.fingerprints import resolve
-from models_train.study.hub import OUT_OF_ORDER, asked
+from models_train.study.hub import OUT_OF_ORDER, asked, commit_of
+from models_train.study.revisions import COMMIT
 from models_train.study.training import DataSource
 
 OTHER_DATA = (".json", ".ndjson", ".csv", ".tsv", ".arrow", ".gz", ".zst", ".bz2", ".xz", ".zip", ".tar")
@@ -185,13 +186,14 @@ class _Hub:
 
     @cached_property
     def commit(self) -> str:
-        """The commit that is read: the stated one, or the newest when the hub was first asked for this data set."""
-        if self._revision is not None:
-            return self._revision
+        """The commit of the revision, the newest one without; the cache's where the hub cannot be asked. Raises
+        UserError."""
+        if COMMIT.fullmatch(self._revision or ""):
+            return str(self._revision)
         try:
-            return self._hub.resolve_revision(local_files_only=True, **self._where).resolved
-        except RevisionResolutionError:
-            return asked(partial(self._hub.resolve_revision, **self._where), TOO_BUSY).resolved
+            return commit_of(self._hub, revision=self._revision, again=TOO_BUSY, **self._where)
+        except Exception as error:
+            raise self._unreachable(error) from error
 
     def _unreachable(self, error: Exception, name: str = "") -> UserError:
         at = f" at {self._revision}" if self._revision else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from models_train.data.rewardbench import load_test_pairs
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
-from models_train.jobs.training_job import TrainingJob, beside_others, training_job
+from models_train.jobs.training_job import TrainingJob, beside_others, data_of, training_job
 from models_train.metering import default_device, measure
 from models_train.modeling.base_models import ModelSource, context_length, load_tokenizer
 from models_train.parts import part_path, part_rows, renew_run, write_part
@@ -41,6 +42,8 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     Raises UserError, OSError.
     """
     job = training_job(path, model_id, objective, home)
+    test_set = data_of(job.training.test_set, path, home)
+    job = replace(job, training=job.training.model_copy(update={"test_set": test_set}))
     run_id = evaluation_run_id(job.model, job.training, objective, job.study_folder)
     parts = {name: part_path(home / "parts", name, job.study.study_id, run_id) for name in (REWARDS, COSTS)}
     if all(part.exists() for part in parts.values()):

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
+from models_train.data.sources import open_source
 from models_train.errors import UserError, close_match
 from models_train.modeling.hub_snapshots import HubModel
 from models_train.parts import part_path
-from models_train.study.fingerprints import is_local, training_run_id
+from models_train.study.fingerprints import training_run_id
 from models_train.study.models import StudyModel
 from models_train.study.revisions import is_pinned, keep_commit
 from models_train.study.scoring import Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
-from models_train.study.training import Training
+from models_train.study.training import DataSource, Training
 
 
 @dataclass(frozen=True)
@@ -107,8 +108,12 @@ def training_job(path: Path, model_id: str, objective: Objective, home: Path) ->
         trained = ", ".join(study.training.objectives)
         raise UserError(f"{path}: the study trains {trained}, not {objective}; add it to training.objectives")
     model = model_of(study, path, model_id, home)
-    run_id = training_run_id(model, study.training, objective, path.parent)
-    return TrainingJob(path, study, model, study.training, objective, home, run_id)
+    read = {"preferences": study.training.preferences}
+    if objective == "regression" and study.training.ratings is not None:
+        read["ratings"] = study.training.ratings
+    training = study.training.model_copy(update={name: data_of(one, path, home) for name, one in read.items()})
+    run_id = training_run_id(model, training, objective, path.parent)
+    return TrainingJob(path, study, model, training, objective, home, run_id)
 
 
 def scoring_of(study: Study, path: Path) -> Scoring:
@@ -119,7 +124,7 @@ def scoring_of(study: Study, path: Path) -> Scoring:
 
 
 def model_of(study: Study, path: Path, model_id: str, home: Path) -> StudyModel:
-    """The model or candidate of a study by name; a branch or tag as its revision is resolved to a commit, and kept.
+    """The model or candidate of a study by name; its revision is resolved to a commit, which is kept.
 
     path: the study file. Raises UserError where the model is not listed, or the hub does not know the revision.
     """
@@ -128,8 +133,15 @@ def model_of(study: Study, path: Path, model_id: str, home: Path) -> StudyModel:
         hint = close_match(model_id, models, "listed are", most=len(models))
         raise UserError(f"{path}: the study has no model {model_id!r}; {hint}")
     model = models[model_id]
-    if is_local(model.hub_id) or is_pinned(model):
+    if is_pinned(model):
         return model
     commit = HubModel(model_id, model.hub_id, model.revision, path.parent).commit()
-    keep_commit(home, model, commit)
-    return model.model_copy(update={"revision": commit})
+    return keep_commit(home, model, commit)
+
+
+def data_of(source: DataSource, path: Path, home: Path) -> DataSource:
+    """A data set of a study at its commit, which is kept.
+
+    path: the study file. Raises UserError where the hub does not know the data set or its revision.
+    """
+    return source if is_pinned(source) else keep_commit(home, source, open_source(source, path.parent).commit)

@@ -27,7 +27,7 @@ from transformers.utils import logging
 from models_train.errors import UserError
 from models_train.modeling.hub_snapshots import HubModel
 from models_train.modeling.model_files import Header, ModelFiles, check_kind, check_tokenizer_files, weight_headers
-from models_train.study.fingerprints import is_local, model_identity, resolve
+from models_train.study.fingerprints import model_identity, resolve
 from models_train.study.models import StudyModel
 
 _LOADING_ERRORS = (
@@ -94,7 +94,7 @@ def model_source(model: StudyModel, study_folder: Path) -> ModelSource:
     All work on a base model begins here. Raises LocationError where the folder is not there, UserError where the
     model cannot be fetched, or would not be loaded as it is meant.
     """
-    if is_local(model.hub_id):
+    if model.is_local:
         folder = str(resolve(model.hub_id, study_folder))
         content = model_identity(model, study_folder)["content"]
         source = ModelSource(model.model_id, folder, None, model.remote_code, content)

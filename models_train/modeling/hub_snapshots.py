@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 from huggingface_hub import HfApi, constants, get_cached_repo_tree, get_token, snapshot_download
@@ -31,7 +30,7 @@ from huggingface_hub.utils import logging
 
 from models_train.errors import UserError, first_line
 from models_train.modeling.model_files import READ, ModelFiles, check_kind, weight_names
-from models_train.study.hub import asked
+from models_train.study.hub import commit_of
 
 _GRAMMAR = re.compile(r"[\w.-]+(/[\w.-]+)?", re.ASCII)
 _ADDRESS = re.compile(
@@ -39,7 +38,6 @@ _ADDRESS = re.compile(
     r"(?P<known>[\w.-]+/[\w.-]+)?(?:/(?:tree|blob)/(?P<revision>[^/]+))?"
 )
 _WITH_REVISION = re.compile(r"(?P<known>[\w.-]+(?:/[\w.-]+)?)[@:](?P<revision>[\w./-]+)")
-_ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 
 
 @dataclass(frozen=True)
@@ -54,14 +52,9 @@ class HubModel:
     def commit(self) -> str:
         """The commit of the revision; of a whole commit without asking the hub. Raises UserError."""
         self._refuse_other_ids()
-        hub = HfApi()
         try:
-            return self._resolved(hub)
-        except RevisionNotFoundError as error:
-            try:
-                return self._completed(hub, error)
-            except Exception as further:
-                raise self._refusal(further) from further
+            with _quiet():
+                return commit_of(HfApi(), self.hub_id, self.revision)
         except Exception as error:
             raise self._refusal(error) from error
 
@@ -77,21 +70,6 @@ class HubModel:
         beside = [name for name in files.names if _belongs(name, with_code)]
         self._fetched(commit, [*beside, *weight_names(files)])
         return files
-
-    def _resolved(self, hub: HfApi) -> str:
-        """The commit, by the hub's client; this request alone it does not repeat where the hub is out of order."""
-        with _quiet():
-            return asked(partial(hub.resolve_revision, self.hub_id, revision=self.revision)).resolved
-
-    def _completed(self, hub: HfApi, error: RevisionNotFoundError) -> str:
-        """The commit with this abbreviation."""
-        if not _ABBREVIATED.fullmatch(self.revision or ""):
-            raise error
-        commits = [one.commit_id for one in hub.list_repo_commits(self.hub_id)]
-        found = [commit for commit in commits if commit.startswith(self.revision or "")]
-        if len(found) != 1:
-            raise error
-        return found[0]
 
     def _fetched(self, commit: str, names: list[str], but: list[str] | None = None) -> Path:
         try:

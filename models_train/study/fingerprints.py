@@ -32,17 +32,10 @@ BENCHMARK_VERSION = 1
 """Version of benchmark runs; a change of their results raises it."""
 IMPORT_VERSION = 2
 """Version of the imports of result files; a change of their results raises it. Reading them again takes seconds."""
-LOCAL = ("/", "./", "../", "~", "$")
-"""Beginnings of a `hub_id` that is a folder."""
 
 
 class LocationError(UserError):
     """A folder or file of a study is not there. The message names it and the remedy."""
-
-
-def is_local(hub_id: str) -> bool:
-    """True where a model's `hub_id` is a local folder."""
-    return hub_id.startswith(LOCAL)
 
 
 def resolve(path: str, study_folder: Path) -> Path:
@@ -86,7 +79,7 @@ def _of_file(path: str, changed_ns: int, size: int) -> str:
 
 def model_identity(model: StudyModel, study_folder: Path) -> dict[str, Any]:
     """Hub id and revision, or the content of the folder; raises LocationError where that is not there."""
-    if is_local(model.hub_id):
+    if model.is_local:
         return {"content": content_of(resolve(model.hub_id, study_folder))}
     return {"hub_id": model.hub_id, "revision": model.revision}
 

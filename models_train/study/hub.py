@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Self, TypeVar
 
@@ -45,6 +47,7 @@ SECONDS_BETWEEN_ATTEMPTS = (1, 2, 4)
 """Pauses between attempts to ask a hub that is out of order, in seconds."""
 OUT_OF_ORDER = range(500, 600)
 """Statuses of the answers of a hub that is out of order."""
+_ABBREVIATED = re.compile(r"[0-9a-f]{7,39}")
 
 Answer = TypeVar("Answer")
 
@@ -104,6 +107,25 @@ def asked(ask: Callable[[], Answer], again: Collection[int] = OUT_OF_ORDER) -> A
                 raise
             time.sleep(seconds)
     return ask()
+
+
+def commit_of(
+    hub: HfApi, repo_id: str, revision: str | None, again: Collection[int] = OUT_OF_ORDER, repo_type: str | None = None
+) -> str:
+    """The commit of a branch, tag or abbreviated commit, the newest without a revision; the cache's where the hub
+    cannot be asked. Raises the errors of the hub's client."""
+    from huggingface_hub.errors import RevisionNotFoundError  # here, as in search
+
+    try:
+        return asked(partial(hub.resolve_revision, repo_id, revision=revision, repo_type=repo_type), again).resolved
+    except RevisionNotFoundError:
+        if not _ABBREVIATED.fullmatch(revision or ""):
+            raise
+        commits = [one.commit_id for one in hub.list_repo_commits(repo_id, repo_type=repo_type)]
+        found = [commit for commit in commits if commit.startswith(revision or "")]
+        if len(found) != 1:
+            raise
+        return found[0]
 
 
 def search(query: HubQuery) -> tuple[list[dict[str, Any]], Counter[str]]:

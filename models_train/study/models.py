@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, PrivateAttr
 
 from models_train.study.settings import (
     Identifier,
@@ -18,6 +18,9 @@ from models_train.study.settings import (
     Text,
     Tokens,
 )
+
+LOCAL = ("/", "./", "../", "~", "$")
+"""Beginnings of a `hub_id` that is a folder."""
 
 
 class SizeGroup(Settings):
@@ -60,7 +63,7 @@ class StudyModel(Settings):
     `$REWARDBASE_HOME` and other variables are filled in."""
     revision: Revision | None = None
     """Commit of the hub repository, or a branch, tag or abbreviated commit, which is resolved to its commit once;
-    without it, the newest commit is used."""
+    without it, the newest commit at the first job on the model, which is kept, too."""
     publisher: Name | None = None
     """Publisher; may be left out where the seed table_3_models gives it."""
     family: Name
@@ -81,6 +84,23 @@ class StudyModel(Settings):
     """Licence, as the hub names it; filled in for models that a hub query finds."""
     downloads: Annotated[int, Field(ge=0)] | None = None
     """Downloads in the last 30 days; filled in for models that a hub query finds."""
+    _stated: bool = PrivateAttr(default=True)
+
+    @property
+    def is_local(self) -> bool:
+        """True where `hub_id` is a folder."""
+        return self.hub_id.startswith(LOCAL)
+
+    @property
+    def stated_revision(self) -> str | None:
+        """The revision, or None for a commit that was the newest one and is kept since."""
+        return self.revision if self._stated else None
+
+    def at_commit(self, commit: str) -> Self:
+        """The model at the commit of its revision."""
+        found = self.model_copy(update={"revision": commit})
+        found._stated = self.revision is not None
+        return found
 
 
 class BenchmarkValue(Settings):

@@ -48,15 +48,6 @@ def _identifier(value: str) -> str:
     return value
 
 
-def _commit(value: str) -> str:
-    commit = value.lower()
-    if len(commit) != 40 or set(commit) - set("0123456789abcdef"):
-        raise PydanticCustomError(
-            "commit", "is not a hub commit; give its 40 hexadecimal digits in quotes, or leave the key out"
-        )
-    return commit
-
-
 def _revision(value: str) -> str:
     if not _REVISION.fullmatch(value) or ".." in value:
         raise PydanticCustomError(
@@ -82,7 +73,6 @@ Distinct = AfterValidator(_distinct)
 Text = Annotated[str, AfterValidator(safe), _text_schema()]
 Name = Annotated[Text, AfterValidator(_short), _text_schema(maxLength=LONGEST_NAME)]
 Identifier = Annotated[Name, AfterValidator(_identifier), _text_schema(maxLength=LONGEST_NAME, pattern="^[a-z0-9_]+$")]
-Commit = Annotated[str, AfterValidator(_commit), _text_schema(pattern="^[0-9a-fA-F]{40}$")]
 Revision = Annotated[Name, AfterValidator(_revision), _text_schema(maxLength=LONGEST_NAME)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Params = Annotated[float, Field(gt=0, le=MOST_PARAMS_B, allow_inf_nan=False)]

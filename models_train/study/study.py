@@ -113,12 +113,29 @@ def load_study(path: Path | str, home: Path | None = None) -> Study:
         raise StudyError(path, lines)
     models = tuple(with_kept_commit(model, home) for model in study.models)
     candidates = tuple(with_kept_commit(candidate, home) for candidate in study.candidates)
-    study = study.model_copy(update={"models": models, "candidates": candidates})
+    data = {"training": _with_kept_data(study.training, home), "scoring": _with_kept_corpus(study.scoring, home)}
+    study = study.model_copy(update={"models": models, "candidates": candidates, **data})
     if study.hub is None:
         return study
     found = found_models(study.study_id, study.hub, home)
     added = usable_models(found, (*study.models, *study.candidates), study.size_groups)
     return study.model_copy(update={"models": (*study.models, *added)})
+
+
+def _with_kept_data(training: Training | None, home: Path | None) -> Training | None:
+    if training is None:
+        return None
+    sources = {"preferences": training.preferences, "ratings": training.ratings, "test_set": training.test_set}
+    return training.model_copy(
+        update={name: with_kept_commit(source, home) for name, source in sources.items() if source is not None}
+    )
+
+
+def _with_kept_corpus(scoring: Scoring | None, home: Path | None) -> Scoring | None:
+    if scoring is None:
+        return None
+    source = with_kept_commit(scoring.corpus.source, home)
+    return scoring.model_copy(update={"corpus": scoring.corpus.model_copy(update={"source": source})})
 
 
 STUDY_FILES = "[!.]*.yaml"

@@ -7,7 +7,17 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from models_train.study.settings import Commit, Count, Distinct, Name, NotNegative, Objective, Positive, Settings, Text
+from models_train.study.settings import (
+    Count,
+    Distinct,
+    Name,
+    NotNegative,
+    Objective,
+    Positive,
+    Revision,
+    Settings,
+    Text,
+)
 
 Precision = Literal["bfloat16", "float32"]
 Beta = Annotated[float, Field(ge=0, lt=1)]
@@ -23,9 +33,9 @@ class DataSource(Settings):
 
     hub_id: Name | None = None
     """Data set on the hub."""
-    revision: Commit | None = None
-    """Commit of the hub's data set, 40 hexadecimal digits; without it, the one that is the newest when this machine
-    first asks for the data set."""
+    revision: Revision | None = None
+    """Commit of the hub's data set, or a branch, tag or abbreviated commit, which is resolved to its commit once;
+    without it, the newest commit at the first job that reads the data set, which is kept, too."""
     path: Text | None = None
     """Local file or folder, linked folders included: JSONL (also .gz, .zst) or Parquet of the hub's columns. A relative
     path begins at the folder of the study file; `~` and variables such as `$REWARDBASE_HOME` are filled in."""
@@ -37,6 +47,15 @@ class DataSource(Settings):
         if self.path is not None and self.revision is not None:
             raise PydanticCustomError("data_source", "has a revision, which goes with hub_id only; remove it")
         return self
+
+    @property
+    def is_local(self) -> bool:
+        """True for a file or folder."""
+        return self.path is not None
+
+    def at_commit(self, commit: str) -> Self:
+        """The data set at the commit of its revision."""
+        return self.model_copy(update={"revision": commit})
 
 
 class Recipe(Settings):

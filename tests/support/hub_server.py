@@ -123,14 +123,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _send_json(self, files: Mapping[str, bytes], rest: list[str]) -> None:
         if rest[:1] == ["commits"]:
             facts = {"authors": [], "date": "2026-01-01T00:00:00.000Z", "title": "", "message": ""}
-            listed: object = [facts | {"id": commit} for commit in self.hub.refs.values()]
+            listed: object = [facts | {"id": commit} for commit in dict.fromkeys(self.hub.refs.values())]
         elif rest[:1] == ["tree"]:
             listed = [
                 {"type": "file", "path": name, "size": len(content), "oid": hashlib.sha1(content).hexdigest()}
                 for name, content in files.items()
             ]
         else:
-            commit = self.hub.refs.get(rest[1], rest[1]) if len(rest) > 1 else COMMIT
+            commit = self.hub.refs.get(rest[1], rest[1]) if len(rest) > 1 else self.hub.refs["main"]
             listed = {"id": "x/y", "sha": commit, "siblings": [{"rfilename": name} for name in files]}
         body = json.dumps(listed).encode()
         self._send(200, {"Content-Type": "application/json", "Content-Length": str(len(body))}, body)

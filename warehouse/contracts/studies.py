@@ -38,7 +38,7 @@ BASE_MODELS = table(
     text("hub_id", "Repository of the model on its hub, or its path on disk."),
     text(
         "revision",
-        "Commit of the hub repository, or its branch or tag; null where the study names none.",
+        "Commit of the hub repository. Until a job resolved it: the branch or tag stated, or null.",
         nullable=True,
     ),
     text("publisher", "Who published the model; null where a seed gives it (Table 3).", nullable=True),

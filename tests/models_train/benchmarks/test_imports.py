@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 
-from models_train.benchmarks.imports import Imported, import_results
+from models_train.benchmarks.imports import OTHER_COMMIT, Imported, import_results
 from models_train.errors import UserError
 from models_train.study.benchmarks import Benchmarks
 from models_train.study.fingerprints import LocationError
+from models_train.study.revisions import keep_commit
 from models_train.study.study import load_study
 from models_train.study.yaml_lines import StudyError
 from tests.support.result_files import TASKS, evalplus_file, import_study, lm_eval_file, solution, write
@@ -459,6 +460,18 @@ def test_a_commit_without_one_in_the_study_is_not_compared(tmp_path: Path) -> No
     assert [one.match for one in read(tmp_path, LM_EVAL, tasks=WINOGRANDE, models=unpinned).results] == ["exact"]
     write(tmp_path / "results" / "results_1.json", of_commit(0.5, f"pretrained=org/steps,revision={A}", model_sha=A))
     assert [one.match for one in read(tmp_path, LM_EVAL, tasks=WINOGRANDE, models=unpinned).results] == ["close"]
+
+
+@pytest.mark.parametrize(("commit", "match"), [(A, "exact"), (B, "close")])
+def test_the_commit_of_the_first_job_is_compared_where_the_study_states_none(
+    tmp_path: Path, commit: str, match: str
+) -> None:
+    write(tmp_path / "results" / "results_1.json", of_commit(0.5, "pretrained=org/steps", model_sha=A))
+    path = import_study(tmp_path, [LM_EVAL], WINOGRANDE, [{"model_id": "last", "hub_id": "org/steps"}])
+    keep_commit(tmp_path, load_study(path, tmp_path).by_id["last"], commit)
+    found = import_results(load_study(path, tmp_path), tmp_path)
+    assert [one.match for one in found.results] == [match]
+    assert {reason for _, reason in found.close} == ({OTHER_COMMIT} if match == "close" else set())
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Timer
 
 import pytest
+import yaml
 from huggingface_hub import constants, hf_hub_download
 
 from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.rewardbench import load_test_pairs
 from models_train.errors import UserError
+from models_train.jobs.training_job import data_of, training_job
 from models_train.study import hub as hub_requests
+from models_train.study.fingerprints import sample_run_id, training_run_id
+from models_train.study.study import Study, load_study
 from models_train.study.training import DataSource
 from tests.support.data_files import benchmark_item, content, preference, rating
 from tests.support.hub_server import COMMIT, Hub
+from tests.support.studies import SETTINGS, changed
 
 HELPSTEER2 = {
     "README.md": b"about the data",
@@ -30,6 +36,7 @@ REWARDBENCH = {
 }
 HERE = Path(".")
 NEWEST = DataSource(hub_id="nvidia/HelpSteer2")
+LATER = "89" * 20
 
 
 def test_files_of_each_data_set_are_found_by_their_names_on_the_hub(serve: Callable[[object], Hub]) -> None:
@@ -54,10 +61,53 @@ def test_cached_files_are_read_without_the_hub(serve: Callable[[object], Hub], m
     first = load_preferences(source, HERE)
     assert f"nvidia/HelpSteer2 at {COMMIT}, 1 file: 2 rows" in first.notes[0]
     n_asked = len(hub.asked)
-    assert load_preferences(source, HERE) == load_preferences(NEWEST, HERE) == first
+    assert load_preferences(source, HERE) == first and len(hub.asked) == n_asked
+    assert load_preferences(NEWEST, HERE) == first
+    assert len(hub.asked) == n_asked + 1, "which commit is the newest"
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert load_preferences(source, HERE) == load_preferences(NEWEST, HERE) == first
-    assert len(hub.asked) == n_asked + 1, "the commit of main is asked for once"
+
+
+@pytest.mark.parametrize("revision", ["v1", None, LATER[:8]])
+def test_a_revision_is_resolved_by_the_first_job_and_is_a_part_of_the_run_ids(
+    serve: Callable[[object], Hub], tmp_path: Path, revision: str | None
+) -> None:
+    hub = serve({"made/data": HELPSTEER2, "made/pairs": REWARDBENCH})
+    hub.refs |= {"v1": LATER, "main": LATER}
+    stated = {"hub_id": "made/data", "revision": revision}
+    settings = changed(SETTINGS, "training.preferences", stated)
+    settings = changed(settings, "scoring.corpus.source", {"hub_id": "made/pairs", "revision": revision})
+    path, home = tmp_path / "study.yaml", tmp_path / "home"
+    path.write_text(yaml.safe_dump(settings))
+    (tmp_path / "local").mkdir()
+
+    def run_ids(study: Study) -> tuple[str, str]:
+        assert study.training is not None and study.scoring is not None
+        model = study.by_id["local"]
+        trained = training_run_id(model, study.training, "bradley_terry", tmp_path)
+        return trained, sample_run_id(study.scoring.corpus, tmp_path)
+
+    study = load_study(path, home)
+    assert study.training is not None and study.scoring is not None
+    before = run_ids(study)
+    job = training_job(path, "local", "bradley_terry", home)
+    sampled = data_of(study.scoring.corpus.source, path, home)
+    assert (job.training.preferences.revision, sampled.revision) == (LATER, LATER)
+    hub.refs |= {"v1": COMMIT, "main": COMMIT}
+    hub.asked.clear()
+    after = run_ids(load_study(path, home))
+    assert after[0] == job.run_id == training_job(path, "local", "bradley_terry", home).run_id and not hub.asked
+    at_commit = changed(settings, "training.preferences.revision", LATER)
+    path.write_text(yaml.safe_dump(changed(at_commit, "scoring.corpus.source.revision", LATER)))
+    assert run_ids(load_study(path, tmp_path / "other home")) == after
+    assert not set(before).intersection(after)
+
+
+def test_a_revision_that_is_not_there_is_named(serve: Callable[[object], Hub], tmp_path: Path) -> None:
+    serve({"made/data": HELPSTEER2})
+    with pytest.raises(UserError, match=r"^made/data: the data set at v9 cannot be fetched .* Check hub_id and rev"):
+        data_of(DataSource(hub_id="made/data", revision="v9"), tmp_path / "study.yaml", tmp_path)
+    assert not list(tmp_path.glob("hub_commits/*"))
 
 
 def test_a_hub_that_answers_errors_is_as_one_that_is_out_of_reach(
@@ -66,6 +116,7 @@ def test_a_hub_that_answers_errors_is_as_one_that_is_out_of_reach(
     hub = serve({"nvidia/HelpSteer2": HELPSTEER2})
     first = load_ratings(NEWEST, HERE)
     hub.broken = True
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)  # the client's own pauses are 23 s in all
     assert load_ratings(NEWEST, HERE) == first
     with pytest.raises(UserError, match=r"its file preference/preference.jsonl.gz cannot be fetched from http"):
         load_preferences(NEWEST, HERE)

@@ -46,10 +46,10 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def study(tmp_path: Path) -> Callable[[str], Path]:
+def study(tmp_path: Path) -> Callable[[str | None], Path]:
     """Writes a study file with org/m at a revision."""
 
-    def write(revision: str) -> Path:
+    def write(revision: str | None) -> Path:
         model = {"model_id": "tiny", "hub_id": "org/m", "revision": revision, "publisher": "p", "family": "f"}
         settings = {
             "study_id": "mine",
@@ -162,19 +162,21 @@ def test_a_branch_or_tag_is_resolved_to_its_commit(files: dict[str, bytes], hub:
         assert source.revision == source.stated_revision == commit and Path(source.place).name == commit
 
 
-def test_a_branch_is_resolved_once_and_kept(
-    files: dict[str, bytes], hub: Hub, tmp_path: Path, study: Callable[[str], Path]
+@pytest.mark.parametrize("revision", ["stage1", None])
+def test_a_revision_is_resolved_once_and_kept(
+    files: dict[str, bytes], hub: Hub, tmp_path: Path, study: Callable[[str | None], Path], revision: str | None
 ) -> None:
     """Whatever the branch does later: results of a model are of one commit, with the run ids of that commit."""
-    hub.refs["stage1"] = LATER
-    path, home = study("stage1"), tmp_path / "home"
-    assert load_study(path, home).by_id["tiny"].revision == "stage1"
+    hub.refs[revision or "main"] = LATER
+    path, home = study(revision), tmp_path / "home"
+    assert load_study(path, home).by_id["tiny"].revision == revision
     model = model_of(load_study(path, home), path, "tiny", home)
     assert model.revision == LATER and model_source(model, path.parent).stated_revision == LATER
-    hub.refs["stage1"] = COMMIT
+    hub.refs[revision or "main"] = COMMIT
     hub.asked.clear()
     again = load_study(path, home).by_id["tiny"]
     assert again == model == model_of(load_study(path, home), path, "tiny", home) and not hub.asked
+    assert again.stated_revision == (LATER if revision else None)
     pinned = load_study(study(LATER), home).by_id["tiny"]
     assert model_identity(again, path.parent) == model_identity(pinned, path.parent)
 

@@ -13,12 +13,12 @@ from models_train.study.fingerprints import (
     content_of,
     donors,
     evaluation_run_id,
-    is_local,
     resolve,
     sample_run_id,
     scoring_run_id,
     training_run_id,
 )
+from models_train.study.models import StudyModel
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from tests.support.studies import SETTINGS, changed, study_of
@@ -181,7 +181,8 @@ def test_without_sharing_every_model_stands_for_itself() -> None:
     ],
 )
 def test_a_folder_is_distinguished_from_a_hub_id(hub_id: str, local: bool) -> None:
-    assert is_local(hub_id) is local
+    model = StudyModel.model_validate({"model_id": "m", "hub_id": hub_id, "family": "f", "stage": "base"})
+    assert model.is_local is local
 
 
 def test_paths_begin_at_the_study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

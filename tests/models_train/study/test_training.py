@@ -59,7 +59,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("training.preferences", {}, "needs either hub_id or path, one of them"),
     ("training.preferences", {"hub_id": "a/b", "path": "c"}, "needs either hub_id or path, one of them"),
     ("training.test_set.revision", "1" * 40, "has a revision, which goes with hub_id only; remove it"),
-    ("training.preferences", {"hub_id": "a/b", "revision": "main"}, "is not a hub commit"),
+    ("training.preferences", {"hub_id": "a/b", "revision": "a..b"}, "is no revision; give a commit, branch or tag"),
     ("training.ratings", None, "lists the objective regression, which needs ratings; add them"),
     ("training.bradley_terry.learning_rates", [], "at least 1"),
     ("training.bradley_terry.learning_rates", [1e-6, 1e-6], "lists 1e-06 twice; remove one"),
