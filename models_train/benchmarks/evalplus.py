@@ -25,6 +25,8 @@ _NAMELESS = re.compile(r"(samples\S*?[._])?eval_results\.json")
 """Files that are named by their folder: `evalplus.evaluate --samples samples.jsonl`, and EvalPlus 0.1."""
 N_TASKS = {"humaneval": (164,), "mbpp": (378, 399)}
 """Tasks of each data set, the current version first; MBPP+ 0.1 had 399."""
+PIPELINE = "EvalPlus"
+"""Pipeline of greedy answers to all tasks, by the name of the leaderboard's values in the seed `benchmark_results`."""
 QUANTISED_BACKENDS = ("gptqmodel", "ollama")
 _TOLERANCE = 0.01
 """Largest difference of a stated pass@1 from the one counted in the file, in points."""
@@ -37,7 +39,8 @@ class PassRate:
     """pass@1 of a model, 0 to 100, on a benchmark of Table 2. where: the file and key.
 
     models: names that the file may know the model by, the likeliest first. differences: how the value departs from the
-    benchmark, greedy answers on all its tasks, or what of that the file does not state.
+    benchmark, greedy answers on all its tasks, or what of that the file does not state. pipeline: EvalPlus, and what of
+    the differences is known.
     """
 
     models: tuple[MeasuredModel, ...]
@@ -46,6 +49,7 @@ class PassRate:
     where: str
     n_examples: int | None = None
     differences: tuple[str, ...] = ()
+    pipeline: str = PIPELINE
 
 
 def pass_rates(document: Mapping[str, Any], path: Path, where: str) -> Iterator[PassRate]:
@@ -79,7 +83,8 @@ def _of_run(document: Mapping[str, Any], path: Path, where: str) -> Iterator[Pas
             found.append((benchmark, value, key))
     models, differences = _models(path, where), _differences(path, solutions, dataset, where)
     for benchmark, value, key in found:
-        yield PassRate(models, benchmark, value, key, len(solutions), differences)
+        pipeline = "; ".join((PIPELINE, *differences))
+        yield PassRate(models, benchmark, value, key, len(solutions), differences, pipeline)
 
 
 def _agreed(stated: float, counted: float | None, where: str) -> float:

@@ -194,6 +194,7 @@ def _result(document: dict[str, Any], task: Benchmark, source: ModelSource, stat
         metric=task.stored_metric,
         value=value.value,
         shots=value.shots,
+        pipeline=value.pipeline,
         match="exact",
         source=stated,
         where=value.where,

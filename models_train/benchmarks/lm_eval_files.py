@@ -42,11 +42,13 @@ _FALSE = ("", "0", "false", "none", "null", "no", "auto")
 class TaskValue:
     """The value of a task, 0 to 100.
 
-    shots: of a group, those of its tasks, if all state them. where: the file and key. standard_error: in points.
+    shots: of a group, those of its tasks, if all state them. pipeline: task and version, shots, metric, prompt. where:
+    the file and key. standard_error: in points.
     """
 
     value: float
     shots: str | None
+    pipeline: str
     where: str
     standard_error: float | None
     n_examples: int | None
@@ -80,9 +82,11 @@ def task_value(document: Mapping[str, Any], task: Benchmark, where: str) -> Task
         raise UserError(f"{at}: of {name} the lower is the better; state a metric of which the higher is")
     scale = 1.0 if task.scale == "fraction" else HIGHEST
     error = metrics.get(key.replace(name, f"{name}_stderr", 1))
+    shots = _shots(document, task.lm_eval_task, where)
     return TaskValue(
         value=percent(metrics[key], scale, f"{at}.{key}"),
-        shots=_shots(document, task.lm_eval_task, where),
+        shots=shots,
+        pipeline=_pipeline(document, task, shots, key.removesuffix(",none")),
         where=f"{at}.{key}",
         standard_error=error * HIGHEST / scale if isinstance(error, float) and error >= 0 else None,
         n_examples=_n_examples(document, task, metrics, where),
@@ -221,6 +225,16 @@ def _shots_of_task(document: Mapping[str, Any], task: str, where: str) -> int | 
         "config.num_fewshot": _config(document).get("num_fewshot"),
     }
     return _agreed({at: _count(value) for at, value in places.items()}, where)
+
+
+def _pipeline(document: Mapping[str, Any], task: Benchmark, shots: str | None, metric: str) -> str:
+    """How a value was measured, so that equal texts mean comparable values."""
+    places = [_of_task(document, "versions", one) for one in group_tasks(document, task.lm_eval_task)]
+    versions = sorted({f"{one:g}" for one in places if isinstance(one, int | float)})
+    version = "/".join(versions) or "of unstated version"
+    shown = "shots not stated" if shots is None else f"{shots}-shot"
+    prompt = _differences_of_prompt(document, task)
+    return "; ".join([f"lm_eval, {task.lm_eval_task} {version}, {shown}, {metric}", *prompt])
 
 
 def _differences_of_prompt(document: Mapping[str, Any], task: Benchmark) -> list[str]:

@@ -29,13 +29,18 @@ _PACKED = {
 
 @dataclass(frozen=True)
 class Result:
-    """A value of a benchmark, 0 to 100. standard_error: in points. where: the file and key it was read from."""
+    """A value of a benchmark, 0 to 100.
+
+    pipeline: harness, task, prompt, shots and metric; values of equal pipelines are comparable. standard_error: in
+    points. where: the file and key it was read from.
+    """
 
     model_id: str
     benchmark: str
     metric: str
     value: float
     shots: str | None
+    pipeline: str
     match: str
     source: str
     where: str

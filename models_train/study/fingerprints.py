@@ -30,7 +30,9 @@ SCORING_VERSION = 1
 """Version of document scoring; a change of its results raises it."""
 BENCHMARK_VERSION = 1
 """Version of benchmark runs; a change of their results raises it."""
-IMPORT_VERSION = 2
+BENCHMARK_ROWS_VERSION = 2
+"""Version of the rows made of these results; raising it reads the kept results again, and runs no model."""
+IMPORT_VERSION = 3
 """Version of the imports of result files; a change of their results raises it. Reading them again takes seconds."""
 
 
@@ -165,7 +167,7 @@ def benchmark_run_id(model: StudyModel, benchmarks: Benchmarks, study_folder: Pa
     """Run id of the benchmarks run on a model; the model's name is part of it."""
     return content_hash(
         {
-            "version": BENCHMARK_VERSION,
+            "version": [BENCHMARK_VERSION, BENCHMARK_ROWS_VERSION],
             "model_id": model.model_id,
             "model": model_identity(model, study_folder),
             "precision": benchmarks.precision,

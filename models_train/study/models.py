@@ -114,8 +114,12 @@ class BenchmarkValue(Settings):
     """The value, on a scale of 0 to 100."""
     shots: Name | None = None
     """Number of examples in the prompt, as the source states it."""
+    pipeline: Name | None = None
+    """Pipeline that measured the value: harness and prompt, as the study's other values of the benchmark name theirs
+    (such as Open LLM Leaderboard v1). By default the only one with this metric (and these shots, if they are stated);
+    where there are several, the value is not used."""
     match: Literal["exact", "close", "loose"] | None = None
-    """How close the source's pipeline is to the benchmark's own; by default exact where `shots` are stated and are
+    """How close the source's set-up is to the benchmark as named; by default exact where `shots` are stated and are
     those of the benchmark, if the study lists it, else close."""
     source: Text
     """Origin of the value."""

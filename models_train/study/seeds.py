@@ -149,6 +149,7 @@ class BenchmarkResult(Row):
     metric: Text
     value: Percent
     shots: Text
+    pipeline: Text
     source_repo: Text
     source_path: Text
     source_commit: Text | None = None

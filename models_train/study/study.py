@@ -37,7 +37,7 @@ class Study(Settings):
     source: Text
     """Origin of the figures."""
     use_loose_benchmarks: bool = False
-    """Use benchmark values of the match class "loose", which another pipeline measured, too."""
+    """Use benchmark values of the match class "loose", too: of another task, or of a set-up that is not comparable."""
     size_groups: Annotated[tuple[SizeGroup, ...], Field(strict=False, min_length=1)]
     """Size groups, from the smallest models up."""
     seeds: Annotated[tuple[SeedSource, ...], Field(strict=False)] = ()

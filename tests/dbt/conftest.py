@@ -140,6 +140,7 @@ def result_row(written_by: str, model_id: str, benchmark: str, metric: str, valu
     return {
         "written_by": written_by, "model_id": model_id, "benchmark": benchmark, "metric": metric, "value": value,
         "standard_error": 4.0, "n_examples": 100, "shots": "0", "match": "exact", "source": f"{written_by}, 1",
+        "pipeline": f"lm_eval, {benchmark} 1, 0-shot, {metric}",
     }  # fmt: skip
 
 

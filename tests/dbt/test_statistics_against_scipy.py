@@ -12,6 +12,7 @@ import pytest
 from scipy import stats
 
 from dagster_project.environment import SEEDS
+from tests.support import published_frames
 
 TARGETS = ("chat", "chat_hard", "safety", "reasoning", "score")
 TOLERANCE = 1e-9
@@ -26,39 +27,10 @@ def read(name: str) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def features() -> dict[str, Values]:
-    """Values by feature and model, chosen independently: exact before close; the corrected MATH metric, raw accuracy of
-    the other leaderboard tasks; the preferred entry."""
-    order = {
-        "leaderboard_math": ["leaderboard_normalised_mathverify"],
-        "ai2_arc": ["acc_norm_pct", "acc_pct"],
-        "gsm8k_cot_llama": [
-            "strict_em_cot_pct", "exact_match_pct", "em_maj1@1_pct", "acc_cot_pct", "strict_em_pct", "em_pct",
-        ],
-        "hellaswag": ["acc_norm_pct", "accuracy_pct"],
-        "mmlu": ["acc_pct", "accuracy_pct"],
-        "openbookqa": ["acc_pct", "accuracy_pct"],
-    }  # fmt: skip
-    chosen: dict[tuple[str, str], tuple] = {}
-    for row in read("benchmark_results"):
-        if row["match"] not in ("exact", "close"):
-            continue
-        benchmark, metric = row["benchmark"], row["metric"]
-        leaderboard = ["raw_accuracy_pct", "average_normalised"] if benchmark.startswith("leaderboard") else []
-        ranking = order.get(benchmark, leaderboard)
-        place = ranking.index(metric) if metric in ranking else len(ranking)
-        names = [row[c] for c in ("source_repo", "source_path", "source_benchmark", "source_commit", "shots", "note")]
-        key = (row["match"] == "close", place, "preferred entry" not in row["note"], *names, float(row["value"]))
-        found = chosen.get((benchmark, row["model_id"]))
-        if found is None or key < found:
-            chosen[benchmark, row["model_id"]] = key
+    """Values by feature and model, chosen by a second writing of the rule for pipelines."""
     result: dict[str, Values] = defaultdict(dict)
-    for (benchmark, model), key in chosen.items():
-        result[benchmark][model] = key[-1]
-    for row in read("table_3_models"):
-        size = float(row["params_b"])
-        result["params_b"][row["model_id"]] = size
-        result["log10_params"][row["model_id"]] = math.log10(size)
-        result["tokens_t"][row["model_id"]] = float(row["tokens_t"])
+    for model_id, feature, value in published_frames.features().select("model_id", "feature", "value").iter_rows():
+        result[feature][model_id] = value
     return result
 
 

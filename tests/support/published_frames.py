@@ -45,25 +45,53 @@ def models() -> pl.DataFrame:
     )
 
 
-def benchmark_values() -> pl.DataFrame:
-    """One value per model and benchmark: exact before close, never loose or duplicate, preferred entry first."""
-    metric = pl.when(pl.col("benchmark") == "leaderboard_math").then(pl.lit("leaderboard_normalised_mathverify"))
-    metric = metric.when(pl.col("benchmark").str.starts_with("leaderboard_")).then(pl.lit("raw_accuracy_pct"))
+def pipeline_values() -> pl.DataFrame:
+    """Exact and close values of the seed, which has none twice: model_id, pipeline, metric, match, feature, value.
+
+    Mirrors int_pipeline_values; the value is its `measured_value`.
+    """
     return (
         pl.read_csv(SEEDS / "benchmark_results.csv", infer_schema_length=None)
-        .with_columns(wanted=metric.otherwise(pl.lit(None)))
-        .filter(
-            pl.col("match").is_in(["exact", "close"]),
-            pl.col("wanted").is_null() | (pl.col("metric") == pl.col("wanted")),
+        .filter(pl.col("match").is_in(["exact", "close"]))
+        .select(
+            "model_id", "pipeline", "metric", "match",
+            feature="benchmark", measured_value=pl.col("value").cast(pl.Float64),
         )
-        .with_columns(
-            by_match=pl.col("match").replace_strict({"exact": 0, "close": 1}, return_dtype=pl.Int8),
-            by_entry=(~pl.col("note").fill_null("").str.contains("preferred entry")).cast(pl.Int8),
-        )
-        .sort("by_match", "by_entry", "metric", "source_repo", "source_path", "value")
-        .unique(["model_id", "benchmark"], keep="first", maintain_order=True)
-        .select("model_id", feature="benchmark", value=pl.col("value").cast(pl.Float64))
-    )
+    )  # fmt: skip
+
+
+def benchmark_values(minimum_shared: int = 3) -> pl.DataFrame:
+    """One value per model and benchmark, a second writing of definitions 3: main pipeline, or minus a mean difference.
+
+    Columns: model_id, feature, value, pipeline, measured_value, is_main_pipeline, pipeline_offset,
+    pipeline_offset_error.
+    """
+    priority = {(b, m): int(p) for b, m, p, _ in pl.read_csv(SEEDS / "benchmark_metrics.csv").iter_rows()}
+    chosen: dict[tuple[str, str], tuple[float, dict[str, object]]] = {}
+    for (feature,), values in pipeline_values().group_by("feature", maintain_order=True):
+        tables = {
+            str(name): dict(one.select("model_id", "measured_value").iter_rows())
+            for (name,), one in values.group_by("pipeline")
+        }
+        place = {}
+        for (name,), one in values.group_by("pipeline"):
+            n_exact = (one["match"] == "exact").sum()
+            place[name] = (-one.height, -n_exact, min(priority[feature, metric] for metric in one["metric"]))
+        (main,) = (name for name in place if place[name] == min(place.values()))
+        for name, table in tables.items():
+            differences = pl.Series([table[m] - tables[main][m] for m in table if m in tables[main]], dtype=pl.Float64)
+            if name != main and differences.len() < minimum_shared:
+                continue
+            offset = 0.0 if name == main else float(differences.mean())
+            error = None if name == main else float(differences.std()) / differences.len() ** 0.5
+            for model_id, value in table.items():
+                row = {"value": value - offset, "pipeline": name, "measured_value": value}
+                row |= {"is_main_pipeline": name == main, "pipeline_offset": offset, "pipeline_offset_error": error}
+                rank = -1.0 if error is None else error
+                if (model_id, feature) not in chosen or rank < chosen[model_id, feature][0]:
+                    chosen[model_id, feature] = (rank, row)
+    rows = [{"model_id": m, "feature": f} | row for (m, f), (_, row) in chosen.items()]
+    return pl.DataFrame(rows, schema_overrides={"pipeline_offset_error": pl.Float64}, infer_schema_length=None)
 
 
 def features() -> pl.DataFrame:
@@ -71,10 +99,10 @@ def features() -> pl.DataFrame:
     table = models().with_columns(log10_params=pl.col("params_b").log10())
     training = table.unpivot(
         ["params_b", "log10_params", "tokens_t"], index="model_id", variable_name="feature", value_name="value"
-    ).with_columns(feature_kind=pl.lit("training"))
+    ).with_columns(feature_kind=pl.lit("training"), measured_value="value", is_main_pipeline=True, pipeline_offset=0.0)
     benchmarks = benchmark_values().with_columns(feature_kind=pl.lit("benchmark"))
     return (
-        pl.concat([benchmarks, training.select(benchmarks.columns)])
+        pl.concat([benchmarks, training], how="diagonal")
         .join(table.select("model_id", "publisher", "family"), on="model_id")
         .with_columns(study_id=pl.lit("published"))
     )

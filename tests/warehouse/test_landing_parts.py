@@ -264,6 +264,7 @@ def put(parts: Path, written_by: str, run_id: str, values: dict[str, float], ben
         {
             "written_by": written_by, "model_id": model_id, "benchmark": benchmark, "metric": "acc_pct", "value": value,
             "standard_error": None, "n_examples": None, "shots": "0", "match": "exact", "source": written_by,
+            "pipeline": None,
         }
         for model_id, value in values.items()
     ]  # fmt: skip

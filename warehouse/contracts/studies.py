@@ -11,7 +11,7 @@ STUDIES = table(
     text("source", "Publication or place that the study's figures come from."),
     flag(
         "use_loose_benchmarks",
-        "True where benchmark values measured by another pipeline (match class `loose`) may be used.",
+        "True where loosely matching benchmark values (another task or an incomparable set-up) may be used.",
     ),
 )
 
@@ -79,8 +79,14 @@ BENCHMARK_RESULTS = table(
     integer("n_examples", "Examples that the value was measured on; null where not known.", nullable=True),
     text("shots", "Examples shown in the prompt; null where not stated.", nullable=True),
     text(
+        "pipeline",
+        "Harness, prompt, shots and metric that the value comes from; null where a study file states none.",
+        nullable=True,
+    ),
+    text(
         "match",
-        "Match with the benchmark as named: exact, close (other shots, prompt or metric, or not stated) or loose.",
+        "Match with the benchmark as named: exact, close (other shots, prompt or metric, or not stated) or loose "
+        "(another task, or a set-up that is not comparable).",
     ),
     text("source", "Where the value was published or measured."),
     partition_by=("written_by",),

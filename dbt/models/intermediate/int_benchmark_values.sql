@@ -1,46 +1,35 @@
--- Candidates for the value of a benchmark: never a duplicate entry; a loose match only where the study allows it.
-with candidates as (
+with comparable as (
     select
-        results.*,
-        metrics.metric_priority,
-        case results.match when 'exact' then 1 when 'close' then 2 when 'loose' then 3 end as match_rank
-    from {{ ref('stg_benchmark_results') }} as results
-    inner join {{ ref('stg_benchmarks') }} using (study_id, benchmark)
-    inner join {{ ref('stg_studies') }} as studies using (study_id)
-    inner join {{ ref('stg_benchmark_metrics') }} as metrics using (study_id, benchmark, metric)
-    where
-        results.match in ('exact', 'close')
-        or (results.match = 'loose' and studies.use_loose_benchmarks)
+        pipeline_values.*,
+        offsets.is_main_pipeline,
+        offsets.pipeline_offset,
+        offsets.standard_error as pipeline_offset_error
+    from {{ ref('int_pipeline_values') }} as pipeline_values
+    inner join {{ ref('int_pipeline_offsets') }} as offsets using (study_id, feature, pipeline)
+    where offsets.is_joined
 )
 
 select
     study_id,
     model_id,
-    benchmark,
-    value,
+    feature as benchmark,
+    measured_value - pipeline_offset as value,
+    measured_value,
+    pipeline,
+    is_main_pipeline,
+    pipeline_offset,
+    pipeline_offset_error,
     metric,
     match,
     shots,
-    source_repo,
-    source_path,
-    source_commit,
-    source_benchmark,
-    count(*) over (partition by study_id, model_id, benchmark) as n_candidates
-from candidates
--- The rule, in this order: better match, preferred metric of the benchmark, preferred entry of a leaderboard
--- or a run made here; then names, so that the choice never depends on the order of rows.
+    source
+from comparable
+-- The main pipeline; else the one with the most exact offset, if there is one: a name decides nothing.
 qualify
-    row_number() over (
-        partition by study_id, model_id, benchmark
-        order by
-            match_rank asc,
-            metric_priority asc,
-            is_preferred_entry desc,
-            source_repo asc,
-            source_path asc,
-            source_benchmark asc,
-            source_commit asc,
-            shots asc,
-            coalesce(note, '') asc,
-            value asc
+    rank() over (
+        partition by study_id, model_id, feature
+        order by is_main_pipeline desc, pipeline_offset_error asc
+    ) = 1
+    and count(*) over (
+        partition by study_id, model_id, feature, is_main_pipeline, pipeline_offset_error
     ) = 1

@@ -9,9 +9,14 @@ select
     benchmark_values.benchmark as feature,
     'benchmark' as feature_kind,
     benchmark_values.value,
+    benchmark_values.measured_value,
+    benchmark_values.pipeline,
+    benchmark_values.is_main_pipeline,
+    benchmark_values.pipeline_offset,
+    benchmark_values.pipeline_offset_error,
     benchmark_values.metric,
     benchmark_values.match,
-    concat_ws('@', benchmark_values.source_repo, benchmark_values.source_commit) as source
+    benchmark_values.source
 from models
 inner join {{ ref('int_benchmark_values') }} as benchmark_values using (study_id, model_id)
 union all by name

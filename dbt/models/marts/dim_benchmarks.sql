@@ -11,11 +11,21 @@ chosen as (
         chosen.study_id,
         chosen.benchmark,
         count(*) as n_models,
+        count(*) filter (where not chosen.is_main_pipeline) as n_joined,
         count(*) filter (where chosen.match = 'exact') as n_exact,
         count(*) filter (where chosen.match = 'close') as n_close
     from {{ ref('int_benchmark_values') }} as chosen
     inner join models using (study_id, model_id)
     group by chosen.study_id, chosen.benchmark
+),
+
+main as (
+    select
+        study_id,
+        feature as benchmark,
+        pipeline as main_pipeline
+    from {{ ref('int_pipeline_offsets') }}
+    where is_main_pipeline
 ),
 
 loose as (
@@ -37,11 +47,14 @@ select
     benchmarks.shots,
     benchmarks.model_families,
     benchmarks.citation,
+    main.main_pipeline,
     coalesce(chosen.n_models, 0)::integer as n_models,
+    coalesce(chosen.n_joined, 0)::integer as n_joined,
     coalesce(chosen.n_exact, 0)::integer as n_exact,
     coalesce(chosen.n_close, 0)::integer as n_close,
     coalesce(loose.n_loose, 0)::integer as n_loose,
     benchmarks.note
 from {{ ref('stg_benchmarks') }} as benchmarks
 left join chosen using (study_id, benchmark)
+left join main using (study_id, benchmark)
 left join loose using (study_id, benchmark)

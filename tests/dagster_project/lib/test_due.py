@@ -178,7 +178,7 @@ def benchmarked(studies: Path) -> Path:
 
 
 def put_result(home: Home, written_by: str, run_id: str) -> None:
-    row = {name: None for name in ("standard_error", "n_examples", "shots")} | {
+    row = {name: None for name in ("standard_error", "n_examples", "shots", "pipeline")} | {
         "written_by": written_by, "model_id": "m", "benchmark": "one", "metric": "acc_pct", "value": 1.0,
         "match": "exact", "source": "x",
     }  # fmt: skip
