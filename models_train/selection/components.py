@@ -10,8 +10,10 @@ from models_train.selection.features import MIN_MODELS, FeatureTable, TooLittleD
 from warehouse.contracts import PERFORMANCE_TABLES
 
 IMPUTATION_RANK = 3
+NOISE_DRAWS = 100
 _MAX_ROUNDS = 1000
-_TOLERANCE = 1e-8
+_TOLERANCE, _NOISE_TOLERANCE = 1e-8, 1e-4
+"""Largest last change of a filled cell, in standard deviations of its benchmark."""
 
 
 def capability_components(table: FeatureTable) -> pl.DataFrame:
@@ -19,7 +21,8 @@ def capability_components(table: FeatureTable) -> pl.DataFrame:
 
     Build the table with `aggregates`, so that no benchmark counts twice through an average.
     Missing cells: iterative low-rank imputation. Loadings are unit vectors over benchmarks; the largest in size is
-    positive. Raises TooLittleData with fewer than 8 models or fewer than two benchmarks.
+    positive. Beside the shares of the variance stand those of independent noise (`noise_shares`). Raises TooLittleData
+    with fewer than 8 models or fewer than two benchmarks.
     """
     columns = list(table.of_kind("benchmark"))
     names = [table.names[i] for i in columns]
@@ -42,16 +45,40 @@ def capability_components(table: FeatureTable) -> pl.DataFrame:
         if missing.any()
         else "complete cases; no cell was imputed"
     )
+    noise = noise_shares(missing, rank)
     basis = (method, values.shape[0], int(missing.sum()))
     rows = [
-        (number + 1, float(ratio), name, float(loading), *basis)
+        (
+            number + 1,
+            float(ratio),
+            float(noise[:, number].mean()),
+            float(np.quantile(noise[:, number], 0.95)),
+            name,
+            float(loading),
+            *basis,
+        )
         for number, (ratio, weights) in enumerate(zip(fitted.explained_variance_ratio_, loadings, strict=True))
         for name, loading in zip(names, weights, strict=True)
     ]
     return pl.DataFrame(rows, pl.Schema(PERFORMANCE_TABLES["capability_components"].filled_columns), orient="row")
 
 
-def low_rank_impute(values: np.ndarray, rank: int) -> np.ndarray:
+def noise_shares(missing: np.ndarray, rank: int, draws: int = NOISE_DRAWS) -> np.ndarray:
+    """Shares of the variance (draws, components) that independent normal noise gives: Horn's parallel analysis.
+
+    missing: (models, benchmarks), the cells that are filled in the noise too, in the same way. Seeded.
+    """
+    generator = np.random.default_rng(0)
+    shares = []
+    for _ in range(draws):
+        draw = np.where(missing, np.nan, generator.standard_normal(missing.shape))
+        filled = low_rank_impute(draw, rank, _NOISE_TOLERANCE)
+        squares = np.linalg.svd((filled - filled.mean(axis=0)) / _scale(filled), compute_uv=False) ** 2
+        shares.append(squares / squares.sum())
+    return np.array(shares)
+
+
+def low_rank_impute(values: np.ndarray, rank: int, tolerance: float = _TOLERANCE) -> np.ndarray:
     """Fill NaN with the rank-`rank` PCA reconstruction of the standardised matrix, repeated until it converges.
 
     values: (models, benchmarks). Known cells are returned unchanged. Starts from column means.
@@ -62,12 +89,12 @@ def low_rank_impute(values: np.ndarray, rank: int) -> np.ndarray:
     filled = np.where(missing, np.nanmean(values, axis=0), values)
     for _ in range(_MAX_ROUNDS):
         mean, scale = filled.mean(axis=0), _scale(filled)
-        model = PCA(rank, svd_solver="full")
-        rebuilt = model.inverse_transform(model.fit_transform((filled - mean) / scale)) * scale + mean
+        left, singular, right = np.linalg.svd((filled - mean) / scale, full_matrices=False)
+        rebuilt = (left[:, :rank] * singular[:rank]) @ right[:rank] * scale + mean
         updated = np.where(missing, rebuilt, values)
         moved = np.max(np.abs(updated - filled) / scale)
         filled = updated
-        if moved < _TOLERANCE:
+        if moved < tolerance:
             break
     return filled
 

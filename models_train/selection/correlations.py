@@ -5,15 +5,17 @@ Pure functions from a frame of pairs to a frame of statistics; SciPy computes wh
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from polars import selectors as cs
 from scipy import stats
 
-from models_train.selection.scores import INTERVAL_ENDS, SCORE_LEVEL
+from models_train.selection.jackknife import Jackknife, over_clusters
+from models_train.selection.scores import SCORE_LEVEL
 
 Floats = NDArray[np.float64]
 
@@ -30,14 +32,18 @@ STATISTICS_SCHEMA: Mapping[str, type[pl.DataType]] = {
     "pearson": pl.Float64,
     "pearson_low": pl.Float64,
     "pearson_high": pl.Float64,
-    "bootstrap_low": pl.Float64,
-    "bootstrap_high": pl.Float64,
+    "clustered_low": pl.Float64,
+    "clustered_high": pl.Float64,
     "spearman": pl.Float64,
     "t_statistic": pl.Float64,
     "p_value": pl.Float64,
     "q_value": pl.Float64,
     "critical_r": pl.Float64,
+    "clustered_p_value": pl.Float64,
+    "clustered_q_value": pl.Float64,
     "partial_pearson_given_size": pl.Float64,
+    "partial_low": pl.Float64,
+    "partial_high": pl.Float64,
     "status": pl.String,
 }
 
@@ -67,44 +73,36 @@ def partial_correlation(r_xy: float, r_xz: float, r_yz: float) -> float | None:
     return float((r_xy - r_xz * r_yz) / np.sqrt(rest))
 
 
-def publisher_bootstrap(
-    x: Floats, y: Floats, publishers: NDArray[np.str_], *, resamples: int, seed: int
-) -> tuple[float, float] | None:
-    """95 % percentile interval of Pearson's r when whole publishers are drawn with replacement.
+def pearson_and_partial(columns: Floats) -> tuple[float, float]:
+    """Pearson's r of the first two rows of `columns` (3, n), and their partial correlation given the third.
 
-    Models of one publisher resemble each other, so publishers are the sample, not models. A draw is a weight per model
-    (how often its publisher was drawn), which makes all draws one matrix product. Draws in which x or y does not vary
-    have no correlation and are left out.
-
-    x, y, publishers: shape (n,). Returns None with fewer than two publishers or no usable draw.
+    NaN below three models, where a row does not vary, and for a partial correlation of which nothing is left (see
+    `partial_correlation`).
     """
-    names, member = np.unique(publishers, return_inverse=True)
-    if len(names) < 2:
-        return None
-    draws = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-    weights = draws[:, member].astype(np.float64)
-    weights /= weights.sum(axis=1, keepdims=True)
-    x, y = (x - x.mean()) / x.std(), (y - y.mean()) / y.std()
-    mean_x, mean_y = weights @ x, weights @ y
-    var_x, var_y = weights @ (x * x) - mean_x**2, weights @ (y * y) - mean_y**2
-    usable = (var_x > 1e-10) & (var_y > 1e-10)
-    if not usable.any():
-        return None
-    covariance = weights @ (x * y) - mean_x * mean_y
-    r = covariance[usable] / np.sqrt(var_x[usable] * var_y[usable])
-    low, high = np.quantile(np.clip(r, -1, 1), INTERVAL_ENDS)
-    return float(low), float(high)
+    if columns.shape[1] < 3:
+        return float("nan"), float("nan")
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r = np.corrcoef(columns)
+    partial = partial_correlation(r[0, 1], r[0, 2], r[1, 2]) if np.isfinite(r).all() else None
+    return float(r[0, 1]), float("nan") if partial is None else partial
+
+
+def over_publishers(correlation: Callable[[NDArray[np.intp]], float], publishers: NDArray[np.str_]) -> Jackknife:
+    """95 % interval of a correlation, and its p, when one publisher after the other is left out.
+
+    Computed on Fisher's scale, z = arctanh(r), and turned back: for the 40 models and 10 publishers of the paper this
+    covers 0.94 to 0.95 of simulated correlations, on the scale of r 0.89 to 0.94. Models of one publisher resemble each
+    other, so publishers are the sample, not models. correlation: from row numbers to r.
+    """
+    with np.errstate(divide="ignore"):
+        found = over_clusters(lambda rows: float(np.arctanh(correlation(rows))), publishers)
+    return replace(
+        found, estimate=np.tanh(found.estimate), low=float(np.tanh(found.low)), high=float(np.tanh(found.high))
+    )
 
 
 def pair_statistics(
-    x: Floats,
-    y: Floats,
-    size: Floats,
-    publishers: NDArray[np.str_],
-    *,
-    minimum_models: int,
-    resamples: int,
-    seed: int,
+    x: Floats, y: Floats, size: Floats, publishers: NDArray[np.str_], *, minimum_models: int
 ) -> dict[str, object]:
     """All statistics of one feature and one target. x, y, size (log10 of parameters), publishers: shape (n,).
 
@@ -124,30 +122,34 @@ def pair_statistics(
         return row
     fisher = pearson.confidence_interval(SCORE_LEVEL)
     t = t_statistic(r, n)
-    row |= {
+    columns = np.stack([x, y, size])
+    clustered, partial = (
+        over_publishers(lambda rows, place=place: pearson_and_partial(columns[:, rows])[place], publishers)
+        for place in (0, 1)
+    )
+    return row | {
         "pearson_low": float(fisher.low),
         "pearson_high": float(fisher.high),
         "t_statistic": t,
         "p_value": float(2 * stats.t.sf(abs(t), n - 2)),
         "critical_r": critical_r(n),
+        "clustered_low": clustered.low,
+        "clustered_high": clustered.high,
+        "clustered_p_value": clustered.p_value,
+        "partial_pearson_given_size": partial.estimate,
+        "partial_low": partial.low,
+        "partial_high": partial.high,
         "status": "tested",
     }
-    if np.ptp(size) > 0:
-        r_x, r_y = float(stats.pearsonr(x, size).statistic), float(stats.pearsonr(y, size).statistic)
-        row["partial_pearson_given_size"] = partial_correlation(r, r_x, r_y)
-    interval = publisher_bootstrap(x, y, publishers, resamples=resamples, seed=seed)
-    if interval is not None:
-        row["bootstrap_low"], row["bootstrap_high"] = interval
-    return row
 
 
-def correlation_statistics(pairs: pl.DataFrame, *, minimum_models: int, resamples: int) -> pl.DataFrame:
+def correlation_statistics(pairs: pl.DataFrame, *, minimum_models: int) -> pl.DataFrame:
     """Statistics of every (study, objective, target, feature) in `pairs`.
 
     pairs: one row per grid cell and model, with PAIR_COLUMNS; rows with a missing value are not pairs.
-    Returns one row per grid cell that has at least one pair, with STATISTICS_SCHEMA. q values are Benjamini and
-    Hochberg's over all tested cells of a study and objective. The same pairs give the same numbers in any order:
-    the bootstrap's seed comes from the cell's name.
+    Returns one row per grid cell that has at least one pair, with STATISTICS_SCHEMA; null for what is not defined.
+    q values are Benjamini and Hochberg's over all tested cells of a study and objective, of the plain and of the
+    clustered p. The same pairs give the same numbers in any order.
 
     Raises ValueError if a column is missing or a value is not finite.
     """
@@ -168,24 +170,20 @@ def correlation_statistics(pairs: pl.DataFrame, *, minimum_models: int, resample
             cell["log10_params"].to_numpy(),
             cell["publisher"].to_numpy().astype(str),
             minimum_models=minimum_models,
-            resamples=resamples,
-            seed=zlib.crc32("/".join(map(str, key)).encode()),
         )
         rows.append(dict(zip(GRID, key, strict=True)) | statistics)
-    frame = pl.DataFrame(rows, schema={**STATISTICS_SCHEMA}, orient="row")
-    return _with_q_values(frame)
+    frame = pl.DataFrame(rows, schema={**STATISTICS_SCHEMA}, orient="row").with_columns(cs.float().fill_nan(None))
+    groups = [_with_q_values(group) for _, group in frame.group_by("study_id", "objective", maintain_order=True)]
+    return pl.concat(groups) if groups else frame
 
 
-def _with_q_values(frame: pl.DataFrame) -> pl.DataFrame:
-    """Benjamini-Hochberg q values over the tested cells of each study and objective."""
-
-    def adjust(group: pl.DataFrame) -> pl.DataFrame:
-        p = group["p_value"].to_numpy()
+def _with_q_values(group: pl.DataFrame) -> pl.DataFrame:
+    """Benjamini-Hochberg q values over the tested cells of a study and objective."""
+    for kind in ("", "clustered_"):
+        p = group[f"{kind}p_value"].to_numpy()
         tested = np.isfinite(p)
         q = np.full(len(p), np.nan)
         if tested.any():
             q[tested] = stats.false_discovery_control(p[tested], method="bh")
-        return group.with_columns(pl.Series("q_value", q, pl.Float64).fill_nan(None))
-
-    groups = [adjust(group) for _, group in frame.group_by("study_id", "objective", maintain_order=True)]
-    return pl.concat(groups).select(*STATISTICS_SCHEMA) if groups else frame
+        group = group.with_columns(pl.Series(f"{kind}q_value", q, pl.Float64).fill_nan(None))
+    return group

@@ -91,17 +91,36 @@ def test_correlations_agree_with_scipy(published: duckdb.DuckDBPyConnection, fea
         assert found_q == pytest.approx(expected_q, abs=TOLERANCE)
 
 
-def test_intervals_by_publisher_hold_the_estimate_and_differ_from_fishers(
-    published: duckdb.DuckDBPyConnection,
-) -> None:
-    rows = published.execute(
-        """
-        select pearson, bootstrap_low, bootstrap_high from fct_benchmark_correlations
-        where status = 'tested' and n = 40 and target = 'score'
-        """
+def test_pipelines_are_joined_as_a_second_writing_of_the_rule_joins_them(published: duckdb.DuckDBPyConnection) -> None:
+    columns = "model_id, feature, pipeline, is_main_pipeline, measured_value, pipeline_offset, pipeline_offset_error"
+    found = published.execute(
+        f"select {columns} from fct_regression_features where feature_kind = 'benchmark' order by model_id, feature"
     ).fetchall()
-    assert len(rows) >= 10
-    assert all(low <= r <= high for r, low, high in rows)
+    wanted = published_frames.benchmark_values().select(columns.split(", ")).sort("model_id", "feature").rows()
+    assert [row[:4] for row in found] == [row[:4] for row in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one[4:] == pytest.approx(other[4:], abs=TOLERANCE), one
+
+
+@pytest.mark.parametrize(
+    ("feature", "n", "n_main", "r"),
+    [("hellaswag", 32, 22, 0.825), ("ai2_arc", 22, 19, 0.925), ("openbookqa", 19, 17, 0.686), ("mmlu", 32, 19, 0.899),
+     ("truthfulqa_mc2", 24, 22, 0.727), ("gsm8k_cot_llama", 19, 19, 0.630)],
+)  # fmt: skip
+def test_features_of_several_pipelines_correlate_as_one_scale(
+    published: duckdb.DuckDBPyConnection, feature: str, n: int, n_main: int, r: float
+) -> None:
+    """Mixed as they were measured, hellaswag had 0.58, ai2_arc 0.72 and openbookqa 0.46."""
+    (row,) = published.execute(
+        "select n, pearson from fct_benchmark_correlations "
+        "where feature = ? and objective = 'regression' and target = 'score'",
+        [feature],
+    ).fetchall()
+    (used,) = published.execute(
+        "select n_used from fct_pipeline_offsets where feature = ? and is_main_pipeline", [feature]
+    ).fetchall()
+    assert (row[0], *used) == (n, n_main)
+    assert row[1] == pytest.approx(r, abs=5e-4)
 
 
 def membership(values: np.ndarray, k: int) -> np.ndarray:

@@ -184,8 +184,10 @@ def _components(features: Features, benchmarks: list[str], names: list[str]) -> 
     x = np.array([[features[feature][1][name] for feature in benchmarks] for name in names])
     _, lengths, directions = np.linalg.svd((x - x.mean(axis=0)) / x.std(axis=0), full_matrices=False)
     shares = lengths**2 / (lengths**2).sum()
+    noise = {"noise_ratio": 1 / len(shares), "noise_ratio_95": 1.2 / len(shares)}
     rows = [
         {"component": number + 1, "explained_variance_ratio": float(shares[number]), "benchmark": name}
+        | noise
         | {"loading": float(direction[place] * np.sign(direction[np.abs(direction).argmax()]))}
         for number, direction in enumerate(directions)
         for place, name in enumerate(benchmarks)

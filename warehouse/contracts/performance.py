@@ -120,6 +120,8 @@ PERFORMANCE_TABLES = by_name(
         ("component", "benchmark"),
         integer("component", "Number of the component, from 1."),
         number("explained_variance_ratio", "Share of the variance that the component holds."),
+        number("noise_ratio", "Mean share that independent noise of the same shape and missing cells gives it."),
+        number("noise_ratio_95", "95th percentile of that share over the draws of noise."),
         text("benchmark", "Benchmark."),
         number("loading", "Loading of the standardised benchmark; the largest of a component is positive."),
         text("method", "Treatment of missing cells."),

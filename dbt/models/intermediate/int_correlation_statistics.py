@@ -5,8 +5,7 @@ from models_train.selection.correlations import correlation_statistics
 
 def model(dbt, session):
     dbt.config(materialized="table")
-    # Settings are in the yml; dbt finds these calls by reading the file, so they take literals only.
+    # The setting is in the yml; dbt finds this call by reading the file, so it takes a literal only.
     minimum_models = dbt.config.get("minimum_models")
-    resamples = dbt.config.get("resamples")
     pairs = dbt.ref("int_feature_target_pairs").pl()
-    return correlation_statistics(pairs, minimum_models=minimum_models, resamples=resamples).to_arrow()
+    return correlation_statistics(pairs, minimum_models=minimum_models).to_arrow()

@@ -23,15 +23,19 @@ select
     statistics.pearson,
     statistics.pearson_low,
     statistics.pearson_high,
-    statistics.bootstrap_low,
-    statistics.bootstrap_high,
+    statistics.clustered_low,
+    statistics.clustered_high,
     statistics.spearman,
     statistics.t_statistic,
     statistics.p_value,
     statistics.q_value,
     statistics.critical_r,
-    abs(statistics.pearson) > statistics.critical_r as is_significant,
+    statistics.clustered_p_value,
+    statistics.clustered_q_value,
+    statistics.clustered_q_value < 0.05 as is_significant,
     statistics.partial_pearson_given_size,
+    statistics.partial_low,
+    statistics.partial_high,
     coalesce(statistics.status, 'too_few_models') as status
 from grid
 left join {{ ref('int_correlation_statistics') }} as statistics using (study_id, objective, target, feature)

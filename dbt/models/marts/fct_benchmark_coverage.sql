@@ -78,9 +78,12 @@ select
     coverages.coverage,
     coverages.chance,
     coverages.size_coverage,
+    differences.size_difference_low,
+    differences.size_difference_high,
     -- The paper's filters, as flags. A feature with fewer than ten models has no coverage at 10 and passes neither.
     coalesce(early.coverage_at_5 >= 0.4 and early.coverage_at_10 >= 0.7, false) as passes_main_filter,
     coalesce(early.coverage_at_5 >= 0.4 and early.coverage_at_10 >= 0.6, false) as passes_appendix_filter
 from coverages
 inner join early using (study_id, objective, target, feature)
+inner join {{ ref('int_coverage_differences') }} as differences using (study_id, objective, target, feature, k)
 inner join {{ ref('int_feature_names') }} as feature_names using (study_id, feature)

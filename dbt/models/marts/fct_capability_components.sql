@@ -2,6 +2,8 @@ select
     study_id,
     component::integer as component,
     explained_variance_ratio,
+    noise_ratio,
+    noise_ratio_95,
     benchmark,
     loading,
     method,

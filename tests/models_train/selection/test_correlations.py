@@ -1,4 +1,4 @@
-"""Correlation statistics on hand-made pairs: tests, abstentions, bootstrap, q values."""
+"""Correlation statistics on hand-made pairs: tests, abstentions, intervals over publishers, q values."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from models_train.selection.correlations import (
     PAIR_COLUMNS,
     correlation_statistics,
     critical_r,
+    over_publishers,
     partial_correlation,
-    publisher_bootstrap,
     t_statistic,
 )
 
@@ -37,7 +37,7 @@ def cell(
 
 
 def statistics(*cells: pl.DataFrame) -> list[dict]:
-    return correlation_statistics(pl.concat(cells), minimum_models=8, resamples=200).to_dicts()
+    return correlation_statistics(pl.concat(cells), minimum_models=8).to_dicts()
 
 
 @pytest.mark.parametrize(("n", "printed"), [(40, 0.312), (39, 0.316)])
@@ -87,30 +87,51 @@ def test_q_values_are_over_all_tested_cells_of_the_objective() -> None:
 def test_the_order_of_rows_changes_nothing() -> None:
     rng = np.random.default_rng(3)
     frame = pl.concat([cell(rng.normal(size=12), rng.normal(size=12), feature=f"f{i}") for i in range(3)])
-    once = correlation_statistics(frame, minimum_models=8, resamples=100)
-    again = correlation_statistics(frame.sample(fraction=1, shuffle=True, seed=5), minimum_models=8, resamples=100)
+    once = correlation_statistics(frame, minimum_models=8)
+    again = correlation_statistics(frame.sample(fraction=1, shuffle=True, seed=5), minimum_models=8)
     assert once.sort("feature").equals(again.sort("feature"))
 
 
-def test_bootstrap_by_publisher_equals_drawing_publishers_one_by_one() -> None:
+def test_the_clustered_interval_is_the_jackknife_over_publishers() -> None:
+    """Written out for five publishers, r and r given size (from residuals of two regressions on size)."""
     rng = np.random.default_rng(4)
-    publishers = np.repeat(["a", "b", "c", "d", "e"], 4)
+    publishers = ["a"] * 5 + ["b"] * 4 + ["c"] * 4 + ["d"] * 4 + ["e"] * 3
     x = rng.normal(size=20)
     y = x + rng.normal(size=20)
-    low, high = publisher_bootstrap(x, y, publishers, resamples=4000, seed=7)
-    drawn = []
-    for _ in range(4000):
-        rows = np.concatenate([np.flatnonzero(publishers == p) for p in rng.choice(list("abcde"), 5)])
-        drawn.append(np.corrcoef(x[rows], y[rows])[0, 1])
-    assert (low, high) == pytest.approx(tuple(np.quantile(drawn, [0.025, 0.975])), abs=0.05)
-    assert publisher_bootstrap(x, y, publishers, resamples=100, seed=7) == publisher_bootstrap(
-        x, y, publishers, resamples=100, seed=7
-    )
+    (row,) = statistics(cell(x, y, publishers=publishers))
+    size = np.linspace(0, 1, 20)
+
+    def given_size(keep: np.ndarray) -> float:
+        rest = [v[keep] - np.polyval(np.polyfit(size[keep], v[keep], 1), size[keep]) for v in (x, y)]
+        return np.corrcoef(*rest)[0, 1]
+
+    whole = np.ones(20, dtype=bool)
+    left = [np.array([name != one for name in publishers]) for one in "abcde"]
+    for prefix, r in (("clustered", lambda keep: np.corrcoef(x[keep], y[keep])[0, 1]), ("partial", given_size)):
+        z, without = np.arctanh(r(whole)), np.arctanh([r(keep) for keep in left])
+        error = np.sqrt(4 / 5 * np.sum((without - without.mean()) ** 2))
+        ends = np.tanh(z + np.array([-1, 1]) * 2.776445 * error)  # t of 4 degrees of freedom, tables
+        assert (row[f"{prefix}_low"], row[f"{prefix}_high"]) == pytest.approx(tuple(ends), abs=1e-6)
+        if prefix == "clustered":
+            assert row["clustered_p_value"] == pytest.approx(2 * stats.t.sf(z / error, 4))
+
+
+def test_the_clustered_interval_covers_at_the_sizes_of_the_papers_publishers() -> None:
+    """Both variables share half of their variance within a publisher: Fisher's interval would cover about 0.85."""
+    rng = np.random.default_rng(5)
+    owner = np.repeat(np.arange(10), [11, 6, 4, 4, 3, 3, 3, 3, 2, 1])
+    truth, n = 0.8, 1000
+    root = np.linalg.cholesky([[1, truth], [truth, 1]])
+    pairs = rng.normal(size=(n, 10, 2))[:, owner] @ root.T + rng.normal(size=(n, 40, 2)) @ root.T
+    found = [
+        over_publishers(lambda rows, one=one: float(np.corrcoef(one[rows].T)[0, 1]), owner) for one in pairs
+    ]  # fmt: skip
+    assert np.mean([one.low <= truth <= one.high for one in found]) >= 0.93
 
 
 def test_one_publisher_has_no_interval_by_publisher() -> None:
     row = statistics(cell(list(range(9)), [3, 1, 4, 1, 5, 9, 2, 6, 5], publishers=["p"] * 9))[0]
-    assert row["bootstrap_low"] is None
+    assert (row["clustered_low"], row["clustered_p_value"], row["clustered_q_value"]) == (None, None, None)
     assert row["pearson_low"] is not None
 
 
@@ -129,10 +150,10 @@ def test_missing_values_are_not_pairs_and_infinite_ones_are_an_error() -> None:
     with pytest.raises(ValueError, match=r"not a finite number.*m00"):
         statistics(broken)
     with pytest.raises(ValueError, match="lacks target_value"):
-        correlation_statistics(frame.drop("target_value"), minimum_models=8, resamples=10)
+        correlation_statistics(frame.drop("target_value"), minimum_models=8)
 
 
 def test_no_pairs_give_no_rows() -> None:
     empty = cell([], [])
     assert set(PAIR_COLUMNS) == set(empty.columns)
-    assert correlation_statistics(empty, minimum_models=8, resamples=10).height == 0
+    assert correlation_statistics(empty, minimum_models=8).height == 0

@@ -87,7 +87,7 @@ def test_every_mark_that_shows_data_has_a_tooltip(charts: dict[str, alt.LayerCha
 
 def test_correlation_tooltips_carry_all_statistics(charts: dict[str, alt.LayerChart]):
     fields = {field["field"] for field in charts["heat_map"].to_dict()["layer"][0]["encoding"]["tooltip"]}
-    wanted = "pearson pearson_low pearson_high bootstrap_low bootstrap_high spearman n p_value q_value"
+    wanted = "pearson pearson_low pearson_high clustered_low clustered_high spearman n p_value q_value partial_low"
     assert fields >= {*wanted.split(), "partial_pearson_given_size"}
 
 

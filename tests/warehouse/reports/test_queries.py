@@ -61,7 +61,9 @@ def test_features_come_in_the_order_of_their_correlation_with_the_score(ordinary
     assert score == sorted(score, reverse=True)
     assert frame["target"].to_list()[:5] == ["score", "chat", "chat_hard", "safety", "reasoning"]
     for row in frame.iter_rows(named=True):
-        assert row["evidence"] == ("q" if row["q_value"] < 0.05 else "p" if row["p_value"] < 0.05 else "none")
+        assert row["evidence"] == (
+            "q" if row["clustered_q_value"] < 0.05 else "p" if row["clustered_p_value"] < 0.05 else "none"
+        )
 
 
 def test_a_feature_with_too_few_models_is_listed_apart(ordinary: duckdb.DuckDBPyConnection):

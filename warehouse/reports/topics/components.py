@@ -34,22 +34,34 @@ def section(study: Study) -> Section:
 
 def components(study: Study) -> pl.DataFrame:
     """One row per capability component and benchmark."""
-    columns = "component, explained_variance_ratio, benchmark, loading, method, n_models, n_imputed"
+    columns = (
+        "component, explained_variance_ratio, noise_ratio, noise_ratio_95, benchmark, loading, method, n_models, "
+        "n_imputed"
+    )
     return study.read("fct_capability_components", columns, "component, benchmark", optional=True)
 
 
 def component_shares(frame: pl.DataFrame) -> pl.DataFrame:
     """One row per component, with the running sum of the shares of the variance."""
     shares = frame.unique("component", keep="first", maintain_order=True)
-    return shares.with_columns(pl.col("explained_variance_ratio").cum_sum().alias("cumulative_ratio"))
+    return shares.with_columns(
+        pl.col("explained_variance_ratio").cum_sum().alias("cumulative_ratio"),
+        pl.col("noise_ratio").cum_sum().alias("cumulative_noise_ratio"),
+    )
 
 
 def explained_variance(frame: pl.DataFrame) -> alt.LayerChart:
-    """Bars: share of the variance that a component explains; line: running sum. frame: rows of component_shares."""
+    """Bars: share of the variance of a component; lines: running sum, and that of independent noise.
+
+    frame: rows of component_shares.
+    """
     tips = (
         ("component:O", "Component"),
         ("explained_variance_ratio:Q", "Share of the variance", ".1%"),
+        ("noise_ratio:Q", "Share in independent noise", ".1%"),
+        ("noise_ratio_95:Q", "95th percentile in noise", ".1%"),
         ("cumulative_ratio:Q", "With the components before it", ".1%"),
+        ("cumulative_noise_ratio:Q", "The same in noise", ".1%"),
         ("n_models:Q", "Models (n)"),
         ("n_imputed:Q", "Imputed cells"),
     )
@@ -57,7 +69,10 @@ def explained_variance(frame: pl.DataFrame) -> alt.LayerChart:
     base = alt.Chart(frame).encode(
         x=alt.X("component:O", title="Component", axis=alt.Axis(labelAngle=0)), tooltip=charts.tooltip(tips)
     )
-    single, running = (charts.share_axis(column) for column in ("explained_variance_ratio", "cumulative_ratio"))
+    single, running, noise = (
+        charts.share_axis(column)
+        for column in ("explained_variance_ratio", "cumulative_ratio", "cumulative_noise_ratio")
+    )
     # The running sum passes close above the first, long bars: their numbers are inside.
     texts = [
         base.transform_filter(condition).mark_text(style="value", dy=dy).encode(y=single, text="share_text:N")
@@ -68,6 +83,7 @@ def explained_variance(frame: pl.DataFrame) -> alt.LayerChart:
     ]
     layers = [
         base.mark_bar(style="gain", cornerRadiusEnd=2, width={"band": 0.62}).encode(y=single),
+        base.mark_line(style="chance").encode(y=noise),
         base.mark_line(style="loss-line").encode(y=running),
         base.mark_point(style="strong-loss", filled=True, size=46, opacity=1).encode(y=running),
         *texts,
@@ -104,16 +120,30 @@ def loadings(frame: pl.DataFrame) -> alt.LayerChart:
 
 def _summary(shares: pl.DataFrame, source: str) -> str:
     n = min(SHOWN, shares.height)
-    first, held = (
-        _percent(value) for value in (shares["explained_variance_ratio"][0], shares["cumulative_ratio"][n - 1])
+    first, held, noise = (
+        _percent(value)
+        for value in (
+            shares["explained_variance_ratio"][0],
+            shares["cumulative_ratio"][n - 1],
+            shares["cumulative_noise_ratio"][n - 1],
+        )
     )
     text = (
         f"Principal components of the standardised table of models and benchmarks: the first explains {first} of the "
-        f"variance, the first {n} together {held}."
+        f"variance, the first {n} together {held} (independent noise: {noise}). {_beyond_noise(shares)}"
     )
     if PAPER in source and n == SHOWN:
         text += f" The paper finds about {PAPER_SHARE_OF_FIVE} for five, on its own larger set of benchmarks."
     return text
+
+
+def _beyond_noise(shares: pl.DataFrame) -> str:
+    """How many components in a row, from the first, hold more than 95 % of the draws of noise."""
+    beyond = (shares["explained_variance_ratio"] > shares["noise_ratio_95"]).to_list()
+    n = beyond.index(False) if False in beyond else len(beyond)
+    if not n:
+        return "No component holds more than noise would give it."
+    return f"Only the first{'' if n == 1 else f' {n}'} {'holds' if n == 1 else 'hold'} more than noise would give."
 
 
 def _basis(frame: pl.DataFrame) -> str:
@@ -135,8 +165,9 @@ def _variance(shares: pl.DataFrame, frame: pl.DataFrame, study: Study) -> Figure
         name=study.name("component_variance"),
         title="Share of the variance that each component explains",
         caption=(
-            f"Bars are single components, the line is their running sum.{more} {_basis(frame)}{simpler} Compare Figure "
-            "13 of the paper."
+            "Bars are single components, the line with dots is their running sum, the dotted grey line the running sum "
+            "in independent noise of the same shape, with the same cells filled: a few components hold much of a small "
+            f"table.{more} {_basis(frame)}{simpler} Compare Figure 13 of the paper."
         ),
         panels=(
             Panel(
@@ -145,7 +176,7 @@ def _variance(shares: pl.DataFrame, frame: pl.DataFrame, study: Study) -> Figure
                 chart=explained_variance(shown),
             ),
         ),
-        key="Bars: one component; line: running sum",
+        key="Bars: one component; line: running sum; dotted grey: running sum in independent noise",
         panel_width=460,
     )
 

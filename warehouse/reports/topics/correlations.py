@@ -8,6 +8,7 @@ import polars as pl
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.queries import BY_CATEGORY, BY_OBJECTIVE, parts
+from warehouse.reports.tables import COUNT, Col, Table, decimals
 
 # The study of the paper, whose printed critical value the report corrects; other studies do not mention it.
 PAPER = "2505.10775"
@@ -24,29 +25,36 @@ _TOOLTIP: charts.Tooltip = (
     ("pearson:Q", "Pearson's r", ".3f"),
     ("pearson_low:Q", "Fisher 95 %, low", ".2f"),
     ("pearson_high:Q", "Fisher 95 %, high", ".2f"),
-    ("bootstrap_low:Q", "Bootstrap over publishers 95 %, low", ".2f"),
-    ("bootstrap_high:Q", "Bootstrap over publishers 95 %, high", ".2f"),
+    ("clustered_low:Q", "Over publishers 95 %, low", ".2f"),
+    ("clustered_high:Q", "Over publishers 95 %, high", ".2f"),
     ("spearman:Q", "Spearman's rank correlation", ".3f"),
     ("partial_pearson_given_size:Q", "Partial r, given log10 parameters", ".2f"),
-    ("p_value:Q", "p (two-sided)", ".2~g"),
-    ("q_value:Q", "q (false discovery rate)", ".2~g"),
+    ("partial_low:Q", "Its 95 % over publishers, low", ".2f"),
+    ("partial_high:Q", "Its 95 % over publishers, high", ".2f"),
+    ("clustered_p_value:Q", "p over publishers", ".2~g"),
+    ("clustered_q_value:Q", "q over publishers (false discovery rate)", ".2~g"),
+    ("p_value:Q", "p, models as independent", ".2~g"),
+    ("q_value:Q", "q, models as independent", ".2~g"),
     ("critical_r:Q", "Critical |r| at p = 0.05", ".3f"),
 )
 
 
 def section(study: Study) -> Section:
-    """Per objective a heat map of all features and accuracies, and the intervals of the score."""
+    """Per objective a heat map of all features and accuracies, the intervals of the score, and r given size."""
     pairs = feature_pairs(study)
     limits = correlation_limits(pairs)
-    figures, critical = [], _critical_sentence(limits, study.source)
+    figures: list[Figure | Table] = []
+    critical = _critical_sentence(limits, study.source)
     for objective, part in parts(tested(pairs), "objective"):
         figures += [
             _heat_map(part, objective, critical, study),
             _intervals(part.filter(target="score"), objective, study),
+            _given_size(part.filter(target="score"), objective, study),
         ]
     paragraphs = (
         [_few_models(limits)] if figures else ["No feature has values for enough models to test a correlation."]
     )
+    paragraphs += _joined(pipelines(study)) if figures else []
     paragraphs += _untested(untested_features(pairs))
     return Section("correlations", TITLE, tuple(paragraphs), items=tuple(figures))
 
@@ -55,19 +63,19 @@ def feature_pairs(study: Study) -> pl.DataFrame:
     """One row per objective, feature and accuracy, tested or not; by |Pearson| with the score, largest first.
 
     `evidence` is 'q' where the false discovery rate stays under 5 %, 'p' where only the single test is under 5 %, else
-    'none'.
+    'none'; both by the tests over publishers.
     """
     frame = study.read(
         "fct_benchmark_correlations",
         "objective, target, feature, feature_kind, topic, n, n_publishers, pearson, pearson_low, pearson_high, "
-        "bootstrap_low, bootstrap_high, spearman, p_value, q_value, critical_r, partial_pearson_given_size, status",
+        "clustered_low, clustered_high, spearman, p_value, q_value, critical_r, clustered_p_value, clustered_q_value, "
+        "partial_pearson_given_size, partial_low, partial_high, status",
         f"{BY_OBJECTIVE}, {_STRENGTH} desc nulls last, feature, {BY_CATEGORY.format(column='target')}",
     )
-    is_significant = (pl.col("q_value") < SIGNIFICANT, pl.col("p_value") < SIGNIFICANT)
     return frame.with_columns(
-        pl.when(is_significant[0])
+        pl.when(pl.col("clustered_q_value") < SIGNIFICANT)
         .then(pl.lit("q"))
-        .when(is_significant[1])
+        .when(pl.col("clustered_p_value") < SIGNIFICANT)
         .then(pl.lit("p"))
         .otherwise(pl.lit("none"))
         .alias("evidence")
@@ -77,6 +85,17 @@ def feature_pairs(study: Study) -> pl.DataFrame:
 def tested(pairs: pl.DataFrame) -> pl.DataFrame:
     """The rows of `feature_pairs` that have a test."""
     return pairs.filter(status="tested").drop("status")
+
+
+def pipelines(study: Study) -> pl.DataFrame:
+    """One row per benchmark and pipeline that measured a compared model, the main one of a benchmark first."""
+    frame = study.read(
+        "fct_pipeline_offsets",
+        "feature, pipeline, main_pipeline, is_main_pipeline, n_models, n_shared_models, pipeline_offset, "
+        "standard_error, is_joined, n_used",
+        "feature, is_main_pipeline desc, n_models desc, pipeline",
+    )
+    return frame.filter(pl.col("n_models") > 0)
 
 
 def untested_features(pairs: pl.DataFrame) -> pl.DataFrame:
@@ -130,7 +149,7 @@ def intervals(frame: pl.DataFrame) -> alt.LayerChart:
     frame: rows of `tested` with target 'score'.
     """
     frame = with_labels(frame)
-    kinds = {"Fisher": "pearson", "bootstrap over publishers": "bootstrap"}
+    kinds = {"Fisher": "pearson", "over publishers": "clustered"}
     long = pl.concat(
         frame.with_columns(interval=pl.lit(kind), low=pl.col(f"{column}_low"), high=pl.col(f"{column}_high"))
         for kind, column in kinds.items()
@@ -172,8 +191,9 @@ def _heat_map(part: pl.DataFrame, objective: str, critical: str, study: Study) -
             f"Pearson's r between a feature and the accuracy over the models that have both ({n} features); the number "
             "of models n follows its name. Blue is positive, vermilion negative; the strongest with the score come "
             "first. * is significant with the false discovery rate over the whole grid held under 5 % (q < 0.05), ° "
-            "only as a single test (p < 0.05), thin numbers without a mark are not significant. "
-            f"{critical} Compare Figure 3 of the paper."
+            "only as a single test (p < 0.05), thin numbers without a mark are not significant. The tests leave out "
+            "one publisher after the other, since models of one publisher resemble each other. "
+            f"{_plain_tests(part)} {critical} Compare Figure 3 of the paper."
         ),
         panels=(
             Panel(
@@ -185,7 +205,7 @@ def _heat_map(part: pl.DataFrame, objective: str, critical: str, study: Study) -
                 chart=heat_map(part),
             ),
         ),
-        key="n after the name; * q < 0.05, ° p < 0.05 as a single test",
+        key="n after the name; * q < 0.05, ° p < 0.05 as a single test, both over publishers",
         panel_width=430,
     )
 
@@ -206,15 +226,78 @@ def _intervals(score: pl.DataFrame, objective: str, study: Study) -> Figure:
         title=f"{name}: how certain each correlation with the score is",
         caption=(
             "Dots are Pearson's r with the score; n follows the name. The upper line is Fisher's 95 % interval, which "
-            "treats models as independent; the lower one resamples whole publishers, since models of one publisher "
-            "resemble each other. Small upright marks are the critical |r| at p = 0.05 for that n. The partial "
-            "correlation given size is in the tooltip."
+            "treats models as independent; the lower one leaves out one publisher after the other (jackknife), since "
+            "models of one publisher resemble each other. Where the intervals overlap widely, the order is not "
+            "established. Small upright marks are the critical |r| at p = 0.05 for n independent models."
         ),
         panels=(panel,) if panel else (),
         empty="No feature has values for enough models to test a correlation with the score.",
         key="Lines: 95 % intervals; small upright mark: critical |r| at p = 0.05 for that n",
         panel_width=520,
     )
+
+
+def _given_size(score: pl.DataFrame, objective: str, study: Study) -> Table:
+    name = labels.objective(objective)
+    rows = score.filter(pl.col("partial_pearson_given_size").is_not_null()).sort(
+        "partial_pearson_given_size", descending=True
+    )
+    clear = rows.filter((pl.col("partial_low") > 0) | (pl.col("partial_high") < 0)).height
+    return Table(
+        name=study.name("given_size", objective),
+        title=f"{name}: correlation with the score at equal size",
+        caption=(
+            "Partial correlation of a feature with the score, given log10 of the parameters, with its 95 % interval "
+            f"over publishers. The interval of {clear} of {labels.plural(rows.height, 'feature')} lies off zero. "
+            f"{_order_of(rows)}"
+        ),
+        rows=rows.to_dicts(),
+        columns=[
+            Col("Feature", lambda row: labels.feature(row["feature"])),
+            Col("n", "n", COUNT),
+            Col("Publishers", "n_publishers", COUNT),
+            Col("r", "pearson", decimals(2)),
+            Col("r given size", "partial_pearson_given_size", decimals(2)),
+            Col("95 % interval", lambda row: labels.interval(row["partial_low"], row["partial_high"], 2)),
+        ],
+        empty=f"{name}: no feature has values for enough models.",
+    )
+
+
+def _order_of(rows: pl.DataFrame) -> str:
+    """Whether the first feature is told from the others by its interval. rows: by r given size, largest first."""
+    others = rows.filter(pl.col("partial_pearson_given_size") > rows["partial_low"].head(1)).height - 1
+    if others < 1:
+        return ""
+    return (
+        f"The interval of the first holds the estimates of {labels.plural(others, 'other')}, so the order of these is "
+        "not established."
+    )
+
+
+def _plain_tests(part: pl.DataFrame) -> str:
+    plain = part.filter(pl.col("q_value") < SIGNIFICANT).height
+    clustered = part.filter(pl.col("evidence") == "q").height
+    return (
+        f"{clustered} of {part.height} cells have q < 0.05; tests that take models as independent would find {plain}."
+    )
+
+
+def _joined(found: pl.DataFrame) -> list[str]:
+    others = found.filter(~pl.col("is_main_pipeline"), pl.col("n_used") > 0)
+    if not others.height:
+        return ["The values of a benchmark are of one evaluation pipeline: the same harness, prompt, shots and metric."]
+    n_all = {feature: n for feature, n in found.group_by("feature").agg(pl.col("n_used").sum()).iter_rows()}
+    names = [
+        f"{labels.feature(row['feature'])} ({row['n_used']} of {n_all[row['feature']]} values, {row['pipeline']}, "
+        f"{labels.number(row['pipeline_offset'], signed=True)} ± {labels.number(row['standard_error'])} points)"
+        for row in others.to_dicts()
+    ]
+    return [
+        "The values of a benchmark are of one evaluation pipeline; those of another one join it minus their mean "
+        f"difference on the models that both measured (± its standard error): {labels.listing(names)}. Intervals take "
+        "these offsets as known. The table of pipelines is under “What was compared”."
+    ]
 
 
 def _critical_sentence(limits: pl.DataFrame, source: str) -> str:

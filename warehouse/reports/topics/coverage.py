@@ -35,8 +35,8 @@ def coverage(study: Study) -> pl.DataFrame:
     """
     frame = study.read(
         "fct_benchmark_coverage",
-        "objective, feature, feature_kind, topic, k, n, coverage, chance, size_coverage, passes_main_filter, "
-        "passes_appendix_filter",
+        "objective, feature, feature_kind, topic, k, n, coverage, chance, size_coverage, size_difference_low, "
+        "size_difference_high, passes_main_filter, passes_appendix_filter",
         f"{BY_OBJECTIVE}, n desc, feature, k",
         {"target": "score"},
     )
@@ -54,6 +54,8 @@ def coverage_chart(frame: pl.DataFrame) -> alt.LayerChart:
         ("n:Q", "Models (n)"),
         ("coverage:Q", "Coverage", ".0%"),
         ("size_coverage:Q", "Coverage by size alone", ".0%"),
+        ("size_difference_low:Q", "Difference from size 95 %, low", "+.0%"),
+        ("size_difference_high:Q", "Difference from size 95 %, high", "+.0%"),
         ("chance:Q", "Chance (k/n)", ".0%"),
     )
     frame = frame.with_columns(charts.named("feature", labels.feature, "feature_text"))
@@ -101,4 +103,8 @@ def _beats_size(part: pl.DataFrame) -> str:
     if not above.height:
         return f"At k = 10 none of these {features} finds more than size alone."
     names = labels.listing([labels.feature(name) for name in above["feature"]])
-    return f"Better than size alone at k = 10: {above.height} of these {features} ({names})."
+    text = f"Above size alone at k = 10: {above.height} of these {features} ({names})"
+    clear = [labels.feature(name) for name in above.filter(pl.col("size_difference_low") > 0)["feature"]]
+    if not clear:
+        return f"{text}; none beyond the 95 % interval over publishers."
+    return f"{text}; beyond the 95 % interval over publishers: {labels.listing(clear)}."

@@ -17,7 +17,7 @@ def section(study: Study) -> Section:
     models = queries.base_models(study.connection, study.study_id)
     limits = correlations.correlation_limits(correlations.feature_pairs(study))
     text = values_per_feature(limits, models.filter("is_compared").height)
-    items = (_benchmark_table(study), _model_table(models, study), _seed_table(study))
+    items = (_benchmark_table(study), _pipeline_table(study), _model_table(models, study), _seed_table(study))
     return Section("sources", "What was compared, and with which values", (text,), items=items)
 
 
@@ -35,14 +35,15 @@ def values_per_feature(limits: pl.DataFrame, n_models: int) -> str:
 
 
 def _benchmark_table(study: Study) -> Table:
-    columns = "benchmark, framework, topic, shots, citation, n_models, n_exact, n_close, n_loose"
+    columns = "benchmark, framework, topic, shots, citation, n_models, n_joined, n_exact, n_close, n_loose"
     return Table(
         name=study.name("benchmarks"),
         title="Benchmarks and how many models have a value",
         caption=(
-            "One value per model and benchmark is used: an exact match of the benchmark's set-up before a close one "
-            "(other shots, prompt or metric, or not stated). Loose matches come from another evaluation pipeline; they "
-            "are counted but not used, unless the study says so."
+            "Values of a benchmark are of one evaluation pipeline, or brought to its scale by an offset (next table). "
+            "The match compares a value with the benchmark as named: exact; close, with other shots, prompt or metric, "
+            "or not stated; loose, of another task or a set-up that is not comparable. Loose ones are counted here, "
+            "and not used unless the study says so."
         ),
         rows=study.read("dim_benchmarks", columns, "n_models desc, benchmark").to_dicts(),
         columns=[
@@ -51,6 +52,7 @@ def _benchmark_table(study: Study) -> Table:
             Col("Framework", "framework"),
             Col("Shots", "shots"),
             Col("Models used", "n_models", COUNT),
+            Col("By an offset", "n_joined", COUNT, hint="of these, values of another pipeline minus its offset"),
             Col("Exact", "n_exact", COUNT),
             Col("Close", "n_close", COUNT),
             Col("Loose", "n_loose", COUNT),
@@ -58,6 +60,49 @@ def _benchmark_table(study: Study) -> Table:
         ],
         empty="The study holds no benchmark values, so there is no table.",
     )
+
+
+def _pipeline_table(study: Study) -> Table:
+    found = correlations.pipelines(study)
+    return Table(
+        name=study.name("pipelines"),
+        title="Pipelines of each benchmark",
+        caption=(
+            "A pipeline is harness, prompt, shots and metric; pipelines differ by tens of points on the same model. "
+            "The one with the most models is the main one of a benchmark. Another joins minus its offset, the mean "
+            "difference on the models that both measured (± standard error), if these are enough (definitions, Section "
+            "3). Values of the others are not used."
+        ),
+        rows=found.to_dicts(),
+        columns=[
+            Col("Benchmark", lambda row: labels.feature(row["feature"])),
+            Col("Pipeline", "pipeline"),
+            Col("Models", "n_models", COUNT),
+            Col("Shared with the main one", "n_shared_models", COUNT),
+            Col("Offset", _offset, sort=lambda row: row["pipeline_offset"], hint="in points"),
+            Col("Values used", "n_used", COUNT),
+            Col("Role", _pipeline_role),
+        ],
+        empty="The study holds no benchmark values, so there is no table.",
+    )
+
+
+def _offset(row: Row) -> str | None:
+    """The offset with its standard error; None of the main pipeline."""
+    if row["is_main_pipeline"] or row["pipeline_offset"] is None:
+        return None
+    offset = labels.number(row["pipeline_offset"], signed=True)
+    return offset if row["standard_error"] is None else f"{offset} ± {labels.number(row['standard_error'])}"
+
+
+def _pipeline_role(row: Row) -> str:
+    if row["is_main_pipeline"]:
+        return "main"
+    if row["main_pipeline"] is None:
+        return "not used: no pipeline has the most models"
+    if not row["is_joined"]:
+        return "not used: too few shared models"
+    return "joined by its offset" if row["n_used"] else "not needed"
 
 
 def _model_table(frame: pl.DataFrame, study: Study) -> Table:
