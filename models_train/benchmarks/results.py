@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,22 +99,25 @@ def percent(value: Any, scale: float, where: str) -> float:
 
 
 def without_repeats(results: Iterable[Result]) -> list[Result]:
-    """The results, each (model, benchmark, metric) once. Raises UserError where two differ in value or shots."""
+    """The results, each (model, benchmark, metric) once. Raises UserError where two differ in value or pipeline."""
     first: dict[tuple[str, str, str], Result] = {}
     for result in results:
         known = first.setdefault((result.model_id, result.benchmark, result.metric), result)
-        if (known.value, known.shots) != (result.value, result.shots):
+        if (known.value, known.pipeline) != (result.value, result.pipeline):
             both = (known, result)
-            one, other = (f"{each.value:g}{_with_shots(each, both)} by {each.where}" for each in both)
+            one, other = (f"{each.value:g}{_apart(each, both)} by {each.where}" for each in both)
             raise UserError(
                 f"{result.model_id}, {result.benchmark}, {result.metric}: {one}, but {other}; keep one of the files"
             )
     return list(first.values())
 
 
-def _with_shots(result: Result, both: Iterable[Result]) -> str:
-    if len({one.shots for one in both}) == 1:
+def _apart(result: Result, both: Sequence[Result]) -> str:
+    """What sets the pipelines of two results apart: the shots, or else everything."""
+    if len({one.pipeline for one in both}) == 1:
         return ""
+    if len({one.shots for one in both}) == 1:
+        return f" ({result.pipeline})"
     return " (shots not stated)" if result.shots is None else f" (shots: {result.shots})"
 
 

@@ -21,20 +21,25 @@ ENTRY = """  - model_id: {name}
     tokens_t: 15.0
     benchmarks:
 """
-VALUE = "      - {{benchmark: {benchmark}, metric: {metric}, value: {value}, source: made up for a test}}\n"
+VALUE = """      - benchmark: "{benchmark}"
+        metric: {metric}
+        value: {value}
+        pipeline: "{pipeline}"
+        source: made up for a test
+"""
 
 
 def like(published: duckdb.DuckDBPyConnection, model_id: str, share: float = 1.0) -> str:
     """Benchmark values of a compared model as YAML, the first `share` of them."""
     rows = published.execute(
         """
-        select feature, metric, value from fct_regression_features
+        select feature, metric, measured_value, pipeline from fct_regression_features
         where model_id = ? and feature_kind = 'benchmark' order by n_models desc, feature
         """,
         [model_id],
     ).fetchall()
     kept = rows[: max(1, round(share * len(rows)))]
-    return "".join(VALUE.format(benchmark=f'"{b}"', metric=m, value=float(v)) for b, m, v in kept)
+    return "".join(VALUE.format(benchmark=b, metric=m, value=float(v), pipeline=p) for b, m, v, p in kept)
 
 
 @pytest.fixture(scope="module")

@@ -102,6 +102,19 @@ def test_pipelines_are_joined_as_a_second_writing_of_the_rule_joins_them(publish
         assert one[4:] == pytest.approx(other[4:], abs=TOLERANCE), one
 
 
+def test_the_readme_states_the_models_that_benchmarks_cover_and_the_largest_offset(
+    published: duckdb.DuckDBPyConnection,
+) -> None:
+    readme = " ".join((SEEDS.parents[1] / "README.md").read_text().split())
+    n = dict(published.execute("select benchmark, n_models from dim_benchmarks").fetchall())
+    (largest,) = published.execute(
+        "select round(max(abs(pipeline_offset))) from fct_pipeline_offsets where is_joined"
+    ).fetchall()
+    assert f"differ by up to {largest[0]:.0f} points on the same model" in readme
+    assert f"covers {min(n.values())} to {max(n.values())} of the models" in readme
+    assert f"are covered for {n['MBPP+']}, {n['HumanEval+']} and {n['toxigen']} models" in readme
+
+
 @pytest.mark.parametrize(
     ("feature", "n", "n_main", "r"),
     [("hellaswag", 32, 22, 0.825), ("ai2_arc", 22, 19, 0.925), ("openbookqa", 19, 17, 0.686), ("mmlu", 32, 19, 0.899),

@@ -65,6 +65,8 @@ def test_a_folder_of_lm_eval_has_models_and_times(tmp_path: Path) -> None:
     assert found.skipped["tasks that the study does not list"] == 3, "one subtask in each of three files"
     first = found.results[0]
     assert (first.metric, first.shots, first.match, first.n_examples) == ("acc_pct", "5", "exact", 1267)
+    assert first.pipeline == "lm_eval, winogrande 1, 5-shot, acc"
+    assert found.results[1].pipeline == "lm_eval, gsm8k 3, 5-shot, exact_match,strict-match"
     assert first.standard_error == pytest.approx(1.23226)
     assert first.source == "./results/org__hub/results_2026-11-20T10-00-00.1.json"
 
@@ -73,6 +75,26 @@ def test_other_shots_are_a_close_match(tmp_path: Path) -> None:
     write(tmp_path / "results" / "results_1.json", changed("n-shot", "winogrande", value=0))
     found = read(tmp_path, LM_EVAL)
     assert {result.benchmark: result.match for result in found.results} == {"winogrande": "close", "gsm8k": "exact"}
+
+
+@pytest.mark.parametrize(
+    ("document", "pipeline"),
+    [
+        (changed("n-shot", "winogrande", value=0), "lm_eval, winogrande 1, 0-shot, acc"),
+        (changed("versions", "winogrande", value=2), "lm_eval, winogrande 2, 5-shot, acc"),
+        (changed("versions", value={}), "lm_eval, winogrande of unstated version, 5-shot, acc"),
+        (lm_eval_file() | {"n-shot": {}}, "lm_eval, winogrande 1, shots not stated, acc"),
+        (
+            lm_eval_file() | {"chat_template": "{{ messages }}"},
+            "lm_eval, winogrande 1, 5-shot, acc; a chat template was applied",
+        ),
+    ],
+)
+def test_another_version_prompt_or_number_of_shots_is_another_pipeline(
+    tmp_path: Path, document: dict[str, Any], pipeline: str
+) -> None:
+    write(tmp_path / "results" / "results_1.json", document)
+    assert {one.benchmark: one.pipeline for one in read(tmp_path, LM_EVAL).results}["winogrande"] == pipeline
 
 
 def test_older_files_say_the_model_among_its_arguments(tmp_path: Path) -> None:
