@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Mapping
@@ -17,6 +17,7 @@ from models_train.files import disk_problem
 from models_train.machine import MOST_DEFAULT_WORKERS, WORKERS, default_workers
 from warehouse.paths import REPOSITORY, VARIABLE, Home
 
+_MOST_HOURS = 10_000
 PROJECT = Path(__file__).resolve().parent
 STUDIES_VARIABLE = "REWARDBASE_STUDIES"
 DBT_PROJECT = REPOSITORY / "dbt"
@@ -40,7 +41,8 @@ QUIET = {
 
 
 def _about(variable: str, shown: str, text: str, parse: Callable[[str], Any] = str) -> dict[str, Any]:
-    """Metadata of a field of `Settings`. shown: the default as the table shows it. parse: raises ValueError."""
+    """Metadata of a field of `Settings`. shown: the default as the table shows it. parse: raises ValueError, which says
+    what the text is not."""
     return {"variable": variable, "shown": shown, "text": text, "parse": parse}
 
 
@@ -51,16 +53,20 @@ def _folder(text: str) -> Path:
         raise UserError(f"{text}: there is no such user; write the whole path") from error
 
 
-def _count(text: str) -> int:
-    if (number := int(text)) < 1:
-        raise ValueError
-    return number
+def _from_1_to(most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        # Digits alone: int() takes 1_0 and the digits of other scripts, too.
+        if not re.fullmatch(r"[0-9]{1,9}", text) or not 1 <= int(text) <= most:
+            raise ValueError(f"is not a whole number from 1 to {most:,}")
+        return int(text)
+
+    return parse
 
 
-def _positive(text: str) -> float:
-    if not 0 < (number := float(text)) < math.inf:
-        raise ValueError
-    return number
+def _hours(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not 0 < float(text) <= _MOST_HOURS:
+        raise ValueError(f"is not a number above 0 and up to {_MOST_HOURS:,}, such as 3.5")
+    return float(text)
 
 
 @dataclass(frozen=True)
@@ -77,15 +83,19 @@ class Settings:
     )
     workers: int = field(
         default_factory=default_workers,
-        metadata=_about(WORKERS, f"1; {MOST_DEFAULT_WORKERS} without a GPU", "Number of GPU tasks at a time.", _count),
+        metadata=_about(
+            WORKERS, f"1; {MOST_DEFAULT_WORKERS} without a GPU", "Number of GPU tasks at a time.", _from_1_to(1000)
+        ),
     )
     job_hours: float = field(
         default=48.0,
-        metadata=_about("REWARDBASE_JOB_HOURS", "48", "Time limit of a GPU job, in hours.", _positive),
+        metadata=_about("REWARDBASE_JOB_HOURS", "48", "Time limit of a GPU job, in hours.", _hours),
     )
     look_seconds: int = field(
         default=30,
-        metadata=_about("REWARDBASE_LOOK_SECONDS", "30", "Polling interval of sensors, in seconds.", _count),
+        metadata=_about(
+            "REWARDBASE_LOOK_SECONDS", "30", "Polling interval of sensors, in seconds.", _from_1_to(86_400)
+        ),
     )
     alerts: str = field(
         default="",
@@ -112,10 +122,9 @@ class Settings:
             if text:
                 try:
                     values[one.name] = about["parse"](text)
-                except ValueError:
+                except ValueError as error:
                     raise UserError(
-                        f"{about['variable']}={text} is not a number above zero; correct or unset it "
-                        f"(default {about['shown']})"
+                        f"{about['variable']}={text} {error}; correct or unset it (default {about['shown']})"
                     ) from None
         return cls(**values)
 
@@ -143,6 +152,9 @@ def prepare() -> Home:
     are made absolute: dbt runs in another folder.
     """
     settings()
+    if not STUDIES.is_dir():
+        what = "is a file" if STUDIES.exists() else "is not there"
+        raise UserError(f"{STUDIES}: the folder of the study files {what}; correct or unset {STUDIES_VARIABLE}")
     try:
         home = Home.from_environment().ensure()
         shutil.copyfile(PROJECT / "instance.yaml", home.dagster_home / "dagster.yaml")

@@ -140,6 +140,8 @@ _PROBLEMS: dict[int | None, str] = {
     errno.EMFILE: "{place}: this process has {files} files open, as many as it may; raise `ulimit -n`",
     errno.ENFILE: "{place}: the machine has as many files open as it may; close other programs",
     errno.EIO: "{place}: the disk at {disk} reports an error; look at the system's log, and check the disk",
+    errno.ENOTDIR: "{place}: a part of this path is a file, where a folder is needed; use another path",
+    errno.EEXIST: "{place}: there is a file of this name, where a folder is needed; use another path",
     errno.ENAMETOOLONG: "{place}: the name is longer than the disk at {disk} takes; use a shorter one",
 }
 _SIGNS = {

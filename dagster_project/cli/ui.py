@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns 0 then, and 1 where the project cannot be read, the port is taken, the home has a UI, or a program ends.
     """
     parser = argparse.ArgumentParser(prog="python -m dagster_project.cli.ui", description=__doc__)
-    parser.add_argument("--port", type=int, default=3000, help="port on 127.0.0.1 (default 3000)")
+    parser.add_argument("--port", type=_port, default=3000, help="port on 127.0.0.1 (default 3000)")
     port = parser.parse_args(arguments).port
     if not _is_free(port):
         print(f"Port {port} on {HOST} is taken; choose another: make ui UI_PORT=3001", file=sys.stderr)
@@ -138,6 +138,13 @@ def _prepare_instance(home: Home) -> None:
         instance.event_log_storage.set_concurrency_slots(GPU_POOL, environment.settings().workers)
     if ended:
         print(f"{len(ended)} unfinished runs of an earlier UI were marked as failed; their work is due", flush=True)
+
+
+def _port(text: str) -> int:
+    """A port that needs no rights of the administrator."""
+    if not text.isdecimal() or not 1024 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"UI_PORT={text} is not a whole number from 1024 to 65535, such as 3000")
+    return int(text)
 
 
 def _is_free(port: int) -> bool:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from models_train.study.settings import Count, Name, Settings, Text
+from models_train.study.settings import Count, CountOrZero, Name, Settings, Text
 from models_train.study.training import Precision
 
 EVALPLUS = {
@@ -37,7 +37,7 @@ class Benchmark(Settings):
     """Metric of lm_eval, with a filter where it has one, such as `exact_match,strict-match`."""
     scale: Literal["fraction", "percent"] = "fraction"
     """Scale on which lm_eval prints the metric: a fraction of 1, or percent."""
-    few_shot: Annotated[int, Field(ge=0)] | None = None
+    few_shot: CountOrZero | None = None
     """Examples in the prompt; by default those of the task. Only where they are stated can imported values be exact."""
     limit: Count | None = None
     """Most examples used, for a trial."""

@@ -18,7 +18,7 @@ from models_train.study.benchmarks import Benchmarks
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.revisions import is_pinned
-from models_train.study.settings import Location, Problem, Settings, shown
+from models_train.study.settings import LONGEST_NAME, Location, Problem, Settings, shown
 
 FURTHER_STAGES = ("sft", "dpo", "rlvr")
 """Stages that the lab can train a model to from its parent."""
@@ -30,11 +30,15 @@ Entry = TypeVar("Entry", bound=Settings)
 class Listed(Generic[Entry]):
     """The entries of a list in the file, or of several lists together.
 
-    entries: those with correct fields, each with its location. faulty: names of the others.
+    entries: those with correct fields, each with its location. faulty: names of the others, "" for one without a name.
     """
 
     entries: tuple[tuple[Location, Entry], ...]
     faulty: frozenset[str]
+
+    def is_faulty(self, name: str) -> bool:
+        """True where an entry with problems has this name, or may have it, since its name is a problem, too."""
+        return name in self.faulty or "" in self.faulty
 
 
 def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
@@ -62,12 +66,16 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
 
 def _listed(values: Any, name: str, settings: type[Entry], key: str) -> Listed[Entry]:
     entries: list[tuple[Location, Entry]] = []
-    faulty = set()
-    for index, value in enumerate(values if isinstance(values, list | tuple) else ()):
+    is_list = isinstance(values, list | tuple)
+    # A list that is missing or no list at all is a problem of its own, and none of those who name its entries.
+    faulty = set() if values or name not in ("models", "size_groups") else {""}
+    faulty |= {""} if values and not is_list else set()
+    for index, value in enumerate(values if is_list else ()):
         if (entry := _valid(value, settings)) is not None:
             entries.append(((name, index), entry))
         else:
-            faulty.add(str(value.get(key)) if isinstance(value, Mapping) else "")
+            named = value.get(key) if isinstance(value, Mapping) else None
+            faulty.add(named if isinstance(named, str) and named.isprintable() and len(named) <= LONGEST_NAME else "")
     return Listed(tuple(entries), frozenset(faulty))
 
 
@@ -100,7 +108,7 @@ def _parent_problems(models: Listed[StudyModel]) -> Iterator[Problem]:
     parents = {model.model_id: model.parent for _, model in models.entries}
     for location, model in models.entries:
         name, parent = model.model_id, model.parent
-        if parent is None or parent in models.faulty:
+        if parent is None or (parent not in parents and models.is_faulty(parent)):
             continue
         if parent not in parents:
             remedy = close_match(
@@ -121,7 +129,7 @@ def _default_problems(groups: Listed[SizeGroup], models: Listed[StudyModel]) -> 
     compared = [name for name, model in by_name.items() if model.is_compared]
     for location, group in groups.entries if by_name else ():
         default = group.default
-        if default in models.faulty:
+        if default not in by_name and models.is_faulty(default):
             continue
         location = (*location, "default")
         if default not in by_name:
@@ -181,10 +189,10 @@ def _unpinned_code(models: Listed[StudyModel]) -> Iterator[Problem]:
 
 def _unknown_import_models(benchmarks: Benchmarks | None, models: Listed[StudyModel]) -> Iterator[Problem]:
     """Names in result files are mapped to models of the study only."""
-    listed = [*(model.model_id for _, model in models.entries), *sorted(models.faulty)]
+    listed = [model.model_id for _, model in models.entries]
     for index, entry in enumerate(benchmarks.imports if benchmarks else ()):
         for name, model_id in entry.models.items():
-            if model_id not in listed:
+            if model_id not in listed and not models.is_faulty(model_id):
                 remedy = close_match(model_id, listed, "listed are")
                 text = f"{shown(name)} is mapped to {shown(model_id)}, which the study does not list; {remedy}"
                 yield Problem(("benchmarks", "imports", index, "models", name), text)
@@ -201,7 +209,7 @@ def _lab_problems(lab: Lab | None, models: Listed[StudyModel]) -> Iterator[Probl
     for location, spec in made.entries:
         location = (*location, "model_id")
         name = shown(spec.model_id)
-        if spec.model_id in models.faulty:
+        if spec.model_id not in listed and models.is_faulty(spec.model_id):
             continue
         if spec.model_id not in listed:
             remedy = close_match(spec.model_id, listed, "listed are")

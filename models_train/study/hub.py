@@ -23,7 +23,17 @@ from models_train.errors import UserError, first_line
 from models_train.files import write_text
 from models_train.parts import content_hash
 from models_train.study.models import SizeGroup, StudyModel
-from models_train.study.settings import LONGEST_NAME, Count, Distinct, Name, NotNegative, Positive, Settings, Stage
+from models_train.study.settings import (
+    LONGEST_NAME,
+    Count,
+    CountOrZero,
+    Distinct,
+    Name,
+    NotNegative,
+    Positive,
+    Settings,
+    Stage,
+)
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi, ModelInfo
@@ -68,7 +78,7 @@ class HubQuery(Settings):
     """Largest size, in billions of parameters."""
     licences: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct]
     """Licences allowed, as the hub names them, such as `apache-2.0`."""
-    min_downloads: Annotated[int, Field(ge=0)] = 0
+    min_downloads: CountOrZero = 0
     """Least number of downloads in the last 30 days."""
     most_models: Count = 20
     """Most models taken; the most downloaded ones come first."""

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from models_train.study.scoring import Domain
-from models_train.study.settings import Count, Name, NotNegative, Settings
+from models_train.study.settings import MOST, Count, Name, NotNegative, Seed, Settings
 
 SUM_TOLERANCE = 1e-9
 """Largest difference from 1 of the sum of a mix."""
@@ -28,7 +28,7 @@ class LabModel(Settings):
     """Name of the model; the study lists it under `models`, too."""
     architecture: Literal["llama", "qwen2", "gemma2"]
     """Architecture of Transformers."""
-    hidden: Annotated[int, Field(ge=16, multiple_of=16)]
+    hidden: Annotated[int, Field(ge=16, le=MOST, multiple_of=16)]
     """Width of the hidden states."""
     layers: Count
     """Number of layers."""
@@ -54,9 +54,9 @@ class LabModel(Settings):
 class Lab(Settings):
     """Base models and data that are made on the spot, all of them from one seed."""
 
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of all texts, models and data."""
-    vocabulary: Annotated[int, Field(ge=300)] = 1024
+    vocabulary: Annotated[int, Field(ge=300, le=MOST)] = 1024
     """Entries of the tokenizer's vocabulary."""
     models: Annotated[tuple[LabModel, ...], Field(strict=False, min_length=1)]
     """Base models to make."""

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, PrivateAttr
 
 from models_train.study.settings import (
+    CountOrZero,
     Identifier,
     Name,
     NotNegative,
@@ -82,7 +83,7 @@ class StudyModel(Settings):
     """Run Python code of the hub repository; allowed only with a commit as revision."""
     licence: Name | None = None
     """Licence, as the hub names it; filled in for models that a hub query finds."""
-    downloads: Annotated[int, Field(ge=0)] | None = None
+    downloads: CountOrZero | None = None
     """Downloads in the last 30 days; filled in for models that a hub query finds."""
     _stated: bool = PrivateAttr(default=True)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from models_train.study.settings import Count, Distinct, Identifier, Settings
+from models_train.study.settings import MOST, Count, Distinct, Identifier, Seed, Settings
 from models_train.study.training import DataSource, Precision
 
 Engine = Literal["packed", "vllm"]
@@ -31,7 +31,7 @@ class Corpus(Settings):
     most_hub_files: Count = 4000
     """Most files read of a hub data set, in a seeded order; a folder is read whole. SlimPajama has 59,166 files of
     about 15 MB; 4,000 of them hold some 10,000 books, the rarest domain."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     """Seed of the sample."""
 
 
@@ -45,7 +45,7 @@ class Scoring(Settings):
     GPU is there and vLLM can run the model, else packed."""
     precision: Precision = "bfloat16"
     """Number format of the forward pass."""
-    max_document_tokens: Annotated[int, Field(ge=2)] = 2048
+    max_document_tokens: Annotated[int, Field(ge=2, le=MOST)] = 2048
     """Most tokens scored of a document; a shorter context of the model lowers it."""
     documents_per_shard: Count = 10_000
     """Documents per shard; a finished shard is never scored again."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, get_args
 
@@ -14,6 +15,8 @@ from models_train.errors import close_match
 
 LONGEST_NAME = 200
 """Longest name, in characters."""
+MOST = 10**12
+"""Largest number where nothing else limits it: a larger one does not fit the tables."""
 MOST_PARAMS_B = 2_000
 """Largest model, in billions of parameters: a larger number is of another unit."""
 MOST_TOKENS_T = 1_000
@@ -74,11 +77,14 @@ Text = Annotated[str, AfterValidator(safe), _text_schema()]
 Name = Annotated[Text, AfterValidator(_short), _text_schema(maxLength=LONGEST_NAME)]
 Identifier = Annotated[Name, AfterValidator(_identifier), _text_schema(maxLength=LONGEST_NAME, pattern="^[a-z0-9_]+$")]
 Revision = Annotated[Name, AfterValidator(_revision), _text_schema(maxLength=LONGEST_NAME)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
+Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Params = Annotated[float, Field(gt=0, le=MOST_PARAMS_B, allow_inf_nan=False)]
 Tokens = Annotated[float, Field(gt=0, le=MOST_TOKENS_T, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Count = Annotated[int, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0, le=MOST, allow_inf_nan=False)]
+Count = Annotated[int, Field(gt=0, le=MOST)]
+CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Stage = Literal["base", "sft", "dpo", "rlvr", "instruct"]
 Objective = Literal["bradley_terry", "regression"]
 Target = Literal["chat", "chat_hard", "safety", "reasoning", "score"]
@@ -119,6 +125,9 @@ CONTRADICTION = "contradiction"
 _WRONG_TYPE = {
     "string_type": "must be text; put it in quotes",
     "float_type": "must be a number, without quotes",
+    "int_type": "must be a whole number, without quotes",
+    "int_from_float": "must be a whole number, without quotes",
+    "int_parsing_size": "has too many digits; correct it",
     "bool_type": "must be true or false, without quotes",
     "tuple_type": "must be a list: one '- ' entry per line",
     "model_type": "must be a group of 'key: value' lines",
@@ -135,9 +144,10 @@ def field_problems(error: ValidationError, settings: type[BaseModel]) -> Iterato
         kind = found["type"]
         if kind == CONTRADICTION:
             continue
-        if kind == "extra_forbidden":
+        if kind in ("extra_forbidden", "invalid_key"):
             known = _settings_at(settings, location[:-1]).model_fields
-            yield Problem(location, f"unknown key; {close_match(str(location[-1]), known, 'the keys here are')}")
+            hint = close_match(str(location[-1]), known, "the keys here are")
+            yield Problem((*location[:-1], str(location[-1])), f"unknown key; {hint}")
         elif kind == "missing":
             yield Problem(location, "missing; add this key")
         elif kind == "too_short":
@@ -146,9 +156,27 @@ def field_problems(error: ValidationError, settings: type[BaseModel]) -> Iterato
         elif found["input"] is None:
             yield Problem(location, "has no value; give it one, or remove the key if it is optional")
         else:
-            text = _WRONG_TYPE.get(kind) or found["msg"].replace("Input should", "should")
-            text += "; correct it" if kind in _OUT_OF_RANGE else ""
-            yield Problem(location, f"{shown(found['input'])} {text}")
+            yield Problem(location, _with_value(found["input"], kind, found["msg"]))
+
+
+def _with_value(value: Any, kind: str, message: str) -> str:
+    """The value and what is wrong with it."""
+    if kind == "string_type" and isinstance(value, list | tuple | Mapping):
+        text = "must be text: one value, without brackets or keys"
+    elif kind == "float_type" and isinstance(value, str) and _is_number(value):
+        text = "must be a number, without quotes, and with a point before an exponent, such as 1.0e-6"
+    else:
+        text = _WRONG_TYPE.get(kind) or message.replace("Input should", "should")
+    text += "; correct it" if kind in _OUT_OF_RANGE else ""
+    # Findings about a whole group name its keys.
+    return text if isinstance(value, Mapping) and kind not in _WRONG_TYPE else f"{shown(value)} {text}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False
 
 
 def shown(value: Any) -> str:

@@ -8,13 +8,17 @@ from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from models_train.study.settings import (
+    MOST,
     Count,
+    CountOrZero,
     Distinct,
     Name,
     NotNegative,
     Objective,
     Positive,
+    Rate,
     Revision,
+    Seed,
     Settings,
     Text,
 )
@@ -61,17 +65,17 @@ class DataSource(Settings):
 class Recipe(Settings):
     """Training of one reward model: AdamW, linear warm-up, then a constant learning rate."""
 
-    learning_rates: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1), Distinct]
+    learning_rates: Annotated[tuple[Rate, ...], Field(strict=False, min_length=1), Distinct]
     """Learning rates that the search chooses from."""
     epochs: Count = 1
     """Passes over the training data."""
     global_batch: Count = 64
     """Examples (pairs or rated responses) per step, over all devices."""
-    warmup_steps: Annotated[int, Field(ge=0)] = 20
+    warmup_steps: CountOrZero = 20
     """Steps of linear warm-up."""
     checkpoint_every: Count = 20
     """Steps between two checkpoints."""
-    max_tokens: Annotated[int, Field(ge=8)] = 4096
+    max_tokens: Annotated[int, Field(ge=8, le=MOST)] = 4096
     """Most tokens of an example, prompt and response together."""
     over_long: Literal["drop", "left_truncate"] = "left_truncate"
     """Longer examples: drop them, or cut the oldest tokens of their prompts (left_truncate); both are counted."""
@@ -81,7 +85,7 @@ class Recipe(Settings):
     """Largest norm of the gradient; null leaves gradients unclipped."""
     adam_betas: Annotated[tuple[Beta, Beta], Field(strict=False)] = (0.9, 0.999)
     """Decay rates of AdamW's first and second moments."""
-    adam_epsilon: Positive = 1e-8
+    adam_epsilon: Rate = 1e-8
     """Epsilon of AdamW."""
 
 
@@ -95,9 +99,9 @@ class RateSearch(Settings):
     method: Literal["exhaustive", "successive_halving"] = "exhaustive"
     """`exhaustive` trains every rate to the end, as the paper does; `successive_halving` trains all rates to the first
     rung, keeps some of them for the next rung, and so on."""
-    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(strict=False, min_length=1), Distinct] = (0,)
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False, min_length=1), Distinct] = (0,)
     """Seeds; every rate is trained once with each."""
-    rungs: Annotated[tuple[Positive, ...], Field(strict=False, min_length=1)] = (0.1, 0.4, 1.0)
+    rungs: Annotated[tuple[Rate, ...], Field(strict=False, min_length=1)] = (0.1, 0.4, 1.0)
     """Shares of the whole run at which runs are compared: ascending, the last is 1."""
     keep: Annotated[float, Field(gt=0, lt=1)] = 0.4
     """Share of the runs that go on after a rung."""

@@ -20,6 +20,7 @@ import psutil
 import pytest
 from websockets.sync.client import connect
 
+from dagster_project.cli import ui
 from dagster_project.cli.webserver import refusal
 from tests.support.programs import REPOSITORY, environment, run_program
 
@@ -218,3 +219,10 @@ def test_a_ui_that_a_script_put_into_the_background_ends_at_sigterm(ui: SimpleNa
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "80", "65536", "-1", "3000.5", "", "9" * 30])
+def test_a_port_that_cannot_be_is_refused_with_those_that_can(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        ui.main([f"--port={port}"])
+    assert f"UI_PORT={port} is not a whole number from 1024 to 65535" in capsys.readouterr().err

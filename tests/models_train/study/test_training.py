@@ -67,7 +67,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("training.bradley_terry.learning_rates", [float("nan")], "finite"),
     ("training.bradley_terry.learning_rates", ["1e-6"], "learning_rates"),
     ("training.bradley_terry.epochs", 0, "greater than 0"),
-    ("training.bradley_terry.global_batch", 1.5, "integer"),
+    ("training.bradley_terry.global_batch", 1.5, "whole number"),
     ("training.bradley_terry.warmup_steps", -1, "greater than or equal to 0"),
     ("training.bradley_terry.max_tokens", 7, "greater than or equal to 8"),
     ("training.bradley_terry.over_long", "right_truncate", "'drop' or 'left_truncate'"),
