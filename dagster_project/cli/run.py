@@ -102,29 +102,36 @@ class _Run:
     """One `make run`: works through what is due, each piece once, and refreshes the assets that follow."""
 
     def __init__(self, instance: dg.DagsterInstance, home: Home, console: Console, everything: bool) -> None:
+        from dagster_project.lib import keys
         from dagster_project.lib.executor import load_definitions
 
         self.instance, self.home, self.console, self.everything = instance, home, console, everything
         self.specs = [spec for spec in load_definitions().resolve_all_asset_specs() if spec.partitions_def is None]
+        self.materialized_version = next(spec.code_version for spec in self.specs if spec.key == keys.STUDIES)
         self.failures: list[str] = []
         self.tried: set[str] = set()
         self.failed: set[dg.AssetKey] = set()
 
     def do(self, *, quick: bool) -> list[str]:
-        """All phases; returns the messages of failures."""
+        """All phases, again where a study file or a seed was edited meanwhile; returns the messages of failures."""
         from dagster_project.lib import keys
+        from dagster_project.lib.due import study_version
 
         due = self._due_work()
         if due and self._is_first(due):
             if not self.refresh(due, keys.AFTER_FIRST_ANSWER):
                 return self.failures
             self._print_first_answer(quick)
-        if quick:
-            self.refresh(due)
-        else:
-            self.drain()
-            self.refresh()
-        return self.failures
+        while True:
+            if not quick:
+                self.drain()
+            version = study_version()
+            self.refresh(due if quick else None)
+            if self.failures or version == study_version():
+                return self.failures
+            self._print("A study file or a seed was edited during the run, which goes on with the new one.")
+            self.everything = False
+            due = self._due_work()
 
     def drain(self) -> None:
         """Do due work until none is left that was not tried: labs and other inputs first, then GPU work."""
@@ -141,14 +148,15 @@ class _Run:
         new: the snapshot shows no empty study. later: more assets that are not made now.
         """
         from dagster_project.lib import keys
-        from dagster_project.lib.due import new_studies
+        from dagster_project.lib.due import new_studies, study_version
         from dagster_project.lib.executor import execute
         from dagster_project.lib.run_requests import refresh_request
         from dagster_project.lib.stale import stale_assets
 
+        version = study_version()
         leave_out = new_studies(self.home, waiting) if waiting else set()
         left = self.failed | {*later, *(keys.INPUT_PARTS if waiting and (waiting.before_gpu or waiting.gpu) else ())}
-        specs = [spec for spec in self.specs if spec.key not in left]
+        specs = [spec for spec in self._specs(version) if spec.key not in left]
         if self.everything:
             stale = {spec.key: "asked for" for spec in specs}
         else:
@@ -164,7 +172,20 @@ class _Run:
         self._note(stopped)
         if not stopped:
             self._print(f"{len(stale)} assets materialized in {time.monotonic() - began:.0f} s.")
+        if keys.STUDIES in stale:
+            self.materialized_version = version
         return not stopped
+
+    def _specs(self, version: str) -> list[dg.AssetSpec]:
+        """The assets without partitions. version: of the study files now. Where it is another than the one last
+        materialized here, the asset of the study files is stale: definitions keep the version of their start."""
+        from dagster_project.lib import keys
+
+        if version == self.materialized_version:
+            return self.specs
+        return [
+            spec.replace_attributes(code_version=version) if spec.key == keys.STUDIES else spec for spec in self.specs
+        ]
 
     def _due_work(self) -> DueWork | None:
         """Due work that was not tried; None where a study file cannot be read: the refresh reports it."""

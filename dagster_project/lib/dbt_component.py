@@ -17,13 +17,14 @@ from dagster_dbt import DbtCliInvocation, DbtCliResource, DbtProject, DbtProject
 from dagster_dbt.errors import DagsterDbtCliRuntimeError
 from packaging.version import Version
 
-from dagster_project.environment import DBT_PROJECT
+from dagster_project.environment import DBT_PROJECT, SEEDS
 from dagster_project.lib import dbt as dbt_project
 from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.failures import as_dagster_failure
 from dagster_project.lib.keys import version_of_files
 from dagster_project.lib.progress import BUILT
 from models_train.errors import UserError, listed
+from models_train.files import sha256
 from models_train.machine import KILLED, out_of_memory
 from models_train.processes import end_processes, tree
 from warehouse import connection
@@ -100,6 +101,7 @@ class WarehouseDbt(DbtProjectComponent):
         manifest = dbt_project.load_manifest(home)
         with as_dagster_failure(), connection.read(home.warehouse) as warehouse:
             existing = set(relations(warehouse))
+            refuse_edited_seeds(warehouse, built)
         tests = dbt_project.tests_of(manifest, built, existing - self._rebuilt_later(context, manifest, built))
         invocation = self._start(context, dbt, home, [*sorted(built), *tests])
         events, failure = [], None
@@ -163,6 +165,18 @@ class WarehouseDbt(DbtProjectComponent):
             adapter=None,
             cli_version=Version(importlib.metadata.version("dbt-core")),
             dbt_project=self.dbt_project,
+        )
+
+
+def refuse_edited_seeds(warehouse: connection.Connection, built: Set[str]) -> None:
+    """Raise UserError for a seed among `built` whose file is not the one that was checked."""
+    seeds = {path.stem: path for path in SEEDS.glob("*.csv") if path.stem in built}
+    checked = warehouse.execute("select seed, sha256 from raw.study_seeds").fetchall() if seeds else []
+    edited = sorted({name for name, found in checked if name in seeds and sha256(seeds[name]) != found})
+    if edited:
+        raise UserError(
+            f"dbt/seeds/{edited[0]}.csv was edited after this run had checked it; nothing is published. Run again: "
+            "the next run checks it"
         )
 
 

@@ -16,13 +16,14 @@ from pathlib import Path
 import duckdb
 
 from models_train.errors import UserError
+from warehouse.connection import read, read_every_block
 from warehouse.paths import Home
 
 _INSTALLED = "duckdb_cli"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Replace this process by the shell; returns 1 where there is no snapshot or no shell."""
+    """Replace this process by the shell; returns 1 where there is no sound snapshot or no shell."""
     parser = argparse.ArgumentParser(prog="python -m warehouse.cli.shell", description=__doc__)
     parser.add_argument("--query", help="print the result of this SQL instead of opening the shell")
     options = parser.parse_args(arguments)
@@ -42,6 +43,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f'{current} from Python: duckdb.connect("{current}", read_only=True)',
             file=sys.stderr,
         )
+        return 1
+    try:
+        with read(current) as connection:
+            read_every_block(connection)  # the shell would name a block of a damaged file, and nothing to do
+    except UserError as error:
+        print(error, file=sys.stderr)
         return 1
     query = ["-c", options.query] if options.query is not None else []
     sys.stdout.flush()

@@ -112,3 +112,17 @@ def test_make_hands_the_query_on_as_it_was_typed(tmp_path: Path, query: str) -> 
     command = ["make", "-s", "-C", str(tmp_path), "sql", f"QUERY={query}"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == query
+
+
+@pytest.mark.parametrize(("start", "said"), [(0, "cannot be opened"), (12_288, "is damaged")])
+def test_a_damaged_snapshot_is_named_with_what_to_do(tmp_path: Path, start: int, said: str) -> None:
+    home = Home(tmp_path).ensure()
+    change(home, MARTS)
+    file = publish(home).path
+    file.chmod(0o644)
+    with file.open("r+b") as opened:
+        opened.seek(start)
+        opened.write(b"\xa5" * (file.stat().st_size - start - 4096))
+    done = sql(home, "--query", "select 1")
+    assert done.returncode == 1 and said in done.stderr and "`make run`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
