@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import unicodedata
 from collections.abc import Mapping
@@ -14,6 +15,8 @@ VARIABLE = "REWARDBASE_HOME"
 _NOT_IN_ADDRESSES = "%?"
 _LONGEST_PATH = 3500
 """Longest path of a home, in bytes: Linux takes 4,096, and Dagster's and dbt's files are deep in it."""
+_WRITTEN_FOLDERS = ("*", "parts/*", "parts/*/*", "published/snapshots", "dagster/*", "dbt/*", "lab/*", "reports/*")
+_WRITTEN_FILES = ("*.duckdb", "*.duckdb.wal", "*.lock", "dagster/*.yaml", "dagster/*/*.db", "dagster/*/*/*.db")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
@@ -102,7 +105,7 @@ class Home:
         return self.root / "dbt" / "logs"
 
     def ensure(self) -> Home:
-        """Make the folders that are missing and return the home. Raises OSError where that is not allowed."""
+        """Make the folders that are missing and return the home. Raises OSError where a run could not write."""
         folders = (
             self.parts,
             self.snapshots,
@@ -113,4 +116,16 @@ class Home:
         )
         for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
+        self._refuse_unwritable()
         return self
+
+    def _refuse_unwritable(self) -> None:
+        """Raise OSError for what a run will write and may not: files of another user, such as those of an earlier run
+        as administrator, or of a disk that is mounted read-only."""
+        folders = [path for pattern in _WRITTEN_FOLDERS for path in self.root.glob(pattern) if path.is_dir()]
+        files = [path for pattern in _WRITTEN_FILES for path in self.root.glob(pattern)]
+        for path in (self.root, *folders, *files):
+            if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):
+                is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+                number = errno.EROFS if is_read_only else errno.EACCES
+                raise OSError(number, os.strerror(number), str(path))

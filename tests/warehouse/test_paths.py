@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import dagster as dg
@@ -15,6 +16,7 @@ from warehouse.paths import REPOSITORY, VARIABLE, Home
 
 GOOD = ("a b", "o'brien", 'a "quoted" one', "é日本", "x#1", "a&b;c", "a{{b}}", "[a]*", "1+1=2,~!^@|<>", "$HOME")
 GOOD_ENDS = ("a ", "-x", "a.")
+NOBODY = 65534
 LONG = "x" * 200 + "/" + "y/" * 2000
 BAD = ("a%20b", "odd?x=1", "50%", "two\nlines", "tab\there", "bell\x07", "not utf-8 \udcff", LONG)
 COMMANDS = [(f"dagster_project.cli.{name}", VARIABLE) for name in ("run", "docs", "rebuild", "ui")]
@@ -53,3 +55,31 @@ def test_every_command_says_so_in_one_sentence(command: str, variable: str, tmp_
     )
     assert done.returncode == 1
     assert "Traceback" not in done.stderr and "~nosuchuser/x: there is no such user" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "kept", ["warehouse.duckdb", "parts/documents", "parts/documents/mine", "dagster/history/runs.db"]
+)
+def test_what_belongs_to_another_user_is_named_before_any_work(kept: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
+        home = Home(Path(folder)).ensure()
+        kind = Path.mkdir if kept.startswith("parts") else Path.touch
+        (home.root / kept).parent.mkdir(parents=True, exist_ok=True)
+        kind(home.root / kept)
+        is_root = os.getuid() == 0
+        for path in (home.root, *home.root.rglob("*")):
+            if is_root and path != home.root / kept:
+                os.chown(path, NOBODY, NOBODY)
+        (home.root / kept).chmod(0o555)
+        child = os.fork()
+        if not child:
+            try:
+                if is_root:
+                    os.setgid(NOBODY)
+                    os.setuid(NOBODY)
+                home.ensure()
+            except PermissionError as error:
+                os._exit(0 if error.filename == str(home.root / kept) else 2)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
