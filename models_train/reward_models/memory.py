@@ -143,14 +143,15 @@ class Machine:
     limit: MemoryLimit
 
 
-def machine_of(processes: Processes, n_jobs: int = 1) -> Machine:
+def machine_of(processes: Processes, n_jobs: int = 1, n_waiting: int = 0) -> Machine:
     """Memory of the machine. The whole, not the free part: a run that goes on after a kill must get the same plan.
 
-    n_jobs: that are at work at the same time. On a CPU they share its memory; a GPU belongs to the job.
+    n_jobs: that are at work at the same time; n_waiting: others that wait, with their libraries and data. On a CPU they
+    share its memory; a GPU belongs to the job.
     """
     limit = memory_limit()
     if processes.device.type != "cuda":
-        each = max(0, limit.n_bytes // (processes.n * n_jobs) - PROCESS_BYTES)
+        each = max(0, limit.n_bytes // (processes.n * n_jobs) - PROCESS_BYTES * (1 + n_waiting))
         return Machine("cpu", (each,) * processes.n, 0, limit)
     devices = range(processes.n) if processes.n > 1 else [processes.device]
     sizes = tuple(torch.cuda.get_device_properties(one).total_memory for one in devices)

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from models_train.data.chat import Renderer, RenderError
 from models_train.errors import UserError
-from models_train.machine import workers
+from models_train.machine import WORKERS, workers
 from models_train.modeling.base_models import (
     ModelSource,
     context_length,
@@ -192,17 +192,22 @@ def set_up(
             device_type=machine.device_type,
         )
 
-    plan, alone = _shared(planned, processes)
+    plan, alone = shared_plan(planned, processes)
     return SearchSetup(objective, training, source, tokenizer, data, plan, alone)
 
 
-def _shared(planned: Callable[[Machine], MemoryPlan], processes: Processes) -> tuple[MemoryPlan, bool]:
+def shared_plan(planned: Callable[[Machine], MemoryPlan], processes: Processes) -> tuple[MemoryPlan, bool]:
     """The plan within the job's share of the machine, where that optimizes as the whole machine would; else the plan
-    for the whole machine, and True: such a job is at work alone. Raises UserError where not even that fits."""
+    for all that jobs which wait leave, and True: such a job is at work alone. Raises UserError where not even that
+    fits."""
     n_jobs = workers() if processes.device.type == "cpu" and processes.n == 1 else 1
-    whole = planned(machine_of(processes))
     if n_jobs == 1:
-        return whole, False
+        return planned(machine_of(processes)), False
+    try:
+        whole = planned(machine_of(processes, n_waiting=n_jobs - 1))
+    except UserError as error:
+        planned(machine_of(processes))  # raises where this job does not fit by itself either
+        raise UserError(f"{error}; or set {WORKERS}=1: it fits where no other job waits beside it") from error
     try:
         share = planned(machine_of(processes, n_jobs))
     except UserError:

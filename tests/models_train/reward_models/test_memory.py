@@ -10,12 +10,13 @@ import torch
 from transformers import AutoModel, AutoModelForSequenceClassification, LlamaConfig, PreTrainedConfig
 
 from models_train.errors import UserError
-from models_train.machine import memory_limit
+from models_train.machine import WORKERS, memory_limit
 from models_train.modeling.packing import pack
 from models_train.reward_models import memory
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.memory import MemoryPlan, ModelShape, model_shape, plan_memory
 from models_train.reward_models.model import RewardModel
+from models_train.reward_models.search import shared_plan
 from tests.support.families import tiny_config
 from tests.support.tiny_models import FAMILIES, SIZES, classifier_of
 
@@ -206,3 +207,39 @@ def test_processes_and_jobs_on_a_cpu_share_its_memory(n_processes: int, n_jobs: 
     assert found.device_type == "cpu" and found.host_bytes == 0
     each = memory_limit().n_bytes // (n_processes * n_jobs) - memory.PROCESS_BYTES
     assert found.device_bytes == (each,) * n_processes
+
+
+MIB = 1024**2
+
+
+def test_a_job_alone_leaves_room_for_the_one_that_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A job that waits holds its libraries and data: together they stay below the limit."""
+    shape = model_shape(LlamaConfig(**SIZES | {"hidden_size": 512, "intermediate_size": 2048}), 1, torch.float32)
+
+    def planned(machine: memory.Machine) -> MemoryPlan:
+        return plan_memory(
+            shape,
+            precision="float32",
+            device_bytes=machine.device_bytes,
+            host_bytes=machine.host_bytes,
+            longest_example=512,
+            longest_sequence=256,
+            tokens_per_pack=512,
+            device_type="cpu",
+        )
+
+    def shared(limit: int, workers: int) -> tuple[MemoryPlan, bool]:
+        monkeypatch.setenv("SLURM_MEM_PER_NODE", str(limit))
+        monkeypatch.setenv(WORKERS, str(workers))
+        return shared_plan(planned, Processes(0, 1, torch.device("cpu")))
+
+    process = memory.PROCESS_BYTES // MIB
+    least = shared(100_000, 1)[0].memory.device / (1 - memory.MARGIN) / MIB
+    assert not shared(int(2 * (process + least)) + 2, 2)[1]
+    plan, is_alone = shared(int(2 * process + least) + 2, 2)
+    assert is_alone and plan.memory.device / MIB < least
+    with pytest.raises(UserError, match=rf"or set {WORKERS}=1: it fits where no other job waits beside it$"):
+        shared(int(process + least) + 2, 2)
+    assert not shared(int(process + least) + 2, 1)[1]
+    with pytest.raises(UserError, match=r"or take a smaller model$"):
+        shared(int(process) + 2, 2)
