@@ -34,7 +34,7 @@ models:
 candidates:
 - {model_id: c, hub_id: o/c, revision: main, publisher: p, family: f, params_b: 1, tokens_t: 1.0, stage: base,
    parent: a, is_compared: false, remote_code: false, licence: mit, downloads: 3,
-   benchmarks: [{benchmark: mmlu, metric: acc_pct, value: 3.0, shots: "5", match: exact, source: s}]}
+   benchmarks: [{benchmark: mmlu, metric: acc_pct, value: 3.0, shots: "5", match: exact, pipeline: p, source: s}]}
 training:
   preferences: {hub_id: o/d, revision: "0123456789012345678901234567890123456789"}
   ratings: {path: ./x}
