@@ -19,7 +19,7 @@ INPUTS = {
     "features": "select * from marts.fct_regression_features where study_id = $study order by model_id, feature",
     # Only results on the same pairs: others would look like worse or better models.
     "results": "select objective, model_id, chat, chat_hard, safety, reasoning, score, score_standard_error, "
-    "score_standard_error_approximate from marts.fct_reward_model_results "
+    "score_standard_error_approximate, run_deviation from marts.fct_reward_model_results "
     "where study_id = $study and is_comparable order by objective, model_id",
     "models": "select model_id, publisher, family, params_b from marts.dim_base_models "
     "where study_id = $study and (is_compared or is_candidate) order by model_id",

@@ -179,6 +179,15 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
     """Rows of the raw tables that a study file fills, by table."""
     return {
         "studies": [study.model_dump(include={"study_id", "title", "synthetic", "source", "use_loose_benchmarks"})],
+        "run_noise": [
+            {
+                "objective": objective,
+                "category": target,
+                "standard_deviation": deviation,
+                "basis": study.run_noise.basis,
+            }
+            for objective, target, deviation in study.run_noise.rows()
+        ],
         "size_groups": [
             {
                 "size_group": group.name,

@@ -1,7 +1,4 @@
-"""Two reward models on the same pairs: exact McNemar test and paired bootstrap (definitions, Section 1).
-
-Pure functions from a frame of counts to a frame of statistics.
-"""
+"""Two reward models on the same pairs: the sign-flip test of their weighted difference (definitions, Section 1)."""
 
 from __future__ import annotations
 
@@ -11,95 +8,64 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
-from scipy import stats
-
-from models_train.selection.scores import INTERVAL_ENDS
 
 Floats = NDArray[np.float64]
 
-REWARD_MODEL = ("study_id", "objective", "model_id", "size_group", "default_model_id")
+REWARD_MODELS = ("study_id", "objective", "model_id", "other_objective", "other_model_id")
 CATEGORIES = ("chat", "chat_hard", "safety", "reasoning")
 SCORE = "score"
-COUNTS = ("n_both", "n_only_model", "n_only_default", "n_neither")
+COUNTS = ("n_both", "n_only_model", "n_only_other", "n_neither")
 
-STATISTICS_SCHEMA: Mapping[str, type[pl.DataType]] = {
-    **dict.fromkeys((*REWARD_MODEL, "category"), pl.String),
-    **dict.fromkeys(("n_pairs", *COUNTS), pl.Int32),
-    **dict.fromkeys(("mcnemar_p", "difference_points", "difference_low", "difference_high"), pl.Float64),
+SCHEMA: Mapping[str, type[pl.DataType]] = {
+    **dict.fromkeys((*REWARD_MODELS, "category"), pl.String),
+    "sign_flip_p": pl.Float64,
 }
 
 
-def mcnemar_p(n_only_first: int, n_only_second: int) -> float:
-    """Two-sided p of McNemar's exact test: the pairs that one of the two wins are a fair coin's under the null.
+def flipped_differences(n_decided: NDArray[np.int64], n_pairs: NDArray[np.int64], flips: int, seed: int) -> Floats:
+    """Differences of accuracy per draw and subset under the null, shape (flips, n_subsets), -1 to 1.
 
-    Twice the smaller tail, at most 1; 1 where there is no such pair.
-    """
-    n = n_only_first + n_only_second
-    return float(min(1.0, 2 * stats.binom.cdf(min(n_only_first, n_only_second), n, 0.5)))
-
-
-def bootstrap_differences(
-    only_first: NDArray[np.int64], only_second: NDArray[np.int64], n_pairs: NDArray[np.int64], resamples: int, seed: int
-) -> Floats:
-    """Differences of accuracy per draw and subset, shape (resamples, n_subsets), 0 to 1.
-
-    Pairs are drawn with replacement within each subset, both models on the same ones. A pair's difference is 1, -1 or
-    0, so a draw of n pairs is one multinomial draw of how many there are of each. Arguments: shape (n_subsets,).
+    n_decided: pairs of each subset that exactly one of the two wins, (n_subsets,). Under the null either of the two is
+    as likely to be the winner of such a pair, so those that the first wins are a binomial draw.
     """
     generator = np.random.default_rng(seed)
-    differences = np.empty((resamples, len(n_pairs)))
-    for place, (first, second, n) in enumerate(zip(only_first, only_second, n_pairs, strict=True)):
-        drawn = generator.multinomial(n, [first / n, second / n, (n - first - second) / n], size=resamples)
-        differences[:, place] = (drawn[:, 0] - drawn[:, 1]) / n
-    return differences
+    won = generator.binomial(n_decided, 0.5, size=(flips, len(n_decided)))
+    return np.asarray((2 * won - n_decided) / n_pairs)
 
 
-def comparison_statistics(counts: pl.DataFrame, *, resamples: int) -> pl.DataFrame:
-    """One row per reward model and category that has pairs, and one for the score.
+def sign_flip_p(observed: float, drawn: Floats) -> float:
+    """Two-sided p: share of draws, the observed difference among them, that are as far from 0. drawn: (flips,)."""
+    as_far = np.abs(drawn) >= abs(observed) - 1e-9
+    return float((1 + as_far.sum()) / (1 + len(drawn)))
 
-    counts: one row per reward model and subset, with category, weight and how many of the pairs that both models have
-    a reward for are won by both, by the model only, by the default only, by neither. Differences are in points, by
-    RewardBench's weights; those of the score are null unless all four categories have pairs. The seed of the
-    draws comes from the names: the same counts give the same interval.
+
+def sign_flip_tests(counts: pl.DataFrame, *, flips: int) -> pl.DataFrame:
+    """One row per comparison and category that has pairs, and one for the score where all four have.
+
+    counts: one row per comparison and subset, with category, weight, and how many of the pairs are won by both reward
+    models, by one only, by the other only, by neither. The hypothesis is that of the weighted difference: its sign is
+    that of a coin in every pair. The seed comes from the names: equal counts give equal p.
     """
-    rows: list[dict[str, object]] = []
-    for key, part in counts.sort(*REWARD_MODEL, "subset").group_by(REWARD_MODEL, maintain_order=True):
-        named = dict(zip(REWARD_MODEL, key, strict=True))
-        seed = zlib.crc32("/".join(map(str, key[:3])).encode())
-        rows += ({**named, **row} for row in _categories(part, resamples, seed))
-    return pl.DataFrame(rows, schema=STATISTICS_SCHEMA)
+    rows: list[tuple[object, ...]] = []
+    for key, part in counts.sort(*REWARD_MODELS, "subset").group_by(REWARD_MODELS, maintain_order=True):
+        seed = zlib.crc32("/".join(map(str, key)).encode())
+        rows += ((*key, category, p) for category, p in _tests(part, flips, seed))
+    return pl.DataFrame(rows, schema=pl.Schema(SCHEMA), orient="row")
 
 
-def _categories(part: pl.DataFrame, resamples: int, seed: int) -> Iterator[dict[str, object]]:
-    model, default = part["n_only_model"].to_numpy(), part["n_only_default"].to_numpy()
+def _tests(part: pl.DataFrame, flips: int, seed: int) -> Iterator[tuple[str, float]]:
+    only_model, only_other = part["n_only_model"].to_numpy(), part["n_only_other"].to_numpy()
     n_pairs = part.select(pl.sum_horizontal(COUNTS)).to_series().to_numpy()
-    drawn = bootstrap_differences(model, default, n_pairs, resamples, seed)
-    observed = (model - default) / n_pairs
+    drawn = flipped_differences(only_model + only_other, n_pairs, flips, seed)
+    observed = (only_model - only_other) / n_pairs
     found: list[tuple[float, Floats]] = []
     for category in CATEGORIES:
         chosen = (part["category"] == category).to_numpy()
         if chosen.any():
             weights = part["weight"].to_numpy()[chosen]
             shares = weights / weights.sum()
-            difference, draws = float(observed[chosen] @ shares), drawn[:, chosen] @ shares
-            found.append((difference, draws))
-            yield _row(category, part.filter(pl.Series(chosen)), difference, draws)
-    if len(found) < len(CATEGORIES):
-        yield _row(SCORE, part, None, None)
-    else:
-        mean = float(np.mean([difference for difference, _ in found]))
-        yield _row(SCORE, part, mean, np.mean([draws for _, draws in found], axis=0))
-
-
-def _row(category: str, part: pl.DataFrame, difference: float | None, draws: Floats | None) -> dict[str, object]:
-    sums = part.select(pl.col(COUNTS).sum()).row(0, named=True)
-    low, high = (None, None) if draws is None else np.quantile(draws, INTERVAL_ENDS).tolist()
-    return {
-        "category": category,
-        "n_pairs": sum(sums.values()),
-        **sums,
-        "mcnemar_p": mcnemar_p(sums["n_only_model"], sums["n_only_default"]),
-        "difference_points": None if difference is None else 100 * difference,
-        "difference_low": None if low is None else 100 * low,
-        "difference_high": None if high is None else 100 * high,
-    }
+            found.append((float(observed[chosen] @ shares), drawn[:, chosen] @ shares))
+            yield category, sign_flip_p(*found[-1])
+    if len(found) == len(CATEGORIES):
+        differences, draws = zip(*found, strict=True)
+        yield SCORE, sign_flip_p(float(np.mean(differences)), np.mean(draws, axis=0))

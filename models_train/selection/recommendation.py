@@ -13,6 +13,7 @@ from models_train.errors import UserError
 from models_train.selection.protocols import Forecast
 from models_train.selection.scores import PREDICTION_LEVEL
 from warehouse.contracts import PERFORMANCE_TABLES
+from warehouse.contracts.leads import is_distinguishable
 from warehouse.contracts.sizes import is_within
 
 SIZE_LIMITS: tuple[float | None, ...] = (1.0, 3.0, 4.0, 8.0, 10.0, None)
@@ -44,13 +45,14 @@ def recommend(
 ) -> pl.DataFrame:
     """Rank all models of at most each size limit; rows of the table `recommendations`.
 
-    results: objective, model_id, score, and score_standard_error and/or score_standard_error_approximate if known
-    (percent points). models: model_id, params_b. size_groups: params_b_from (inclusive), params_b_below (exclusive,
-    null at the top), default_model_id. forecasts: of models without a reward model for target `score`.
-    The gain is over the default of the model's own size group, null if that was not measured. Intervals are 90 %:
-    sampling error for a measured model, CV+ for a predicted one. probability_best is the share of joint draws from
-    these in which the model comes first; training noise of a measured model is not in it. An abstention has no
-    rank and no numbers. Raises UserError for a measured model without size or with a broken score.
+    results: objective, model_id, score, score_standard_error and/or score_standard_error_approximate if known, and
+    run_deviation, the standard deviation between trainings of one base (all in points). models: model_id, params_b.
+    size_groups: params_b_from (inclusive), params_b_below (exclusive, null at the top), default_model_id. forecasts: of
+    models without a reward model for target `score`.
+    The gain is over the default of the model's own size group, null if that was not measured. Intervals are 90 %: of
+    a measured model over test pairs and training runs, CV+ of a predicted one, whose residuals hold both.
+    probability_best is the share of joint draws from these in which the model comes first. An abstention has no rank
+    and no numbers. Raises UserError for a measured model without size or with a broken score.
     """
     generator = np.random.default_rng(seed)
     entries = _observed(objective, results, models, generator) + _predicted(forecasts, models, generator)
@@ -80,10 +82,14 @@ def _observed(
 ) -> list[_Entry]:
     sizes = dict(models.select("model_id", "params_b").iter_rows())
     errors = [c for c in ("score_standard_error", "score_standard_error_approximate") if c in results.columns]
-    error = pl.coalesce(*errors) if errors else pl.lit(None)
+    error = (pl.coalesce(*errors) if errors else pl.lit(None)).cast(pl.Float64)
     rows = (
         results.filter(pl.col("objective") == objective, pl.col("score").is_not_null())
-        .select("model_id", pl.col("score").cast(pl.Float64), error.cast(pl.Float64).alias("error"))
+        .select(
+            "model_id",
+            pl.col("score").cast(pl.Float64),
+            (error**2 + pl.col("run_deviation") ** 2).sqrt().alias("error"),
+        )
         .sort("model_id")
     )
     reach = float(norm.ppf((1 + PREDICTION_LEVEL) / 2))
@@ -152,13 +158,23 @@ def _reason(
     else:
         behind = _number(ranked[0].expected) - _number(entry.expected)
         text = f"Measured {score}, rank {rank} of {among}, {behind:.1f} points behind {ranked[0].model_id}"
+    level = sum(_is_level(other, ranked[0]) for other in ranked[1:])
+    if rank == 1 and level:
+        text += f", not distinguishable from {level} other{'s' if level > 1 else ''}"
+    elif rank > 1 and _is_level(entry, ranked[0]):
+        text += f", not distinguishable from {'it' if entry.basis == OBSERVED else ranked[0].model_id}"
     if default == entry.model_id:
         text += "; it is the default of its size group"
     elif gain is not None:
         side = "above" if gain >= 0 else "below"
         text += f"; {abs(gain):.1f} points {side} the default {default}"
     share = "more than 99 %" if chance > 0.99 else "fewer than 1 %" if chance < 0.01 else f"{100 * chance:.0f} %"
-    return f"{text}. Best in {share} of draws within the known error."
+    return f"{text}. Best in {share} of draws over test questions and training runs."
+
+
+def _is_level(entry: _Entry, first: _Entry) -> bool:
+    ends, first_ends = (entry.low, entry.high), (first.low, first.high)
+    return not is_distinguishable(_number(entry.expected), ends, _number(first.expected), first_ends)
 
 
 def _number(value: float | None) -> float:

@@ -19,6 +19,7 @@ from models_train.study.hub import HubQuery, found_models, usable_models
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.revisions import with_kept_commit
+from models_train.study.run_noise import RunNoise
 from models_train.study.scoring import Scoring
 from models_train.study.settings import CONTRADICTION, Identifier, Name, Problem, Settings, Target, Text, field_problems
 from models_train.study.training import Training
@@ -38,6 +39,8 @@ class Study(Settings):
     """Origin of the figures."""
     use_loose_benchmarks: bool = False
     """Use benchmark values of the match class "loose", too: of another task, or of a set-up that is not comparable."""
+    run_noise: RunNoise = RunNoise()
+    """How far two trainings of one base model lie apart; by default an estimate from near-twins that were published."""
     size_groups: Annotated[tuple[SizeGroup, ...], Field(strict=False, min_length=1)]
     """Size groups, from the smallest models up."""
     seeds: Annotated[tuple[SeedSource, ...], Field(strict=False)] = ()

@@ -18,6 +18,7 @@ import pytest
 from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.lib.study_plan import write_study_parts
 from models_train.parts import write_part
+from models_train.study.run_noise import RunNoise
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts import TABLES
@@ -115,7 +116,12 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
     ]
     groups = (("small", 1, 0.0, 3.0, "alpha"), ("large", 2, 3.0, None, "echo"))
     names = ("size_group", "position", "params_b_from", "params_b_below", "default_model_id")
+    noise = [
+        {"objective": objective, "category": target, "standard_deviation": deviation, "basis": "twins"}
+        for objective, target, deviation in RunNoise().rows()
+    ]
     return {
+        "run_noise": noise,
         "studies": [{"title": "Yours", "synthetic": False, "source": "a test", "use_loose_benchmarks": False}],
         "size_groups": [dict(zip(names, group, strict=True)) for group in groups],
         "base_models": models,

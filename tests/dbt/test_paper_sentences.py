@@ -48,6 +48,64 @@ def test_winners_have_the_highest_score_and_a_gap_to_the_second(published: duckd
     assert_frame_equal(found.sort(by), expected.sort(by), check_dtypes=False)
 
 
+def test_one_lead_of_six_is_clear_once_training_runs_count(published: duckdb.DuckDBPyConnection) -> None:
+    leads = rows(
+        published,
+        "select gap_points / gap_error > 1.96, gap_points / gap_error_with_runs > 1.96 from fct_size_group_winners",
+    )
+    assert [sum(column) for column in zip(*leads, strict=True)] == [2, 1]
+
+
+def test_two_defaults_stand_near_chance(published: duckdb.DuckDBPyConnection) -> None:
+    found = rows(
+        published,
+        """
+        select objective, default_model_id, default_score from fct_size_group_gains
+        where is_default and is_near_chance order by default_score
+        """,
+    )
+    assert found == [
+        ("bradley_terry", "Llama-3.2-1B-Instruct", 55.6), ("bradley_terry", "Llama-3.2-3B-Instruct", 56.9),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("model", "change", "error", "z", "z_with_runs"),
+    [
+        ("Llama-3.1-Tulu-3-8B-DPO", -2.6, 1.06, 2.5, 1.7),
+        ("Llama-3.1-Tulu-3-8B", -1.4, 1.10, 1.3, 0.9),
+    ],
+)
+def test_steps_after_sft_are_within_the_noise_of_training_runs(
+    published: duckdb.DuckDBPyConnection, model: str, change: float, error: float, z: float, z_with_runs: float
+) -> None:
+    (found,) = rows(
+        published,
+        f"""
+        select change_from_parent_points, change_from_parent_error,
+            abs(change_from_parent_points) / change_from_parent_error,
+            abs(change_from_parent_points) / change_from_parent_error_with_runs, is_change_from_parent_distinguishable
+        from fct_post_training_stages where model_id = '{model}' and category = 'score'
+        """,
+    )
+    assert tuple(round(value, digits) for value, digits in zip(found[:4], (1, 2, 1, 1), strict=True)) == (
+        change, error, z, z_with_runs,
+    )  # fmt: skip
+    assert not found[4]
+
+
+def test_bradley_terry_is_better_for_no_model_beyond_noise(published: duckdb.DuckDBPyConnection) -> None:
+    """Without training runs the three differences have z of -1.95, -1.37 and -0.65."""
+    found = rows(
+        published,
+        """
+        select round(difference_points / standard_error, 2), is_distinguishable from fct_objective_differences
+        where category = 'score' and difference_points < 0 order by 1
+        """,
+    )
+    assert found == [(-1.95, False), (-1.37, False), (-0.65, False)]
+
+
 def test_defaults_are_the_llama_models_of_each_size(published: duckdb.DuckDBPyConnection) -> None:
     found = rows(published, "select distinct size_group, default_model_id from fct_size_group_gains order by 1")
     assert found == [

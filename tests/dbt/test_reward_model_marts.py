@@ -160,12 +160,13 @@ def test_models_that_are_not_trained_yet_block_nothing_but_a_published_row_that_
         assert "yours, bradley_terry" in problem and problem.endswith("not so: beta")
 
 
-def test_paired_comparisons_equal_scipy_and_a_bootstrap_of_items(
-    warehouse: duckdb.DuckDBPyConnection, rewards: Rewards
-) -> None:
+def test_paired_comparisons_equal_a_bootstrap_of_items(warehouse: duckdb.DuckDBPyConnection, rewards: Rewards) -> None:
+    """beta against the default alpha, which is also the only pair of a best model and its runner-up."""
     found = rows(warehouse, "select * from marts.fct_reward_model_comparisons")
-    assert {(row["model_id"], row["default_model_id"]) for row in found} == {("beta", "alpha")}
-    assert [row["category"] for row in found].count("score") == 1 and len(found) == 5
+    assert len(found) == 10 and {row["compared_with"] for row in found} == {"default", "runner-up"}
+    turned = {row["category"]: row for row in found if row["compared_with"] == "runner-up"}
+    found = [row for row in found if row["compared_with"] == "default"]
+    assert {(row["model_id"], row["other_model_id"]) for row in found} == {("beta", "alpha")}
     names = ["subset", "item_id"]
     both = rewards["beta", "bradley_terry"].join(rewards["alpha", "bradley_terry"], on=names, suffix="_default")
     info = {row["subset"]: row for row in subsets()}
@@ -186,15 +187,47 @@ def test_paired_comparisons_equal_scipy_and_a_bootstrap_of_items(
     results = {row["model_id"]: row for row in rows(warehouse, query)}
     for row in found:
         chosen = np.ones(len(model), bool) if row["category"] == "score" else category == row["category"]
-        only_model, only_default = int((model & ~default & chosen).sum()), int((~model & default & chosen).sum())
-        assert (row["n_only_model"], row["n_only_default"]) == (only_model, only_default)
+        only_model, only_other = int((model & ~default & chosen).sum()), int((~model & default & chosen).sum())
+        assert (row["n_only_model"], row["n_only_other"]) == (only_model, only_other)
         assert row["n_both"] == (model & default & chosen).sum() and row["n_pairs"] == chosen.sum()
         assert row["n_neither"] == (~model & ~default & chosen).sum()
-        expected = stats.binomtest(only_model, only_model + only_default).pvalue
-        assert row["mcnemar_p"] == pytest.approx(expected, rel=1e-9)
         gap = results["beta"][row["category"]] - results["alpha"][row["category"]]
         assert row["difference_points"] == pytest.approx(gap, abs=1e-8)
-        low, high = 100 * np.quantile(draws[row["category"]], [0.025, 0.975])
-        width = high - low
-        assert row["difference_low"] == pytest.approx(low, abs=0.15 * width)
-        assert row["difference_high"] == pytest.approx(high, abs=0.15 * width)
+        error = 100 * float(np.std(draws[row["category"]]))
+        assert row["standard_error"] == pytest.approx(error, rel=0.1)
+        assert row["sign_flip_p"] == pytest.approx(2 * stats.norm.sf(abs(gap) / error), abs=0.06)
+        sign = 1 if results["beta"]["score"] > results["alpha"]["score"] else -1
+        assert turned[row["category"]]["difference_points"] == pytest.approx(sign * gap, abs=1e-8)
+        assert turned[row["category"]]["standard_error"] == pytest.approx(row["standard_error"])
+
+
+def test_gains_and_leads_are_paired_where_there_are_items_and_carry_training_runs(
+    warehouse: duckdb.DuckDBPyConnection,
+) -> None:
+    paired = rows(
+        warehouse, "select * from marts.fct_reward_model_comparisons where category = 'score' order by compared_with"
+    )
+    of_beta = "study_id = 'yours' and objective = 'bradley_terry' and not is_default"
+    (gain,) = rows(warehouse, f"select * from marts.fct_size_group_gains where {of_beta}")
+    assert gain["is_paired"] and gain["gain_standard_error"] == paired[0]["standard_error"]
+    assert gain["gain_low"] == paired[0]["low"] and gain["gain_low_with_runs"] == paired[0]["low_with_runs"]
+    assert gain["gain_error_with_runs"] ** 2 == pytest.approx(gain["gain_standard_error"] ** 2 + 2 * 1.39**2)
+    separate = rows(
+        warehouse,
+        """
+        select sqrt(sum(score_standard_error ** 2)) as error from marts.fct_reward_model_results
+        where study_id = 'yours' and objective = 'bradley_terry' and model_id in ('alpha', 'beta')
+        """,
+    )[0]["error"]
+    assert gain["gain_standard_error"] < separate, "the same pairs: errors that both make cancel"
+    (lead,) = rows(
+        warehouse,
+        "select * from marts.fct_size_group_winners where study_id = 'yours' and objective = 'bradley_terry'",
+    )
+    assert lead["is_gap_paired"] and lead["gap_error"] == paired[1]["standard_error"]
+    (difference,) = rows(
+        warehouse, "select * from marts.fct_objective_differences where study_id = 'yours' and category = 'score'"
+    )
+    assert difference["is_paired"]
+    noise = 0.74**2 + 1.39**2
+    assert difference["error_with_runs"] ** 2 == pytest.approx(difference["standard_error"] ** 2 + noise)

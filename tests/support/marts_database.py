@@ -24,6 +24,8 @@ CATEGORY_PAIRS = {"chat": 358, "chat_hard": 456, "safety": 740, "reasoning": 143
 SIZE_GROUPS = {"<3": (0.0, 3.0), ">=3 and <6": (3.0, 6.0), ">=6": (6.0, 1e9)}
 COVERAGE_KS = (5, 10, 15, 20, 25, 30)
 MIN_MODELS = 8
+RUN_DEVIATIONS = {"regression": 0.74, "bradley_terry": 1.39}
+REACH = 1.959963984540054
 
 
 @dataclass(frozen=True)
@@ -226,13 +228,16 @@ def _results(study: Study) -> pl.DataFrame:
         (100 * variance.sqrt() / 4).alias("score_standard_error_approximate"),
         pl.lit(None, pl.Float64).alias("score_standard_error"),
         pl.lit("binomial, category sizes").alias("standard_error_method"),
+        pl.col("objective").replace_strict(RUN_DEVIATIONS, return_dtype=pl.Float64).alias("run_deviation"),
+        pl.lit("twins").alias("run_noise_basis"),
+        pl.lit(None, pl.String).alias("near_chance_categories"),
         pl.lit(None, pl.Float64).alias("reasoning_unweighted"),
         pl.lit(2985).alias("n_pairs"),
         pl.lit("complete").alias("status"),
         pl.lit(None, pl.String).alias("status_reason"),
         pl.lit(True).alias("is_comparable"),
         pl.lit("published").alias("basis"),
-    )
+    ).with_columns((pl.col("score") - REACH * pl.col("score_standard_error_approximate") <= 55).alias("is_near_chance"))
 
 
 def _gains(study: Study, results: pl.DataFrame) -> pl.DataFrame:
@@ -243,17 +248,23 @@ def _gains(study: Study, results: pl.DataFrame) -> pl.DataFrame:
         pl.col("model_id").alias("default_model_id"),
         pl.col("score").alias("default_score"),
         pl.col("score_standard_error_approximate").alias("default_error"),
+        pl.col("is_near_chance").alias("is_default_near_chance"),
     )
     within = ["objective", "size_group"]
-    se = (pl.col("score_standard_error_approximate") ** 2 + pl.col("default_error") ** 2).sqrt()
     is_default = pl.col("model_id") == pl.col("default_model_id")
+    variance = pl.col("score_standard_error_approximate") ** 2 + pl.col("default_error") ** 2
+    median = pl.col("score").median().over(within)
     return (
         results.join(defaults, on="size_group")
         .join(base, on=["objective", "default_model_id"])
         .join(study.models.select("model_id", "params_b"), on="model_id")
         .with_columns(
             (pl.col("score") - pl.col("default_score")).alias("gain_points"),
-            pl.when(is_default).then(None).otherwise(se).alias("gain_standard_error_approximate"),
+            pl.when(~is_default).then(variance.sqrt()).alias("gain_standard_error"),
+            pl.when(~is_default)
+            .then((variance + 2 * pl.col("run_deviation") ** 2).sqrt())
+            .alias("gain_error_with_runs"),
+            pl.when(~is_default).then(False).alias("is_paired"),
             is_default.alias("is_default"),
         )
         .select(
@@ -265,12 +276,20 @@ def _gains(study: Study, results: pl.DataFrame) -> pl.DataFrame:
             "default_model_id",
             "is_default",
             "score",
+            "is_near_chance",
             "default_score",
+            "is_default_near_chance",
+            median.alias("group_median_score"),
             "gain_points",
             (100 * pl.col("gain_points") / pl.col("default_score")).alias("gain_percent"),
-            "gain_standard_error_approximate",
-            (pl.col("gain_points") - 1.96 * pl.col("gain_standard_error_approximate")).alias("gain_low_approximate"),
-            (pl.col("gain_points") + 1.96 * pl.col("gain_standard_error_approximate")).alias("gain_high_approximate"),
+            (pl.col("score") - median).alias("gain_over_median_points"),
+            "is_paired",
+            "gain_standard_error",
+            (pl.col("gain_points") - REACH * pl.col("gain_standard_error")).alias("gain_low"),
+            (pl.col("gain_points") + REACH * pl.col("gain_standard_error")).alias("gain_high"),
+            "gain_error_with_runs",
+            (pl.col("gain_points") - REACH * pl.col("gain_error_with_runs")).alias("gain_low_with_runs"),
+            (pl.col("gain_points") + REACH * pl.col("gain_error_with_runs")).alias("gain_high_with_runs"),
             pl.col("score").rank("min", descending=True).over(within).cast(pl.Int32).alias("rank_in_group"),
             pl.len().over(within).cast(pl.Int32).alias("n_in_group"),
         )
@@ -278,29 +297,29 @@ def _gains(study: Study, results: pl.DataFrame) -> pl.DataFrame:
 
 
 def winners(gains: pl.DataFrame, results: pl.DataFrame) -> pl.DataFrame:
-    """Best model of each objective and size group, and its lead over the second; model by model."""
+    """Best model of each objective and size group, and its lead over the second; model by model, without items."""
     errors = {
-        (row["objective"], row["model_id"]): (row["score_standard_error"], row["score_standard_error_approximate"])
+        (row["objective"], row["model_id"]): (row["score_standard_error_approximate"], row["run_deviation"])
         for row in results.iter_rows(named=True)
     }
     schema = {
-        "is_approximate": pl.Boolean, "runner_up": pl.String, "runner_up_score": pl.Float64, "gap_points": pl.Float64,
-        "gap_error": pl.Float64, "n_close": pl.Int32,
+        "runner_up": pl.String, "runner_up_score": pl.Float64, "gap_points": pl.Float64, "is_gap_paired": pl.Boolean,
+        "gap_error": pl.Float64, "gap_error_with_runs": pl.Float64, "n_close": pl.Int32,
     }  # fmt: skip
     rows, leads = [], []
     for (objective, _), group in gains.group_by("objective", "size_group", maintain_order=True):
         best, *others = group.sort("score", "model_id", descending=[True, False]).to_dicts()
-        found = {row["model_id"]: errors[objective, row["model_id"]] for row in (best, *others)}
-        error = {name: approximate if measured is None else measured for name, (measured, approximate) in found.items()}
-        gaps = [
-            (best["score"] - row["score"], (error[best["model_id"]] ** 2 + error[row["model_id"]] ** 2) ** 0.5)
-            for row in others
-        ]
-        second = (others[0]["model_id"], others[0]["score"], *gaps[0]) if others else (None,) * 4
-        n_close = sum(gap < 1.959964 * spread for gap, spread in gaps)
+        gaps = []
+        for row in others:
+            mine, other = (errors[objective, name] for name in (best["model_id"], row["model_id"]))
+            gaps.append(
+                (best["score"] - row["score"], False, np.hypot(mine[0], other[0]), np.linalg.norm(mine + other))
+            )
+        second = (others[0]["model_id"], others[0]["score"], *gaps[0]) if others else (None,) * 6
+        n_close = sum(gap < REACH * spread for gap, _, _, spread in gaps)
         rows.append(best)
-        leads.append((found[best["model_id"]][0] is None, *second, n_close))
-    left_out = ("gain_standard_error_approximate", "rank_in_group")
+        leads.append((*second, n_close))
+    left_out = ("group_median_score", "gain_standard_error", "gain_error_with_runs", "rank_in_group")
     if not rows:
         return gains.drop(left_out).with_columns(pl.lit(None, dtype).alias(name) for name, dtype in schema.items())
     firsts = pl.DataFrame(rows, schema=gains.schema).drop(left_out)
@@ -322,7 +341,15 @@ def _differences(results: pl.DataFrame) -> pl.DataFrame:
         sides[0]
         .join(sides[1], on=["model_id", "size_group", "category"])
         .with_columns(difference_points=pl.col("regression") - pl.col("bradley_terry"))
-        .with_columns(difference_percent=100 * pl.col("difference_points") / pl.col("bradley_terry"))
+        .with_columns(
+            difference_percent=100 * pl.col("difference_points") / pl.col("bradley_terry"),
+            is_paired=pl.lit(False),
+            standard_error=pl.lit(1.3),
+            error_with_runs=pl.lit(2.0),
+            low_with_runs=pl.col("difference_points") - REACH * 2.0,
+            high_with_runs=pl.col("difference_points") + REACH * 2.0,
+            is_distinguishable=pl.col("difference_points").abs() > REACH * 2.0,
+        )
     )
 
 
@@ -331,7 +358,10 @@ def _post_training(study: Study) -> pl.DataFrame:
         "objective": pl.String, "model_id": pl.String, "stage": pl.String, "stage_position": pl.Int32,
         "base_model_id": pl.String, "parent_model_id": pl.String, "category": pl.String, "value": pl.Float64,
         "base_value": pl.Float64, "change_points": pl.Float64, "change_percent": pl.Float64,
-        "change_from_parent_points": pl.Float64, "change_from_parent_percent": pl.Float64,
+        "change_from_parent_points": pl.Float64, "change_from_parent_percent": pl.Float64, "is_paired": pl.Boolean,
+        "change_error": pl.Float64, "change_error_with_runs": pl.Float64, "is_change_distinguishable": pl.Boolean,
+        "change_from_parent_error": pl.Float64, "change_from_parent_error_with_runs": pl.Float64,
+        "is_change_from_parent_distinguishable": pl.Boolean,
     }  # fmt: skip
     rows = []
     if study.post_training_results is not None:
@@ -345,6 +375,7 @@ def _post_training(study: Study) -> pl.DataFrame:
                 rows.append(
                     ("regression", model, stage, position, base, parent, category, value, start)
                     + ((None,) * 4 if is_base else (change, 100 * change / start, step, 100 * step / before))
+                    + ((None,) * 7 if is_base else (False, 1.1, 1.5, abs(change) > 3, 1.1, 1.5, abs(step) > 3))
                 )
     return pl.DataFrame(rows, schema=schema, orient="row")
 

@@ -102,10 +102,10 @@ def _subsets(own: dict[str, Any], place: int, half: bool) -> list[dict[str, Any]
 def _comparison(own: dict[str, Any], default: str, place: int) -> dict[str, Any]:
     return (
         own
-        | {"size_group": "<3", "default_model_id": default, "category": "score", "n_pairs": 711}
-        | {"n_both": 500, "n_only_model": 100 + place, "n_only_default": 60, "n_neither": 51 - place}
-        | {"mcnemar_p": 0.0004 if place == 1 else 0.0321}
-        | {"difference_points": 5.6, "difference_low": 2.1, "difference_high": 9.0}
+        | {"size_group": "<3", "compared_with": "default", "other_model_id": default, "category": "score"}
+        | {"n_pairs": 711, "n_both": 500, "n_only_model": 100 + place, "n_only_other": 60, "n_neither": 51 - place}
+        | {"sign_flip_p": 0.0004 if place == 1 else 0.0321, "difference_points": 5.6}
+        | {"low": 2.1, "high": 9.0, "low_with_runs": 1.2, "high_with_runs": 9.9}
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 from rich.console import Console
@@ -9,12 +10,14 @@ from rich.console import Console
 from warehouse.connection import Connection
 from warehouse.reports import labels, queries
 
-LEADS = {"clear": "a clear lead", "likely": "a likely lead", "open": "too close to call"}
+WIDTH = 110
+LEADS = {"clear": "a clear lead", "likely": "a likely lead, not a sure one", "open": "not distinguishable"}
 HOW_TO_READ = (
-    "Score: mean of the four RewardBench categories, in percent. Gains are percentage points over the default base\n"
-    "model of the size group (billions of parameters), with an approximate 95 % interval"
+    "Score: mean of the four RewardBench categories, in percent; a coin has 50. Gains are percentage points over the "
+    "default base model of the size group (billions of parameters), with their 95 % interval over test questions and "
+    "training runs. Two trainings of one base are taken to differ by a standard deviation of {noise}."
 )
-NO_ITEMS = ": published tables have no\nitem-level results, and each model was trained once."
+NO_ITEMS = " Intervals are approximate: published tables have no item-level results, and each model was trained once."
 NO_ANSWER = "No reward model can be compared with the default of its size group yet."
 
 
@@ -35,31 +38,35 @@ def print_answer(connection: Connection, console: Console) -> None:
         if best.is_empty():
             line(console, NO_ANSWER)
         else:
-            line(console, HOW_TO_READ + (NO_ITEMS if _is_published(connection, study["study_id"]) else "."), "dim")
-
-
-def _is_published(connection: Connection, study_id: str) -> bool:
-    """True where the results of a study are published figures, without those of single items."""
-    found = connection.execute(
-        "select bool_or(basis = 'published') from marts.fct_reward_model_results where study_id = ?", [study_id]
-    ).fetchone()
-    return bool(found and found[0])
+            noise = queries.run_noise(connection, study["study_id"]).to_dicts()
+            reading = HOW_TO_READ.format(noise=labels.run_noise(noise))
+            reading += "" if best["is_paired"].any() else NO_ITEMS
+            for text in textwrap.wrap(reading, WIDTH):
+                line(console, text, "dim")
 
 
 def answer_lines(row: dict[str, Any]) -> list[tuple[str, str]]:
-    """Three lines of text with their styles for one row of fct_size_group_winners."""
+    """Three lines of text with their styles for one row of fct_size_group_winners; a fourth on chance."""
     indent = " " * 14
     gain = f"+{row['gain_points']:.1f} points ({row['gain_percent']:+.1f} %) over {row['default_model_id']}"
     if row["is_default"]:
         gain = "is the default itself"
-    elif row["gain_low_approximate"] is not None:
-        gain += f"  [{row['gain_low_approximate']:+.1f}, {row['gain_high_approximate']:+.1f}]"
+    elif row["gain_low_with_runs"] is not None:
+        gain += f"  [{row['gain_low_with_runs']:+.1f}, {row['gain_high_with_runs']:+.1f}]"
     rival = "the only model of its group"
     if row["runner_up"] is not None:
-        rival = f"{row['gap_points']:.1f} ahead of {row['runner_up']}: {LEADS[labels.confidence(row)[0]]}"
+        error = f" ± {row['gap_error_with_runs']:.1f}" if row["gap_error_with_runs"] else ""
+        rival = f"{row['gap_points']:.1f}{error} ahead of {row['runner_up']}: {LEADS[labels.confidence(row)[0]]}"
+        if row["n_close"] > 1:
+            rival += f" ({row['n_close']} models as near)"
+    chance = []
+    if row["is_default_near_chance"] and not row["is_default"]:
+        median = f"{row['gain_over_median_points']:+.1f} over the median of the group"
+        chance = [(f"{indent}the default is near chance ({row['default_score']:.1f}); {median}", "")]
     return [
         (f"  {row['size_group']:<12}{row['model_id']}  {row['score']:.1f}", "green"),
         (indent + gain, ""),
+        *chance,
         (indent + rival, ""),
     ]
 

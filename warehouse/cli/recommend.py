@@ -16,6 +16,7 @@ from rich.console import Console
 from models_train.errors import UserError
 from warehouse.cli.answer import line
 from warehouse.connection import Connection, has_table, read
+from warehouse.contracts.leads import is_distinguishable
 from warehouse.contracts.sizes import SIZE_RULE, is_within
 from warehouse.paths import Home
 from warehouse.reports import labels, queries
@@ -24,9 +25,10 @@ from warehouse.training_memory import way_within, ways_to_train
 WIDTH = 96
 _INDENT = " " * 5
 HOW_TO_READ = (
-    "Score: mean of the four RewardBench categories, in percent, with its 90 % interval. Gain: points over the default "
-    "base model of the model's own size group. Best: chance of being the best within the limit, as far as the known "
-    f"errors say; the luck of a training run is not among them. A size limit is {SIZE_RULE}."
+    "Score: mean of the four RewardBench categories, in percent (a coin has 50), with its 90 % interval. Gain: points "
+    "over the default base model of the model's own size group. Best: chance of being the best within the limit. Both "
+    "count test questions and training runs, which differ by {noise}. =: not distinguishable from the first. "
+    f"A size limit is {SIZE_RULE}."
 )
 MEMORY_RULE = (
     "Memory is an estimate from the number of parameters: one device, bfloat16, gradient checkpointing, pairs of two "
@@ -65,7 +67,8 @@ class Recommendation:
     """The answer for one study and objective.
 
     rows: best first, as dictionaries with rank, model_id, params_b, basis, expected_score, interval_low,
-    interval_high, gain_points_over_default, probability_best and reason. n_within: how many models were ranked.
+    interval_high, gain_points_over_default, probability_best, reason, and is_level: not distinguishable from the
+    first. n_within: how many models were ranked.
     abstained: (model, reason). is_stored: the limit is one that probabilities are stored for.
     """
 
@@ -124,7 +127,9 @@ def print_recommendation(
         for one in found:
             _print(console, one, memory)
     line(console)
-    for text in textwrap.wrap(HOW_TO_READ + ("" if memory is None else f" {MEMORY_RULE}"), WIDTH):
+    noise = [row for study, _ in shown for row in queries.run_noise(connection, study["study_id"]).to_dicts()]
+    reading = HOW_TO_READ.format(noise=labels.run_noise([row for row in noise if row["objective"] in wanted]))
+    for text in textwrap.wrap(reading + ("" if memory is None else f" {MEMORY_RULE}"), WIDTH):
         line(console, text, "dim")
 
 
@@ -146,6 +151,7 @@ def recommendation(frame: pl.DataFrame, models: pl.DataFrame, within: Limits, to
         mine = mine.filter(pl.Series("fitting", fitting, pl.Boolean))
     ranked = mine.filter(pl.col("rank").is_not_null() & pl.col("expected_score").is_not_null()).sort("rank", "model_id")
     rows = ranked.to_dicts()
+    rows = [row | {"is_level": is_level(row, rows[0])} for row in rows]
     if not stored:
         defaults = {row["size_group"]: row["model_id"] for row in models.filter("is_default").iter_rows(named=True)}
         groups = dict(models.select("model_id", "size_group").iter_rows())
@@ -164,6 +170,13 @@ def recommendation(frame: pl.DataFrame, models: pl.DataFrame, within: Limits, to
     )
 
 
+def is_level(row: Mapping[str, Any], first: Mapping[str, Any]) -> bool:
+    """Whether a ranked model is not distinguishable from the first; the first itself is not."""
+    ends, best = ((one["interval_low"], one["interval_high"]) for one in (row, first))
+    told = is_distinguishable(row["expected_score"], ends, first["expected_score"], best)
+    return not told and row["model_id"] != first["model_id"]
+
+
 def _reason(row: dict[str, Any], rows: list[dict[str, Any]], within: Limits, default: str | None) -> str:
     among = f"{labels.plural(len(rows), 'model')}{within}"
     score = labels.number(row["expected_score"])
@@ -177,6 +190,7 @@ def _reason(row: dict[str, Any], rows: list[dict[str, Any]], within: Limits, def
     else:
         behind = labels.number(rows[0]["expected_score"] - row["expected_score"])
         text += f", rank {row['rank']} of {among}, {behind} points behind {rows[0]['model_id']}"
+        text += f", not distinguishable from {rows[0]['model_id']}" if row["is_level"] else ""
     gain = row["gain_points_over_default"]
     if row["model_id"] == default:
         text += "; it is the default of its size group"
@@ -248,6 +262,7 @@ def _print(console: Console, one: Recommendation, memory: float | None) -> None:
     if one.rows:
         line(console, f"  #  {'Base model':<{width}}  {'Score':>5}  {'90 % interval':<14}{'Gain':>6}{'Best':>8}  Basis")
     for row, name in zip(one.rows, names, strict=True):
+        place = "=" if row["is_level"] else row["rank"]
         interval = labels.interval(row["interval_low"], row["interval_high"]) or "not known"
         best = labels.percent(row["probability_best"], missing="none")
         numbers = (
@@ -257,10 +272,10 @@ def _print(console: Console, one: Recommendation, memory: float | None) -> None:
         )
         if len(name) > width:
             # Names are copied from the terminal, so a long one is not cut but takes a line.
-            line(console, f"{row['rank']:>3}  {name}", "green" if row["rank"] == 1 else "")
+            line(console, f"{place:>3}  {name}", "green" if row["rank"] == 1 else "")
             line(console, f"{_INDENT}{'':<{width}}  {numbers}")
         else:
-            line(console, f"{row['rank']:>3}  {name:<{width}}  {numbers}", "green" if row["rank"] == 1 else "")
+            line(console, f"{place:>3}  {name:<{width}}  {numbers}", "green" if row["rank"] == 1 else "")
         _wrapped(console, labels.sentence(_plain(row["reason"])))
         if memory is not None:
             _wrapped(console, f"Training: {way_within(row['params_b'], row['family'] or '', memory)}.")

@@ -1,6 +1,6 @@
 """Raw tables of study files: studies, size groups, base models, stated benchmark values, seeds; the truth of a lab."""
 
-from warehouse.contracts.fields import MODEL_ID, by_name, flag, integer, number, table, text
+from warehouse.contracts.fields import MODEL_ID, OBJECTIVE, by_name, flag, integer, number, table, text
 
 STUDIES = table(
     "studies",
@@ -13,6 +13,16 @@ STUDIES = table(
         "use_loose_benchmarks",
         "True where loosely matching benchmark values (another task or an incomparable set-up) may be used.",
     ),
+)
+
+RUN_NOISE = table(
+    "run_noise",
+    "One row per study, objective and category: standard deviation between trainings of one base model, a setting.",
+    ("objective", "category"),
+    OBJECTIVE,
+    text("category", "Category of RewardBench, or score."),
+    number("standard_deviation", "Standard deviation between trainings of one base model, in points."),
+    text("basis", "twins (an estimate from published reward models of near-equal bases) or seeds (measured)."),
 )
 
 SIZE_GROUPS = table(
@@ -114,7 +124,7 @@ def run_of(model_id: str) -> str:
     return f"run of {model_id}"
 
 
-STUDY_TABLES = by_name(STUDIES, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, STUDY_SEEDS)
+STUDY_TABLES = by_name(STUDIES, RUN_NOISE, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, STUDY_SEEDS)
 """Raw tables that study files fill, by name; `benchmark_results` has rows of runs and of result files, too."""
 
 # Of a lab: what estimates are compared with, and the settings of its noise. All synthetic.

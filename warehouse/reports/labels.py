@@ -184,22 +184,41 @@ def plural(count: int, one: str, many: str | None = None) -> str:
 def confidence(row: dict[str, Any]) -> tuple[str, str]:
     """Whether the best model of a size group is clearly the best: (`clear` | `likely` | `open` | `alone`, sentence).
 
-    row: of fct_size_group_winners. The lead over the runner-up is compared with its standard error: from 1.96 errors
-    on it is clear, from 1 on likely, below that open.
+    row: of fct_size_group_winners. The lead over the runner-up is compared with its standard error over test pairs and
+    training runs: from 1.96 errors on it is clear, from 1 on likely, below that open.
     """
     if row["runner_up"] is None:
         return "alone", "It is the only model of its size group here, so there is nothing to compare it with."
-    gap, error = row["gap_points"], row["gap_error"]
+    gap, error = row["gap_points"], row["gap_error_with_runs"]
     if not error:
         return "open", f"Runner-up {row['runner_up']} is {number(gap)} points behind; no standard error is known."
     ratio = gap / error
     behind = (
         f"Runner-up {row['runner_up']} is {number(gap)} points behind, {number(ratio)} standard errors "
-        f"of that difference ({number(error, 2)})"
+        f"of that difference ({number(error, 2)}, training runs included)"
     )
     close = f" ({row['n_close']} models of the group are within 1.96 errors of the best)" if row["n_close"] > 1 else ""
     if ratio >= 1.96:
-        return "clear", f"{behind}: more than the choice of test questions explains."
+        return "clear", f"{behind}: more than test questions and training runs explain."
     if ratio >= 1:
-        return "likely", f"{behind}: probably better, but not beyond doubt{close}."
-    return "open", f"{behind}: too close to call; take either{close}."
+        return "likely", f"{behind}: probably better, but not distinguishable{close}."
+    return "open", f"{behind}: not distinguishable; take either{close}."
+
+
+def with_error(points: float | None, error: float | None) -> str:
+    """A change with its standard error: '−2.6 ± 1.1'; without one where it is not known."""
+    text = number(points, signed=True)
+    return text if error is None else f"{text} ± {number(error)}"
+
+
+NOISE_BASES = {
+    "twins": "an estimate from near-twins among the published reward models",
+    "seeds": "measured over several seeds",
+}
+
+
+def run_noise(rows: list[dict[str, Any]]) -> str:
+    """'0.7 points by regression, 1.4 by Bradley-Terry (an estimate from ...)'; rows: of queries.run_noise."""
+    texts = [f"{number(row['run_deviation'])} points by {objective(row['objective'])}" for row in rows]
+    bases = list(dict.fromkeys(NOISE_BASES.get(row["run_noise_basis"], row["run_noise_basis"]) for row in rows))
+    return f"{listing(texts)} ({listing(bases)})"

@@ -70,11 +70,23 @@ def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> 
     return read(
         connection,
         "fct_size_group_winners",
-        "objective, size_group, size_group_position, model_id, params_b, score, default_model_id, default_score, "
-        "is_default, gain_points, gain_percent, gain_low_approximate, gain_high_approximate, n_in_group, "
-        "is_approximate, runner_up, runner_up_score, gap_points, gap_error, n_close",
+        "objective, size_group, size_group_position, model_id, params_b, score, is_near_chance, default_model_id, "
+        "default_score, is_default, is_default_near_chance, gain_points, gain_percent, gain_over_median_points, "
+        "is_paired, gain_low, gain_high, gain_low_with_runs, gain_high_with_runs, n_in_group, runner_up, "
+        "runner_up_score, gap_points, is_gap_paired, gap_error, gap_error_with_runs, n_close",
         {"study_id": study_id},
         f"{BY_OBJECTIVE}, size_group_position",
+    )
+
+
+def run_noise(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
+    """One row per objective: standard deviation of the score between trainings, in points, and its basis."""
+    return read(
+        connection,
+        "fct_reward_model_results",
+        "distinct objective, run_deviation, run_noise_basis",
+        {"study_id": study_id},
+        BY_OBJECTIVE,
     )
 
 

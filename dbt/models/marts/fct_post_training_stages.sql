@@ -55,19 +55,46 @@ measured as (
 )
 
 select
-    study_id,
-    objective,
-    model_id,
-    stage,
-    (case stage when 'base' then 0 when 'sft' then 1 when 'dpo' then 2 when 'rlvr' then 3 else 4 end)::integer
+    measured.study_id,
+    measured.objective,
+    measured.model_id,
+    measured.stage,
+    (case measured.stage when 'base' then 0 when 'sft' then 1 when 'dpo' then 2 when 'rlvr' then 3 else 4 end)::integer
         as stage_position,
-    base_model_id,
-    parent_model_id,
-    category,
-    value,
-    base_value,
-    case when model_id != base_model_id then value - base_value end as change_points,
-    case when model_id != base_model_id then 100 * (value - base_value) / nullif(base_value, 0) end as change_percent,
-    value - parent_value as change_from_parent_points,
-    100 * (value - parent_value) / nullif(parent_value, 0) as change_from_parent_percent
+    measured.base_model_id,
+    measured.parent_model_id,
+    measured.category,
+    measured.value,
+    measured.base_value,
+    case when measured.model_id != measured.base_model_id then measured.value - measured.base_value end
+        as change_points,
+    case
+        when measured.model_id != measured.base_model_id
+            then 100 * (measured.value - measured.base_value) / nullif(measured.base_value, 0)
+    end as change_percent,
+    from_base.is_paired,
+    from_base.standard_error as change_error,
+    from_base.error_with_runs as change_error_with_runs,
+    from_base.is_distinguishable as is_change_distinguishable,
+    measured.value - measured.parent_value as change_from_parent_points,
+    100 * (measured.value - measured.parent_value) / nullif(measured.parent_value, 0) as change_from_parent_percent,
+    from_parent.standard_error as change_from_parent_error,
+    from_parent.error_with_runs as change_from_parent_error_with_runs,
+    from_parent.is_distinguishable as is_change_from_parent_distinguishable
 from measured
+left join {{ ref('int_result_differences') }} as from_base
+    on
+        measured.study_id = from_base.study_id
+        and measured.objective = from_base.objective
+        and measured.objective = from_base.other_objective
+        and measured.model_id = from_base.model_id
+        and measured.base_model_id = from_base.other_model_id
+        and measured.category = from_base.category
+left join {{ ref('int_result_differences') }} as from_parent
+    on
+        measured.study_id = from_parent.study_id
+        and measured.objective = from_parent.objective
+        and measured.objective = from_parent.other_objective
+        and measured.model_id = from_parent.model_id
+        and measured.parent_model_id = from_parent.other_model_id
+        and measured.category = from_parent.category

@@ -10,19 +10,6 @@ models as (
     where is_compared
 ),
 
-defaults as (
-    select
-        models.study_id,
-        models.size_group,
-        models.default_model_id,
-        results.objective,
-        results.score as default_score,
-        results.score_standard_error_approximate as default_standard_error
-    from models
-    inner join results using (study_id, model_id)
-    where models.is_default
-),
-
 compared as (
     select
         results.study_id,
@@ -31,45 +18,58 @@ compared as (
         models.size_group_position,
         results.model_id,
         models.params_b,
-        defaults.default_model_id,
+        models.default_model_id,
         models.is_default,
         results.score,
-        defaults.default_score,
-        results.score - defaults.default_score as gain_points,
-        100 * (results.score - defaults.default_score) / nullif(defaults.default_score, 0) as gain_percent,
-        -- Two models judged on the same items are positively correlated: independence gives the wider interval.
-        case
-            when not models.is_default
-                then sqrt(
-                    results.score_standard_error_approximate * results.score_standard_error_approximate
-                    + defaults.default_standard_error * defaults.default_standard_error
-                )
-        end as gain_standard_error_approximate
+        defaults.score as default_score,
+        defaults.is_near_chance as is_default_near_chance,
+        results.is_near_chance,
+        median(results.score) over (partition by results.study_id, results.objective, models.size_group)
+            as group_median_score
     from results
     inner join models using (study_id, model_id)
-    inner join defaults
+    inner join results as defaults
         on
             models.study_id = defaults.study_id
-            and models.size_group = defaults.size_group
+            and models.default_model_id = defaults.model_id
             and results.objective = defaults.objective
 )
 
 select
-    study_id,
-    objective,
-    size_group,
-    size_group_position::integer as size_group_position,
-    model_id,
-    params_b,
-    default_model_id,
-    is_default,
-    score,
-    default_score,
-    gain_points,
-    gain_percent,
-    gain_standard_error_approximate,
-    gain_points - 1.959963984540054 * gain_standard_error_approximate as gain_low_approximate,
-    gain_points + 1.959963984540054 * gain_standard_error_approximate as gain_high_approximate,
-    (rank() over (partition by study_id, objective, size_group order by score desc))::integer as rank_in_group,
-    (count(*) over (partition by study_id, objective, size_group))::integer as n_in_group
+    compared.study_id,
+    compared.objective,
+    compared.size_group,
+    compared.size_group_position::integer as size_group_position,
+    compared.model_id,
+    compared.params_b,
+    compared.default_model_id,
+    compared.is_default,
+    compared.score,
+    compared.is_near_chance,
+    compared.default_score,
+    compared.is_default_near_chance,
+    compared.group_median_score,
+    compared.score - compared.default_score as gain_points,
+    100 * (compared.score - compared.default_score) / nullif(compared.default_score, 0) as gain_percent,
+    compared.score - compared.group_median_score as gain_over_median_points,
+    differences.is_paired,
+    differences.standard_error as gain_standard_error,
+    differences.low as gain_low,
+    differences.high as gain_high,
+    differences.error_with_runs as gain_error_with_runs,
+    differences.low_with_runs as gain_low_with_runs,
+    differences.high_with_runs as gain_high_with_runs,
+    (rank() over (
+        partition by compared.study_id, compared.objective, compared.size_group
+        order by compared.score desc
+    ))::integer as rank_in_group,
+    (count(*) over (partition by compared.study_id, compared.objective, compared.size_group))::integer as n_in_group
 from compared
+left join {{ ref('int_result_differences') }} as differences
+    on
+        compared.study_id = differences.study_id
+        and compared.objective = differences.objective
+        and compared.objective = differences.other_objective
+        and compared.model_id = differences.model_id
+        and compared.default_model_id = differences.other_model_id
+        and differences.category = 'score'

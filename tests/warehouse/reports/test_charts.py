@@ -108,7 +108,7 @@ def test_every_style_of_the_charts_is_in_both_themes(charts: dict[str, alt.Layer
 def test_gain_bars_share_one_range_and_keep_room_for_the_score(ordinary: duckdb.DuckDBPyConnection):
     frame = _first(gains.size_group_gains(study_of(ordinary)), objective="regression")
     low, high = gains.gain_range(frame)
-    assert low < min(0, frame["gain_low_approximate"].min()) and high > max(0, frame["gain_high_approximate"].max())
+    assert low < min(0, frame["gain_low_with_runs"].min()) and high > max(0, frame["gain_high_with_runs"].max())
     chart = gains.gain_bars(_first(frame, size_group="<3"), (low, high)).to_dict()
     assert chart["layer"][0]["encoding"]["x"]["scale"]["domain"] == [low, high]
 

@@ -34,7 +34,7 @@ def test_names_of_size_groups():
     ("gap", "level"), [(0.0, "open"), (0.99, "open"), (1.0, "likely"), (1.95, "likely"), (1.96, "clear")]
 )
 def test_confidence_holds_the_gap_against_its_error(gap: float, level: str):
-    row = {"runner_up": "other", "gap_points": gap, "gap_error": 1.0, "n_close": 3}
+    row = {"runner_up": "other", "gap_points": gap, "gap_error_with_runs": 1.0, "n_close": 3}
     found, sentence = labels.confidence(row)
     assert found == level and "other" in sentence
     assert ("3 models of the group" in sentence) == (level != "clear")
@@ -42,7 +42,7 @@ def test_confidence_holds_the_gap_against_its_error(gap: float, level: str):
 
 def test_confidence_without_a_rival_or_an_error():
     assert labels.confidence({"runner_up": None})[0] == "alone"
-    row = {"runner_up": "other", "gap_points": 1.0, "gap_error": None, "n_close": 0}
+    row = {"runner_up": "other", "gap_points": 1.0, "gap_error_with_runs": None, "n_close": 0}
     assert "no standard error is known" in labels.confidence(row)[1]
 
 
@@ -52,13 +52,32 @@ def test_gain_names_both_units_and_says_when_the_default_is_best():
         "gain_points": 4.9,
         "gain_percent": 5.889,
         "default_model_id": "base",
-        "gain_low_approximate": 2.94,
-        "gain_high_approximate": 6.84,
+        "gain_low": 2.94,
+        "gain_high": 6.84,
+        "gain_low_with_runs": 2.1,
+        "gain_high_with_runs": 7.7,
+        "gain_over_median_points": 7.9,
+        "is_paired": False,
+        "score": 88.1,
+        "default_score": 83.2,
+        "is_near_chance": False,
+        "is_default_near_chance": False,
     }
-    text = "+4.9 points (+5.9\u00a0%) over base; approximate 95 % interval +2.9 to +6.8 points."
+    text = (
+        "+4.9 points (+5.9\u00a0%) over base; 95 % interval about +2.9 to +6.8 points over test questions, +2.1 to "
+        "+7.7 with training runs. +7.9 points against the median of the size group."
+    )
     assert answer.gain(row) == text
+    assert "about" not in answer.gain(row | {"is_paired": True})
     assert "default itself" in answer.gain(row | {"is_default": True})
-    assert "no interval is known" in answer.gain(row | {"gain_low_approximate": None})
+    assert "no interval is known" in answer.gain(row | {"gain_low": None})
+
+
+def test_gain_says_what_stands_near_chance():
+    row = {"is_near_chance": False, "is_default_near_chance": True, "default_score": 55.6, "score": 69.9}
+    assert "its lead over the coin is 5.6 points and the best model's 19.9" in answer.near_chance(row)
+    assert "near chance (54.0; a coin has 50)" in answer.near_chance(row | {"is_near_chance": True, "score": 54.0})
+    assert answer.near_chance(row | {"is_default_near_chance": False}) == ""
 
 
 @pytest.mark.parametrize(

@@ -31,7 +31,7 @@ def section(study: Study) -> Section:
     return Section(
         key="answer",
         title=TITLE,
-        paragraphs=(certainty(rows),),
+        paragraphs=(certainty(rows, queries.run_noise(study.connection, study.study_id).to_dicts()),),
         answers=tuple(
             (objective, tuple(_card(row) for row in part.to_dicts())) for objective, part in parts(best, "objective")
         ),
@@ -53,39 +53,64 @@ def headlines(rows: list[dict[str, Any]]) -> tuple[tuple[str, str, str], ...]:
 
 
 def gain(row: dict[str, Any]) -> str:
-    """The gain over the default in both units with its interval, or that the default itself is best."""
+    """The gain over the default in both units with its intervals and over the median; notes on chance."""
+    median = f"{labels.number(row['gain_over_median_points'], signed=True)} points against the median of the size group"
     if row["is_default"]:
-        return "This is the default itself: nothing in its size group scored higher."
+        return f"This is the default itself: nothing in its size group scored higher. {median}.{near_chance(row)}"
     text = f"{labels.change(row['gain_points'], row['gain_percent'])} over {row['default_model_id']}"
-    if row["gain_low_approximate"] is None:
-        return f"{text}; no interval is known."
-    ends = labels.interval(row["gain_low_approximate"], row["gain_high_approximate"], signed=True)
-    return f"{text}; approximate 95 % interval {ends} points."
+    if row["gain_low"] is None:
+        return f"{text}; no interval is known. {median}.{near_chance(row)}"
+    about = "" if row["is_paired"] else "about "
+    questions = labels.interval(row["gain_low"], row["gain_high"], signed=True)
+    runs = labels.interval(row["gain_low_with_runs"], row["gain_high_with_runs"], signed=True)
+    return (
+        f"{text}; 95 % interval {about}{questions} points over test questions, {runs} with training runs. "
+        f"{median}.{near_chance(row)}"
+    )
 
 
-def certainty(best: list[dict[str, Any]]) -> str:
-    """One paragraph on how certain the whole answer is, from the rows of fct_size_group_winners."""
+def near_chance(row: dict[str, Any]) -> str:
+    """A sentence where the best or the default stands near 50, the accuracy of a coin."""
+    if row["is_near_chance"]:
+        return f" Its score is near chance ({labels.number(row['score'])}; a coin has 50)."
+    if row["is_default_near_chance"]:
+        default, best = (row[name] - 50 for name in ("default_score", "score"))
+        return (
+            f" The default is near chance: it scores {labels.number(row['default_score'])}, a coin 50, so its lead "
+            f"over the coin is {labels.number(default)} points and the best model's {labels.number(best)}."
+        )
+    return ""
+
+
+def certainty(best: list[dict[str, Any]], noise: list[dict[str, Any]]) -> str:
+    """One paragraph on how certain the whole answer is: rows of fct_size_group_winners, and of queries.run_noise."""
     rows = [row for row in best if row["runner_up"] is not None]
     clear = sum(labels.confidence(row)[0] == "clear" for row in rows)
-    above = sum(row["gain_low_approximate"] is not None and row["gain_low_approximate"] > 0 for row in best)
+    above = sum(row["gain_low_with_runs"] is not None and row["gain_low_with_runs"] > 0 for row in best)
     count = (
-        f"In {above} of {len(best)} cases the approximate 95 % interval of the gain over the default lies above zero. "
+        f"In {above} of {len(best)} cases the 95 % interval of the gain over the default, test questions and training "
+        "runs together, lies above zero. "
     )
     lead = f"In {clear} of {len(rows)} cases the best model also has a clear lead over its runner-up. " if rows else ""
-    if all(row["is_approximate"] for row in best):
-        basis = (
-            "These results come without item-level data and with one training run each. The intervals are therefore a "
-            "binomial approximation from the number of test pairs per category. They account for the choice of test "
-            "questions, but not for the randomness of a training run nor for the selection of the best of several "
-            "models, and they treat the errors of two models as independent although both met the same questions."
-        )
+    runs = (
+        f"Two trainings of one base model are taken to differ by a standard deviation of {labels.run_noise(noise)}. "
+        if noise
+        else ""
+    )
+    if any(row["is_paired"] for row in best):
+        basis = "Models are compared pair by pair, on the same test questions."
     else:
         basis = (
-            "Standard errors are measured from the item results where there are any; the intervals of the gains are a "
-            "binomial approximation. Neither accounts for the randomness of a training run nor for the selection of "
-            "the best of several models."
+            "These results come without item-level data and with one training run each: errors are a binomial "
+            "approximation from the number of test pairs per category, and those of two models are taken as "
+            "independent although both met the same questions, which is rather too wide."
         )
-    return count + lead + basis
+    chance = " Chance is 50 in every category." + (
+        " Some defaults are near it, so that gains over them say little about the best model."
+        if any(row["is_default_near_chance"] and not row["is_default"] for row in best)
+        else ""
+    )
+    return f"{count}{lead}{runs}{basis} The best of several models is a little flattered by its selection.{chance}"
 
 
 def best_gains(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
@@ -106,7 +131,8 @@ def best_gains(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
     x = charts.across("gain_points", "Gain over the default (points)", domain, tickCount=8)
     layers = [
         charts.zero(frame),
-        charts.whisker(base, "gain_low_approximate", "gain_high_approximate", "gain-line"),
+        charts.whisker(base, "gain_low_with_runs", "gain_high_with_runs"),
+        charts.whisker(base, "gain_low", "gain_high", "gain-line"),
         charts.dots(base, x, "best", 110),
         charts.value_at_right(base, "gain_points:Q", "+.1f", "value-strong"),
     ]
@@ -152,12 +178,13 @@ def _figure(best: pl.DataFrame, study: Study) -> Figure:
         title="How much the best base model gains over the default",
         caption=(
             "Points are the best model's gain in score over its size group's default, in percentage points; "
-            f"lines are approximate 95 % intervals. Gains run from {labels.number(min(gained))} to "
+            "thick lines are 95 % intervals over test questions, thin ones over training runs, too. "
+            f"Gains run from {labels.number(min(gained))} to "
             f"{labels.number(max(gained))} points. n = {labels.plural(best.height, 'pair')} of size group and "
             "objective."
         ),
         panels=tuple(panels),
-        key="Best base model of each size group; lines are approximate 95 % intervals.",
+        key="Best base model of each size group; thick: 95 % interval over test questions; thin: training runs, too.",
         columns=2,
         panel_width=440,
     )

@@ -18,8 +18,11 @@ TOOLTIP: charts.Tooltip = (
     ("score:Q", "Score (0-100)", ".1f"),
     ("gain_points:Q", "Gain (points)", "+.1f"),
     ("gain_percent:Q", "Gain (% of the default's score)", "+.1f"),
-    ("gain_low_approximate:Q", "95 % interval, low (approximate)", "+.1f"),
-    ("gain_high_approximate:Q", "95 % interval, high (approximate)", "+.1f"),
+    ("gain_low:Q", "95 % interval over test questions, low", "+.1f"),
+    ("gain_high:Q", "95 % interval over test questions, high", "+.1f"),
+    ("gain_low_with_runs:Q", "95 % interval with training runs, low", "+.1f"),
+    ("gain_high_with_runs:Q", "95 % interval with training runs, high", "+.1f"),
+    ("gain_over_median_points:Q", "Gain over the group's median (points)", "+.1f"),
     ("default_model_id:N", "Default of the group"),
     ("default_score:Q", "Score of the default", ".1f"),
 )
@@ -34,8 +37,25 @@ def section(study: Study) -> Section:
     )
     if not frame.height:
         text = "The study holds no results that could be compared with a default, so there is no ranking."
+    elif weak := _near_chance(frame):
+        text += f" {weak}"
     figures = tuple(_figure(part, objective, study) for objective, part in parts(frame, "objective"))
     return Section("gains", "Ranking and gain per size group", (text,), items=figures)
+
+
+def _near_chance(frame: pl.DataFrame) -> str:
+    """The groups whose default is near chance: there the median of the group says more."""
+    texts = [
+        f"{row['default_model_id']} by {labels.objective(row['objective'])} ({labels.number(row['default_score'])}; "
+        f"median of its group {labels.number(row['group_median_score'])})"
+        for row in frame.filter("is_default", "is_near_chance").to_dicts()
+    ]
+    if not texts:
+        return ""
+    return (
+        f"A coin has 50. Near chance, so that a gain over it says little: {labels.listing(texts)}. Gains over the "
+        "median of the group are in the tooltips."
+    )
 
 
 def size_group_gains(study: Study) -> pl.DataFrame:
@@ -43,7 +63,8 @@ def size_group_gains(study: Study) -> pl.DataFrame:
     return study.read(
         "fct_size_group_gains",
         "objective, size_group, size_group_position, model_id, params_b, default_model_id, is_default, score, "
-        "default_score, gain_points, gain_percent, gain_low_approximate, gain_high_approximate, rank_in_group, "
+        "is_near_chance, default_score, is_default_near_chance, group_median_score, gain_points, gain_percent, "
+        "gain_over_median_points, gain_low, gain_high, gain_low_with_runs, gain_high_with_runs, rank_in_group, "
         "n_in_group, rank_in_group = 1 as is_best",
         f"{BY_OBJECTIVE}, size_group_position, score desc, model_id",
     )
@@ -51,7 +72,7 @@ def size_group_gains(study: Study) -> pl.DataFrame:
 
 def gain_range(frame: pl.DataFrame) -> charts.Range:
     """One x range (points) for all panels of an objective, whiskers included: panels compare by eye."""
-    columns = ("gain_points", "gain_low_approximate", "gain_high_approximate")
+    columns = ("gain_points", "gain_low_with_runs", "gain_high_with_runs")
     values = [value for column in columns for value in frame[column].to_list()]
     low, high = charts.padded([0.0, *values], 0.03, 0.5)
     return low, high + (high - low) * _SCORE_ROOM
@@ -60,7 +81,8 @@ def gain_range(frame: pl.DataFrame) -> charts.Range:
 def gain_bars(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
     """Bars of gain_points, best first, for one objective and size group; frame: rows of fct_size_group_gains.
 
-    The default is at zero with a diamond; whiskers are the approximate 95 % interval; the score is at the right.
+    The default is at zero with a diamond; whiskers are the 95 % interval over test questions and training runs; the
+    score is at the right.
     """
     frame = charts.ranked(frame, "model_id").with_columns(
         pl.when("is_default")
@@ -80,7 +102,7 @@ def gain_bars(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
     layers = [
         *charts.bars(base, x, {f"datum.kind === '{kind}'": kind for kind in ("best", "gain", "loss")}),
         charts.zero(frame),
-        charts.whisker(base, "gain_low_approximate", "gain_high_approximate"),
+        charts.whisker(base, "gain_low_with_runs", "gain_high_with_runs"),
         diamond.encode(x=x),
         default.mark_text(style="note", align="left", dx=9, text="default").encode(x=x),
         charts.value_at_right(base, "score:Q", ".1f"),
@@ -108,12 +130,13 @@ def _figure(part: pl.DataFrame, objective: str, study: Study) -> Figure:
         title=f"{labels.objective(objective)}: gain over the default of the size group",
         caption=(
             "Each bar is a base model's RewardBench score minus that of its size group's default (diamond), in "
-            "percentage points; dark blue is the group's best, orange is worse than the default. Thin lines are "
-            "approximate 95 % intervals from the number of test pairs. The number at the right is the score (0-100). "
+            "percentage points; dark blue is the group's best, orange is worse than the default. Thin lines are 95 % "
+            "intervals over test questions and training runs: models whose lines overlap widely are not ranked by "
+            "their bars. The number at the right is the score (0-100; a coin has 50). "
             f"n = {labels.plural(part.height, 'model')}; as Figure 2 of the paper, whose text calls these points "
             "percent."
         ),
         panels=tuple(panels),
-        key="Diamond: the default; lines: approximate 95 % intervals; number at the right: score",
+        key="Diamond: the default; lines: 95 % intervals with training runs; number at the right: score",
         panel_width=620,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import altair as alt
 import polars as pl
@@ -37,8 +38,9 @@ def post_training_stages(study: Study) -> pl.DataFrame:
     frame = study.read(
         "fct_post_training_stages",
         "objective, model_id, stage, stage_position, base_model_id, parent_model_id, category, value, base_value, "
-        "value - change_from_parent_points as parent_value, change_points, change_percent, change_from_parent_points, "
-        "change_from_parent_percent",
+        "value - change_from_parent_points as parent_value, change_points, change_percent, change_error, "
+        "change_error_with_runs, is_change_distinguishable, change_from_parent_points, change_from_parent_percent, "
+        "change_from_parent_error, change_from_parent_error_with_runs, is_change_from_parent_distinguishable",
         f"{BY_OBJECTIVE}, {BY_CATEGORY.format(column='category')}, stage_position, model_id",
     )
     return frame.filter(pl.col("value").is_not_null())
@@ -57,9 +59,11 @@ def stage_steps(frame: pl.DataFrame) -> alt.LayerChart:
         ("value:Q", "Accuracy (percent)", ".1f"),
         ("change_points:Q", "Change from the base (points)", "+.1f"),
         ("change_percent:Q", "Change from the base (%)", "+.1f"),
+        ("change_error_with_runs:Q", "Its standard error, with training runs", ".1f"),
         ("parent_model_id:N", "Preceding stage"),
         ("change_from_parent_points:Q", "Change from the preceding stage (points)", "+.1f"),
         ("change_from_parent_percent:Q", "Change from the preceding stage (%)", "+.1f"),
+        ("change_from_parent_error_with_runs:Q", "Its standard error, with training runs", ".1f"),
     )
     frame = charts.ranked(frame, "model_id").with_columns(
         pl.col("category").replace(labels.TARGETS).alias("category_text"),
@@ -128,14 +132,17 @@ def _from_base(part: pl.DataFrame, objective: str, study: Study) -> Table:
     def note(row: Row) -> str:
         if row["change_percent"] is None:
             return ""
-        points, percent = (labels.number(row[key], signed=True) for key in ("change_points", "change_percent"))
-        return f"{points} ({percent} %)"
+        change = labels.with_error(row["change_points"], row["change_error_with_runs"])
+        return f"{change} ({labels.number(row['change_percent'], signed=True)} %)"
 
     columns = [_column(name, title, "value", "percent", note) for name, title in labels.TARGETS.items()]
     return Table(
         name=f"{study.name('post_training', objective)}_base",
         title="Each stage against the base",
-        caption="Accuracy in percent; under it the change from the base in points, and in percent of it.",
+        caption=(
+            "Accuracy in percent; under it the change from the base in points with its standard error over test "
+            "questions and training runs, and in percent of the base."
+        ),
         rows=_by_model(part),
         columns=[*_MODEL_COLUMNS, *columns],
     )
@@ -143,8 +150,14 @@ def _from_base(part: pl.DataFrame, objective: str, study: Study) -> Table:
 
 def _from_parent(part: pl.DataFrame, objective: str, study: Study) -> Table:
     def note(row: Row) -> str:
-        percent = row["change_from_parent_percent"]
-        return "" if percent is None else f"{labels.number(percent, signed=True)} %"
+        if row["change_from_parent_percent"] is None:
+            return ""
+        questions, runs = (
+            labels.number(row[key]) for key in ("change_from_parent_error", "change_from_parent_error_with_runs")
+        )
+        told = "" if row["is_change_from_parent_distinguishable"] else "not distinguishable"
+        percent = f"{labels.number(row['change_from_parent_percent'], signed=True)} %"
+        return "; ".join(filter(None, (percent, f"± {questions}, with runs ± {runs}", told)))
 
     parent = Col("Preceding stage", "parent_model_id", MODEL)
     unit, key = "percentage points", "change_from_parent_points"
@@ -152,7 +165,11 @@ def _from_parent(part: pl.DataFrame, objective: str, study: Study) -> Table:
     return Table(
         name=f"{study.name('post_training', objective)}_parent",
         title="Each stage against the one before it",
-        caption="Change from the preceding stage in points; under it in percent of that stage's value.",
+        caption=(
+            "Change from the preceding stage in points; under it in percent of that stage's value, with its standard "
+            "error in points over test questions, and over training runs, too. Not distinguishable: less than 1.96 of "
+            "the latter."
+        ),
         rows=_by_model(part.filter(pl.col("parent_model_id").is_not_null())),
         columns=[*_MODEL_COLUMNS, parent, *columns],
         empty="The study holds no post-training stages, so there is no table.",
@@ -181,16 +198,30 @@ def _column(category: str, title: str, key: str, unit: str, note: Callable[[Row]
 
 
 def _sentences(frame: pl.DataFrame) -> tuple[str, ...]:
-    """One sentence per training stage: the score's step from the preceding stage, and from the base if another."""
+    """One sentence per training stage: the score's step from the preceding stage, and from the base if another, each
+    with its standard error over test questions, and over training runs, too."""
     steps = frame.filter(pl.col("stage").is_in(_TRAINED), pl.col("parent_model_id").is_not_null(), category="score")
     sentences = []
     for row in steps.to_dicts():
         text = (
             f"{row['model_id']} ({labels.stage(row['stage'])}) scores {labels.number(row['value'])}: "
-            f"{labels.change(row['change_from_parent_points'], row['change_from_parent_percent'])} "
-            f"on {row['parent_model_id']}"
+            f"{_step(row, 'change_from_parent')} on {row['parent_model_id']}"
         )
+        if not row["is_change_from_parent_distinguishable"]:
+            text += ", not distinguishable from it"
         if row["parent_model_id"] != row["base_model_id"]:
-            text += f", {labels.change(row['change_points'], row['change_percent'])} on the base"
+            text += f"; {_step(row, 'change')} on the base"
+            text += "" if row["is_change_distinguishable"] else ", not distinguishable from it"
         sentences.append(f"{text}.")
-    return (" ".join(sentences),) if sentences else ()
+    noise = (
+        "± is the standard error over test questions; in brackets the one that counts training runs, too, of which "
+        "there is one per stage. A step is distinguishable from 1.96 of the latter on."
+    )
+    return (" ".join(sentences), noise) if sentences else ()
+
+
+def _step(row: dict[str, Any], name: str) -> str:
+    """`−2.6 ± 1.1 points (± 1.5)`."""
+    text = f"{labels.with_error(row[f'{name}_points'], row[f'{name}_error'])} points"
+    runs = row[f"{name}_error_with_runs"]
+    return text if runs is None else f"{text} (± {labels.number(runs)})"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import polars as pl
 
+from warehouse.contracts.leads import is_distinguishable
 from warehouse.reports import labels, queries
 from warehouse.reports.elements import Section, Study
 from warehouse.reports.queries import parts
-from warehouse.reports.tables import COUNT, MODEL, POINTS, PROSE, SHARE, SIGNED, TEXT, Col, Row, Table
+from warehouse.reports.tables import MODEL, POINTS, PROSE, SHARE, SIGNED, TEXT, Col, Row, Table
 
 TITLE = "What to choose under a size limit"
 SHOWN = 3
@@ -42,7 +43,11 @@ def _paragraphs(frame: pl.DataFrame, ranked: pl.DataFrame, abstained: pl.DataFra
     for objective, part in parts(ranked.filter(rank=1), "objective"):
         # A winner is listed once, with the smallest limit that admits it.
         winners = part.unique("model_id", keep="first", maintain_order=True)
-        texts = [f"{row['model_id']} ({labels.size_limit(row['size_limit_b'])})" for row in winners.to_dicts()]
+        texts = [
+            f"{row['model_id']} ({labels.size_limit(row['size_limit_b'])}; "
+            f"best in {labels.percent(row['probability_best'])} of draws)"
+            for row in winners.to_dicts()
+        ]
         sentences.append(f"{labels.objective(objective)}: {labels.listing(texts)}.")
     first = f"First of their size limits. {' '.join(sentences)}" if sentences else "No model can be recommended."
     top = ranked.filter((pl.col("rank") <= SHOWN) & (pl.col("basis") == "predicted"))["model_id"].n_unique()
@@ -64,16 +69,21 @@ def _paragraphs(frame: pl.DataFrame, ranked: pl.DataFrame, abstained: pl.DataFra
 
 
 def _table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
+    noise = queries.run_noise(study.connection, study.study_id).filter(objective=objective).to_dicts()
+    rows = frame.to_dicts()
+    first = {row["size_limit_b"]: row for row in reversed(rows)}
     return Table(
         name=study.name("recommendations", objective),
         title=f"{labels.objective(objective)}: what to choose under each size limit",
         caption=(
             "The first three models up to each number of billion parameters. Under each name: whether its score is "
             "measured, or predicted because no reward model was trained on it. Under the score: its 90 % interval. "
-            "Gain: points over the default of the model's own size group. Best: share of draws within the known errors "
-            "in which the model is the best of its limit; these errors do not include the randomness of a training run."
+            "Gain: points over the default of the model's own size group. Best: share of draws in which the model is "
+            "the best of its limit. Intervals and draws count test questions and training runs; two trainings of one "
+            f"base are taken to differ by a standard deviation of {labels.run_noise(noise)}. =: not distinguishable "
+            "from the first."
         ),
-        rows=frame.to_dicts(),
+        rows=rows,
         columns=[
             Col(
                 "Size limit",
@@ -82,7 +92,7 @@ def _table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
                 "billions of parameters, inclusive, as model names say them",
                 sort=_limit,
             ),
-            Col("Rank", "rank", COUNT),
+            Col("Rank", lambda row: place(row, first[row["size_limit_b"]]), sort=lambda row: row["rank"]),
             Col("Base model", "model_id", MODEL, note=lambda row: labels.basis(row["basis"])),
             Col(
                 "Score",
@@ -98,6 +108,13 @@ def _table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
         ],
         empty=f"No base model can be recommended for {labels.objective(objective)}.",
     )
+
+
+def place(row: Row, first: Row) -> str:
+    """Rank of a model, or = where it is not distinguishable from the first of its limit."""
+    ends, best = ((one["interval_low"], one["interval_high"]) for one in (row, first))
+    told = is_distinguishable(row["expected_score"], ends, first["expected_score"], best)
+    return str(row["rank"]) if told or row["rank"] == 1 else "="
 
 
 def _limit(row: Row) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -48,22 +49,22 @@ def reward_model_results(study: Study) -> pl.DataFrame:
     return study.read(
         "fct_reward_model_results",
         "objective, model_id, size_group, chat, chat_hard, safety, reasoning, score, score_standard_error, "
-        "score_standard_error_approximate, standard_error_method, reasoning_unweighted, n_pairs, status, "
-        "status_reason, is_comparable, basis",
+        "score_standard_error_approximate, standard_error_method, run_deviation, is_near_chance, "
+        "near_chance_categories, reasoning_unweighted, n_pairs, status, status_reason, is_comparable, basis",
         f"{BY_OBJECTIVE}, score desc nulls last, model_id",
     )
 
 
 def comparisons(study: Study) -> pl.DataFrame:
-    """One row per objective and model but the defaults: pair by pair against the default of its size group.
+    """One row per objective and comparison: each model with its group's default, the best with its runner-up.
 
-    Counts and p are over all pairs; the difference is that of the score, largest first, null without all categories.
+    The difference is that of the score, largest first, null without all categories.
     """
     return study.read(
         "fct_reward_model_comparisons",
-        "objective, model_id, size_group, default_model_id, n_pairs, n_both, n_only_model, n_only_default, n_neither, "
-        "mcnemar_p, difference_points, difference_low, difference_high",
-        f"{BY_OBJECTIVE}, difference_points desc nulls last, model_id",
+        "objective, model_id, size_group, compared_with, other_model_id, n_pairs, n_both, n_only_model, n_only_other, "
+        "n_neither, difference_points, low, high, low_with_runs, high_with_runs, sign_flip_p",
+        f"{BY_OBJECTIVE}, compared_with, difference_points desc nulls last, model_id",
         {"category": "score"},
         optional=True,
     )
@@ -87,7 +88,14 @@ def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
     """Accuracy per category and score of every model for one objective; the best of the comparable marked."""
     rows = frame.to_dicts()
     accuracies = [
-        Col(labels.TARGETS[key], key, POINTS, "percent", best=extreme(max, rows, key, among="is_comparable"))
+        Col(
+            labels.TARGETS[key],
+            key,
+            POINTS,
+            "percent",
+            best=extreme(max, rows, key, among="is_comparable"),
+            note=partial(_near_chance, key=key),
+        )
         for key in (*CATEGORIES, "score")
     ]
     return Table(
@@ -95,9 +103,11 @@ def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
         title=f"{labels.objective(objective)}: accuracy by category",
         caption=(
             "Share of RewardBench pairs in which the chosen answer got the higher reward, in percent; the score is the "
-            "mean of the four categories. ± is the standard error of the score in points; ≈ marks a binomial "
-            "approximation from the category sizes. The best value of each column is in bold. "
-            f"n = {labels.plural(frame.height, 'model')}."
+            "mean of the four categories. ± is the standard error of the score over test questions in points; ≈ marks "
+            "a binomial approximation from the category sizes. A second training would differ by a standard deviation "
+            f"of {labels.number(rows[0]['run_deviation'])} points. A coin has 50: near chance are values whose 95 % "
+            "interval over test questions reaches 55 or less. The best value of each column is in bold; others "
+            f"may not be distinguishable from it. n = {labels.plural(frame.height, 'model')}."
         ),
         rows=rows,
         columns=[
@@ -113,6 +123,11 @@ def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
             ),
         ],
     )
+
+
+def _near_chance(row: Row, key: str) -> str:
+    flagged = row["is_near_chance"] if key == "score" else key in (row["near_chance_categories"] or "").split(", ")
+    return "near chance" if flagged else ""
 
 
 _SIZE_GROUP = Col(
@@ -162,27 +177,39 @@ def _incomplete_table(frame: pl.DataFrame, study: Study) -> Table:
 def _comparison_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
     return Table(
         name=study.name("comparisons", objective),
-        title=f"{labels.objective(objective)}: pair by pair against the default",
+        title=f"{labels.objective(objective)}: pair by pair against the default and the runner-up",
         caption=(
-            "Both models on the same pairs. Difference: of the score, in points; under it the 95 % interval when pairs "
-            "are resampled within each subset (paired bootstrap). Only this, only default: pairs that one of the two "
-            "wins and the other does not. p: McNemar's exact test of these two counts, without weights of subsets."
+            "Both models on the same pairs. Difference: of the score, in points; under it the paired 95 % interval "
+            "over test questions. With runs: the interval that counts training runs, too. Only this, only other: pairs "
+            "that one of the two wins and the other does not. p: of the same weighted difference, when the sign of "
+            "each such pair is that of a coin (sign-flip test); it knows test questions only."
         ),
         rows=frame.to_dicts(),
         columns=[
-            Col("Base model", "model_id", MODEL, note=lambda row: f"against {row['default_model_id']}"),
+            Col(
+                "Base model",
+                "model_id",
+                MODEL,
+                note=lambda row: f"against the {row['compared_with']} {row['other_model_id']}",
+            ),
             _SIZE_GROUP,
             Col(
                 "Difference",
                 "difference_points",
                 SIGNED,
-                "score minus that of the default, points",
-                note=lambda row: labels.interval(row["difference_low"], row["difference_high"], signed=True),
+                "score minus that of the other, points",
+                note=lambda row: labels.interval(row["low"], row["high"], signed=True),
+            ),
+            Col(
+                "With runs",
+                lambda row: labels.interval(row["low_with_runs"], row["high_with_runs"], signed=True) or None,
+                hint="95 % interval over test questions and training runs, points",
+                sort=lambda row: row["low_with_runs"],
             ),
             Col("Only this", "n_only_model", COUNT, "pairs that only this model wins"),
-            Col("Only default", "n_only_default", COUNT, "pairs that only the default wins"),
+            Col("Only other", "n_only_other", COUNT, "pairs that only the other wins"),
             Col("Pairs", "n_pairs", COUNT, "pairs that both have rewards for"),
-            Col("p", "mcnemar_p", _P, "McNemar's exact test, two-sided"),
+            Col("p", "sign_flip_p", _P, "sign-flip test, two-sided"),
         ],
     )
 

@@ -1,0 +1,7 @@
+select
+    study_id,
+    objective,
+    category,
+    standard_deviation,
+    basis
+from {{ source('raw', 'run_noise') }}
