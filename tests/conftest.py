@@ -130,7 +130,8 @@ def copy_project(folder: Path) -> Path:
     for name in ("dagster_project", "dbt", "models_train", "warehouse"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", folder)
-    (folder / "dagster_project" / "studies" / "lab.yaml").unlink()
+    for study in ("lab", "rewardbench2"):
+        (folder / "dagster_project" / "studies" / f"{study}.yaml").unlink()
     return folder
 
 
@@ -144,7 +145,7 @@ def keep_models(project: Path, kept: tuple[str, ...]) -> None:
     assert set(kept) <= set(by_name)
     for seed in (project / "dbt" / "seeds").glob("*.csv"):
         header, *rows = seed.read_text().splitlines(keepends=True)
-        if header.startswith("model_id,"):
+        if header.startswith("model_id,") and seed.stem != "rewardbench2_base_by_data":
             seed.write_text(header + "".join(row for row in rows if row.split(",")[0] in kept))
 
 

@@ -13,9 +13,18 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from models_train.errors import UserError, close_match, listed
@@ -36,6 +45,8 @@ MOST_OF_SUBSET = 100_000
 """Largest number of examples or weight of a subset, and largest priority; dbt tests the first two, too."""
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """Delimiters that spreadsheets write in place of commas."""
+AVERAGE_TOLERANCE = 0.1
+"""Largest difference between a printed average and the mean of its six printed domains, in points: both are rounded."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"[+-]?\d+", re.ASCII)
 _MONTH = re.compile(r"\d{4}-(0[1-9]|1[0-2])", re.ASCII)
@@ -103,6 +114,30 @@ class PostTrainingResults(Results):
     safety_delta_pct: Change = None
     reasoning_delta_pct: Change = None
     score_delta_pct: Change = None
+
+
+class BaseByData(Row):
+    """RewardBench 2 results, in percent, of a reward model by its base model and its training data."""
+
+    model_id: Text
+    training_data: Text
+    average: Percent
+    factuality: Percent
+    precise_if: Percent
+    math: Percent
+    safety: Percent
+    focus: Percent
+    ties: Percent
+    paper_table: Text
+
+    @model_validator(mode="after")
+    def _average_is_the_mean(self) -> Self:
+        domains = (self.factuality, self.precise_if, self.math, self.safety, self.focus, self.ties)
+        mean = sum(domains) / len(domains)
+        if abs(self.average - mean) > AVERAGE_TOLERANCE + 1e-9:
+            text = f"average is not the mean of the six domains ({mean:.2f}, tolerance {AVERAGE_TOLERANCE})"
+            raise PydanticCustomError("average", "{text}; compare the row with its source", {"text": text})
+        return self
 
 
 class BenchmarkOfPaper(Row):
@@ -186,6 +221,7 @@ SEEDS = {
     "table_5_bradley_terry": Rules(Results, _MODEL, lists_every_compared_model=True),
     "rewardbench_subsets": Rules(Subset, {"subset": ("subset",)}),
     "benchmark_results": Rules(BenchmarkResult, {"(model, benchmark, source)": (*_SOURCE, "shots", "note")}),
+    "rewardbench2_base_by_data": Rules(BaseByData, {"(model, training data)": ("model_id", "training_data")}),
     "benchmark_metrics": Rules(
         BenchmarkMetric,
         {"(benchmark, metric)": ("benchmark", "metric"), "(benchmark, priority)": ("benchmark", "priority")},

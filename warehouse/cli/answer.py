@@ -24,6 +24,8 @@ NO_ANSWER = "No reward model can be compared with the default of its size group 
 def print_answer(connection: Connection, console: Console) -> None:
     """Print, per study, the best base model of each size group and objective, its gain and how sure that is."""
     for study in queries.studies(connection).iter_rows(named=True):
+        if queries.has_other_scores(connection, study["study_id"]):
+            continue  # no default to gain over; the report has its section
         best = queries.size_group_winners(connection, study["study_id"])
         line(console)
         line(console, "Which base model should I train my reward model on?", "bold")

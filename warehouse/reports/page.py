@@ -85,7 +85,7 @@ def study_page(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], slug:
         synthetic=bool(row["synthetic"]),
         slug=slug,
     )
-    sections = [section for topic in topics.ORDER if (section := topic(study))]
+    sections = topics.sections(study)
     return StudyPage(study, tuple(section.synthetic() if study.synthetic else section for section in sections))
 
 

@@ -65,6 +65,15 @@ def studies(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
     return read(connection, "dim_studies", columns, order="synthetic, study_id")
 
 
+def has_other_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> bool:
+    """Whether a study's results are those of base and data on RewardBench 2, and none are RewardBench's."""
+    there = [
+        read(connection, mart, "study_id", {"study_id": study_id}, "study_id limit 1", optional=True).height
+        for mart in ("fct_base_by_data_results", "fct_reward_model_results")
+    ]
+    return there == [1, 0]
+
+
 def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
     """One row per objective and size group: the best base model, its gain, the runner-up and the lead over it."""
     return read(

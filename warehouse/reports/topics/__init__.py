@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from warehouse.reports import queries
 from warehouse.reports.elements import Section, Study
 from warehouse.reports.topics import (
     answer,
+    base_and_data,
     coefficients,
     components,
     correlations,
@@ -43,6 +45,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     components.section,
     objectives.section,
     post_training.section,
+    base_and_data.section,
     results.section,
     training.section,
     training.curves_section,
@@ -53,3 +56,10 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     sources.section,
 )
 """Topics in the order of the page."""
+
+
+def sections(study: Study) -> list[Section]:
+    """The sections of a study; one with scores of RewardBench 2 has those of its own tables only."""
+    has_other_scores = queries.has_other_scores(study.connection, study.study_id)
+    of_study = (base_and_data.section, sources.section) if has_other_scores else ORDER
+    return [section for topic in of_study if (section := topic(study))]
