@@ -94,6 +94,19 @@ def test_steps_after_sft_are_within_the_noise_of_training_runs(
     assert not found[4]
 
 
+def test_both_steps_after_sft_together_are_beyond_noise(published: duckdb.DuckDBPyConnection) -> None:
+    ((change, error, with_runs),) = rows(
+        published,
+        """
+        select max(score) - min(score), sqrt(sum(score_standard_error_approximate ** 2)),
+            sqrt(sum(score_standard_error_approximate ** 2 + run_deviation ** 2))
+        from fct_reward_model_results
+        where objective = 'regression' and model_id in ('Llama-3.1-Tulu-3-8B-SFT', 'Llama-3.1-Tulu-3-8B')
+        """,
+    )
+    assert (round(change, 1), round(change / error, 1), round(change / with_runs, 1)) == (4.0, 3.7, 2.7)
+
+
 def test_bradley_terry_is_better_for_no_model_beyond_noise(published: duckdb.DuckDBPyConnection) -> None:
     """Without training runs the three differences have z of -1.95, -1.37 and -0.65."""
     found = rows(

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import altair as alt
 import polars as pl
 
+from warehouse.contracts.leads import LEAD_REACH
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.tables import MODEL, POINTS, SIGNED, TEXT, Col, Table
@@ -80,23 +83,25 @@ def effect_shares(frame: pl.DataFrame) -> alt.LayerChart:
 def _explained(average: dict[str, dict], results: pl.DataFrame) -> tuple[str, ...]:
     base, data, rest = (average[name] for name in EFFECTS)
     grid = results.filter("is_in_grid", category="average")
-    bases, sets = (
-        ", ".join(f"{name} {labels.number(mean)}" for name, mean in part.sort(key, descending=True).iter_rows())
-        for key, part in (
-            ("base_mean", grid.select("model_id", "base_mean").unique()),
-            ("data_mean", grid.select("training_data", "data_mean").unique()),
-        )
-    )
+    bases, sets = _means(grid, "model_id", "base_mean"), _means(grid, "training_data", "data_mean")
+    told = abs(base["share"] - data["share"]) > LEAD_REACH * math.hypot(base["share_error"], data["share_error"])
+    level = "" if told else ": with so few bases the two shares are not distinguishable"
     return (
         f"RewardBench 2 trains reward models on {base['n_bases']} base models of 7 to 8 billion parameters with each "
         f"of {base['n_data']} training sets. Of the sum of squares of their averages the base explains "
         f"{_share(base)}, the data {_share(data)}, and {_share(rest)} is the rest: interaction and the noise of single "
         "training runs, which one run each cannot separate. ± is a standard error over the bases (delete-one "
-        "jackknife): with so few bases the two shares are not distinguishable.",
+        f"jackknife){level}.",
         f"Means of the bases (± {labels.number(base['standard_error_of_mean'])} each): {bases}. Means of the training "
         f"sets (± {labels.number(data['standard_error_of_mean'])}): {sets}. The errors come from the rest, a deviation "
         f"of {labels.number(rest['residual_deviation'])} points per reward model.",
     )
+
+
+def _means(grid: pl.DataFrame, name: str, mean: str) -> str:
+    """`Llama 8B Instruct 70.9, ...`, largest first, of equal ones by name."""
+    rows = grid.select(name, mean).unique().sort(mean, name, descending=[True, False]).iter_rows()
+    return ", ".join(f"{level} {labels.number(value)}" for level, value in rows)
 
 
 def _share(row: dict) -> str:
