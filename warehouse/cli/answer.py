@@ -11,7 +11,7 @@ from warehouse.connection import Connection
 from warehouse.reports import labels, queries
 
 WIDTH = 110
-LEADS = {"clear": "a clear lead", "likely": "a likely lead, not a sure one", "open": "not distinguishable"}
+LEADS = {"clear": "a clear lead", "likely": "a likely lead, within noise", "open": "not distinguishable"}
 HOW_TO_READ = (
     "Score: mean of the four RewardBench categories, in percent; a coin has 50. Gains are percentage points over the "
     "default base model of the size group (billions of parameters), with their 95 % interval over test questions and "
@@ -60,7 +60,7 @@ def answer_lines(row: dict[str, Any]) -> list[tuple[str, str]]:
         error = f" ± {row['gap_error_with_runs']:.1f}" if row["gap_error_with_runs"] else ""
         rival = f"{row['gap_points']:.1f}{error} ahead of {row['runner_up']}: {LEADS[labels.confidence(row)[0]]}"
         if row["n_close"] > 1:
-            rival += f" ({row['n_close']} models as near)"
+            rival += f" ({row['n_close']} models are within noise of it)"
     chance = []
     if row["is_default_near_chance"] and not row["is_default"]:
         median = f"{row['gain_over_median_points']:+.1f} over the median of the group"

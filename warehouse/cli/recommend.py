@@ -27,8 +27,8 @@ _INDENT = " " * 5
 HOW_TO_READ = (
     "Score: mean of the four RewardBench categories, in percent (a coin has 50), with its 90 % interval. Gain: points "
     "over the default base model of the model's own size group. Best: chance of being the best within the limit. Both "
-    "count test questions and training runs, which differ by {noise}. =: not distinguishable from the first. "
-    f"A size limit is {SIZE_RULE}."
+    "count test questions and training runs, which differ by a standard deviation of {noise}. =: not distinguishable "
+    f"from the first. A size limit is {SIZE_RULE}."
 )
 MEMORY_RULE = (
     "Memory is an estimate from the number of parameters: one device, bfloat16, gradient checkpointing, pairs of two "
@@ -126,6 +126,10 @@ def print_recommendation(
             line(console, "  No recommendation: the study has no ranked model within the limit.")
         for one in found:
             _print(console, one, memory)
+        weak = queries.near_chance_defaults(connection, study["study_id"]).filter(pl.col("objective").is_in(wanted))
+        if weak.height:
+            line(console)
+            _wrapped(console, _plain(labels.near_chance_defaults(weak.to_dicts())))
     line(console)
     noise = [row for study, _ in shown for row in queries.run_noise(connection, study["study_id"]).to_dicts()]
     reading = HOW_TO_READ.format(noise=labels.run_noise([row for row in noise if row["objective"] in wanted]))

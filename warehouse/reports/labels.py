@@ -211,6 +211,18 @@ def with_error(points: float | None, error: float | None) -> str:
     return text if error is None else f"{text} ± {number(error)}"
 
 
+def near_chance_defaults(rows: list[dict[str, Any]]) -> str:
+    """A sentence on the defaults near chance, or nothing; rows: of queries.near_chance_defaults."""
+    if not rows:
+        return ""
+    texts = [
+        f"{row['model_id']} by {objective(row['objective'])} ({number(row['score'])}; median of its size group "
+        f"{number(row['group_median_score'])})"
+        for row in rows
+    ]
+    return f"A coin has 50. Near chance, so that a gain over it says little: {listing(texts)}."
+
+
 NOISE_BASES = {
     "twins": "an estimate from near-twins among the published reward models",
     "seeds": "measured over several seeds",

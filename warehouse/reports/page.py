@@ -21,7 +21,7 @@ from warehouse.reports import CHARTS_FOLDER, PAGE_NAME, export, labels, queries,
 from warehouse.reports.elements import Figure, Study, StudyPage
 from warehouse.reports.tables import Table
 
-_LEVELS = {"clear": "clear lead", "likely": "likely lead", "open": "too close to call", "alone": "only one"}
+_LEVELS = {"clear": "clear lead", "likely": "likely lead", "open": "not distinguishable", "alone": "only one"}
 
 
 @dataclass(frozen=True)

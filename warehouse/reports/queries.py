@@ -99,6 +99,17 @@ def run_noise(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFr
     )
 
 
+def near_chance_defaults(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
+    """One row per objective and default base model whose score is near chance, with the median of its size group."""
+    return read(
+        connection,
+        "fct_size_group_gains",
+        "objective, model_id, score, group_median_score",
+        {"study_id": study_id, "is_default": True, "is_near_chance": True},
+        f"{BY_OBJECTIVE}, size_group_position",
+    )
+
+
 def base_models(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
     """One row per model, the compared ones first, largest first."""
     return read(

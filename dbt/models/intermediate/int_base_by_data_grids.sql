@@ -47,7 +47,8 @@ cells as (
         grid.*,
         leave_outs.left_out,
         avg(grid.value) over (partition by leave_outs.left_out, grid.study_id, grid.category) as overall_mean,
-        avg(grid.value) over (partition by leave_outs.left_out, grid.study_id, grid.category, grid.model_id) as base_mean,
+        avg(grid.value) over (partition by leave_outs.left_out, grid.study_id, grid.category, grid.model_id)
+            as base_mean,
         avg(grid.value) over (partition by leave_outs.left_out, grid.study_id, grid.category, grid.training_data)
             as data_mean
     from grid

@@ -91,21 +91,24 @@ separate as (
 
 differences as (
     select
-        *,
+        * exclude (variance),
+        sqrt(variance) as standard_error,
         true as is_paired
     from paired
     union all by name
     select
-        *,
+        * exclude (variance),
+        sqrt(variance) as standard_error,
         false as is_paired
     from separate
 ),
 
 with_errors as (
     select
-        differences.* exclude (variance),
-        sqrt(differences.variance) as standard_error,
-        sqrt(differences.variance + mine.standard_deviation ** 2 + others.standard_deviation ** 2) as error_with_runs
+        differences.*,
+        sqrt(
+            differences.standard_error ** 2 + mine.standard_deviation ** 2 + others.standard_deviation ** 2
+        ) as error_with_runs
     from differences
     left join {{ ref('stg_run_noise') }} as mine using (study_id, objective, category)
     left join {{ ref('stg_run_noise') }} as others

@@ -43,7 +43,7 @@ errors as (
             avg(share) over (partition by study_id, category, effect) as mean_share
         from shares
         where left_out is not null
-    )
+    ) as left_outs
     group by study_id, category, effect
 )
 

@@ -143,7 +143,12 @@ def _headline(row: dict[str, Any]) -> str:
     text = f"{labels.objective(row['objective'])}, score {labels.number(row['score'])}"
     if row["is_default"]:
         return f"{text}: the default itself"
-    return f"{text}: {labels.change(row['gain_points'], row['gain_percent'])} over {row['default_model_id']}"
+    text += f": {labels.change(row['gain_points'], row['gain_percent'])} over {row['default_model_id']}"
+    if row["gain_low_with_runs"] is None:
+        return text
+    return (
+        f"{text}, 95 % interval {labels.interval(row['gain_low_with_runs'], row['gain_high_with_runs'], signed=True)}"
+    )
 
 
 def _card(row: dict[str, Any]) -> AnswerCard:
@@ -159,7 +164,8 @@ def _card(row: dict[str, Any]) -> AnswerCard:
 
 
 def _figure(best: pl.DataFrame, study: Study) -> Figure:
-    panels, domain = [], gains.gain_range(best)
+    panels, (low, high) = [], gains.gain_range(best)
+    domain = (low, high + 0.15 * (high - low))  # narrow panels: more room for the number at the right
     for objective, part in parts(best, "objective"):
         winners = [
             f"{row['size_group']} {row['model_id']} {labels.number(row['gain_points'], signed=True)}"

@@ -128,9 +128,9 @@ def _beside_the_paper(study: Study, average: dict[str, dict]) -> tuple[str, ...]
     ]
     return (
         "The paper's picture is of the base alone, for its data and recipes are fixed: bases of 7 to 10 billion "
-        f"parameters score {labels.listing(texts)} on RewardBench. Here the choice of the training set moves the score "
-        "as much as that of the base. The scores themselves do not compare: RewardBench 2 asks for the best of four, "
-        "where chance is 25 and not 50, and its Ties domain is scored in its own way.",
+        f"parameters score {labels.listing(texts)} on RewardBench. Here the training set varies, too, and explains "
+        f"{_share(average['data'])} of the sum of squares. The scores do not compare: RewardBench 2 asks for "
+        "the best of four, where chance is 25 and not 50, and its Ties domain is scored in its own way.",
     )
 
 

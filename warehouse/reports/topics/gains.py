@@ -5,7 +5,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from warehouse.reports import charts, labels
+from warehouse.reports import charts, labels, queries
 from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.queries import BY_OBJECTIVE, parts
 
@@ -37,25 +37,10 @@ def section(study: Study) -> Section:
     )
     if not frame.height:
         text = "The study holds no results that could be compared with a default, so there is no ranking."
-    elif weak := _near_chance(frame):
-        text += f" {weak}"
+    elif weak := queries.near_chance_defaults(study.connection, study.study_id).to_dicts():
+        text += f" {labels.near_chance_defaults(weak)} Gains over the median of the group are in the tooltips."
     figures = tuple(_figure(part, objective, study) for objective, part in parts(frame, "objective"))
     return Section("gains", "Ranking and gain per size group", (text,), items=figures)
-
-
-def _near_chance(frame: pl.DataFrame) -> str:
-    """The groups whose default is near chance: there the median of the group says more."""
-    texts = [
-        f"{row['default_model_id']} by {labels.objective(row['objective'])} ({labels.number(row['default_score'])}; "
-        f"median of its group {labels.number(row['group_median_score'])})"
-        for row in frame.filter("is_default", "is_near_chance").to_dicts()
-    ]
-    if not texts:
-        return ""
-    return (
-        f"A coin has 50. Near chance, so that a gain over it says little: {labels.listing(texts)}. Gains over the "
-        "median of the group are in the tooltips."
-    )
 
 
 def size_group_gains(study: Study) -> pl.DataFrame:

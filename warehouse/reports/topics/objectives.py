@@ -51,7 +51,7 @@ def summary(score: pl.DataFrame) -> tuple[str, ...]:
         text.strip(),
         "The two differ in more than the loss: in the paper regression is trained for 2 epochs on graded attributes "
         "and Bradley-Terry for 1 epoch on preferences, each with learning rates of its own, and the weights that merge "
-        "the five attributes are the best of 4 million on the validation pairs. They are those of recipes.",
+        "the five attributes are the best of 4 million on the validation pairs. So whole recipes are compared.",
     )
 
 

@@ -152,12 +152,9 @@ def _from_parent(part: pl.DataFrame, objective: str, study: Study) -> Table:
     def note(row: Row) -> str:
         if row["change_from_parent_percent"] is None:
             return ""
-        questions, runs = (
-            labels.number(row[key]) for key in ("change_from_parent_error", "change_from_parent_error_with_runs")
-        )
-        told = "" if row["is_change_from_parent_distinguishable"] else "not distinguishable"
-        percent = f"{labels.number(row['change_from_parent_percent'], signed=True)} %"
-        return "; ".join(filter(None, (percent, f"± {questions}, with runs ± {runs}", told)))
+        error = labels.number(row["change_from_parent_error_with_runs"])
+        told = "" if row["is_change_from_parent_distinguishable"] else ", within noise"
+        return f"± {error} ({labels.number(row['change_from_parent_percent'], signed=True)} %){told}"
 
     parent = Col("Preceding stage", "parent_model_id", MODEL)
     unit, key = "percentage points", "change_from_parent_points"
@@ -166,9 +163,8 @@ def _from_parent(part: pl.DataFrame, objective: str, study: Study) -> Table:
         name=f"{study.name('post_training', objective)}_parent",
         title="Each stage against the one before it",
         caption=(
-            "Change from the preceding stage in points; under it in percent of that stage's value, with its standard "
-            "error in points over test questions, and over training runs, too. Not distinguishable: less than 1.96 of "
-            "the latter."
+            "Change from the preceding stage in points; under it its standard error over test questions and training "
+            "runs, and the change in percent of that stage's value. Within noise: less than 1.96 of these errors."
         ),
         rows=_by_model(part.filter(pl.col("parent_model_id").is_not_null())),
         columns=[*_MODEL_COLUMNS, parent, *columns],

@@ -35,7 +35,9 @@ def section(study: Study) -> Section:
     )
     if abstained.height:
         items.append(_abstentions(abstained, study))
-    return Section("recommendations", TITLE, _paragraphs(frame, ranked, abstained), items=tuple(items))
+    weak = labels.near_chance_defaults(queries.near_chance_defaults(study.connection, study.study_id).to_dicts())
+    paragraphs = (*_paragraphs(frame, ranked, abstained), *([weak] if weak else []))
+    return Section("recommendations", TITLE, paragraphs, items=tuple(items))
 
 
 def _paragraphs(frame: pl.DataFrame, ranked: pl.DataFrame, abstained: pl.DataFrame) -> tuple[str, ...]:
