@@ -105,7 +105,7 @@ def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
             "Share of RewardBench pairs in which the chosen answer got the higher reward, in percent; the score is the "
             "mean of the four categories. ± is the standard error of the score over test questions in points; ≈ marks "
             "a binomial approximation from the category sizes. A second training would differ by a standard deviation "
-            f"of {labels.number(rows[0]['run_deviation'])} points. A coin has 50: near chance are values whose 95 % "
+            f"of {labels.number(rows[0]['run_deviation'])} points. A coin has 50; “chance” marks values whose 95 % "
             "interval over test questions reaches 55 or less. The best value of each column is in bold; others "
             f"may not be distinguishable from it. n = {labels.plural(frame.height, 'model')}."
         ),
@@ -127,7 +127,7 @@ def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
 
 def _near_chance(row: Row, key: str) -> str:
     flagged = row["is_near_chance"] if key == "score" else key in (row["near_chance_categories"] or "").split(", ")
-    return "near chance" if flagged else ""
+    return "chance" if flagged else ""
 
 
 _SIZE_GROUP = Col(
