@@ -13,7 +13,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
@@ -23,7 +23,6 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     field_validator,
-    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -45,6 +44,8 @@ MOST_OF_SUBSET = 100_000
 """Largest number of examples or weight of a subset, and largest priority; dbt tests the first two, too."""
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 """Delimiters that spreadsheets write in place of commas."""
+DOMAINS = ("factuality", "precise_if", "math", "safety", "focus", "ties")
+"""The six domains of RewardBench 2; the average is their mean."""
 AVERAGE_TOLERANCE = 0.1
 """Largest difference between a printed average and the mean of its six printed domains, in points: both are rounded."""
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
@@ -85,6 +86,16 @@ class Row(BaseModel):
     """Cells of a row by column. A field with a default may be empty."""
 
 
+def _mean_of(value: float, info: ValidationInfo, names: Collection[str], said: str, tolerance: float) -> float:
+    """The value, if it is the mean of the named fields within the tolerance or one of them has a problem of its own."""
+    parts = [info.data[name] for name in names if name in info.data]
+    mean = sum(parts) / len(names)
+    if len(parts) == len(names) and abs(value - mean) > tolerance + 1e-9:
+        text = f"is not the mean of the {said} ({mean:.2f}, tolerance {tolerance})"
+        raise PydanticCustomError("score", f"{text}; compare the row with its source")
+    return value
+
+
 class Results(Row):
     """RewardBench results of a reward model, in percent."""
 
@@ -98,12 +109,7 @@ class Results(Row):
     @field_validator("score")
     @classmethod
     def _is_the_mean(cls, score: float, info: ValidationInfo) -> float:
-        categories = [info.data[name] for name in CATEGORIES if name in info.data]
-        mean = sum(categories) / len(CATEGORIES)
-        if len(categories) == len(CATEGORIES) and abs(score - mean) > SCORE_TOLERANCE + 1e-9:
-            text = f"is not the mean of the four categories ({mean:.2f}, tolerance {SCORE_TOLERANCE})"
-            raise PydanticCustomError("score", f"{text}; compare the row with its source")
-        return score
+        return _mean_of(score, info, CATEGORIES, "four categories", SCORE_TOLERANCE)
 
 
 class PostTrainingResults(Results):
@@ -121,23 +127,19 @@ class BaseByData(Row):
 
     model_id: Text
     training_data: Text
-    average: Percent
     factuality: Percent
     precise_if: Percent
     math: Percent
     safety: Percent
     focus: Percent
     ties: Percent
+    average: Percent
     paper_table: Text
 
-    @model_validator(mode="after")
-    def _average_is_the_mean(self) -> Self:
-        domains = (self.factuality, self.precise_if, self.math, self.safety, self.focus, self.ties)
-        mean = sum(domains) / len(domains)
-        if abs(self.average - mean) > AVERAGE_TOLERANCE + 1e-9:
-            text = f"average is not the mean of the six domains ({mean:.2f}, tolerance {AVERAGE_TOLERANCE})"
-            raise PydanticCustomError("average", "{text}; compare the row with its source", {"text": text})
-        return self
+    @field_validator("average")
+    @classmethod
+    def _is_the_mean(cls, average: float, info: ValidationInfo) -> float:
+        return _mean_of(average, info, DOMAINS, "six domains", AVERAGE_TOLERANCE)
 
 
 class BenchmarkOfPaper(Row):

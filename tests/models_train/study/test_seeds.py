@@ -19,6 +19,7 @@ from models_train.study.study import load_study
 REPOSITORY = Path(__file__).resolve().parents[3]
 SHIPPED = REPOSITORY / "dbt" / "seeds"
 STUDY = load_study(REPOSITORY / "dagster_project" / "studies" / "published.yaml")
+OTHER = load_study(REPOSITORY / "dagster_project" / "studies" / "rewardbench2.yaml")
 
 
 @pytest.fixture
@@ -40,7 +41,8 @@ def problems(folder: Path, names: list[str] | None = None) -> list[str]:
 
 def test_the_shipped_seeds_pass_and_their_facts_are_right() -> None:
     facts = check(SHIPPED)
-    assert set(facts) == set(SEEDS) == {seed.name for seed in STUDY.seeds}
+    assert set(SEEDS) == {seed.name for study in (STUDY, OTHER) for seed in study.seeds}
+    assert set(facts) == {seed.name for seed in STUDY.seeds}
     for name, fact in facts.items():
         assert fact.path == SHIPPED / f"{name}.csv"
         assert fact.sha256 == hashlib.sha256(fact.path.read_bytes()).hexdigest()
@@ -250,3 +252,10 @@ def test_many_problems_are_counted(seeds: Path) -> None:
     file.write_text("\n".join([lines[0], *(line + "x" for line in lines[1:])]) + "\n", encoding="utf-8")
     found = problems(seeds)
     assert len(found) == 21 and found[-1] == "and 20 more"
+
+
+def test_an_average_of_rewardbench_2_is_that_of_its_six_domains(seeds: Path) -> None:
+    assert check_seeds(seeds, OTHER, "rewardbench2.yaml")["rewardbench2_base_by_data"].n_rows == 20
+    cell(seeds / "rewardbench2_base_by_data.csv", 2, "average", "64.0")
+    with pytest.raises(UserError, match=r"average: '64.0' is not the mean of the six domains \(63.45, tolerance 0.1\)"):
+        check_seeds(seeds, OTHER, "rewardbench2.yaml")
