@@ -18,6 +18,7 @@ from models_train.study.benchmarks import Benchmarks
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.revisions import is_pinned
+from models_train.study.run_noise import RunNoise
 from models_train.study.settings import LONGEST_NAME, Location, Problem, Settings, shown
 
 FURTHER_STAGES = ("sft", "dpo", "rlvr")
@@ -61,7 +62,17 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_unpinned_code(everyone),
         *_unknown_import_models(_valid(data.get("benchmarks"), Benchmarks), everyone),
         *_lab_problems(_valid(data.get("lab"), Lab), everyone),
+        *_unmeasured_noise(_valid(data.get("run_noise"), RunNoise)),
     ]
+
+
+def _unmeasured_noise(noise: RunNoise | None) -> Iterator[Problem]:
+    """A run-to-run noise of 0 that nobody measured."""
+    if noise and noise.basis != "seeds":
+        for objective, target, deviation in noise.rows():
+            if deviation == 0:
+                text = "0 says that trainings do not differ; set basis: seeds if that was measured, or state the noise"
+                yield Problem(("run_noise", objective, target), text)
 
 
 def _listed(values: Any, name: str, settings: type[Entry], key: str) -> Listed[Entry]:

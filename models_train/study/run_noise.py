@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Literal, Self, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import model_validator
-from pydantic_core import PydanticCustomError
+from pydantic import Field
 
-from models_train.study.settings import NotNegative, Objective, Settings, Target
+from models_train.study.settings import Objective, Settings, Target
 
 Basis = Literal["twins", "seeds"]
+Deviation = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
 
 
 class TargetNoise(Settings):
     """Standard deviation between trainings of one base model, in points, per result."""
 
-    score: NotNegative
+    score: Deviation
     """Of the score."""
-    chat: NotNegative
+    chat: Deviation
     """Of the accuracy on Chat."""
-    chat_hard: NotNegative
+    chat_hard: Deviation
     """Of the accuracy on Chat Hard."""
-    safety: NotNegative
+    safety: Deviation
     """Of the accuracy on Safety."""
-    reasoning: NotNegative
+    reasoning: Deviation
     """Of the accuracy on Reasoning."""
 
 
@@ -47,15 +47,6 @@ class RunNoise(Settings):
     """Of regression reward models."""
     bradley_terry: TargetNoise = TWINS["bradley_terry"]
     """Of Bradley-Terry reward models."""
-
-    @model_validator(mode="after")
-    def _no_zero_without_seeds(self) -> Self:
-        """Refuse a noise of 0 that nobody measured."""
-        zero = [f"{objective}.{target}" for objective, target, deviation in self.rows() if deviation == 0]
-        if zero and self.basis != "seeds":
-            text = f"{', '.join(zero)}: 0 says that trainings do not differ; set basis: seeds if that was measured"
-            raise PydanticCustomError("run_noise", "{text}", {"text": text})
-        return self
 
     def rows(self) -> Iterator[tuple[Objective, Target, float]]:
         """(objective, target, standard deviation in points) of each setting."""

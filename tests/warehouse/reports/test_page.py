@@ -198,7 +198,7 @@ def test_sentences_come_from_the_data(text: str):
     plain = html.unescape(re.sub(r"<[^>]+>", "", text.split("<main")[1].split("</main>")[0]))
     assert "Not tested, because fewer than 8 models have a value: rare_benchmark (n = 3)." in plain
     assert "At n = 18 the critical |r| is 0.468" in plain and "0.316" not in plain
-    assert "approximate 95 % interval" in plain and "one training run each" in plain
+    assert "with training runs" in plain and "one training run each" in plain and "Chance is 50" in plain
 
 
 def test_the_papers_critical_r_is_set_right_for_the_papers_forty_models(builder, tmp_path: Path):

@@ -152,9 +152,9 @@ def test_subsets_without_pairs_are_a_dash_and_ties_and_errors_are_named(make: Ma
     assert cells["own subset"][0] == ("not RewardBench's", "") and cells["own subset"][1][0] == "–"
 
 
-def test_comparisons_show_both_counts_and_an_exact_p(text: str) -> None:
+def test_comparisons_show_both_counts_and_one_p(text: str) -> None:
     plain = " ".join(section(text, "results").split())
-    assert "model-2B-1 against model-2B-0 <3 B +5.6 +2.1 to +9.0 101 60 711 < 0.001" in plain
+    assert "against the default model-2B-0 <3 B +5.6 +2.1 to +9.0 +1.2 to +9.9 101 60 711 < 0.001" in plain
 
 
 def test_costs_are_summed_and_cpu_time_stands_apart(make: Make, text: str) -> None:
