@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import altair as alt
 import polars as pl
@@ -10,7 +11,7 @@ import polars as pl
 from warehouse.contracts.leads import LEAD_REACH
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
-from warehouse.reports.tables import MODEL, POINTS, SIGNED, TEXT, Col, Table
+from warehouse.reports.tables import MODEL, POINTS, SIGNED, TEXT, Col, Row, Table
 
 CATEGORIES = {
     "average": "Average",
@@ -159,6 +160,11 @@ def _figure(effects: pl.DataFrame, study: Study) -> Figure:
     )
 
 
+def _of_category(row: Row, key: str) -> float | None:
+    value: float | None = row["by"].get(key)
+    return value
+
+
 def _table(results: pl.DataFrame, study: Study) -> Table:
     rows = [
         part.row(0, named=True) | {"by": dict(part.select("category", "value").iter_rows())}
@@ -175,7 +181,7 @@ def _table(results: pl.DataFrame, study: Study) -> Table:
         columns=[
             Col("Base model", "model_id", MODEL),
             Col("Training data", "training_data", TEXT),
-            *(Col(title, lambda row, key=key: row["by"].get(key), POINTS) for key, title in CATEGORIES.items()),
+            *(Col(title, partial(_of_category, key=key), POINTS) for key, title in CATEGORIES.items()),
             Col("Rest", "residual", SIGNED, "points"),
             Col("Source", "paper_table"),
         ],
