@@ -93,7 +93,7 @@ def pipelines(study: Study) -> pl.DataFrame:
         "fct_pipeline_offsets",
         "feature, pipeline, main_pipeline, is_main_pipeline, n_models, n_shared_models, pipeline_offset, "
         "standard_error, is_joined, n_used",
-        "feature, is_main_pipeline desc, n_models desc, pipeline",
+        "sum(n_used) over (partition by feature) desc, feature, is_main_pipeline desc, n_models desc, pipeline",
     )
     return frame.filter(pl.col("n_models") > 0)
 

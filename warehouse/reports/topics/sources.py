@@ -78,7 +78,7 @@ def _pipeline_table(study: Study) -> Table:
             Col("Benchmark", lambda row: labels.feature(row["feature"])),
             Col("Pipeline", "pipeline"),
             Col("Models", "n_models", COUNT),
-            Col("Shared with the main one", "n_shared_models", COUNT),
+            Col("Shared", "n_shared_models", COUNT, hint="of these, models that the main pipeline measured, too"),
             Col("Offset", _offset, sort=lambda row: row["pipeline_offset"], hint="in points"),
             Col("Values used", "n_used", COUNT),
             Col("Role", _pipeline_role),
