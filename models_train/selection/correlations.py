@@ -123,10 +123,8 @@ def pair_statistics(
     fisher = pearson.confidence_interval(SCORE_LEVEL)
     t = t_statistic(r, n)
     columns = np.stack([x, y, size])
-    clustered, partial = (
-        over_publishers(lambda rows, place=place: pearson_and_partial(columns[:, rows])[place], publishers)
-        for place in (0, 1)
-    )
+    clustered = over_publishers(lambda rows: pearson_and_partial(columns[:, rows])[0], publishers)
+    partial = over_publishers(lambda rows: pearson_and_partial(columns[:, rows])[1], publishers)
     return row | {
         "pearson_low": float(fisher.low),
         "pearson_high": float(fisher.high),
