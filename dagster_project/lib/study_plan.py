@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -97,11 +97,12 @@ def benchmark_writers(study: Study) -> set[str]:
 
 
 def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> None:
-    """Check that a candidate's benchmark values are of a benchmark and metric that the study can use.
+    """Check that a candidate's benchmark values are of a benchmark, metric and pipeline that the study can use.
 
     The study can use benchmarks that it lists under `benchmarks`, with the metric stated there, and those of the seed
-    table_2_benchmarks, with a metric that the seed benchmark_metrics has for them; a value of any other would be
-    dropped silently. Raises StudyError with the line of every value.
+    table_2_benchmarks, with a metric that the seed benchmark_metrics has for them, and of a pipeline that the seed
+    benchmark_results has for them; a value of any other would be dropped silently. Raises StudyError with the line of
+    every value.
     """
     stated = [
         (("candidates", place, "benchmarks", number), candidate, value)
@@ -126,14 +127,37 @@ def _check_candidates(path: Path, study: Study, seeds: dict[str, SeedFacts]) -> 
             if row["benchmark"] in of_seeds:
                 of_seeds[row["benchmark"]].append(row["metric"])
         metrics = of_seeds | {name: [*of_seeds.get(name, []), *own] for name, own in metrics.items()}
+    usable = ("exact", "close", "loose") if study.use_loose_benchmarks else ("exact", "close")
+    rows = _read(seeds["benchmark_results"]) if "benchmark_results" in seeds else ()
+    published = [row for row in rows if row["match"] in usable]
+    own = {row["benchmark"] for row in _listed_benchmarks(study)}
     problems = []
     for location, candidate, value in stated:
         found = _value_problem(value, metrics, "under benchmarks" if missing else "in table_2_benchmarks.csv")
+        if not found and published and value.benchmark not in own:
+            found = _pipeline_problem(value, [row for row in published if row["benchmark"] == value.benchmark])
         if found:
             key, text = found
             problems.append((document.line((*location, key)), f"candidate {candidate.model_id}: {text}"))
     if problems:
         raise StudyError(path, problems)
+
+
+def _pipeline_problem(value: BenchmarkValue, published: Sequence[Mapping[str, str]]) -> tuple[str, str] | None:
+    """The key and message where the pipeline of a value is not known, or None. published: usable values of its kind."""
+    if value.pipeline is not None:
+        known = sorted({row["pipeline"] for row in published})
+        if value.pipeline in known:
+            return None
+        hint = close_match(value.pipeline, known, "known are", 5) if known else "no value of it is published"
+        return "pipeline", f"the pipeline {value.pipeline!r} of {value.benchmark} is not known; {hint}"
+    possible = sorted(
+        {row["pipeline"] for row in published if row["metric"] == value.metric and value.shots in (None, row["shots"])}
+    )
+    if len(possible) == 1:
+        return None
+    which = f"could be of {', '.join(possible)}" if possible else "has the metric or shots of no published value"
+    return "metric", f"the value of {value.benchmark} {which}; state its pipeline"
 
 
 def _read(seed: SeedFacts) -> Iterator[dict[str, str]]:

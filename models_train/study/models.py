@@ -118,7 +118,7 @@ class BenchmarkValue(Settings):
     pipeline: Name | None = None
     """Pipeline that measured the value: harness and prompt, as the study's other values of the benchmark name theirs
     (such as Open LLM Leaderboard v1). By default the only one with this metric (and these shots, if they are stated);
-    where there are several, the value is not used."""
+    where there are several, it must be stated."""
     match: Literal["exact", "close", "loose"] | None = None
     """How close the source's set-up is to the benchmark as named; by default exact where `shots` are stated and are
     those of the benchmark, if the study lists it, else close."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,45 @@ def test_a_value_that_cannot_be_used_is_named_with_its_own_line(tmp_path: Path, 
     assert problem.startswith("candidate Likely-2: ")
     assert said in problem
     assert line == line_of(text, new)
+
+
+RESULTS = """\
+model_id,benchmark,metric,value,shots,pipeline,source_repo,source_path,source_commit,source_benchmark,match,note
+Likely,mmlu,acc_pct,60,5,Board,r,p,,MMLU,exact,
+Likely,mmlu,acc_pct,61,5,Card,r,q,,MMLU,exact,
+Likely,mmlu,acc_pct,62,0,Zero,r,q,,MMLU,close,
+Likely,mmlu,accuracy_pct,62,4,Swallow,r,q,,MMLU,close,
+Likely,mmlu,acc_cot_pct,63,0,Loose,r,q,,MMLU,loose,
+Likely,gsm8k_cot_llama,exact_match_pct,50,5,Board,r,p,,GSM8K,close,
+"""
+
+
+@pytest.mark.parametrize(
+    ("new", "said"),
+    [
+        ("metric: acc_pct", "the value of mmlu could be of Board, Card, Zero; state its pipeline"),
+        ('metric: acc_pct, shots: "0"', ""),
+        ("metric: acc_pct, pipeline: Card", ""),
+        ("metric: acc_pct, pipeline: Bord", "the pipeline 'Bord' of mmlu is not known; did you mean 'Board'?"),
+        ("metric: accuracy_pct", ""),
+        ("metric: acc_cot_pct", "the value of mmlu has the metric or shots of no published value; state its pipeline"),
+    ],
+)
+def test_a_value_beside_published_ones_has_a_known_pipeline(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, new: str, said: str
+) -> None:
+    monkeypatch.setattr("dagster_project.lib.study_plan.REPOSITORY", tmp_path)
+    for name in ("table_2_benchmarks", "benchmark_metrics"):
+        shutil.copy(SEEDS / f"{name}.csv", tmp_path)
+    (tmp_path / "benchmark_results.csv").write_text(RESULTS, encoding="utf-8")
+    seed = "  - {name: benchmark_results, source: here, licence: none}\nmodels:"
+    (tmp_path / "small.yaml").write_text(STUDY.replace("models:", seed, 1).replace("metric: acc_pct", new))
+    try:
+        write_study_parts(tmp_path, tmp_path, tmp_path / "parts")
+        problems = []
+    except StudyError as error:
+        problems = [text for _, text in error.problems]
+    assert problems == ([f"candidate Likely-2: {said}"] if said else [])
 
 
 def test_all_values_that_cannot_be_used_are_named_together(tmp_path: Path) -> None:

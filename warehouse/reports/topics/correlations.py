@@ -88,14 +88,13 @@ def tested(pairs: pl.DataFrame) -> pl.DataFrame:
 
 
 def pipelines(study: Study) -> pl.DataFrame:
-    """One row per benchmark and pipeline that measured a compared model, the main one of a benchmark first."""
-    frame = study.read(
+    """One row per benchmark and pipeline, most values first, the main one of a benchmark before its others."""
+    return study.read(
         "fct_pipeline_offsets",
         "feature, pipeline, main_pipeline, is_main_pipeline, n_models, n_shared_models, pipeline_offset, "
         "standard_error, is_joined, n_used",
         "sum(n_used) over (partition by feature) desc, feature, is_main_pipeline desc, n_models desc, pipeline",
     )
-    return frame.filter(pl.col("n_models") > 0)
 
 
 def untested_features(pairs: pl.DataFrame) -> pl.DataFrame:
