@@ -90,12 +90,16 @@ def run(home: Home, console: Console, *, everything: bool = False, quick: bool =
 
     from dagster_project.lib.dbt import update_manifest
     from dagster_project.lib.locks import end_dead_runs, run_lock
+    from dagster_project.lib.storage import check_storage
 
-    with run_lock(home), dg.DagsterInstance.get() as instance:
-        end_dead_runs(instance, home)
-        console.print("Reading the project ...")
-        update_manifest(home)
-        return _Run(instance, home, console, everything).do(quick=quick)
+    with run_lock(home):
+        for told in check_storage(home):
+            console.print(told, markup=False, soft_wrap=True)
+        with dg.DagsterInstance.get() as instance:
+            end_dead_runs(instance, home)
+            console.print("Reading the project ...")
+            update_manifest(home)
+            return _Run(instance, home, console, everything).do(quick=quick)
 
 
 class _Run:

@@ -26,7 +26,8 @@ import yaml
 from dagster_project import environment
 from dagster_project.lib.dbt import update_manifest
 from dagster_project.lib.keys import GPU_POOL
-from dagster_project.lib.locks import end_dead_runs
+from dagster_project.lib.locks import end_dead_runs, make_run_is_at_work
+from dagster_project.lib.storage import check_storage
 from models_train.errors import UserError
 from models_train.processes import descendants, end_processes, leave, stopped_by_signals
 from warehouse.paths import Home
@@ -133,6 +134,9 @@ def _program(name: str) -> str:
 
 def _prepare_instance(home: Home) -> None:
     """Mark unfinished runs of an earlier UI as failed, and set the size of the GPU pool."""
+    if not make_run_is_at_work(home):
+        for told in check_storage(home):
+            print(told, flush=True)
     with dg.DagsterInstance.get() as instance:
         ended = end_dead_runs(instance, home)
         instance.event_log_storage.set_concurrency_slots(GPU_POOL, environment.settings().workers)
