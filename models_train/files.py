@@ -144,6 +144,7 @@ _PROBLEMS: dict[int | None, str] = {
     errno.EEXIST: "{place}: there is a file of this name, where a folder is needed; use another path",
     errno.ENAMETOOLONG: "{place}: the name is longer than the disk at {disk} takes; use a shorter one",
 }
+_NEARLY_FULL_BYTES = 1_000_000
 _SIGNS = {
     errno.ENOSPC: ("No space left on device", "database or disk is full"),
     errno.EDQUOT: ("Disk quota exceeded",),
@@ -165,6 +166,8 @@ def _problem(number: int | None, place: Path) -> str:
     usage, disk = shutil.disk_usage(there), there.resolve()
     while not disk.is_mount():
         disk = disk.parent
+    if number == errno.EIO and usage.free < _NEARLY_FULL_BYTES:
+        number = errno.ENOSPC  # SQLite says `disk I/O error` where it cannot make its journal longer
     files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return _PROBLEMS[number].format(
         place=place,

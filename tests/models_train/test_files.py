@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -106,3 +107,11 @@ def test_too_many_open_files_are_told(tmp_path: Path) -> None:
 def test_other_errors_are_not_of_the_disk(tmp_path: Path) -> None:
     for error in (ValueError("no"), FileNotFoundError(errno.ENOENT, "No such file", "x")):
         assert disk_problem(error, tmp_path) is None
+
+
+def test_an_error_of_sqlite_on_a_full_disk_is_that_it_is_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    error = sqlite3.OperationalError("disk I/O error")
+    assert "reports an error" in str(disk_problem(error, tmp_path))
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    assert "is full: 0 MB of" in str(disk_problem(error, tmp_path))
