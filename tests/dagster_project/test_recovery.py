@@ -75,23 +75,22 @@ def test_what_fails_is_refused_however_often_one_tries_and_nothing_is_left_of_it
     project, home = project_copy
     before, report = published_state(home), (home / "reports" / "base_model_choice.html").read_bytes()
 
-    def refused(*words: str) -> None:
-        for _ in range(2):
+    def refused(word: str, times: int) -> None:
+        for _ in range(times):
             done = run(home, project=project)
             assert done.returncode == 1, "what still fails must not be passed over"
-            for word in words:
-                assert word in done.stderr
+            assert word in done.stderr
             assert "Traceback" not in done.stdout + done.stderr
             assert published_state(home) == before
             assert (home / "reports" / "base_model_choice.html").read_bytes() == report
 
     test = project / "dbt" / "data_tests" / "no_seed_is_called_table.sql"
     test.write_text("select seed from {{ ref('dim_sources') }} where seed like 'table%'\n")
-    refused("no_seed_is_called_table: Got 5 results")
+    refused("no_seed_is_called_table: Got 5 results", 2)
     test.unlink()
     results = project / "dbt" / "models" / "marts" / "fct_reward_model_results.sql"
     with edited(results, "    results.score,\n", "    results.score + 1 as score,\n"):
-        refused("mean of the categories")
+        refused("mean of the categories", 1)
     mended = run(home, project=project)
     assert mended.returncode == 0, mended.stderr
     assert published_state(home) == before, "the same content is not published twice"

@@ -43,32 +43,24 @@ def count(home: Path, condition: str, table: str = "fct_recommendations") -> int
     return int(found[0])
 
 
-def test_a_candidate_that_is_taken_out_leaves_nothing(project_copy: tuple[Path, Path], run: Run) -> None:
+def test_a_candidate_and_a_study_file_that_are_taken_out_leave_nothing(
+    project_copy: tuple[Path, Path], run: Run
+) -> None:
     project, home = project_copy
     before = published_state(home)
     study = project / "dagster_project" / "studies" / "published.yaml"
+    more = study.with_name("more.yaml")
     original = study.read_text()
     study.write_text(original + CANDIDATE)
-    done = run(home, project=project)
-    assert done.returncode == 0 and count(home, "model_id = 'Inside-7B'") > 0, done.stderr
-    study.write_text(original)
-    done = run(home, project=project)
-    assert done.returncode == 0, done.stderr
-    assert count(home, "model_id = 'Inside-7B'") == 0
-    assert published_state(home)[-1] == before[-1], "the content of before"
-
-
-def test_a_study_file_that_is_taken_out_leaves_nothing(project_copy: tuple[Path, Path], run: Run) -> None:
-    project, home = project_copy
-    before = published_state(home)
-    more = project / "dagster_project" / "studies" / "more.yaml"
     more.write_text(MORE)
     done = run(home, project=project)
-    assert done.returncode == 0 and count(home, "study_id = 'more'", "dim_base_models") > 0, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert count(home, "model_id = 'Inside-7B'") > 0 and count(home, "study_id = 'more'", "dim_base_models") > 0
+    study.write_text(original)
     more.unlink()
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
-    assert count(home, "study_id = 'more'", "dim_base_models") == 0
+    assert count(home, "model_id = 'Inside-7B'") == count(home, "study_id = 'more'", "dim_base_models") == 0
     assert published_state(home)[-1] == before[-1], "the content of before"
 
 
