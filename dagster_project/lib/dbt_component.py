@@ -35,7 +35,6 @@ from warehouse.paths import Home
 SETTINGS = ("dbt_project.yml", "profiles.yml", "macros/*.sql", "data_tests/generic/*.sql")
 IMPORTED = (
     "models_train/selection/*.py",
-    "models_train/mix/*.py",
     "models_train/synthetic/checks.py",
     "models_train/synthetic/resampling.py",
 )

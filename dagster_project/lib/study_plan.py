@@ -11,6 +11,7 @@ from typing import Any
 
 from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
+from models_train.study.fingerprints import donors
 from models_train.study.models import BenchmarkValue, Candidate
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
@@ -76,7 +77,9 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return partition.get("written_by") in writers
     if table.name in DOCUMENT_TABLES:
         corpus = study.scoring.corpus.name if study.scoring else None
-        return corpus is not None and partition.get("corpus") == corpus and model in (None, *study.model_ids)
+        # A model that shares another's scores has none of its own, such as those from before the larger one was listed.
+        is_scored = model is None or (model in study.model_ids and donors(study).get(str(model), model) == model)
+        return corpus is not None and partition.get("corpus") == corpus and is_scored
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "run_benchmarks":
@@ -239,6 +242,10 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             }
             for candidate in study.candidates
             for value in candidate.benchmarks
+        ],
+        "score_bins": [
+            {"score_kind": kind, "low": bins.low, "high": bins.high, "n_bins": bins.n}
+            for kind, bins in (study.scoring.fixed_bins if study.scoring else {}).items()
         ],
         "study_seeds": [
             {

@@ -152,7 +152,7 @@ class ScoringJob:
         self._report.say(
             f"{source.name}: {engine.name} engine{f' ({reason})' if reason else ''}, {engine.dtype} on "
             f"{default_device()}, like plain Transformers on documents of the sample; the first {n_tokens:,} tokens of "
-            f"a document, {'a BOS token before them' if has_bos else 'no BOS token: the first is not scored'}"
+            f"a document, from the second on{', a BOS token before them' if has_bos else ''}"
         )
         return Scorer(source.name, engine, tokenizer, n_tokens, library_versions())
 

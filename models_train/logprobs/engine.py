@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float32]
 
 OK = "ok"
 NOT_FINITE = "not finite: the model gives NaN or infinity for one of the tokens"
-NOTHING_TO_SCORE = "too short: one token, and no BOS before it that its probability could follow from"
+NOTHING_TO_SCORE = "too short: one token, and scores begin with the second"
 EMPTY = "empty: the tokenizer makes no token of it"
 
 Progress = Callable[[int, int], None]

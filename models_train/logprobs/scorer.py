@@ -152,12 +152,16 @@ class Scorer:
 
 def _scores(tokenized: Tokenized, found: TokenScores) -> dict[str, Any]:
     is_ok = found.status == OK
+    # Engines score the first token of the document after BOS, too.
+    logprobs, standardised = (
+        None if values is None else values[tokenized.n_context - 1 :] for values in (found.logprobs, found.standardised)
+    )
     return {
-        "n_tokens_scored": len(found.logprobs),
+        "n_tokens_scored": len(logprobs),
         "n_bytes_scored": len(tokenized.scored_text) if is_ok else 0,
         "is_truncated": tokenized.is_truncated,
         "status": found.status,
-        **(asdict(presence(found.logprobs, found.standardised, tokenized.scored_text)) if is_ok else NO_SCORES),
+        **(asdict(presence(logprobs, standardised, tokenized.scored_text)) if is_ok else NO_SCORES),
     }
 
 

@@ -16,10 +16,11 @@ from transformers import PreTrainedTokenizerBase
 
 from models_train.data.rows import is_unicode
 from models_train.errors import UserError
-from models_train.logprobs.engine import EMPTY, OK
+from models_train.logprobs.engine import EMPTY, NOTHING_TO_SCORE, OK
 
 BOS, NONE = "bos", "none"
-"""BOS policies: one BOS before every document, where the tokenizer has one; else the first token is not scored."""
+"""BOS policies: one BOS before every document, where the tokenizer has one. With either, scores begin with the second
+token of the document, so that models with and without BOS are scored on the same tokens."""
 BATCH = 128
 """Documents tokenized at once, on all cores."""
 CHARACTERS_PER_TOKEN = 8
@@ -31,13 +32,15 @@ NOT_UNICODE = "not Unicode: the text holds half of a surrogate pair"
 class Tokenized:
     """A document as the model gets it.
 
-    token_ids: (n,) int64, BOS included. scored_text: bytes covered by the scored tokens, which are all but the first.
-    is_truncated: the document has more tokens. status: `ok`, or why there are no tokens.
+    token_ids: (n,) int64, BOS included. n_context: leading tokens that are not scored: BOS, and the first token of the
+    document. scored_text: bytes covered by the tokens after them. is_truncated: the document has more tokens. status:
+    `ok`, or why there is nothing to score.
     """
 
     token_ids: npt.NDArray[np.int64]
     scored_text: bytes
     is_truncated: bool
+    n_context: int = 1
     status: str = OK
 
 
@@ -122,14 +125,15 @@ class DocumentTokenizer:
 
     def _document(self, text: str, encoding: Encoding, n_tokens: int) -> Tokenized:
         ids = encoding.ids[:n_tokens]
-        if not ids:
-            return _none(EMPTY)
+        if len(ids) < 2:
+            return _none(NOTHING_TO_SCORE if ids else EMPTY)
         is_truncated = len(encoding) > n_tokens
         encoded = text.encode()
+        start = self._covered(encoded, text, encoding, 1)
         end = self._covered(encoded, text, encoding, len(ids)) if is_truncated else len(encoded)
         if self.bos_token_id is not None and ids[0] != self.bos_token_id:
-            return Tokenized(np.array([self.bos_token_id, *ids], np.int64), encoded[:end], is_truncated)
-        start = self._covered(encoded, text, encoding, 1)
+            ids = [self.bos_token_id, *ids]
+            return Tokenized(np.array(ids, np.int64), encoded[start:end], is_truncated, n_context=2)
         return Tokenized(np.array(ids, np.int64), encoded[start:end], is_truncated)
 
     def _covered(self, encoded: bytes, text: str, encoding: Encoding, n_tokens: int) -> int:
@@ -183,4 +187,4 @@ _BYTES = dict(_byte_alphabet())
 
 
 def _none(status: str) -> Tokenized:
-    return Tokenized(np.empty(0, np.int64), b"", False, status)
+    return Tokenized(np.empty(0, np.int64), b"", False, status=status)

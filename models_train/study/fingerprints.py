@@ -26,7 +26,9 @@ from models_train.study.training import DataSource, Training
 
 TRAINING_VERSION = 2
 """Version of training and evaluation; a change of their results raises it, and everything is trained again."""
-SCORING_VERSION = 1
+SAMPLE_VERSION = 1
+"""Version of the sampling of documents; a change of its results raises it."""
+SCORING_VERSION = 2
 """Version of document scoring; a change of its results raises it."""
 BENCHMARK_VERSION = 1
 """Version of benchmark runs; a change of their results raises it."""
@@ -140,7 +142,7 @@ def sample_run_id(corpus: Corpus, study_folder: Path) -> str:
     """Run id of the sample of documents of a corpus."""
     return content_hash(
         {
-            "version": SCORING_VERSION,
+            "version": SAMPLE_VERSION,
             "corpus": corpus.model_dump(exclude={"source"}),
             "source": data_identity(corpus.source, study_folder),
         }
@@ -153,9 +155,10 @@ def scoring_run_id(model: StudyModel, scoring: Scoring, study_folder: Path, engi
     engine: one of `scoring.engines`, by default the first. The setting `auto` has no run id of its own: which engine
     it is depends on the machine, and scores of either are what the study asks for.
     """
-    settings = scoring.model_dump(exclude={"corpus", "share_within_family"})
+    settings = scoring.model_dump(exclude={"corpus", "share_within_family", "fixed_bins"})
     return content_hash(
         {
+            "version": SCORING_VERSION,
             "model": model_identity(model, study_folder),
             "sample": sample_run_id(scoring.corpus, study_folder),
             "scoring": settings | {"engine": engine or scoring.engines[0]},

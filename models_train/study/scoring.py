@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from models_train.study.settings import MOST, Count, Distinct, Identifier, Seed, Settings
 from models_train.study.training import DataSource, Precision
@@ -35,6 +36,29 @@ class Corpus(Settings):
     """Seed of the sample."""
 
 
+ScoreKind = Literal["presence_score", "bits_per_byte", "min_k", "min_k_plus_plus", "logprob_per_zlib_byte"]
+
+
+class Bins(Settings):
+    """Equally wide bins of a document score; scores outside count in the bin at that end."""
+
+    low: float
+    """Lower edge of the first bin, in the unit of the score."""
+    high: float
+    """Upper edge of the last bin."""
+    n: Annotated[int, Field(ge=2, le=1000)] = 100
+    """Number of bins."""
+
+    @model_validator(mode="after")
+    def _ascends(self) -> Bins:
+        if not self.low < self.high:
+            raise PydanticCustomError("bins", "has a lower end that is not below the upper one; exchange low and high")
+        return self
+
+
+FIXED_BINS: dict[ScoreKind, Bins] = {"presence_score": Bins(low=-10, high=0), "bits_per_byte": Bins(low=0, high=4)}
+
+
 class Scoring(Settings):
     """Log-probability scoring of documents: the corpus, the engine and its limits."""
 
@@ -56,6 +80,8 @@ class Scoring(Settings):
     share_within_family: bool = True
     """Use the scores of the largest model of a family with the same pre-training tokens for the whole family
     (definitions, Section 7)."""
+    fixed_bins: dict[ScoreKind, Bins] = FIXED_BINS
+    """Bins of the binning `fixed`, whose distances no further model changes (definitions, Section 8)."""
 
     @property
     def engines(self) -> tuple[Engine, ...]:

@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from scipy.spatial.distance import jensenshannon
 
 from models_train.data.records import ATTRIBUTES
-from models_train.mix.distances import distances, pairs
-from models_train.mix.samples import ALL
 from models_train.reward_models.merge_vector import N_LEVELS
 from models_train.synthetic.resampling import (
     MIN_MODELS,
@@ -49,6 +48,8 @@ SCHEMA: dict[str, Any] = {
     "n": pl.Int64,
     "reason": pl.String,
 }
+ALL = "all"
+"""Name for the documents of every domain together."""
 SIZE = "log10_parameters"
 TOO_FEW = "fewer than 4 pre-trained models have the values needed"
 NO_SPREAD = "one side is the same for all models"
@@ -210,7 +211,7 @@ def mix_distance_checks(models: Models, counts: Mapping[tuple[str, str], Floats]
     counts: by score kind and domain (or `all`), the histograms, (models, bins), without a document where a model has no
     such score. In a domain the true mix is that domain against the rest; over `all`, the whole mix.
     """
-    both = pairs(len(models.pretrained))
+    both = list(combinations(range(len(models.pretrained)), 2))
     weights = pair_weights(models.weights, both)
     owners = [frozenset((models.pretrained[a], models.pretrained[b])) for a, b in both]
     size = np.array([abs(models.size[a] - models.size[b]) for a, b in both]).round(_DIGITS)
@@ -228,15 +229,14 @@ def true_distances(models: Models, domain: str) -> Floats:
     if domain != ALL:
         share = mixes[:, list(models.domains).index(domain)]
         mixes = np.stack([share, 1 - share], axis=1)
-    return distances(mixes).round(_DIGITS)
+    return _distances(mixes)
 
 
 def _distances(counts: Floats) -> Floats:
-    """Distances of the histograms of every pair; NaN where a side has no document."""
-    empty = counts.sum(axis=1) == 0
-    found = distances(np.where(empty[:, None], 1.0, counts)).round(_DIGITS)
-    missing = [bool(empty[a] or empty[b]) for a, b in pairs(len(counts))]
-    return np.where(missing, np.nan, found) if missing else found
+    """Jensen-Shannon distances, base 2, of the histograms of every pair; NaN where a side has no document."""
+    a, b = np.triu_indices(len(counts), 1)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(jensenshannon(counts[a], counts[b], base=2, axis=1)).round(_DIGITS)
 
 
 def _checks(name: str, domain: str, items: _Items, kinds: Sequence[str]) -> Iterator[Check]:

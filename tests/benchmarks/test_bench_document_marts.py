@@ -86,7 +86,7 @@ def check_against_scipy(home: Home) -> float:
         rows = connection.execute(
             "select score_kind, domain, binning, model_a, model_b, distance from intermediate.int_score_distances"
         ).fetchall()
-    assert len(rows) == 2 * (len(DOMAINS) + 1) * N_MODELS * (N_MODELS - 1) // 2
+    assert len(rows) == 2 * 2 * (len(DOMAINS) + 1) * N_MODELS * (N_MODELS - 1) // 2
     return max(abs(found - jensenshannon(shares[*key, a], shares[*key, b], base=2)) for *key, a, b, found in rows)
 
 

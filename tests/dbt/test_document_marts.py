@@ -18,6 +18,7 @@ from scipy.spatial.distance import jensenshannon
 from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.lib.study_plan import write_study_parts
 from models_train.parts import write_part
+from tests.support import score_distances
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts import TABLES
@@ -28,6 +29,10 @@ DOMAINS = ("ArXiv", "Book", "Github")
 PER_DOMAIN = 400
 KINDS = ("presence_score", "bits_per_byte", "min_k", "min_k_plus_plus", "logprob_per_zlib_byte")
 COMPARED_KINDS = KINDS[:2]
+GRIDS = {"presence_score": (-20, 200), "bits_per_byte": (0, 500), "min_k": (-40, 100), "min_k_plus_plus": (-20, 200),
+         "logprob_per_zlib_byte": (-20, 500)}  # fmt: skip
+"""Lower end, and cells per unit."""
+FIXED = {"presence_score": (-6.0, -1.0), "bits_per_byte": (0.0, 4.0)}
 # name: family, billions of parameters, trillions of tokens
 MODELS = {
     "ant-1b": ("ant", 1.0, 2.0),
@@ -61,6 +66,9 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
         "size_groups": [dict(zip(names, ("any", 1, 0.0, None, "ant-1b"), strict=True))],
         "base_models": models,
         "benchmarks": [],
+        "score_bins": [
+            {"score_kind": kind, "low": low, "high": high, "n_bins": 60} for kind, (low, high) in FIXED.items()
+        ],
         "study_seeds": [],
     }
 
@@ -157,9 +165,14 @@ def marts(home: Home) -> Iterator[duckdb.DuckDBPyConnection]:
 
 
 def known(frame: pl.DataFrame, kind: str, domain: str) -> np.ndarray:
-    """Scores of the documents that have one, as the histograms keep them."""
+    """Scores of the documents that have one."""
     wanted = frame.filter(pl.col("domain").is_in(DOMAINS if domain == "all" else [domain]))
     return wanted[kind].drop_nulls().to_numpy()
+
+
+def cells(scores: np.ndarray, kind: str) -> np.ndarray:
+    low, per_unit = GRIDS[kind]
+    return np.floor((scores - low) * per_unit)
 
 
 def test_donors_are_the_largest_of_a_family_with_equal_tokens(marts: duckdb.DuckDBPyConnection) -> None:
@@ -169,77 +182,116 @@ def test_donors_are_the_largest_of_a_family_with_equal_tokens(marts: duckdb.Duck
     assert set(found.fetchall()) == expected
 
 
-def test_histograms_are_numpys_on_pooled_edges(
+def test_histograms_are_numpys_on_common_edges(
     marts: duckdb.DuckDBPyConnection, frames: dict[str, pl.DataFrame]
 ) -> None:
+    """Quantile edges are the first cells with at least that share of all documents below them."""
     seen = 0
-    for kind in KINDS:
-        for domain in (*DOMAINS, "all"):
-            mine = {name: known(frame, kind, domain).astype(np.float32) for name, frame in frames.items()}
-            pool = np.concatenate(list(mine.values())).astype(np.float64)
-            by_binning = {
-                "quantile": np.quantile(pool, np.linspace(0, 1, 101)),
-                "equal_width": np.linspace(pool.min(), pool.max(), 101),
-            }
-            for binning, edges in by_binning.items():
-                rows = marts.execute(
-                    "select model_id, list(n order by bin), list(bin_low order by bin), list(bin_high order by bin), "
-                    "sum(share) from fct_presence_score_distributions "
-                    "where score_kind = ? and domain = ? and binning = ? group by all",
-                    [kind, domain, binning],
-                ).fetchall()
-                assert {row[0] for row in rows} == set(DONORS)
-                for model, n, low, high, whole in rows:
-                    found = np.array([*low, high[-1]])
-                    assert found == pytest.approx(edges, rel=1e-6)
-                    assert n == np.histogram(mine[DONORS[model]].astype(np.float64), found)[0].tolist()
-                    assert whole == pytest.approx(1)
-                    assert low[1:] == high[:-1]
-                    seen += 1
-    assert seen == len(KINDS) * 4 * 2 * len(DONORS)
+    rows = marts.execute(
+        "select score_kind, domain, binning, model_id, list(n order by bin), list(bin order by bin), "
+        "list(bin_low order by bin), list(bin_high order by bin), sum(share) "
+        "from fct_presence_score_distributions group by all"
+    ).fetchall()
+    for kind, domain, binning, model, n, bins, low, high, whole in rows:
+        own = {name: cells(known(frame, kind, domain), kind) for name, frame in frames.items()}
+        start, per_unit = GRIDS[kind]
+        found = np.round((np.array([*low, high[-1]]) - start) * per_unit)
+        assert low[1:] == high[:-1]
+        assert n == np.histogram(own[DONORS[model]], found - 0.5)[0].tolist()
+        assert whole == pytest.approx(1)
+        pool = np.concatenate(list(own.values()))
+        if binning == "fixed":
+            edges = np.linspace(*FIXED[kind], 61)[1:-1]
+            assert np.abs(found[1:-1] - (edges - start) * per_unit).max() <= 0.5 + 1e-9
+        else:
+            for bin_number, cell in zip(bins[1:], found[1:-1], strict=True):
+                assert np.mean(pool < cell) >= (bin_number - 1) / 100 > np.mean(pool < pool[pool < cell].max())
+        seen += 1
+    assert seen == (len(KINDS) + len(FIXED)) * 4 * len(DONORS)
 
 
-def test_distances_are_scipys(marts: duckdb.DuckDBPyConnection, frames: dict[str, pl.DataFrame]) -> None:
+def interval(p: np.ndarray, q: np.ndarray) -> tuple[float, float, float, float]:
+    """Null floor, corrected distance and interval of counts (definitions, Section 8)."""
+    (a, b), (p, q) = (p.sum(), q.sum()), (p[p + q > 0] / p.sum(), q[p + q > 0] / q.sum())
+    parts = [entr[entr > 0] @ np.log2(entr[entr > 0]) for entr in (p, q, (p + q) / 2)]
+    divergence = (parts[0] + parts[1]) / 2 - parts[2]
+    unit = (1 / a + 1 / b) / (8 * np.log(2))
+    spread = 2 * (p.size - 1) * unit**2
+    for shares, n in ((p, a), (q, b)):
+        inside = shares > 0
+        values = np.log2(shares[inside] / ((p + q) / 2)[inside]) / 2
+        spread += (shares[inside] @ values**2 - (shares[inside] @ values) ** 2) / n
+    unbiased = divergence - (p.size - 1) * unit
+    ends = np.array([(p.size - 1) * unit, unbiased, *(unbiased + z * np.sqrt(spread) for z in (-1.959964, 1.959964))])
+    return tuple(np.sqrt(np.clip(ends, 0, 1)))
+
+
+def check_distances(marts: duckdb.DuckDBPyConnection, frames: dict[str, pl.DataFrame]) -> None:
+    """Every row against SciPy on the common histograms and on the scores themselves."""
     shares = {
         tuple(key): np.array(n, dtype=float)
         for *key, n in marts.execute(
             "select score_kind, domain, binning, model_id, list(n order by bin) "
-            "from fct_presence_score_distributions group by all"
+            "from marts.fct_presence_score_distributions group by all"
         ).fetchall()
     }
-    rows = marts.execute(
-        "select score_kind, domain, binning, model_a, model_b, distance, n_a, n_b, n_bins, is_flagged, "
-        "wasserstein_1, spearman, n_shared from fct_jensen_shannon_distances"
-    ).fetchall()
-    pairs = set(combinations(sorted(SCORED), 2))
-    assert len(rows) == len(COMPARED_KINDS) * 4 * 2 * len(pairs)
-    for kind, domain, binning, a, b, distance, n_a, n_b, n_bins, flagged, wasserstein, spearman, shared in rows:
-        assert (a, b) in pairs
-        p, q = shares[kind, domain, binning, a], shares[kind, domain, binning, b]
-        assert distance == pytest.approx(jensenshannon(p, q, base=2), abs=1e-12)
-        assert (n_a, n_b, n_bins, flagged) == (p.sum(), q.sum(), np.count_nonzero(p + q), True)
+    rows = marts.execute("select * from marts.fct_jensen_shannon_distances").pl().to_dicts()
+    assert len(rows) == 4 * (len(KINDS) + len(FIXED)) * len(list(combinations(frames, 2)))
+    for row in rows:
+        kind, domain, a, b = (row[name] for name in ("score_kind", "domain", "model_a", "model_b"))
+        p, q = (shares[kind, domain, row["binning"], name] for name in (a, b))
+        assert a < b and row["distance"] == pytest.approx(jensenshannon(p, q, base=2), abs=1e-12)
+        assert (row["n_a"], row["n_b"], row["n_bins"]) == (p.sum(), q.sum(), np.count_nonzero(p + q))
+        found = [row[name] for name in ("null_floor", "distance_corrected", "distance_low", "distance_high")]
+        assert found == pytest.approx(interval(p, q), abs=1e-7)
+        assert row["is_told_apart"] == (row["distance_low"] > 0)
         own = [known(frames[name], kind, domain) for name in (a, b)]
-        assert wasserstein == pytest.approx(stats.wasserstein_distance(*own), rel=1e-9)
+        assert abs(row["wasserstein_1"] - stats.wasserstein_distance(*own)) < 1 / GRIDS[kind][1]
+        if kind not in COMPARED_KINDS:
+            assert row["spearman"] is None and row["n_shared"] is None
+            continue
         both = frames[a].join(frames[b], on=["document_id", "domain"])
         both = both.filter(pl.col("domain").is_in(DOMAINS if domain == "all" else [domain])).drop_nulls(
             [kind, f"{kind}_right"]
         )
-        assert shared == both.height <= n_a
-        assert spearman == pytest.approx(stats.spearmanr(both[kind], both[f"{kind}_right"]).statistic, abs=1e-12)
+        assert row["n_shared"] == both.height <= row["n_a"]
+        expected = stats.spearmanr(both[kind], both[f"{kind}_right"]).statistic
+        assert row["spearman"] == pytest.approx(expected, abs=1e-12)
 
 
-def test_floor_and_interval_say_what_chance_gives(marts: duckdb.DuckDBPyConnection) -> None:
-    """ant-3b and ant-7b differ by a tenth of the spread; the others by more, so they lie above the floor."""
-    rows = marts.execute(
-        "select model_a, model_b, distance, null_floor, distance_low, distance_high from fct_jensen_shannon_distances "
-        "where score_kind = 'presence_score' and domain = 'all' and binning = 'quantile'"
-    ).fetchall()
-    for *_, distance, floor, low, high in rows:
-        assert 0 <= low <= high <= 1
-        assert 0.05 < floor < 0.25, "about sqrt(99 / (8 ln 2) x 2 / 1200)"
-        assert high**2 <= 2 * distance**2
-    far = next(row for row in rows if row[:2] == ("ant-3b", "cat-4b"))
-    assert far[2] > far[3] and far[4] > 0
+def test_distances_are_scipys(marts: duckdb.DuckDBPyConnection, frames: dict[str, pl.DataFrame]) -> None:
+    check_distances(marts, frames)
+
+
+def test_means_of_the_domains_stand_beside_all_documents(marts: duckdb.DuckDBPyConnection) -> None:
+    rows = marts.execute("select * from fct_jensen_shannon_distances").pl()
+    ends = {"": "distance", "_corrected": "distance_corrected", "_low": "distance_low", "_high": "distance_high"}
+    keys = ["score_kind", "binning", "model_a", "model_b"]
+    means = rows.filter(pl.col("domain") != "all").group_by(keys).agg(pl.col(*ends.values()).mean())
+    both = rows.filter(domain="all").join(means, on=keys, suffix="_mean")
+    assert both.height == rows.height / 4
+    for name, of in ends.items():
+        assert both[f"mean_domain_distance{name}"].to_list() == pytest.approx(both[f"{of}_mean"].to_list())
+        assert rows.filter(pl.col("domain") != "all")[f"mean_domain_distance{name}"].is_null().all()
+
+
+def test_intervals_hold_the_true_distance(home: Home, tmp_path: Path) -> None:
+    """95 % of them from no shift to a large one; intervals around the plain distance hardly ever near the floor."""
+    rng = np.random.default_rng(0)
+    wanted = [(n, shift) for n in (1_000, 10_000) for shift in (0.0, 0.02, 0.3, 1.5)]
+    fine = pl.concat(score_distances.simulated_cells(rng, n, shift, 150) for n, shift in wanted)
+    rows = score_distances.by_the_projects_sql(home.dbt_target, fine, tmp_path)
+    found = score_distances.coverage(rows)
+    assert found.height == len(wanted)
+    assert found["covered"].min() >= 0.92, "0.95 less twice its standard error"  # type: ignore[operator]
+    assert 0.93 <= found["covered"].mean() <= 0.99  # type: ignore[operator]
+    near = found.filter(pl.col("shift") == 0.02)
+    assert near["covered_plain"].max() < 0.6  # type: ignore[operator]
+    twins = found.filter(shift=0.0)
+    assert twins["told_apart"].max() <= 0.06, "a twin lies at 0 within its interval"  # type: ignore[operator]
+    exact = rows["shift"] * score_distances.SPREAD
+    error = 6 * score_distances.SPREAD * (2 / rows["n_a"]).sqrt()
+    assert ((rows["wasserstein_1"] - exact).abs() < error).all()
 
 
 def test_means_by_domain(marts: duckdb.DuckDBPyConnection, frames: dict[str, pl.DataFrame]) -> None:
@@ -267,10 +319,12 @@ def test_mix_features_and_their_placebo(marts: duckdb.DuckDBPyConnection, frames
     rows = marts.execute("select feature_kind, feature, model_id, value from fct_regression_features").fetchall()
     mix = {(feature, model): value for kind, feature, model, value in rows if kind == "mix"}
     placebo = {(feature, model): value for kind, feature, model, value in rows if kind == "placebo"}
-    assert set(mix) == {(f"mix_presence_{domain.lower()}", model) for domain in DOMAINS for model in DONORS}
-    assert mix["mix_presence_book", "ant-1b"] == pytest.approx(
-        frames["ant-7b"].filter(domain="Book")["presence_score"].mean()
-    )
+    paper = {(feature, model): value for kind, feature, model, value in rows if kind == "mix_paper"}
+    assert set(mix) == {(f"mix_bits_{domain.lower()}", model) for domain in DOMAINS for model in DONORS}
+    means = frames["ant-7b"].group_by("domain").agg(pl.col("presence_score", "bits_per_byte").mean())
+    book = means.filter(domain="Book")
+    assert mix["mix_bits_book", "ant-1b"] == pytest.approx(book["bits_per_byte"][0] - means["bits_per_byte"].mean())
+    assert paper["mix_paper_book", "ant-1b"] == pytest.approx(book["presence_score"][0])
     assert set(placebo) == {(f"placebo_{domain.lower()}", model) for domain in DOMAINS for model in DONORS}
     by_family = {(feature, MODELS[model][0], value) for (feature, model), value in placebo.items()}
     assert len(by_family) == len(DOMAINS) * 3
@@ -279,13 +333,25 @@ def test_mix_features_and_their_placebo(marts: duckdb.DuckDBPyConnection, frames
     assert set(correlated) == {("benchmark",), ("training",)}, "neither enters the grid of correlations"
 
 
-def test_a_new_scoring_is_read_and_an_old_one_is_not_read_again(home: Home, run_dbt: Dbt, tmp_path: Path) -> None:
-    """A model gets scores, another loses its own: only these two change, and the rest is not even looked at."""
-    query = (
-        "select model_id, made_of from intermediate.int_sorted_scores where domain = 'Book' and score_kind = 'min_k'"
-    )
+def test_a_new_scoring_is_read_and_an_old_one_is_not_read_again(
+    home: Home, run_dbt: Dbt, frames: dict[str, pl.DataFrame]
+) -> None:
+    """A model gets scores, another loses its own: only these two change, and the rest is not even looked at.
+
+    On fixed bins no row of the others changes, either.
+    """
+    query = """
+        select distinct model_id, histograms.made_of || ranks.made_of
+        from intermediate.int_fine_histograms as histograms
+        inner join intermediate.int_score_ranks as ranks using (model_id)
+    """
+    fixed = """
+        select * from marts.fct_jensen_shannon_distances
+        where binning = 'fixed' and 'ant-3b' not in (model_a, model_b) and 'cat-5b' not in (model_a, model_b)
+        order by all
+    """
     with duckdb.connect(str(home.warehouse), read_only=True) as connection:
-        before = dict(connection.execute(query).fetchall())
+        before, unmoved = dict(connection.execute(query).fetchall()), connection.execute(fixed).fetchall()
         features = connection.execute("select * from marts.fct_presence_by_domain order by all").fetchall()
     with duckdb.connect(str(home.warehouse)) as connection:
         kept = connection.execute("select * from raw.document_scores where model_id in ('ant-3b', 'cat-5b')").pl()
@@ -296,10 +362,13 @@ def test_a_new_scoring_is_read_and_an_old_one_is_not_read_again(home: Home, run_
         connection.execute("insert into raw.document_scores by name select * from renamed")
         # Had this scoring been read again, its mean would show it.
         connection.execute("update raw.document_scores set presence_score = 0 where model_id = 'bee-8b'")
+    now = {"ant-7b": "ant-7b", "bee-8b": "bee-8b", "cat-4b": "cat-4b", "cat-5b": "ant-3b"}
     done = run_dbt(home, "run", *BUILT)
     assert done.returncode == 0, done.stdout
     with duckdb.connect(str(home.warehouse)) as connection:
         after = dict(connection.execute(query).fetchall())
+        assert unmoved and connection.execute(fixed).fetchall() == unmoved
+        check_distances(connection, {name: frames[was] for name, was in now.items()})
         donors = dict(
             connection.execute("select distinct model_id, donor_model_id from marts.fct_presence_by_domain").fetchall()
         )

@@ -32,7 +32,7 @@ ALLOWED = {
         "models_train.telemetry",
         *GROUND_FLOOR,
     ),
-    "dbt": ("models_train.mix", "models_train.selection", "models_train.synthetic.checks"),
+    "dbt": ("models_train.selection", "models_train.synthetic.checks"),
 }
 # Packages that a package must not import at all.
 FORBIDDEN = {

@@ -28,11 +28,11 @@ def write_document_marts(
             donor = scored[0] if model == lent else model
             own = {"study_id": study_id, "model_id": model, "donor_model_id": donor, "domain": domain}
             presence.append(own | _means(means[donor], n_documents, donor == scored[min(1, len(scored) - 1)], domain))
-            for binning in ("quantile", "equal_width"):
+            for binning in ("quantile", "fixed"):
                 bins += [own | {"binning": binning} | row for row in _bins(means[donor], n_documents)]
         for a, b in combinations(sorted(scored), 2):
             pair = {"study_id": study_id, "domain": domain, "model_a": a, "model_b": b}
-            distances.append(pair | _distance(abs(means[a] - means[b]), n_documents))
+            distances.append(pair | _distance(abs(means[a] - means[b]), n_documents, domain == "all"))
     tables = {
         "fct_presence_by_domain": presence,
         "fct_presence_score_distributions": bins,
@@ -79,19 +79,25 @@ def _bins(mean: float, n_documents: int) -> list[dict[str, Any]]:
     ]
 
 
-def _distance(shift: float, n_documents: int) -> dict[str, Any]:
+def _distance(shift: float, n_documents: int, is_whole: bool) -> dict[str, Any]:
     distance, floor = min(1.0, 0.04 + 0.4 * shift), 0.03
+    mean = distance + 0.1 if is_whole else None
     return {
         "score_kind": "presence_score",
         "binning": "quantile",
         "distance": distance,
         "null_floor": floor,
+        "distance_corrected": distance - 0.01,
         "distance_low": 0.0 if shift < 0.15 else distance - 0.02,
         "distance_high": distance + 0.02,
+        "is_told_apart": shift >= 0.15,
+        "mean_domain_distance": mean,
+        "mean_domain_distance_corrected": mean,
+        "mean_domain_distance_low": mean,
+        "mean_domain_distance_high": mean,
         "n_a": n_documents,
         "n_b": n_documents,
         "n_bins": N_BINS,
-        "is_flagged": n_documents < 10_000,
         "wasserstein_1": shift,
         "spearman": 0.9,
         "n_shared": n_documents,

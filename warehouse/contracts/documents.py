@@ -32,7 +32,7 @@ DOCUMENT_SCORES = table(
     integer("n_tokens_scored", "Tokens that have a log-probability."),
     integer("n_bytes_scored", "Bytes of text that those tokens cover."),
     flag("is_truncated", "True where the document is longer than the tokens scored."),
-    text("bos_policy", "bos (a BOS token precedes the document) or none (the first token is not scored)."),
+    text("bos_policy", "bos (a BOS token precedes the document) or none; scores begin with its second token in both."),
     number("presence_score", "logprob_sum / n_tokens_scored (definitions, Section 7).", nullable=True),
     number("bits_per_byte", "-logprob_sum / (ln 2 x n_bytes_scored).", nullable=True),
     number("min_k", "Min-K%: mean of the lowest 20 % of the token log-probabilities.", nullable=True),

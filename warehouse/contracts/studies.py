@@ -115,6 +115,16 @@ STUDY_SEEDS = table(
     text("sha256", "SHA-256 of the seed file's bytes, hexadecimal."),
 )
 
+SCORE_BINS = table(
+    "score_bins",
+    "One row per study and kind of document score: the equally wide bins of the binning `fixed`.",
+    ("score_kind",),
+    text("score_kind", "Kind of score: a column of document_scores, such as presence_score."),
+    number("low", "Lower edge of the first bin, in the unit of the score."),
+    number("high", "Upper edge of the last bin."),
+    integer("n_bins", "Number of bins."),
+)
+
 STUDY_FILE, IMPORTS = "study file", "imports"
 """`written_by` of benchmark results that a study file states, and of those that come from result files."""
 
@@ -124,7 +134,9 @@ def run_of(model_id: str) -> str:
     return f"run of {model_id}"
 
 
-STUDY_TABLES = by_name(STUDIES, RUN_NOISE, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, STUDY_SEEDS)
+STUDY_TABLES = by_name(
+    STUDIES, RUN_NOISE, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, SCORE_BINS, STUDY_SEEDS
+)
 """Raw tables that study files fill, by name; `benchmark_results` has rows of runs and of result files, too."""
 
 # Of a lab: what estimates are compared with, and the settings of its noise. All synthetic.

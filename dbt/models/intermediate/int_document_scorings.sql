@@ -1,17 +1,27 @@
-with scorings as (
+with samples as (
     select
         study_id,
-        model_id,
         corpus,
-        engine,
-        sum(n_documents)::bigint as n_documents,
-        sum(n_ok)::bigint as n_ok,
+        concat_ws(':', count(*), bit_xor(hash(document_id))) as documents
+    from {{ ref('stg_documents') }}
+    group by study_id, corpus
+),
+
+scorings as (
+    select
+        runs.study_id,
+        runs.model_id,
+        runs.corpus,
+        runs.engine,
+        sum(runs.n_documents)::bigint as n_documents,
+        sum(runs.n_ok)::bigint as n_ok,
         md5(concat_ws(
-            '/', study_id, model_id, corpus, engine,
-            string_agg(concat_ws(':', run_id, n_documents, n_ok), ',' order by run_id)
+            '/', runs.study_id, runs.model_id, runs.corpus, runs.engine, any_value(samples.documents),
+            string_agg(concat_ws(':', runs.run_id, runs.n_documents, runs.n_ok), ',' order by runs.run_id)
         )) as content
-    from {{ ref('int_scored_runs') }}
-    group by study_id, model_id, corpus, engine
+    from {{ ref('int_scored_runs') }} as runs
+    left join samples using (study_id, corpus)
+    group by runs.study_id, runs.model_id, runs.corpus, runs.engine
 ),
 
 -- Scores of different corpora are never pooled: a study uses the corpus that most models were scored on.

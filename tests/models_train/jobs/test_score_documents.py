@@ -99,9 +99,10 @@ def test_the_context_of_the_model_limits_a_document(scored: Scored) -> None:
     rows = scores(scored.home)
     cut = rows.filter(pl.col("is_truncated"))
     assert 0 < cut.height < rows.height
-    assert cut["n_tokens_scored"].unique().to_list() == [511]
-    assert rows.filter(~pl.col("is_truncated"))["n_tokens_scored"].max() < 512
+    assert cut["n_tokens_scored"].unique().to_list() == [510]
+    assert rows.filter(~pl.col("is_truncated"))["n_tokens_scored"].max() < 511
     for row in rows.filter(~pl.col("is_truncated")).to_dicts():
+        # The first token is a blank before the text.
         assert row["n_bytes_scored"] == len(scored.sample[row["document_id"]].text.encode())
 
 
@@ -111,7 +112,7 @@ def test_every_document_agrees_with_plain_transformers(scored: Scored) -> None:
     plain = double(AutoModelForCausalLM.from_pretrained(scored.model, dtype=torch.float32))
     for row in scores(scored.home).to_dicts()[::3]:
         ids = tokenizer(scored.sample[row["document_id"]].text, split_special_tokens=True)["input_ids"][:512]
-        logprobs, standardised = plain_scores(plain, ids, 512)
+        logprobs, standardised = (values[1:] for values in plain_scores(plain, ids, 512))
         lowest = max(1, len(logprobs) // 5)
         assert row["presence_score"] == pytest.approx(logprobs.mean(), abs=1e-5)
         assert row["logprob_sum"] == pytest.approx(logprobs.sum(), abs=1e-3)
@@ -131,7 +132,7 @@ def test_what_was_done_is_printed_and_costs_are_kept(scored: Scored) -> None:
         "cpu",
         run_id(scored.study),
     )
-    assert row["n_tokens"] == scores(scored.home)["n_tokens_scored"].sum() + n  # and a BOS each
+    assert row["n_tokens"] == scores(scored.home)["n_tokens_scored"].sum() + 2 * n  # and BOS and a first token each
     assert row["device_seconds"] > 0
     assert "torch" in row["versions"]
 
@@ -156,7 +157,7 @@ def test_bad_documents_are_rows_with_a_status(tmp_path: Path, capsys: pytest.Cap
     sample = [Document(document_id(text), "Book", text) for text in BAD]
     put_sample(study, tmp_path / "home", sorted(sample, key=lambda one: one.document_id))
     out = in_this_process(study, tmp_path / "home", capsys)
-    assert "share of failed documents: 0.1111111111111111" in out
+    assert "share of failed documents: 0.2222222222222222" in out
     assert "documents, empty: 1" in out
     rows = {row["document_id"]: row for row in scores(tmp_path / "home").to_dicts()}
     assert len(rows) == len(BAD)
@@ -168,20 +169,19 @@ def test_bad_documents_are_rows_with_a_status(tmp_path: Path, capsys: pytest.Cap
     )
     assert all(empty[name] is None for name in ("logprob_sum", "presence_score", "bits_per_byte", "min_k"))
     long = rows[document_id("word " * 200_000)]
-    assert (long["n_tokens_scored"], long["n_bytes_scored"], long["is_truncated"]) == (511, 511, True)
-    assert rows[document_id("x")]["n_tokens_scored"] == 1
+    assert (long["n_tokens_scored"], long["n_bytes_scored"], long["is_truncated"]) == (510, 510, True)
+    assert rows[document_id("x")]["status"].startswith("too short: one token")
 
 
-def test_without_bos_the_policy_is_stored_and_one_token_is_too_short(
+def test_without_bos_the_policy_is_stored_and_the_same_tokens_are_scored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = write_base(tmp_path / "model", tokenizer=byte_tokenizer(bos_token=None))
     study = scoring_study(tmp_path, model)
-    put_sample(study, tmp_path / "home", sorted((one for one in map(as_document, ["x", "xyz"])), key=by_id))
+    put_sample(study, tmp_path / "home", sorted((one for one in map(as_document, ["xyz"])), key=by_id))
     in_this_process(study, tmp_path / "home", capsys)
     rows = {row["document_id"]: row for row in scores(tmp_path / "home").to_dicts()}
     assert {row["bos_policy"] for row in rows.values()} == {"none"}
-    assert rows[document_id("x")]["status"].startswith("too short: one token")
     assert (rows[document_id("xyz")]["n_tokens_scored"], rows[document_id("xyz")]["n_bytes_scored"]) == (2, 2)
 
 

@@ -46,7 +46,9 @@ def test_bos_comes_once_and_the_rest_as_the_tokenizer_says() -> None:
     (found,) = tokenizer("llama2").tokenized([text], MANY)
     assert found.token_ids.tolist() == storyteller.tokenizer()(text)["input_ids"]
     assert found.token_ids[0] == 1
-    assert (found.scored_text, found.is_truncated, found.status) == (text.encode(), False, "ok")
+    assert (found.scored_text, found.is_truncated, found.status) == (text.encode(), False, "ok"), (
+        "the first token is a blank"
+    )
     assert tokenizer("llama2").bos_policy == "bos"
 
 
@@ -57,12 +59,18 @@ def test_special_tokens_in_a_text_are_text() -> None:
     assert found.scored_text == b"<s>Once</s> upon"
 
 
-def test_without_bos_the_first_token_is_not_scored() -> None:
+def test_the_same_tokens_are_scored_with_and_without_bos() -> None:
+    """All but the first of the document; a document of one token has none."""
     text = "the way of the world"
     (found,) = tokenizer("byte_level", None).tokenized([text], MANY)
     (with_bos,) = tokenizer("byte_level").tokenized([text], MANY)
     assert tokenizer("byte_level", None).bos_policy == "none"
     assert found.token_ids.tolist() == with_bos.token_ids[1:].tolist()
+    assert found.token_ids[found.n_context :].tolist() == with_bos.token_ids[with_bos.n_context :].tolist()
+    assert found.scored_text == with_bos.scored_text
+    assert [tokenizer("byte_level", bos).tokenized(["t"], MANY)[0].status for bos in ("<s>", None)] == 2 * [
+        "too short: one token, and scores begin with the second"
+    ]
     first = made("byte_level").decode(found.token_ids[:1].tolist())
     assert first.encode() + found.scored_text == text.encode()
 
@@ -70,7 +78,7 @@ def test_without_bos_the_first_token_is_not_scored() -> None:
 @pytest.mark.parametrize("bos", ["<s>", None])
 @pytest.mark.parametrize("kind", EVERY_KIND)
 def test_bytes_add_up_to_those_of_the_document(kind: str, bos: str | None) -> None:
-    """Token after token, from none to all: what one more covers is never negative, and the sum is the document."""
+    """Token after token, to all: what one more covers is never negative, and with the first it is the document."""
     if kind == "llama2" and bos is None:
         kind = "llama3"
     texts = ["a 😀b  é\u0301 \n\n  x\t 中文字。 end ", documents()[0][:300], "  two", "\ufeff\x00 \u3000 z"]
@@ -78,18 +86,21 @@ def test_bytes_add_up_to_those_of_the_document(kind: str, bos: str | None) -> No
         one = tokenizer(kind, bos)
         (whole,) = one.tokenized([text], MANY)
         n = len(whole.token_ids) - (bos is not None)
-        lengths = [len(one.tokenized([text], count)[0].scored_text) for count in range(1, n + 1)]
-        first = len(text.encode()) - len(whole.scored_text) if bos is None else 0
+        lengths = [len(one.tokenized([text], count)[0].scored_text) for count in range(2, n + 1)]
+        (of_first,) = one.tokenized([text], 2)
+        first = len(text.encode()) - len(whole.scored_text)
+        assert first >= 0 and len(of_first.scored_text) == lengths[0]
         assert all(later >= earlier for earlier, later in pairwise(lengths))
         assert first + lengths[-1] == len(text.encode())
-        assert all(one.tokenized([text], count)[0].is_truncated == (count < n) for count in (1, n - 1, n, n + 1))
+        assert all(one.tokenized([text], count)[0].is_truncated == (count < n) for count in (2, n - 1, n, n + 1))
 
 
 @pytest.mark.parametrize("kind", ["llama2", "byte_level", "byte_level_trimmed", "llama3", "gemma"])
 def test_a_cut_inside_a_character_counts_single_bytes(kind: str) -> None:
     text = "x 😀😀😀😀😀"
-    covered = [len(tokenizer(kind).tokenized([text], n)[0].scored_text) for n in range(1, 26)]
-    assert set(range(3, 23)) <= set(covered)
+    found = [tokenizer(kind).tokenized([text], n)[0].scored_text for n in range(2, 26)]
+    first = len(text.encode()) - len(found[-1])
+    assert set(range(3, 23)) <= {first + len(scored) for scored in found}
 
 
 @pytest.mark.parametrize("kind", EVERY_KIND)
@@ -110,7 +121,7 @@ def test_a_cut_close_to_the_last_token_changes_nothing(kind: str, monkeypatch: p
     made_up = ["out of the way " * 9, "a   b\n\n c. of the\u3000 中文 e\u0301 😀  x " * 4, "ab 's 1234 12345 " * 9]
     for text in [*(text[:300] for text in documents()[3::50]), *made_up]:
         ids = plain_ids(kind, text)
-        for n in range(1, 31):
+        for n in range(2, 31):
             (found,) = tokenizer(kind).tokenized([text], n)
             assert found.token_ids.tolist() == [1, *ids[:n]]
             assert found.is_truncated == (len(ids) > n)
@@ -127,15 +138,15 @@ def test_documents_that_have_no_tokens_have_a_status_and_do_not_stop_others() ->
     texts = ["", "fine", "half \ud83d pair", "nul \x00 byte", "x"]
     found = tokenizer("byte_level").tokenized(texts, 10)
     statuses = [one.status.split(":")[0] for one in found]
-    assert statuses == ["empty", "ok", NOT_UNICODE.split(":")[0], "ok", "ok"]
+    assert statuses == ["empty", "ok", NOT_UNICODE.split(":")[0], "ok", "too short"]
     assert [len(one.token_ids) for one in found][:1] == [0]
-    assert found[3].scored_text == b"nul \x00 byte"
+    assert found[3].scored_text == b"ul \x00 byte"
 
 
 def test_order_is_kept_over_many_documents() -> None:
     texts = [f"number {n}" for n in range(300)]
     found = tokenizer("byte_level").tokenized(texts, 50)
-    assert [one.scored_text.decode() for one in found] == texts
+    assert [one.scored_text.decode() for one in found] == [text[1:] for text in texts]
 
 
 def test_truncation_and_padding_of_the_file_are_not_obeyed() -> None:

@@ -79,6 +79,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("scoring.max_document_tokens", 64, {"scoring"}),
     ("scoring.documents_per_shard", 5, {"scoring"}),
     ("scoring.share_within_family", False, set()),
+    ("scoring.fixed_bins", {"min_k": {"low": -9, "high": 0}}, set()),
 ]
 
 
@@ -107,14 +108,14 @@ def test_a_name_changes_with_the_content_of_files(folder: Path, file: str, renam
 
 
 def test_auto_has_the_names_of_the_engines(folder: Path) -> None:
-    """Scores of a study that says nothing of its engine keep the name that they had when that meant `packed`."""
+    """Scores of a study that says nothing of its engine have the names of those that name it."""
     found = {}
     for engine in (None, "auto", "packed", "vllm"):
         study = study_of(SETTINGS if engine is None else changed(SETTINGS, "scoring.engine", engine))
         assert study.scoring is not None
         found[engine] = [scoring_run_id(study.models[0], study.scoring, folder, one) for one in study.scoring.engines]
-    assert found["packed"] == ["94abf72aad88"] and found["vllm"] == ["bd407c327285"]
-    assert found[None] == found["auto"] == ["94abf72aad88", "bd407c327285"]
+    assert found["packed"] == ["94d653d5ec34"] and found["vllm"] == ["7b21ae6ee677"]
+    assert found[None] == found["auto"] == ["94d653d5ec34", "7b21ae6ee677"]
 
 
 def test_names_do_not_depend_on_where_the_study_lies(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:

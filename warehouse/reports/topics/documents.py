@@ -38,12 +38,14 @@ _DISTANCE_TOOLTIP: charts.Tooltip = (
     ("model_b:N", "Against"),
     ("distance:Q", "Distance", ".3f"),
     ("null_floor:Q", "Null floor (chance)", ".3f"),
-    ("distance_low:Q", "95 % interval without bias, low", ".3f"),
-    ("distance_high:Q", "95 % interval without bias, high", ".3f"),
+    ("distance_corrected:Q", "Distance without its bias", ".3f"),
+    ("distance_low:Q", "95 % interval of that, low", ".3f"),
+    ("distance_high:Q", "95 % interval of that, high", ".3f"),
+    ("told_apart_text:N", "Told apart"),
+    ("mean_domain_distance_corrected:Q", "Mean of the domains, without bias", ".3f"),
     ("wasserstein_1:Q", "Wasserstein-1", ".3f"),
     ("spearman:Q", "Spearman, document by document", "+.2f"),
     ("n_shared:Q", "Documents of both", ","),
-    ("flag_text:N", "Fewer than 10,000 documents"),
 )
 
 
@@ -127,11 +129,14 @@ def distributions(study: Study, presence: pl.DataFrame) -> pl.DataFrame:
 
 
 def distances(study: Study) -> pl.DataFrame:
-    """One row per domain (all first) and pair of models, by name: distance of the presence scores, floor, interval."""
+    """One row per domain (all first) and pair of models, by name: distance of the presence scores, floor, interval.
+
+    The mean of the domains' distances is in the rows of all documents.
+    """
     return study.read(
         "fct_jensen_shannon_distances",
-        "domain, model_a, model_b, distance, null_floor, distance_low, distance_high, n_a, n_b, n_bins, is_flagged, "
-        "wasserstein_1, spearman, n_shared",
+        "domain, model_a, model_b, distance, null_floor, distance_corrected, distance_low, distance_high, "
+        "is_told_apart, mean_domain_distance_corrected, wasserstein_1, spearman, n_shared",
         f"{BY_DOMAIN}, model_a, model_b",
         SCORE,
         optional=True,
@@ -199,7 +204,7 @@ def density_lines(frame: pl.DataFrame) -> alt.LayerChart:
 
 
 def distance_map(frame: pl.DataFrame) -> alt.LayerChart:
-    """Model x model, colour and number = distance; a ring marks a pair that chance would explain.
+    """Model x model, colour and number = distance; a ring marks a pair that is not told apart.
 
     frame: rows of `distances` of one domain. Both halves are drawn; the diagonal is left empty.
     """
@@ -211,10 +216,12 @@ def distance_map(frame: pl.DataFrame) -> alt.LayerChart:
     number = charts.two_digits("distance") if len(names) <= MOST_NUMBERS else pl.lit("")
     places = {name: place for place, name in enumerate(names)}
     whole = charts.ranked(whole, "model_a").with_columns(
-        number.add(pl.when("is_flagged").then(pl.lit("°")).otherwise(pl.lit(""))).alias("text"),
+        number.alias("text"),
         (pl.col("distance") >= 0.78 * top).alias("is_strong"),
-        (pl.col("distance_low") <= 0).alias("is_chance"),
-        pl.when("is_flagged").then(pl.lit("yes")).otherwise(pl.lit("no")).alias("flag_text"),
+        pl.when("is_told_apart")
+        .then(pl.lit("yes"))
+        .otherwise(pl.lit("no: chance explains it"))
+        .alias("told_apart_text"),
         pl.col("model_b").replace_strict(places, return_dtype=pl.Int32).alias("column_position"),
     )
     axis = alt.Axis(orient="top", labelAngle=-90, domain=False)
@@ -224,7 +231,7 @@ def distance_map(frame: pl.DataFrame) -> alt.LayerChart:
     color = charts.heat_color("distance", "Jensen-Shannon distance", (0, top), "ramp", ".2f")
     styles = {"datum.is_strong": "cell-strong-thin", "!datum.is_strong": "cell-weak-thin"}
     cells, *texts = charts.heat_map(base, color, styles)
-    rings = base.transform_filter("datum.is_chance").mark_point(style="chance-ring", shape="circle", size=150)
+    rings = base.transform_filter("!datum.is_told_apart").mark_point(style="chance-ring", shape="circle", size=150)
     return charts.layered([cells, rings, *texts], CELL_HEIGHT * len(names))
 
 
@@ -320,18 +327,12 @@ def _distribution_figure(frame: pl.DataFrame, study: Study) -> Figure:
 def _distance_figure(frame: pl.DataFrame, study: Study) -> Figure:
     panels = []
     for name, rows in parts(frame, "domain"):
-        ends = (rows.sort("distance", "model_a", "model_b").row(place, named=True) for place in (0, -1))
-        near, far = (
-            f"{row['model_a']} and {row['model_b']} {labels.number(row['distance'], 3)} (floor "
-            f"{labels.number(row['null_floor'], 3)})"
-            for row in ends
-        )
         panels.append(
             Panel(
                 title=_domain(name),
                 label=(
                     f"Heat map of the Jensen-Shannon distances of {labels.plural(rows.height, 'pair')} of base models, "
-                    f"{_domain(name)}. Smallest: {near}; largest: {far}."
+                    f"{_domain(name)}. {_extremes(rows)}"
                 ),
                 chart=distance_map(rows),
             )
@@ -341,38 +342,69 @@ def _distance_figure(frame: pl.DataFrame, study: Study) -> Figure:
         title="Distance between base models",
         caption=(
             "Square root of the Jensen-Shannon divergence (base 2) between two models' presence scores of the same "
-            f"documents: 0 is equal, 1 has nothing in common. {_floor(frame)} A ring marks a pair whose interval "
-            "reaches zero: chance explains the distance. The intervals correct the bias of the distance and resample "
-            f"the same documents for both models. {_flags(frame)} A difference can come from other pre-training text, "
-            f"but also from size or tokenizer. {_ABOUT_SETS} Compare Figure 8 of the paper. Choose a domain above; the "
-            "exported picture shows all documents."
+            f"documents: 0 is equal, 1 has nothing in common. {_noise(frame)} {_domain_means(frame)} Distances follow "
+            "how large a model is and how long it was trained at least as much as its pre-training mix, and tokenizers "
+            f"differ, too. {_ABOUT_SETS} Compare Figure 8 of the paper. Choose a domain above; the exported picture "
+            "shows all documents."
         ),
         panels=tuple(panels),
         empty="Only one base model was scored, so there is no distance to show.",
-        key="0: equal; ring: no more than chance; °: fewer than 10,000 documents",
+        key="0: equal; ring: not told apart",
         panel_width=620,
         choice=True,
         choice_label="Domain",
     )
 
 
-def _floor(distances: pl.DataFrame) -> str:
+def _extremes(rows: pl.DataFrame) -> str:
+    """The nearest and the farthest pair of those that are told apart, and how many are not, in a sentence or two."""
+    apart = rows.filter("is_told_apart").sort("distance_corrected", "model_a", "model_b")
+    found = []
+    if apart.height:
+        near, far = (
+            f"{row['model_a']} and {row['model_b']} {labels.number(row['distance'], 3)} (floor "
+            f"{labels.number(row['null_floor'], 3)})"
+            for row in (apart.row(place, named=True) for place in (0, -1))
+        )
+        found.append(f"Smallest of those told apart: {near}; largest: {far}.")
+    if apart.height < rows.height:
+        found.append(f"Not told apart: {labels.plural(rows.height - apart.height, 'pair')}.")
+    return " ".join(found)
+
+
+def _noise(distances: pl.DataFrame) -> str:
+    """What chance alone gives, and how many pairs it explains; empty without pairs."""
     if not distances.height:
         return ""
-    whole = distances.filter(domain=EVERY_DOMAIN)
+    whole, single = distances.filter(domain=EVERY_DOMAIN), distances.filter(pl.col("domain") != EVERY_DOMAIN)
     low, high = (labels.number(value, 3) for value in (whole["null_floor"].min(), whole["null_floor"].max()))  # type: ignore[arg-type]
     spread = low if low == high else f"{low} to {high}"
+    counts = [
+        f"{rows.filter(~pl.col('is_told_apart')).height} of {labels.plural(rows.height, 'pair')} {where}"
+        for rows, where in ((whole, "over all documents"), (single, "in single domains"))
+        if rows.height
+    ]
     return (
-        f"Two samples of one distribution would already show {spread} over all documents (null floor: documents "
-        "exchanged at random), more in a single domain."
+        f"Two samples of one distribution would already show {spread} over all documents (null floor), more in a "
+        "single domain; each pair is compared with its own floor. A ring marks a pair that is not told apart: the "
+        "interval of its distance, corrected for that bias, reaches zero "
+        f"({' and '.join(counts)}). Such pairs have no rank."
     )
 
 
-def _flags(distances: pl.DataFrame) -> str:
-    if not distances.height or not distances["is_flagged"].any():
+def _domain_means(distances: pl.DataFrame) -> str:
+    """Range of the distances over all documents and of the domain means beside it; empty where there are none."""
+    whole = distances.drop_nulls("mean_domain_distance_corrected") if distances.height else distances
+    if not whole.height:
         return ""
-    which = "every pair here has" if distances["is_flagged"].all() else "these pairs have"
-    return f"Degree signs: {which} fewer than 10,000 documents on a side, and the distance is mostly noise."
+    ends = [
+        " to ".join(labels.number(value, 2) for value in (whole[name].min(), whole[name].max()))  # type: ignore[arg-type]
+        for name in ("distance_corrected", "mean_domain_distance_corrected")
+    ]
+    return (
+        "One histogram over all documents forgets which domain a document is of: corrected for bias, it gives "
+        f"{ends[0]}, and the mean of the distances within the domains {ends[1]} (in the tooltip)."
+    )
 
 
 def _model_table(models: pl.DataFrame, study: Study) -> Table:
