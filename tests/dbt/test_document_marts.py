@@ -276,15 +276,15 @@ def test_means_of_the_domains_stand_beside_all_documents(marts: duckdb.DuckDBPyC
 
 
 def test_intervals_hold_the_true_distance(home: Home, tmp_path: Path) -> None:
-    """95 % of them from no shift to a large one; intervals around the plain distance hardly ever near the floor."""
+    """95 % of them or more (near the floor); intervals around the plain distance hardly ever do near the floor."""
     rng = np.random.default_rng(0)
     wanted = [(n, shift) for n in (1_000, 10_000) for shift in (0.0, 0.02, 0.3, 1.5)]
-    fine = pl.concat(score_distances.simulated_cells(rng, n, shift, 150) for n, shift in wanted)
+    fine = pl.concat(score_distances.simulated_cells(rng, n, shift, 100) for n, shift in wanted)
     rows = score_distances.by_the_projects_sql(home.dbt_target, fine, tmp_path)
     found = score_distances.coverage(rows)
     assert found.height == len(wanted)
-    assert found["covered"].min() >= 0.92, "0.95 less twice its standard error"  # type: ignore[operator]
-    assert 0.93 <= found["covered"].mean() <= 0.99  # type: ignore[operator]
+    assert found["covered"].min() >= 0.9, "0.95 less twice its standard error"  # type: ignore[operator]
+    assert found["covered"].mean() >= 0.93  # type: ignore[operator]
     near = found.filter(pl.col("shift") == 0.02)
     assert near["covered_plain"].max() < 0.6  # type: ignore[operator]
     twins = found.filter(shift=0.0)
