@@ -96,7 +96,7 @@ def check_against_scipy(home: Home) -> float:
 
 
 def test_coverage_of_the_intervals(tmp_path: Path) -> None:
-    """Share of 95 % intervals that hold the true distance, by documents and shift: simulated pairs, the project's SQL."""
+    """Share of 95 % intervals that hold the true distance, by documents and shift, by the project's SQL."""
     home = Home(tmp_path / "home").ensure()
     make(home, 2, 20, kinds=2)
     dbt(home, *BEFORE, *EVERYTHING)

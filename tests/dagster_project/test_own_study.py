@@ -127,11 +127,12 @@ def test_the_model_trained_on_stories_scores_books_best(marts: duckdb.DuckDBPyCo
     assert set(score) == {"Github", "Book", "ArXiv", "Wikipedia", "StackExchange", "all"}
     assert all(score["Book"] > score[domain] + 1 for domain in score.keys() - {"Book", "all"})
     distances = marts.execute(
-        "select distance, is_flagged from fct_jensen_shannon_distances where study_id = 'mine' and domain = 'all' "
-        "and score_kind = 'presence_score' and binning = 'quantile'"
+        "select distance, distance_corrected, distance_low, distance_high from fct_jensen_shannon_distances "
+        "where study_id = 'mine' and domain = 'all' and score_kind = 'presence_score' and binning = 'quantile'"
     ).fetchall()
-    assert len(distances) == 1 and 0 < distances[0][0] <= 1
-    assert distances[0][1], "with so few documents a distance is flagged"
+    assert len(distances) == 1
+    plain, corrected, low, high = distances[0]
+    assert 0 <= low <= corrected <= high <= 1 and corrected < plain <= 1
 
 
 def test_benchmarks_that_were_run_and_imported_are_features(marts: duckdb.DuckDBPyConnection) -> None:

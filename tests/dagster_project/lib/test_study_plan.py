@@ -262,11 +262,17 @@ def without_comparison(study: dict[str, Any]) -> None:
     study["size_groups"][0]["default"] = "reader"
 
 
+def with_a_larger_relative(study: dict[str, Any]) -> None:
+    for model in study["models"]:
+        model.update(family="one", tokens_t=1.0, params_b=2.0 if model["model_id"] == "reader" else 1.0)
+
+
 TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
     "nothing": (lambda study: None, set()),
     "title": (lambda study: study.update(title="Another"), set()),
     "settings": (lambda study: study["training"]["bradley_terry"].update(learning_rates=[1e-4]), set()),
     "model": (without_model, OF_MODEL),
+    "donor": (with_a_larger_relative, {"scores"}),
     "comparison": (without_comparison, TRAINED | OF_MODEL - SCORED),
     "objective": (lambda study: study["training"].update(objectives=["regression"], ratings={"path": "r"}), TRAINED),
     "training": (lambda study: study.pop("training"), TRAINED),
