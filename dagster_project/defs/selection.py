@@ -22,7 +22,8 @@ INPUTS = {
     "results": "select objective, model_id, chat, chat_hard, safety, reasoning, score, score_standard_error, "
     "score_standard_error_approximate, run_deviation from marts.fct_reward_model_results "
     "where study_id = $study and is_comparable order by objective, model_id",
-    "models": "select model_id, publisher, family, params_b from marts.dim_base_models "
+    "models": "select model_id, publisher, family, params_b, coalesce(base_model_id, model_id) as lineage "
+    "from marts.dim_base_models "
     "where study_id = $study and (is_compared or is_candidate) order by model_id",
     "size_groups": "select size_group, params_b_from, params_b_below, default_model_id from raw.size_groups "
     "where study_id = $study order by position",
@@ -79,10 +80,14 @@ def performance(
     home = run_home.home
     with as_dagster_failure():
         studies = study_files().values()
-    targets = {study.study_id: list(study.predicted_targets) for study in studies}
+    settings = {
+        "--targets": {study.study_id: list(study.predicted_targets) for study in studies},
+        "--folds": {study.study_id: study.folds for study in studies},
+    }
     command = [sys.executable, "-m", "models_train.jobs.fit_performance_model"]
     folders = ["--inputs", str(home.root / "inputs" / "performance"), "--parts", str(home.parts)]
-    done = pipes.run(command=[*command, *folders, "--targets", json.dumps(targets)], context=context)
+    flags = [word for flag, by_study in settings.items() for word in (flag, json.dumps(by_study))]
+    done = pipes.run(command=[*command, *folders, *flags], context=context)
     for message in done.get_custom_messages():
         raise dg.Failure(description=message["failure"], allow_retries=False)
     return done.get_materialize_result()

@@ -51,16 +51,28 @@ class Inputs:
     content: str
 
 
-def run(inputs: Path, parts: Path, targets: str, bootstraps: int, jobs: int, report: Reporter) -> dict[str, Any]:
-    """Fit every study in the folder of inputs; returns figures. targets: JSON, study -> targets. Raises UserError."""
+def run(
+    inputs: Path, parts: Path, targets: str, folds: str, bootstraps: int, jobs: int, report: Reporter
+) -> dict[str, Any]:
+    """Fit every study in the folder of inputs; returns figures. Raises UserError.
+
+    targets: JSON, study -> targets. folds: JSON, study -> publisher or lineage.
+    """
     wanted: dict[str, list[str]] = json.loads(targets)
+    left_out: dict[str, str] = json.loads(folds)
     studies = sorted(path for path in inputs.glob("*") if path.is_dir())
     if not studies:
         raise UserError(f"{inputs} holds no study's inputs; materialize parts/performance_inputs first")
     figures: dict[str, Any] = {}
     for folder in studies:
         study = read_inputs(folder)
-        settings = PerformanceSettings(aggregates=study.aggregates, n_bootstraps=bootstraps, n_jobs=jobs)
+        by_lineage = left_out.get(study.study_id) == "lineage"
+        settings = PerformanceSettings(
+            aggregates=study.aggregates,
+            lineages=dict(study.models.select("model_id", "lineage").iter_rows()) if by_lineage else None,
+            n_bootstraps=bootstraps,
+            n_jobs=jobs,
+        )
         try:
             found = fit_study(study, wanted.get(study.study_id, [SCORE]), settings, parts, report)
         except UserError as error:
@@ -94,7 +106,12 @@ def fit_study(
     frames = {f"performance_{name}": getattr(result, name) for name in (*FITTED, "comparisons")}
     frames["capability_components"] = components(inputs)
     frames["recommendations"] = recommendations(inputs, objectives, targets, result)
-    run_id = content_hash({"inputs": inputs.content, "targets": list(targets), "bootstraps": settings.n_bootstraps})
+    chosen = {
+        "targets": list(targets),
+        "bootstraps": settings.n_bootstraps,
+        "by_lineage": settings.lineages is not None,
+    }
+    run_id = content_hash({"inputs": inputs.content, **chosen})
     for name, frame in frames.items():
         write_part(parts, PERFORMANCE_TABLES[name], frame, study_id=inputs.study_id, run_id=run_id)
     figures: dict[str, int | float | str] = {

@@ -7,29 +7,32 @@ reaches a model that predicts it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
 import polars as pl
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from sklearn import config_context
 from sklearn.impute import KNNImputer
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, StandardScaler
+from threadpoolctl import threadpool_limits
 
 from models_train.errors import UserError
 from models_train.selection.features import (
     LOG_SIZE,
     MIN_PUBLISHERS,
     MIX,
-    PLACEBO,
     SIZE,
     TOKENS,
     FeatureTable,
     TooLittleData,
 )
 
-ELASTIC_NET, WITH_MIX, WITH_PLACEBO = "elastic_net", "elastic_net_with_mix", "elastic_net_with_placebo"
-"""The elastic net of the paper, with the features of the pre-training mix, and with their placebo instead."""
 IMPUTATION_NEIGHBOURS = 5
 MAX_FOLDS = 12
 """With more publishers, small ones share an outer fold (whole), because triples of folds are left out together."""
@@ -39,7 +42,7 @@ MAX_FOLDS = 12
 class Columns:
     """Column numbers in the design matrix. elastic_net: benchmarks, params_b and tokens_t, as in the paper.
 
-    mix, placebo: features of the pre-training mix and as many placebo features; both empty without a mix.
+    mix: features of the pre-training mix; empty without one.
     """
 
     benchmarks: tuple[int, ...]
@@ -49,22 +52,14 @@ class Columns:
     tokens: int | None
     family: int
     mix: tuple[int, ...] = ()
-    placebo: tuple[int, ...] = ()
-
-    @property
-    def nets(self) -> dict[str, tuple[int, ...]]:
-        """Columns of every elastic net; those with mix and placebo only where there is a mix."""
-        found = {ELASTIC_NET: self.elastic_net}
-        if self.mix and self.placebo:
-            found |= {WITH_MIX: self.elastic_net + self.mix, WITH_PLACEBO: self.elastic_net + self.placebo}
-        return found
 
 
 @dataclass(frozen=True)
 class Design:
     """Rows with a result first. matrix: (rows, columns); targets: (observed rows, targets); folds: (observed rows,).
 
-    fold_names: the publisher left out in each fold (several, joined by ` + `, where folds are shared).
+    groups: (observed rows,), the publisher of each, or the publishers whose models have common ancestors, joined by
+    ` + `. fold_names: the group left out in each fold (several, joined likewise, where folds are shared).
     """
 
     table: FeatureTable
@@ -72,6 +67,7 @@ class Design:
     matrix: np.ndarray
     rows: np.ndarray
     targets: np.ndarray
+    groups: np.ndarray
     folds: np.ndarray
     fold_names: tuple[str, ...]
 
@@ -79,21 +75,17 @@ class Design:
     def n_observed(self) -> int:
         return int(self.targets.shape[0])
 
-    def features_of(self, predictor: str) -> tuple[int, ...]:
-        """Columns whose values a predictor may rest on: all but the family's, the mix and its placebo for their own."""
-        more = {WITH_MIX: self.columns.mix, WITH_PLACEBO: self.columns.placebo}.get(predictor, ())
-        ordinary = (i for i, kind in enumerate(self.table.kinds) if kind not in (MIX, PLACEBO))
-        return tuple(sorted((*ordinary, *more)))
-
-    @property
-    def publishers(self) -> np.ndarray:
-        """Publisher of each observed row."""
-        return np.array(self.table.publishers)[self.rows[: self.n_observed]]
-
     @property
     def model_ids(self) -> tuple[str, ...]:
         """Model of each row, observed rows first."""
         return tuple(self.table.model_ids[row] for row in self.rows)
+
+
+@contextmanager
+def small_systems() -> Iterator[None]:
+    """For thousands of fits of 40 models: one thread (more only wait for each other), no checks of the input."""
+    with threadpool_limits(1), config_context(assume_finite=True, skip_parameter_validation=True):
+        yield
 
 
 def target_values(results: pl.DataFrame, objective: str, target: str) -> dict[str, float]:
@@ -121,10 +113,11 @@ def target_values(results: pl.DataFrame, objective: str, target: str) -> dict[st
     return values
 
 
-def design(table: FeatureTable, targets: np.ndarray) -> Design:
+def design(table: FeatureTable, targets: np.ndarray, lineages: Mapping[str, str] | None = None) -> Design:
     """Order observed rows first and add log10 size and the family code.
 
-    targets: (models of the table, targets), NaN exactly where a model is not observed.
+    targets: (models of the table, targets), NaN exactly where a model is not observed. lineages: model -> the model
+    that its post-training began from; publishers with a lineage in common are left out together (None: one by one).
     Raises TooLittleData with fewer than four publishers, fewer than three models outside the three largest, or a
     target that does not vary; UserError for NaN in an observed row.
     """
@@ -137,6 +130,9 @@ def design(table: FeatureTable, targets: np.ndarray) -> Design:
     if (np.ptp(observed_targets, axis=0) == 0).any():
         raise TooLittleData("every model has the same result; there is nothing to predict")
     publishers = [table.publishers[row] for row in rows[:n_observed]]
+    if lineages:
+        ancestors = [lineages.get(table.model_ids[row], table.model_ids[row]) for row in rows[:n_observed]]
+        publishers = connected_publishers(publishers, ancestors)
     if len(set(publishers)) < MIN_PUBLISHERS:
         raise TooLittleData(
             f"the models come from {len(set(publishers))} publisher(s) ({', '.join(sorted(set(publishers)))}); "
@@ -157,9 +153,21 @@ def design(table: FeatureTable, targets: np.ndarray) -> Design:
         matrix=np.column_stack([table.values[rows], family]),
         rows=rows,
         targets=observed_targets,
+        groups=np.array(publishers),
         folds=folds,
         fold_names=fold_names,
     )
+
+
+def connected_publishers(publishers: Sequence[str], lineages: Sequence[str]) -> list[str]:
+    """Per model the publishers that are connected to its own by common lineages, in alphabetical order, by ` + `."""
+    names, publisher = np.unique(publishers, return_inverse=True)
+    roots, root = np.unique(lineages, return_inverse=True)
+    edges = coo_array((np.ones(publisher.size), (publisher, len(names) + root)), shape=(len(names) + len(roots),) * 2)
+    _, component = connected_components(edges, directed=False)
+    together = component[: len(names)]
+    joined = {int(one): " + ".join(names[together == one]) for one in np.unique(together)}
+    return [joined[int(together[index])] for index in publisher]
 
 
 def publisher_folds(publishers: list[str], max_folds: int = MAX_FOLDS) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -187,7 +195,6 @@ def _columns(table: FeatureTable) -> Columns:
     tokens = position(TOKENS) if TOKENS in table.names else None
     benchmarks = table.of_kind("benchmark")
     others = tuple(i for i in table.of_kind("training") if table.names[i] != LOG_SIZE)
-    mix = table.of_kind(MIX)
     return Columns(
         benchmarks=benchmarks,
         elastic_net=benchmarks + others,
@@ -195,8 +202,7 @@ def _columns(table: FeatureTable) -> Columns:
         size=position(SIZE),
         tokens=tokens,
         family=len(table.names),
-        mix=mix,
-        placebo=table.of_kind(PLACEBO)[: len(mix)],
+        mix=table.of_kind(MIX),
     )
 
 

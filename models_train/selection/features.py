@@ -1,7 +1,7 @@
-"""From the long feature frame to the matrix of the performance model: pivot, presence, constants, ranges.
+"""From the long feature frame to the matrix of the performance model: pivot, presence, constants.
 
 Input columns (a subset of the mart `fct_regression_features`): study_id, model_id, publisher, family, feature,
-feature_kind (`benchmark`, `training`, `mix` or `placebo`), value. One row per model and feature that has a value.
+feature_kind (`benchmark`, `training` or `mix`), value. One row per model and feature that has a value.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ MIN_PUBLISHERS = 4
 """Nested leave-one-publisher-out with grouped intervals leaves out three publishers at once, trains on the rest."""
 
 LOG_SIZE, SIZE, TOKENS = "log10_params", "params_b", "tokens_t"
-MIX, PLACEBO = "mix", "placebo"
-"""Kinds of the features of the pre-training mix and of random ones that are constant within a family."""
+MIX = "mix"
+"""Kind of the features of the pre-training mix."""
+KINDS = ("benchmark", "training", MIX)
 FEATURE_COLUMNS = ("study_id", "model_id", "publisher", "family", "feature", "feature_kind", "value")
 
 
@@ -52,19 +53,6 @@ class FeatureTable:
         return tuple(i for i, k in enumerate(self.kinds) if k == kind)
 
 
-@dataclass(frozen=True)
-class OutOfRange:
-    """A feature value outside the range of the training models."""
-
-    feature: str
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.feature} {self.value:.3g} (seen: {self.low:.3g} to {self.high:.3g})"
-
-
 def feature_table(
     features: pl.DataFrame,
     observed: Collection[str],
@@ -82,6 +70,7 @@ def feature_table(
     size, no usable benchmark.
     """
     _check_frame(features, observed)
+    features = features.filter(pl.col("feature_kind").is_in(KINDS))
     long = features.filter(pl.col("value").is_not_null())
     models = (
         features.select("model_id", "publisher", "family")
@@ -108,7 +97,7 @@ def feature_table(
             reason = "an average of other benchmarks"
         if not reason:
             kept.append(name)
-        elif kinds[name] != PLACEBO:
+        else:
             excluded.append((name, share, reason))
     _check_kept(kept, kinds, excluded)
     return FeatureTable(
@@ -125,22 +114,6 @@ def feature_table(
             orient="row",
         ),
     )
-
-
-def outside_range(names: tuple[str, ...], train: np.ndarray, values: np.ndarray) -> list[tuple[OutOfRange, ...]]:
-    """Per row of `values`, the features outside the smallest and largest training value; missing cells do not count.
-
-    names: (features,); train: (training models, features); values: (rows, features).
-    """
-    has_any = np.isfinite(train).any(axis=0)
-    low = np.where(np.isfinite(train), train, np.inf).min(axis=0)
-    high = np.where(np.isfinite(train), train, -np.inf).max(axis=0)
-    with np.errstate(invalid="ignore"):
-        outside = has_any & ((values < low) | (values > high))
-    return [
-        tuple(OutOfRange(names[j], float(row[j]), float(low[j]), float(high[j])) for j in np.flatnonzero(flags))
-        for row, flags in zip(values, outside, strict=True)
-    ]
 
 
 def _check_frame(features: pl.DataFrame, observed: Collection[str]) -> None:

@@ -2,25 +2,33 @@
 
 Nested leave-one-publisher-out needs the same fits again and again: the inner fold Q of the outer fold P trains
 without {P, Q}, and so does the inner fold P of the outer fold Q. So fits are kept by the *set* of folds left out:
-the empty set (final model), singles (outer folds), pairs (inner folds and grouped CV+), triples (the elastic net's
-own choice inside an inner fold).
+the empty set (final model), singles (outer folds), pairs (inner folds and grouped CV+), triples (every choice inside
+an inner fold).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 
 import numpy as np
 from joblib import Parallel, delayed
 from sklearn.base import clone
-from threadpoolctl import threadpool_limits
 
-from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Design, Prepared
-from models_train.selection.elastic_net import PAPER_GRID, Setting, fit_grid
-from models_train.selection.predictors import SIMPLEST_FIRST, predictors
+from models_train.selection.design import Design, Prepared, small_systems
+from models_train.selection.elastic_net import HONEST_GRID, Setting, fit_grid
+from models_train.selection.predictors import (
+    AVERAGE,
+    ELASTIC_NET,
+    MEAN,
+    PLAIN_AVERAGE,
+    SELECTED,
+    SIMPLEST_FIRST,
+    features_read,
+    predictors,
+)
 
 Left = frozenset[int]
 _PAIR, _TRIPLE = 2, 3
@@ -30,44 +38,39 @@ _PAIR, _TRIPLE = 2, 3
 class TrainingFit:
     """All predictors on one training set.
 
-    grids: elastic net -> (targets, settings, rows); others: name -> (targets, rows).
+    grid: of the elastic net, (targets, settings, rows); others: name -> (targets, rows).
     """
 
-    grids: dict[str, np.ndarray]
+    grid: np.ndarray
     largest_gap: float
     others: dict[str, np.ndarray]
 
 
 def fit_training_set(
-    design: Design, train: np.ndarray, with_others: bool, settings: Sequence[Setting] = PAPER_GRID
+    design: Design, train: np.ndarray, elastic_net_only: bool = False, settings: Sequence[Setting] = HONEST_GRID
 ) -> TrainingFit:
     """Fit on the rows `train` (numbers of observed rows) and predict all rows of the design."""
-    with threadpool_limits(1):  # 40 x 40 systems: threads inside one only wait for each other
-        fitted_grids = {}
-        for name, columns in design.columns.nets.items():
-            names = tuple(design.table.names[column] for column in columns)
-            prepared = Prepared(design.matrix[:, list(columns)], train, names)
-            fitted_grids[name] = fit_grid(prepared, design.targets[train], settings)
-        others: dict[str, np.ndarray] = {}
-        if with_others:
-            for name, estimator in predictors(design.columns).items():
-                fitted = clone(estimator).fit(design.matrix[train], design.targets[train])
-                others[name] = np.asarray(fitted.predict(design.matrix)).reshape(design.matrix.shape[0], -1).T
-    largest_gap = max(float(grid.gaps.max()) for grid in fitted_grids.values())
-    return TrainingFit({name: grid.predictions for name, grid in fitted_grids.items()}, largest_gap, others)
+    columns = list(design.columns.elastic_net)
+    names = tuple(design.table.names[column] for column in columns)
+    others: dict[str, np.ndarray] = {}
+    with small_systems():
+        net = fit_grid(Prepared(design.matrix[:, columns], train, names), design.targets[train], settings)
+        for name, estimator in {} if elastic_net_only else predictors(design.columns).items():
+            fitted = clone(estimator).fit(design.matrix[train], design.targets[train])
+            others[name] = np.asarray(fitted.predict(design.matrix)).reshape(design.matrix.shape[0], -1).T
+    return TrainingFit(net.predictions, float(net.gaps.max()), others)
 
 
 def fit_training_sets(
     design: Design,
     trains: Sequence[np.ndarray],
-    with_others: Sequence[bool],
     n_jobs: int = 1,
-    settings: Sequence[Setting] = PAPER_GRID,
+    settings: Sequence[Setting] = HONEST_GRID,
+    elastic_net_only: bool = False,
 ) -> list[TrainingFit]:
     """`fit_training_set` for each set; the order of the answer does not depend on n_jobs."""
     return Parallel(n_jobs=n_jobs)(
-        delayed(fit_training_set)(design, train, others, settings)
-        for train, others in zip(trains, with_others, strict=True)
+        delayed(fit_training_set)(design, train, elastic_net_only, settings) for train in trains
     )
 
 
@@ -75,12 +78,16 @@ def fit_training_sets(
 class LeaveOut:
     """Fits by the set of folds left out, and the nested choices made from them.
 
-    Everything a method returns for a set `left` was computed without the targets of the folds in `left`.
+    Everything a method returns for a set `left` (at most two folds) was computed without the targets of the folds in
+    `left`. One rule holds at every depth, so that what is calibrated is what answers: the setting of the elastic net,
+    the best predictor and the shrinkage of the average for `left` all come from the same inner folds.
     """
 
     design: Design
     settings: tuple[Setting, ...]
     fits: dict[Left, TrainingFit]
+    _settings: dict[Left, np.ndarray] = field(default_factory=dict)
+    _shrinkages: dict[tuple[Left, int, tuple[str, ...]], float] = field(default_factory=dict)
 
     @cached_property
     def largest_gap(self) -> float:
@@ -90,64 +97,97 @@ class LeaveOut:
     @cached_property
     def names(self) -> tuple[str, ...]:
         """Predictors that were fitted, simplest first."""
-        whole = self.fits[frozenset()]
-        return tuple(name for name in SIMPLEST_FIRST if name in whole.grids or name in whole.others)
+        return tuple(name for name in SIMPLEST_FIRST if name == ELASTIC_NET or name in self.fits[frozenset()].others)
+
+    @cached_property
+    def members(self) -> tuple[str, ...]:
+        """Predictors that the average is made of: all but the mean."""
+        return tuple(name for name in self.names if name != MEAN)
+
+    def readable(self, row: int, min_share: float) -> tuple[str, ...]:
+        """Members of the average that a row of the design has the features for: its size, and a share of them all."""
+        known, columns = np.isfinite(self.design.matrix[row]), self.design.columns
+        read = features_read(columns)
+
+        def has_what_it_needs(name: str) -> bool:
+            sizes = {columns.size, columns.log_size}.intersection(read[name])
+            return bool(known[list(read[name])].mean() >= min_share and all(known[size] for size in sizes))
+
+        return tuple(name for name in self.members if has_what_it_needs(name))
 
     def remaining(self, left: Left) -> list[int]:
         """Folds not in `left`."""
         return [fold for fold in range(len(self.design.fold_names)) if fold not in left]
 
-    def setting_errors(self, left: Left, net: str = ELASTIC_NET) -> np.ndarray:
+    def setting_errors(self, left: Left) -> np.ndarray:
         """Inner error of each setting: mean over inner folds of the fold's mean absolute error; (targets, settings)."""
         errors = []
         for fold in self.remaining(left):
             members = np.flatnonzero(self.design.folds == fold)
-            grid = self.fits[left | {fold}].grids[net][:, :, members]
+            grid = self.fits[left | {fold}].grid[:, :, members]
             errors.append(np.abs(grid - self.design.targets[members].T[:, None, :]).mean(axis=2))
         return np.mean(errors, axis=0)
 
-    def setting(self, left: Left, target: int, net: str = ELASTIC_NET) -> int:
+    def setting(self, left: Left, target: int) -> int:
         """Index of the grid setting with the smallest inner error; the first on a tie."""
-        return int(self._settings(left, net)[target])
+        if left not in self._settings:
+            self._settings[left] = self.setting_errors(left).argmin(axis=1)
+        return int(self._settings[left][target])
 
-    def predict(self, name: str, left: Left, target: int) -> np.ndarray:
-        """Predictions (rows,) of a predictor trained without `left` (at most two folds)."""
-        fit = self.fits[left]
-        if name in fit.grids:
-            return fit.grids[name][target, self.setting(left, target, name)]
-        return fit.others[name][target]
+    def predict(self, name: str, left: Left, target: int, members: tuple[str, ...] = ()) -> np.ndarray:
+        """Predictions (rows,) of a predictor trained without `left`. members: of an average, if not all."""
+        if name == SELECTED:
+            name = self.best_predictor(left, target)
+        if name not in (AVERAGE, PLAIN_AVERAGE):
+            return self._fitted(name, left, target, left)
+        average = self._average(members or self.members, left, target, left)
+        if name == PLAIN_AVERAGE:
+            return average
+        middle = self._fitted(MEAN, left, target, left)
+        return middle + self.shrinkage(left, target, members or self.members) * (average - middle)
+
+    def shrinkage(self, left: Left, target: int, members: tuple[str, ...]) -> float:
+        """Factor of the average's deviation from the mean that fits the inner folds best (least squares), 0 to 1."""
+        key = (left, target, members)
+        if key not in self._shrinkages:
+            along, length = 0.0, 0.0
+            for fold in self.remaining(left):
+                rows = np.flatnonzero(self.design.folds == fold)
+                middle = self._fitted(MEAN, left | {fold}, target, left)[rows]
+                deviation = self._average(members, left | {fold}, target, left)[rows] - middle
+                along += float(deviation @ (self.design.targets[rows, target] - middle))
+                length += float(deviation @ deviation)
+            self._shrinkages[key] = float(np.clip(along / length, 0.0, 1.0)) if length > 0 else 0.0
+        return self._shrinkages[key]
 
     def predictor_errors(self, left: Left, target: int) -> dict[str, float]:
-        """Inner error of each predictor on the folds outside `left` (at most one), elastic nets nested once more."""
+        """Inner error of each predictor: mean over the folds outside `left` of the fold's mean absolute error."""
         errors: dict[str, list[float]] = {name: [] for name in self.names}
         for fold in self.remaining(left):
-            members = np.flatnonzero(self.design.folds == fold)
-            truth = self.design.targets[members, target]
+            rows = np.flatnonzero(self.design.folds == fold)
+            truth = self.design.targets[rows, target]
             for name in self.names:
-                predicted = self.predict(name, left | {fold}, target)[members]
+                predicted = self._fitted(name, left | {fold}, target, left)[rows]
                 errors[name].append(float(np.abs(predicted - truth).mean()))
         return {name: float(np.mean(values)) for name, values in errors.items()}
 
     def best_predictor(self, left: Left, target: int) -> str:
-        """The predictor that nested selection takes when the folds in `left` are unseen.
-
-        Never the placebo; the net with the mix only where it beats the placebo on the inner folds too.
-        """
+        """The predictor that nested selection takes when the folds in `left` are unseen."""
         errors = self.predictor_errors(left, target)
-        placebo = errors.pop(WITH_PLACEBO, None)
-        if placebo is not None and errors[WITH_MIX] >= placebo:
-            del errors[WITH_MIX]
         return min(errors, key=lambda name: (errors[name], SIMPLEST_FIRST.index(name)))
 
-    def _settings(self, left: Left, net: str) -> np.ndarray:
-        cache = self.__dict__.setdefault("_chosen_settings", {})
-        if (left, net) not in cache:
-            cache[left, net] = self.setting_errors(left, net).argmin(axis=1)
-        return np.asarray(cache[left, net])
+    def _fitted(self, name: str, left: Left, target: int, chosen_without: Left) -> np.ndarray:
+        """Predictions of one fit; the elastic net at the setting that is chosen without the folds `chosen_without`."""
+        if name == ELASTIC_NET:
+            return self.fits[left].grid[target, self.setting(chosen_without, target)]
+        return self.fits[left].others[name][target]
+
+    def _average(self, members: tuple[str, ...], left: Left, target: int, chosen_without: Left) -> np.ndarray:
+        return np.mean([self._fitted(name, left, target, chosen_without) for name in members], axis=0)
 
 
 def leave_out(
-    design: Design, n_jobs: int = 1, settings: Sequence[Setting] = PAPER_GRID, elastic_net_only: bool = False
+    design: Design, n_jobs: int = 1, settings: Sequence[Setting] = HONEST_GRID, elastic_net_only: bool = False
 ) -> LeaveOut:
     """Fit every training set that nested leave-one-publisher-out with grouped CV+ intervals needs.
 
@@ -157,6 +197,5 @@ def leave_out(
     deepest = _PAIR if elastic_net_only else _TRIPLE
     lefts = [frozenset(left) for size in range(deepest + 1) for left in combinations(folds, size)]
     trains = [np.flatnonzero(~np.isin(design.folds, list(left))) for left in lefts]
-    with_others = [len(left) <= _PAIR and not elastic_net_only for left in lefts]
-    fits = fit_training_sets(design, trains, with_others, n_jobs, settings)
+    fits = fit_training_sets(design, trains, n_jobs, settings, elastic_net_only)
     return LeaveOut(design, tuple(settings), dict(zip(lefts, fits, strict=True)))

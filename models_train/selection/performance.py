@@ -7,18 +7,21 @@ target that cannot be predicted (too few models, one publisher, a result that do
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
 import numpy as np
 import polars as pl
 
-from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Design, Prepared, design, target_values
+from models_train.selection.chance import REGRET_STEPS, Chance, chances, random_pick
+from models_train.selection.design import Design, Prepared, design, target_values
 from models_train.selection.elastic_net import Setting, fit_setting, selection_frequencies
 from models_train.selection.features import LOG_SIZE, TooLittleData, feature_table
+from models_train.selection.jackknife import mean_over_clusters
 from models_train.selection.leave_out import LeaveOut, leave_out
-from models_train.selection.predictors import SELECTED
+from models_train.selection.placebos import MixTrial, mix_trial
+from models_train.selection.predictors import AVERAGE, ELASTIC_NET, MEAN, PLAIN_AVERAGE, WITH_MIX
 from models_train.selection.protocols import (
     IN_SAMPLE,
     LEAVE_PUBLISHER_OUT,
@@ -32,13 +35,7 @@ from models_train.selection.protocols import (
     ten_fold,
     ten_fold_predictions,
 )
-from models_train.selection.scores import (
-    COVERAGE_STEPS,
-    coverage_at_k,
-    error_difference,
-    mean_absolute_error,
-    regret_at_k,
-)
+from models_train.selection.scores import COVERAGE_STEPS, coverage_at_k, regret_at_k
 from warehouse.contracts import PERFORMANCE_TABLES
 
 TARGETS = ("chat", "chat_hard", "safety", "reasoning", "score")
@@ -46,9 +43,10 @@ FITTED = ("predictions", "coefficients", "scores", "predicted_coverage", "choice
 """Frames that are filled target by target; `performance_<name>` is the table of each."""
 ALL_MODELS = "all models"
 """Fold of the choices that are made on all models."""
-REFERENCES = (LOG_SIZE, ELASTIC_NET, WITH_PLACEBO)
-"""Predictors that the others are compared with: size by itself, and for the pre-training mix the same net without it
-and with as many random features that are constant within a family."""
+REFERENCES = (LOG_SIZE, MEAN, ELASTIC_NET)
+"""Predictors that the others are compared with: size by itself, no feature at all, and the net without the mix."""
+PLACEBO = "placebo"
+"""Reference of the net with the mix: random features that are constant within a family, drawn many times."""
 BETTER, WORSE, UNDECIDED = "better", "worse", "undecided"
 REPORTED_FREQUENCY = 0.1
 """A term of degree 2 or 3 is listed if its coefficient is not zero or it is kept in this share of resamples."""
@@ -56,10 +54,12 @@ REPORTED_FREQUENCY = 0.1
 
 @dataclass(frozen=True)
 class PerformanceSettings:
-    """aggregates: benchmarks that are averages of others, left out; n_bootstraps: publisher resamples for every
-    bootstrap; n_jobs: processes (no figure depends on it)."""
+    """aggregates: benchmarks that are averages of others, left out; lineages: model -> the model that its post-training
+    began from, where publishers with a lineage in common are left out together, else None; n_bootstraps: resamples of
+    publishers behind the selection frequencies; n_jobs: processes (no figure depends on it)."""
 
     aggregates: tuple[str, ...] = ()
+    lineages: Mapping[str, str] | None = None
     n_bootstraps: int = 1000
     seed: int = 0
     n_jobs: int = 1
@@ -99,16 +99,20 @@ def performance(
     settings = settings or PerformanceSettings()
     rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in FITTED}
     found: dict[tuple[str, str], list[Forecast]] = {}
+    placebos: dict[tuple[str, str], np.ndarray] = {}
     gap = 0.0
     for group in _same_models(features, results, objectives, targets, settings, rows):
         fits = leave_out(group.design, settings.n_jobs)
         folds = ten_fold(group.design, settings.seed, settings.n_jobs)
-        gap = max(gap, fits.largest_gap, *(fit.largest_gap for fit in folds.fits))
+        gap = max(gap, fits.largest_gap, folds.whole.largest_gap, *(fit.largest_gap for fit in folds.fits))
+        trial = mix_trial(group.design, settings.seed, settings.n_jobs)
         for number, key in enumerate(group.keys):
-            found[key] = _add_target(rows, key, fits, folds, number, settings)
+            found[key] = _add_target(rows, key, fits, folds, trial, number, settings)
+            if trial is not None:
+                placebos[key] = trial.placebo_errors[:, number]
         _add_coefficients(rows, group.keys, fits, folds, settings)
     frames = {name: _frame(name, rows[name]) for name in FITTED}
-    comparisons = compare(frames["predictions"], settings.n_bootstraps, settings.seed)
+    comparisons = compare(frames["predictions"], placebos)
     return PerformanceResult(**frames, comparisons=comparisons, forecasts=found, largest_gap=gap)
 
 
@@ -152,7 +156,7 @@ def _same_models(
             table = feature_table(features, models, aggregates=settings.aggregates)
             nothing = float("nan")
             matrix = np.array([[values.get(model, nothing) for _, values in members] for model in table.model_ids])
-            groups.append(_Group(keys, design(table, matrix)))
+            groups.append(_Group(keys, design(table, matrix, settings.lineages)))
         except TooLittleData as error:
             rows["abstentions"].extend((*key, str(error)) for key in keys)
         else:
@@ -165,25 +169,36 @@ def _add_target(
     key: tuple[str, str],
     fits: LeaveOut,
     folds: TenFold,
+    trial: MixTrial | None,
     number: int,
     settings: PerformanceSettings,
 ) -> list[Forecast]:
-    observed, publishers = fits.design.targets[:, number], fits.design.publishers
-    everything = [
-        *in_sample_predictions(fits, folds, number),
-        *ten_fold_predictions(fits, folds, number),
-        *leave_publisher_out_predictions(fits, number),
-    ]
-    for predicted in everything:
+    observed, groups = fits.design.targets[:, number], fits.design.groups
+    held_out = leave_publisher_out_predictions(fits, number)
+    if trial is not None:
+        held_out.append(_with_mix(trial.predictions[number], held_out[0]))
+    permuted, at_random = chances(fits.design, number, settings.seed), random_pick(observed)
+    for predicted in [*in_sample_predictions(folds, number), *ten_fold_predictions(folds, number), *held_out]:
+        chance = at_random
+        if predicted.protocol == LEAVE_PUBLISHER_OUT:
+            chance = permuted.get(predicted.predictor, permuted[PLAIN_AVERAGE])
         rows["predictions"] += [(*key, *row) for row in _prediction_rows(predicted, fits.design.model_ids, observed)]
-        score = _score_row(predicted, observed, publishers, settings.n_bootstraps, settings.seed)
-        rows["scores"].append((*key, *score))
-        rows["predicted_coverage"] += [(*key, *row) for row in _coverage_rows(predicted, observed)]
-    for fold, name in enumerate(fits.design.fold_names):
-        left = frozenset({fold})
-        rows["choices"].append((*key, name, fits.best_predictor(left, number), *_setting(fits, left, number)))
-    rows["choices"].append((*key, ALL_MODELS, fits.best_predictor(NOTHING, number), *_setting(fits, NOTHING, number)))
+        rows["scores"].append((*key, *_score_row(predicted, observed, groups, chance)))
+        rows["predicted_coverage"] += [(*key, *row) for row in _coverage_rows(predicted, observed, chance)]
+    everywhere = [(name, frozenset({fold})) for fold, name in enumerate(fits.design.fold_names)]
+    for fold, left in (*everywhere, (ALL_MODELS, NOTHING)):
+        shrinkage = fits.shrinkage(left, number, fits.members)
+        choice = (fits.best_predictor(left, number), *_setting(fits, left, number), shrinkage)
+        rows["choices"].append((*key, fold, *choice))
     return forecasts(fits, number)
+
+
+def _with_mix(values: np.ndarray, beside: Predicted) -> Predicted:
+    """Predictions of the net with the mix, without intervals, in the folds of another prediction."""
+    open_end = np.full(values.shape, np.inf)
+    return Predicted(
+        beside.protocol, WITH_MIX, values, -open_end, open_end, beside.fold, is_supported=beside.is_supported
+    )
 
 
 def _finite(value: float) -> float | None:
@@ -202,27 +217,27 @@ def _prediction_rows(predicted: Predicted, model_ids: Sequence[str], observed: n
             _finite(predicted.low[row]),
             _finite(predicted.high[row]),
             float(observed[row]),
-            bool(predicted.in_hull[row]),
+            None if predicted.is_supported is None else bool(predicted.is_supported[row]),
             predicted.fold[row],
         )
         for row in range(observed.size)
     ]
 
 
-def _score_row(
-    predicted: Predicted, observed: np.ndarray, publishers: np.ndarray, n_resamples: int, seed: int
-) -> tuple[object, ...]:
+def _score_row(predicted: Predicted, observed: np.ndarray, groups: np.ndarray, chance: Chance) -> tuple[object, ...]:
     """Row of `scores` after objective and target; a k above the number of models gives null."""
-    error = mean_absolute_error(predicted.values, observed, publishers, n_resamples, seed)
+    error = mean_over_clusters(np.abs(predicted.values - observed), groups)
     coverage = [coverage_at_k(predicted.values, observed, k) if k <= observed.size else None for k in (5, 10)]
-    regret = [regret_at_k(predicted.values, observed, k) if k <= observed.size else None for k in (1, 5)]
-    return (predicted.protocol, predicted.predictor, *error, *coverage, *regret)
+    regret = [regret_at_k(predicted.values, observed, k) if k <= observed.size else None for k in REGRET_STEPS]
+    by_chance = (*(chance.coverage.get(k) for k in (5, 10)), *(chance.regret.get(k) for k in REGRET_STEPS))
+    ends = (error.estimate, max(0.0, error.low), error.high)
+    return (predicted.protocol, predicted.predictor, *ends, *coverage, *regret, *by_chance)
 
 
-def _coverage_rows(predicted: Predicted, observed: np.ndarray) -> list[tuple[object, ...]]:
+def _coverage_rows(predicted: Predicted, observed: np.ndarray, chance: Chance) -> list[tuple[object, ...]]:
     """Rows of `predicted_coverage` after objective and target, for k up to the number of models."""
     return [
-        (predicted.protocol, predicted.predictor, k, coverage_at_k(predicted.values, observed, k), k / observed.size)
+        (predicted.protocol, predicted.predictor, k, coverage_at_k(predicted.values, observed, k), chance.coverage[k])
         for k in takewhile(lambda k: k <= observed.size, COVERAGE_STEPS)
     ]
 
@@ -242,7 +257,7 @@ def _add_coefficients(
     """Refit the paper's setting and the leave-publisher-out setting on all models, with selection frequencies."""
     wanted: list[tuple[int, str, Setting]] = []
     for number in range(len(keys)):
-        wanted.append((number, IN_SAMPLE, fits.settings[folds.setting(fits.design.targets, number)]))
+        wanted.append((number, IN_SAMPLE, folds.settings[folds.setting(number)]))
         wanted.append((number, LEAVE_PUBLISHER_OUT, fits.settings[fits.setting(NOTHING, number)]))
     pairs = [(number, setting) for number, _, setting in wanted]
     frequencies = selection_frequencies(fits.design, pairs, settings.n_bootstraps, settings.seed, settings.n_jobs)
@@ -257,11 +272,11 @@ def _add_coefficients(
                 rows["coefficients"].append((*keys[number], protocol, term, float(value), float(share)))
 
 
-def compare(predictions: pl.DataFrame, n_resamples: int = 1000, seed: int = 0) -> pl.DataFrame:
+def compare(predictions: pl.DataFrame, placebos: Mapping[tuple[str, str], np.ndarray] | None = None) -> pl.DataFrame:
     """Rows of performance_comparisons: errors of each predictor against those of each of REFERENCES, model by model.
 
-    predictions: rows of performance_predictions; those with the publisher left out are compared, and the folds (the
-    publishers) are resampled for the 95 % interval.
+    predictions: rows of performance_predictions; those with the publisher left out are compared, by the jackknife over
+    the folds (the publishers). placebos: (objective, target) -> mean absolute errors of the nets with a placebo.
     """
     key = ("objective", "target")
     held_out = predictions.filter(protocol=LEAVE_PUBLISHER_OUT).sort(*key, "predictor", "model_id")
@@ -270,61 +285,81 @@ def compare(predictions: pl.DataFrame, n_resamples: int = 1000, seed: int = 0) -
         by_name = {str(name): mine for (name,), mine in part.group_by("predictor", maintain_order=True)}
         for reference in (name for name in REFERENCES if name in by_name):
             for name in (name for name in by_name if name != reference):
-                compared = _compared(by_name[name], by_name[reference], n_resamples, seed)
+                compared = _compared(by_name[name], by_name[reference])
                 rows.append((*cell, LEAVE_PUBLISHER_OUT, name, reference, *compared))
+        errors = (placebos or {}).get((str(cell[0]), str(cell[1])))
+        if errors is not None:
+            rows.append((*cell, LEAVE_PUBLISHER_OUT, WITH_MIX, PLACEBO, *_against_placebos(by_name[WITH_MIX], errors)))
     return _frame("comparisons", rows)
 
 
-def _compared(
-    predictor: pl.DataFrame, reference: pl.DataFrame, n_resamples: int, seed: int
-) -> tuple[int, float, float, float, float, float, str]:
-    """Number of models, both errors, their difference with its interval, and what follows from it."""
+def _compared(predictor: pl.DataFrame, reference: pl.DataFrame) -> tuple[object, ...]:
+    """Columns of a comparison from n on: errors, difference over models and over publishers, and what follows."""
     observed, publishers = predictor["observed"].to_numpy(), predictor["fold"].to_numpy()
-    values, base = predictor["predicted"].to_numpy(), reference["predicted"].to_numpy()
-    errors = [float(np.abs(each - observed).mean()) for each in (values, base)]
-    difference, low, high = error_difference(values, base, observed, publishers, n_resamples, seed)
-    verdict = BETTER if high < 0 else WORSE if low > 0 else UNDECIDED
-    return observed.size, errors[0], errors[1], difference, low, high, verdict
+    errors, base = (np.abs(each["predicted"].to_numpy() - observed) for each in (predictor, reference))
+    over_models = mean_over_clusters(errors - base, publishers)
+    names = np.unique(publishers)
+    means = np.array([(errors - base)[publishers == name].mean() for name in names])
+    over_publishers = mean_over_clusters(means, names)
+    return (
+        observed.size,
+        float(errors.mean()),
+        float(base.mean()),
+        *(over_models.estimate, over_models.low, over_models.high),
+        *(over_publishers.estimate, over_publishers.low, over_publishers.high),
+        _verdict(over_models.low, over_models.high),
+    )
+
+
+def _against_placebos(predictor: pl.DataFrame, errors: np.ndarray) -> tuple[object, ...]:
+    """Columns of the comparison with placebos from n on; the ends are the 5th and 95th percentile over draws."""
+    mine = float((predictor["predicted"] - predictor["observed"]).abs().mean())  # type: ignore[arg-type]
+    low, high = (mine - float(np.quantile(errors, share)) for share in (0.95, 0.05))
+    middle = float(errors.mean())
+    return predictor.height, mine, middle, mine - middle, low, high, None, None, None, _verdict(low, high)
+
+
+def _verdict(low: float, high: float) -> str:
+    return BETTER if high < 0 else WORSE if low > 0 else UNDECIDED
 
 
 def verdict(comparisons: pl.DataFrame, objective: str, target: str) -> str:
-    """One sentence: does nested selection beat size by itself, and if not, would any single predictor have."""
-    table = comparisons.filter(objective=objective, target=target, reference=LOG_SIZE).sort("mae", "predictor")
-    chosen = table.row(by_predicate=pl.col("predictor") == SELECTED, named=True)
-    named = table.filter(~pl.col("predictor").is_in([SELECTED, WITH_PLACEBO]))
-    sure = named.filter(verdict=BETTER)["predictor"].to_list()
+    """One sentence: does the average beat size by itself, and if not, does anything, size included, beat the mean."""
+    table = comparisons.filter(objective=objective, target=target)
+    chosen = table.row(by_predicate=(pl.col("predictor") == AVERAGE) & (pl.col("reference") == LOG_SIZE), named=True)
     if chosen["verdict"] == BETTER:
         first = "Size alone is beaten"
-    elif sure:
-        first = f"Nested selection does not reliably beat size alone, although {', '.join(sure)} would have"
+    elif BETTER not in table.filter(reference=MEAN)["verdict"]:
+        first = "Nothing, size included, is shown to predict better than the mean of the results"
     else:
-        first = "Nothing reliably beats size alone"
+        first = "The average of the predictors is not shown to beat size alone"
     return (
-        f"{first}: for a publisher never seen, the mean absolute error is {chosen['mae']:.1f} points with nested "
-        f"selection and {chosen['reference_mae']:.1f} with log10 size (difference {_difference(chosen)})."
+        f"{first}: for a publisher never seen, the mean absolute error is {chosen['mae']:.1f} points with the average "
+        f"and {chosen['reference_mae']:.1f} with log10 size (difference {_difference(chosen)})."
     )
 
 
 def mix_verdict(comparisons: pl.DataFrame, objective: str, target: str) -> str:
-    """One sentence: does the pre-training mix improve the elastic net by more than a placebo; empty without a mix.
+    """One sentence: does the pre-training mix improve the elastic net by more than placebos; empty without a mix.
 
-    The mix counts as an improvement only if it beats its placebo, too (definitions, Section 5).
+    The mix counts as an improvement only if it beats 95 of 100 placebos, too (definitions, Section 5).
     """
     mine = comparisons.filter(objective=objective, target=target, predictor=WITH_MIX)
     rows = {row["reference"]: row for row in mine.iter_rows(named=True)}
     if not rows:
         return ""
-    without, placebo = rows[ELASTIC_NET], rows[WITH_PLACEBO]
+    without, placebo = rows[ELASTIC_NET], rows[PLACEBO]
     first = {
         (True, True): "The pre-training mix improves the prediction",
         (True, False): "The pre-training mix improves the prediction no more than a placebo does",
-        (False, True): "The pre-training mix beats a placebo but does not reliably improve the prediction",
+        (False, True): "The pre-training mix beats its placebos but does not reliably improve the prediction",
         (False, False): "The pre-training mix does not reliably improve the prediction",
     }[without["verdict"] == BETTER, placebo["verdict"] == BETTER]
     return (
         f"{first}: for a publisher never seen, the mean absolute error is {without['mae']:.1f} points with it; against "
-        f"the same elastic net without it {_difference(without)}; against random features constant within a family "
-        f"{_difference(placebo)}."
+        f"the elastic net without it {_difference(without)}; against random features constant within a family "
+        f"{placebo['difference']:+.1f}, {placebo['difference_low']:+.1f} to {placebo['difference_high']:+.1f} for nine "
+        "of ten draws."
     )
 
 

@@ -3,9 +3,9 @@
 Every estimator takes X (models, columns of the design) and y (models, targets), treats each target by itself, and does
 its own imputation, scaling and choices inside `fit`, so a fold can leak nothing. Baselines of
 definitions 5: `mean`, `log10_params`, `params_and_tokens`, `best_single_benchmark`. Attempts to beat size:
-`pc_ridge` (observational scaling laws, Ruan et al. 2024), `family_size` (log10 size plus family random effect),
-`sigmoid_link` (an item-response curve: logit accuracy linear in capability and log size) and `gaussian_process`. The
-kernels of the last take rows whose last column is the code of the model family.
+`pc_ridge` (observational scaling laws, Ruan et al. 2024), `family_size` (log10 size plus family random effect) and
+`sigmoid_link` (an item-response curve: logit accuracy linear in capability and log size). The kernels of `family_size`
+take rows whose last column is the code of the model family.
 """
 
 from __future__ import annotations
@@ -22,30 +22,34 @@ from sklearn.decomposition import PCA
 from sklearn.dummy import DummyRegressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.gaussian_process import GaussianProcessRegressor
-from sklearn.gaussian_process.kernels import RBF, ConstantKernel, DotProduct, Kernel, WhiteKernel
+from sklearn.gaussian_process.kernels import ConstantKernel, DotProduct, Kernel, WhiteKernel
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, RidgeCV
 from sklearn.multioutput import MultiOutputRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from models_train.selection.design import ELASTIC_NET, WITH_MIX, WITH_PLACEBO, Columns, standardise_and_impute
+from models_train.selection.design import Columns, standardise_and_impute
+from models_train.selection.features import LOG_SIZE
 
-SELECTED = "selected"
+MEAN, ELASTIC_NET, WITH_MIX = "mean", "elastic_net", "elastic_net_with_mix"
 SIMPLEST_FIRST = (
-    "mean",
-    "log10_params",
+    MEAN,
+    LOG_SIZE,
     "params_and_tokens",
     "best_single_benchmark",
     "family_size",
     "pc_ridge",
     "sigmoid_link",
-    "gaussian_process",
     ELASTIC_NET,
-    WITH_MIX,
-    WITH_PLACEBO,
 )
-"""All predictors; on an exact tie nested selection takes the earlier one, and it never takes the placebo."""
+"""All predictors but those made of others; on an exact tie nested selection takes the earlier one."""
+AVERAGE, PLAIN_AVERAGE, SELECTED = "average", "average_without_shrinkage", "selected"
+"""Made of the others: their equal-weight mean, shrunk to the mean of the results as far as held-out results ask for it
+(it answers); the same without shrinkage; the one with the smallest inner error."""
+COMBINED = (AVERAGE, PLAIN_AVERAGE, SELECTED)
+SLOW = ("family_size", ELASTIC_NET)
+"""Predictors whose fit takes an optimisation per target; left out where a thousand targets are fitted."""
 
 N_COMPONENTS = 3
 """Principal components used as capability measures (Ruan et al. 2024 use three)."""
@@ -59,23 +63,15 @@ def predictors(columns: Columns) -> dict[str, BaseEstimator]:
     sized_capability = ColumnTransformer(
         [("capability", capability, list(columns.benchmarks)), ("size", _imputed_scaled(), [columns.log_size])]
     )
-    with_family = ColumnTransformer(
-        [
-            ("capability", make_pipeline(capability, StandardScaler()), list(columns.benchmarks)),
-            ("size", _imputed_scaled(), [columns.log_size]),
-            ("family", "passthrough", [columns.family]),
-        ]
-    )
     size_and_family = ColumnTransformer(
         [("size", _imputed_scaled(), [columns.log_size]), ("family", "passthrough", [columns.family])]
     )
     family_effect = ConstantKernel(0.3, (1e-3, 1e2)) * FamilyKernel()
     noise = WhiteKernel(0.3, (1e-3, 1e1))
     line = ConstantKernel(0.5, (1e-3, 1e2)) * FeatureDotProduct(sigma_0=0.1, sigma_0_bounds="fixed")
-    curve = ConstantKernel(0.5, (1e-3, 1e2)) * FeatureRBF(length_scale=2.0, length_scale_bounds=(0.5, 2e1))
     found: dict[str, BaseEstimator] = {
-        "mean": DummyRegressor(strategy="mean"),
-        "log10_params": make_pipeline(_pick([columns.log_size]), SimpleImputer(), LinearRegression()),
+        MEAN: DummyRegressor(strategy="mean"),
+        LOG_SIZE: make_pipeline(_pick([columns.log_size]), SimpleImputer(), LinearRegression()),
         "best_single_benchmark": BestSingleBenchmark(columns.benchmarks),
         "family_size": make_pipeline(size_and_family, _process(line + family_effect + noise)),
         "pc_ridge": make_pipeline(
@@ -87,13 +83,27 @@ def predictors(columns: Columns) -> dict[str, BaseEstimator]:
             inverse_func=logit_to_points,
             check_inverse=False,
         ),
-        "gaussian_process": make_pipeline(with_family, _process(line + curve + family_effect + noise)),
     }
     if columns.tokens is not None:
         found["params_and_tokens"] = make_pipeline(
             _pick([columns.size, columns.tokens]), SimpleImputer(), LinearRegression()
         )
     return {name: found[name] for name in SIMPLEST_FIRST if name in found}
+
+
+def features_read(columns: Columns) -> dict[str, tuple[int, ...]]:
+    """Columns of the design that each predictor reads, the code of the family apart."""
+    size_and_tokens = () if columns.tokens is None else (columns.size, columns.tokens)
+    return {
+        MEAN: (),
+        LOG_SIZE: (columns.log_size,),
+        "params_and_tokens": size_and_tokens,
+        "best_single_benchmark": columns.benchmarks,
+        "family_size": (columns.log_size,),
+        "pc_ridge": columns.benchmarks,
+        "sigmoid_link": (*columns.benchmarks, columns.log_size),
+        ELASTIC_NET: columns.elastic_net,
+    }
 
 
 def points_to_logit(points: np.ndarray) -> np.ndarray:
@@ -117,21 +127,24 @@ class BestSingleBenchmark(RegressorMixin, BaseEstimator):
 
     def fit(self, X: np.ndarray, y: np.ndarray) -> BestSingleBenchmark:
         """X: (models, columns of the design); y: (models, targets)."""
-        strengths = [[_absolute_correlation(X[:, column], target) for column in self.benchmarks] for target in y.T]
-        positions = np.argmax(strengths, axis=1)
+        strengths = np.stack([_absolute_correlations(X[:, column], y) for column in self.benchmarks])
+        positions = np.argmax(strengths, axis=0)
         self.chosen_ = [int(self.benchmarks[position]) for position in positions]
         self.preparation_ = standardise_and_impute().fit(X[:, list(self.benchmarks)])
         prepared = self.preparation_.transform(X[:, list(self.benchmarks)])
         self.lines_ = [
-            (position, LinearRegression().fit(prepared[:, [position]], target))
-            for position, target in zip(positions, y.T, strict=True)
+            (position, np.flatnonzero(positions == position)) for position in sorted(set(positions.tolist()))
         ]
+        self.fitted_ = [LinearRegression().fit(prepared[:, [one]], y[:, targets]) for one, targets in self.lines_]
         return self
 
     def predict(self, X: np.ndarray) -> np.ndarray:
         """(models, targets), in the unit of the target."""
         prepared = self.preparation_.transform(X[:, list(self.benchmarks)])
-        return np.column_stack([line.predict(prepared[:, [position]]) for position, line in self.lines_])
+        found = np.empty((X.shape[0], len(self.chosen_)))
+        for (position, targets), line in zip(self.lines_, self.fitted_, strict=True):
+            found[:, targets] = line.predict(prepared[:, [position]])
+        return found
 
 
 def climb(
@@ -198,20 +211,15 @@ class FeatureDotProduct(DotProduct):
         return super().diag(X[:, :-1])
 
 
-class FeatureRBF(RBF):
-    """Smooth-curve kernel on every column but the family code."""
-
-    def __call__(
-        self, X: np.ndarray, Y: np.ndarray | None = None, eval_gradient: bool = False
-    ) -> np.ndarray | tuple[np.ndarray, np.ndarray]:
-        return super().__call__(X[:, :-1], None if Y is None else Y[:, :-1], eval_gradient)
-
-
-def _absolute_correlation(values: np.ndarray, target: np.ndarray) -> float:
+def _absolute_correlations(values: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """|Pearson r| of values (models,) with each target (models, targets) where both vary and 3 are known, else 0."""
     known = np.isfinite(values)
-    if known.sum() < 3 or np.ptp(values[known]) == 0 or np.ptp(target[known]) == 0:
-        return 0.0
-    return abs(float(np.corrcoef(values[known], target[known])[0, 1]))
+    x, y = values[known] - values[known].mean() if known.any() else values[known], targets[known]
+    if known.sum() < 3 or np.ptp(x) == 0:
+        return np.zeros(targets.shape[1])
+    y = y - y.mean(axis=0)
+    lengths = np.linalg.norm(x) * np.linalg.norm(y, axis=0)
+    return np.divide(np.abs(x @ y), lengths, out=np.zeros(targets.shape[1]), where=lengths > 1e-9)
 
 
 def _pick(columns: Sequence[int]) -> ColumnTransformer:

@@ -15,18 +15,18 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.model_selection import KFold
 
-from models_train.selection.design import ELASTIC_NET, Design
+from models_train.selection.design import Design
 from models_train.selection.elastic_net import PAPER_GRID, Setting
-from models_train.selection.features import SIZE, outside_range
-from models_train.selection.leave_out import LeaveOut, Left, TrainingFit, fit_training_sets
-from models_train.selection.predictors import SELECTED
+from models_train.selection.leave_out import LeaveOut, Left, TrainingFit, fit_training_set, fit_training_sets
+from models_train.selection.predictors import AVERAGE, COMBINED, ELASTIC_NET, SIMPLEST_FIRST, features_read
 from models_train.selection.scores import jackknife_plus, residual_interval
+from models_train.selection.support import Support
 
 IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT = "paper_in_sample", "paper_10_fold", "leave_publisher_out"
 N_FOLDS = 10
 NOTHING: Left = frozenset()
 MIN_SHARE_OF_FEATURES = 0.75
-"""A candidate with values for fewer of the model's features gets no prediction."""
+"""A predictor answers for a candidate that has values for this share of the features that it reads."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Predicted:
     """Predictions of the observed models by one predictor under one protocol; arrays are (observed models,).
 
     low, high: 90 % interval. fold: the publisher, or number of the fold, left out; None in-sample.
-    in_hull: no feature that the predictor rests on outside the range of the training models.
+    is_supported: no farther from the training models than predictions are made for; None with no publisher left out.
     """
 
     protocol: str
@@ -43,13 +43,14 @@ class Predicted:
     low: np.ndarray
     high: np.ndarray
     fold: tuple[str | None, ...]
-    in_hull: np.ndarray
+    is_supported: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
 class Forecast:
     """One candidate. predicted, low, high: None where `abstention` says why (low, high also where unbounded).
 
+    predictor: what answers, by the names of its members where these are not all.
     draws: (2n,) equally likely outcomes behind the CV+ interval, in percent points; empty for an abstention.
     """
 
@@ -64,14 +65,25 @@ class Forecast:
 
 @dataclass(frozen=True)
 class TenFold:
-    """The paper's ten folds. folds: (observed models,); fits: one per fold."""
+    """The paper's protocol. folds: (observed models,); fits: one per fold; whole: the fit on all models.
 
+    settings: of the elastic nets in `fits` and `whole`.
+    """
+
+    design: Design
+    settings: tuple[Setting, ...]
     folds: np.ndarray
     fits: tuple[TrainingFit, ...]
+    whole: TrainingFit
 
-    def grid(self, target: int, net: str = ELASTIC_NET) -> np.ndarray:
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Predictors that were fitted, simplest first."""
+        return tuple(name for name in SIMPLEST_FIRST if name == ELASTIC_NET or name in self.whole.others)
+
+    def grid(self, target: int) -> np.ndarray:
         """Out-of-fold predictions of every setting, (settings, observed models)."""
-        everything = np.stack([fit.grids[net][target] for fit in self.fits])
+        everything = np.stack([fit.grid[target] for fit in self.fits])
         return everything[self.folds, :, np.arange(self.folds.size)].T
 
     def other(self, name: str, target: int) -> np.ndarray:
@@ -79,145 +91,156 @@ class TenFold:
         everything = np.stack([fit.others[name][target] for fit in self.fits])
         return everything[self.folds, np.arange(self.folds.size)]
 
-    def setting(self, targets: np.ndarray, target: int, net: str = ELASTIC_NET) -> int:
+    def setting(self, target: int) -> int:
         """The setting with the smallest mean over folds of the fold's mean absolute error."""
-        errors = np.abs(self.grid(target, net) - targets[:, target])
+        errors = np.abs(self.grid(target) - self.design.targets[:, target])
         by_fold = [errors[:, self.folds == fold].mean(axis=1) for fold in range(len(self.fits))]
         return int(np.mean(by_fold, axis=0).argmin())
 
 
 def ten_fold(design: Design, seed: int = 0, n_jobs: int = 1, settings: Sequence[Setting] = PAPER_GRID) -> TenFold:
-    """Fit all predictors on ten random folds (fewer if there are fewer models)."""
+    """Fit all predictors on ten random folds (fewer if there are fewer models), and on all models."""
     splitter = KFold(min(N_FOLDS, design.n_observed), shuffle=True, random_state=seed)
     splits = list(splitter.split(np.arange(design.n_observed)))
     folds = np.empty(design.n_observed, dtype=int)
     for number, (_, test) in enumerate(splits):
         folds[test] = number
-    fits = fit_training_sets(design, [train for train, _ in splits], [True] * len(splits), n_jobs, settings)
-    return TenFold(folds, tuple(fits))
+    fits = fit_training_sets(design, [train for train, _ in splits], n_jobs, settings)
+    whole = fit_training_set(design, np.arange(design.n_observed), settings=settings)
+    return TenFold(design, tuple(settings), folds, tuple(fits), whole)
 
 
-def in_sample_predictions(fits: LeaveOut, folds: TenFold, target: int) -> list[Predicted]:
+def in_sample_predictions(folds: TenFold, target: int) -> list[Predicted]:
     """Every predictor refitted on all models, predicting these; intervals from in-sample residuals, so too narrow."""
-    design = fits.design
+    design, whole = folds.design, folds.whole
     found = []
-    for name in fits.names:
-        whole = fits.fits[NOTHING]
-        if name in whole.grids:
-            values = whole.grids[name][target, folds.setting(design.targets, target, name)]
-        else:
-            values = whole.others[name][target]
-        values = values[: design.n_observed]
+    for name in folds.names:
+        fitted = whole.grid[target, folds.setting(target)] if name == ELASTIC_NET else whole.others[name][target]
+        values = fitted[: design.n_observed]
         low, high = residual_interval(values, np.abs(values - design.targets[:, target]))
-        everyone = np.ones(design.n_observed, dtype=bool)
-        found.append(Predicted(IN_SAMPLE, name, values, low, high, (None,) * design.n_observed, everyone))
+        found.append(Predicted(IN_SAMPLE, name, values, low, high, (None,) * design.n_observed))
     return found
 
 
-def ten_fold_predictions(fits: LeaveOut, folds: TenFold, target: int) -> list[Predicted]:
+def ten_fold_predictions(folds: TenFold, target: int) -> list[Predicted]:
     """Out-of-fold predictions of the ten folds; a fold's interval comes from the residuals of the other nine."""
-    design = fits.design
     found = []
-    for name in fits.names:
-        if name in design.columns.nets:
-            values = folds.grid(target, name)[folds.setting(design.targets, target, name)]
-        else:
-            values = folds.other(name, target)
-        residuals = np.abs(values - design.targets[:, target])
+    for name in folds.names:
+        values = folds.grid(target)[folds.setting(target)] if name == ELASTIC_NET else folds.other(name, target)
+        residuals = np.abs(values - folds.design.targets[:, target])
         low, high = np.empty_like(values), np.empty_like(values)
         for fold in np.unique(folds.folds):
             members = folds.folds == fold
             low[members], high[members] = residual_interval(values[members], residuals[~members])
-        labels = tuple(str(fold + 1) for fold in folds.folds)
-        in_hull = _in_hull(design, folds.folds, name)
-        found.append(Predicted(TEN_FOLD, name, values, low, high, labels, in_hull))
+        found.append(Predicted(TEN_FOLD, name, values, low, high, tuple(str(fold + 1) for fold in folds.folds)))
     return found
 
 
 def leave_publisher_out_predictions(fits: LeaveOut, target: int) -> list[Predicted]:
-    """Nested out-of-fold predictions with grouped CV+ intervals, for each predictor and for `selected`."""
+    """Nested out-of-fold predictions with grouped CV+ intervals, for each predictor and for those made of others."""
     design = fits.design
-    hulls = {name: _in_hull(design, design.folds, name) for name in fits.names}
+    is_supported = supported(fits)
     labels = tuple(design.fold_names[fold] for fold in design.folds)
     found = []
-    for name in (*fits.names, SELECTED):
+    for name in (*fits.names, *COMBINED):
         values, low, high = (np.empty(design.n_observed) for _ in range(3))
-        in_hull = np.empty(design.n_observed, dtype=bool)
         for fold in range(len(design.fold_names)):
             members, left = np.flatnonzero(design.folds == fold), frozenset({fold})
-            used = fits.best_predictor(left, target) if name == SELECTED else name
-            values[members] = fits.predict(used, left, target)[members]
-            in_hull[members] = hulls[used][members]
-            centres, residuals = leave_one_more_out(fits, used, left, target)
+            values[members] = fits.predict(name, left, target)[members]
+            centres, residuals = leave_one_more_out(fits, name, left, target)
             low[members], high[members] = jackknife_plus(centres[members], residuals)
-        found.append(Predicted(LEAVE_PUBLISHER_OUT, name, values, low, high, labels, in_hull))
+        found.append(Predicted(LEAVE_PUBLISHER_OUT, name, values, low, high, labels, is_supported))
     return found
 
 
-def leave_one_more_out(fits: LeaveOut, name: str, left: Left, target: int) -> tuple[np.ndarray, np.ndarray]:
+def supported(fits: LeaveOut) -> np.ndarray:
+    """(observed models,): whether a prediction would be made, from the models of other publishers alone."""
+    folds, support = fits.design.folds, Support(fits, fits.members)
+    found = np.empty(folds.size, dtype=bool)
+    for fold in range(len(fits.design.fold_names)):
+        members, left = np.flatnonzero(folds == fold), frozenset({fold})
+        found[members] = support.distances(left)[members] <= support.limit(left)
+    return found
+
+
+def leave_one_more_out(
+    fits: LeaveOut, name: str, left: Left, target: int, members: tuple[str, ...] = ()
+) -> tuple[np.ndarray, np.ndarray]:
     """Centres and residuals of CV+ for the models trained without `left`: one further publisher left out at a time.
 
-    Returns centres (rows, n) and residuals (n,) over the n observed models outside `left`. Which predictor is used
-    is fixed by `left`; the elastic net chooses its setting each time.
+    Returns centres (rows, n) and residuals (n,) over the n observed models outside `left`. The whole procedure is
+    repeated each time: setting, shrinkage and choice of predictor, too. members: of an average, if not all.
     """
     design = fits.design
-    members = np.flatnonzero(~np.isin(design.folds, list(left)))
-    centres, residuals = np.empty((len(design.rows), members.size)), np.empty(members.size)
+    inside = np.flatnonzero(~np.isin(design.folds, list(left)))
+    centres, residuals = np.empty((len(design.rows), inside.size)), np.empty(inside.size)
     for fold in fits.remaining(left):
-        where = np.flatnonzero(design.folds[members] == fold)
-        predicted = fits.predict(name, left | {fold}, target)
+        where = np.flatnonzero(design.folds[inside] == fold)
+        predicted = fits.predict(name, left | {fold}, target, members)
         centres[:, where] = predicted[:, None]
-        residuals[where] = np.abs(predicted[members[where]] - design.targets[members[where], target])
+        residuals[where] = np.abs(predicted[inside[where]] - design.targets[inside[where], target])
     return centres, residuals
 
 
 def forecasts(fits: LeaveOut, target: int) -> list[Forecast]:
-    """One forecast per candidate row of the design, by the predictor that nested selection takes on all models."""
+    """One forecast per candidate row of the design, by the average of the predictors that it has the features for.
+
+    The same average, of the same members, is what the interval is calibrated on and the distance is measured for.
+    """
     design = fits.design
-    if len(design.rows) == design.n_observed:
-        return []
-    chosen = fits.best_predictor(NOTHING, target)
-    columns = design.features_of(chosen)
-    names = tuple(design.table.names[column] for column in columns)
-    known, candidates = np.split(design.matrix[:, list(columns)], [design.n_observed])
-    predicted = fits.predict(chosen, NOTHING, target)[design.n_observed :]
-    centres, residuals = leave_one_more_out(fits, chosen, NOTHING, target)
-    centres = centres[design.n_observed :]
-    low, high = jackknife_plus(centres, residuals)
-    outside = outside_range(names, known, candidates)
+    rows = range(design.n_observed, len(design.rows))
+    answering = {row: fits.readable(row, MIN_SHARE_OF_FEATURES) for row in rows}
+    by_members = {members: _Answer.of(fits, target, members) for members in sorted(set(answering.values())) if members}
     found = []
-    for row, model in enumerate(design.model_ids[design.n_observed :]):
-        reason = _missing(names, candidates[row])
-        if not reason and outside[row]:
-            reason = "outside what the trained models show: " + "; ".join(str(item) for item in outside[row])
-        if reason:
-            found.append(Forecast(model, chosen, None, None, None, reason, np.empty(0)))
-            continue
-        draws = np.concatenate([centres[row] - residuals, centres[row] + residuals])
-        ends = [float(end) if np.isfinite(end) else None for end in (low[row], high[row])]
-        found.append(Forecast(model, chosen, float(predicted[row]), ends[0], ends[1], "", draws))
+    for row, members in answering.items():
+        if not members:
+            missing = ", ".join(_missing(fits, row)) or "none"
+            reason = f"no predictor has the features that it needs (missing: {missing})"
+            found.append(Forecast(design.model_ids[row], AVERAGE, None, None, None, reason, np.empty(0)))
+        else:
+            found.append(by_members[members].forecast(row))
     return found
 
 
-def _in_hull(design: Design, folds: np.ndarray, predictor: str) -> np.ndarray:
-    """(observed models,): every feature of the predictor within the range of the models outside the fold."""
-    columns = design.features_of(predictor)
-    names = tuple(design.table.names[column] for column in columns)
-    values = design.matrix[: design.n_observed, list(columns)]
-    inside = np.empty(design.n_observed, dtype=bool)
-    for fold in np.unique(folds):
-        members = folds == fold
-        outside = outside_range(names, values[~members], values[members])
-        inside[members] = [not features for features in outside]
-    return inside
+@dataclass(frozen=True)
+class _Answer:
+    """The average of some members, trained on all models: predictions (rows,), centres (rows, n), residuals (n,)."""
+
+    fits: LeaveOut
+    members: tuple[str, ...]
+    predicted: np.ndarray
+    centres: np.ndarray
+    residuals: np.ndarray
+    support: Support
+
+    @classmethod
+    def of(cls, fits: LeaveOut, target: int, members: tuple[str, ...]) -> _Answer:
+        predicted = fits.predict(AVERAGE, NOTHING, target, members)
+        calibration = leave_one_more_out(fits, AVERAGE, NOTHING, target, members)
+        return cls(fits, members, predicted, *calibration, Support(fits, members))
+
+    @property
+    def name(self) -> str:
+        """`average`, or `average of log10_params and family_size` where these are the members."""
+        if self.members == self.fits.members:
+            return AVERAGE
+        *first, last = self.members
+        return f"{AVERAGE} of {', '.join(first)} and {last}" if first else f"{AVERAGE} of {last} alone"
+
+    def forecast(self, row: int) -> Forecast:
+        """The forecast of one row of the design, or its abstention."""
+        model = self.fits.design.model_ids[row]
+        if reason := self.support.reason_against(row):
+            return Forecast(model, self.name, None, None, None, reason, np.empty(0))
+        (low,), (high,) = jackknife_plus(self.centres[[row]], self.residuals)
+        ends = [float(end) if np.isfinite(end) else None for end in (low, high)]
+        draws = np.concatenate([self.centres[row] - self.residuals, self.centres[row] + self.residuals])
+        return Forecast(model, self.name, float(self.predicted[row]), ends[0], ends[1], "", draws)
 
 
-def _missing(names: tuple[str, ...], values: np.ndarray) -> str:
-    """Reason why too little is known of a candidate; empty if enough is known. values: (features,)."""
-    missing = [name for name, value in zip(names, values, strict=True) if not np.isfinite(value)]
-    if SIZE in missing:
-        return "its number of parameters is not known"
-    if len(missing) > (1 - MIN_SHARE_OF_FEATURES) * len(names):
-        shown = ", ".join(missing[:4]) + (", ..." if len(missing) > 4 else "")
-        return f"values for {len(missing)} of {len(names)} features are missing ({shown})"
-    return ""
+def _missing(fits: LeaveOut, row: int) -> list[str]:
+    """Names of the features that a row has no value for and a predictor reads, at most four."""
+    design = fits.design
+    columns = sorted({column for read in features_read(design.columns).values() for column in read})
+    missing = [design.table.names[column] for column in columns if not np.isfinite(design.matrix[row, column])]
+    return [*missing[:4], "..."] if len(missing) > 4 else missing

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
@@ -51,6 +51,9 @@ class Study(Settings):
     """Base models without a reward model; the performance model predicts their results."""
     predicted_targets: Annotated[tuple[Target, ...], Field(strict=False, min_length=1)] = ("score",)
     """Results that the performance model predicts."""
+    folds: Literal["publisher", "lineage"] = "publisher"
+    """What is left out together when predictions are tested: the models of a publisher, or of all publishers whose
+    post-training began from the same model."""
     training: Training | None = None
     """Training of reward models; left out where the figures come from seeds alone."""
     scoring: Scoring | None = None

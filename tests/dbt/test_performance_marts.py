@@ -31,7 +31,8 @@ def test_every_protocol_and_baseline_is_there_for_both_objectives(cells: dict) -
         for protocol in ("paper_in_sample", "paper_10_fold", "leave_publisher_out"):
             for predictor in ("elastic_net", "mean", "log10_params", "params_and_tokens", "best_single_benchmark"):
                 assert cells[objective, "score", protocol, predictor].shape == (2, 40)
-        assert (objective, "score", "leave_publisher_out", "selected") in cells
+        for predictor in ("average", "average_without_shrinkage", "selected"):
+            assert (objective, "score", "leave_publisher_out", predictor) in cells
 
 
 def test_scores_recompute_from_the_predictions(published: duckdb.DuckDBPyConnection, cells: dict) -> None:
@@ -63,7 +64,7 @@ def test_comparisons_recompute_from_the_predictions(published: duckdb.DuckDBPyCo
         """
     ).fetchall()
     held_out = [key for key in cells if key[2] == "leave_publisher_out"]
-    pairs = {(*key, reference) for key in held_out for reference in ("log10_params", "elastic_net")}
+    pairs = {(*key, reference) for key in held_out for reference in ("log10_params", "mean", "elastic_net")}
     assert {tuple(row[:5]) for row in rows} == {pair for pair in pairs if pair[3] != pair[4]}
     for objective, target, protocol, predictor, reference, n, mae, base_mae, difference, low, high, verdict in rows:
         predicted, observed = cells[objective, target, protocol, predictor]
@@ -77,13 +78,51 @@ def test_comparisons_recompute_from_the_predictions(published: duckdb.DuckDBPyCo
 
 def test_predicted_coverage_recomputes(published: duckdb.DuckDBPyConnection, cells: dict) -> None:
     rows = published.execute(
-        "select objective, target, protocol, predictor, k, coverage, chance from fct_predicted_coverage"
+        "select objective, target, protocol, predictor, k, coverage, chance, n from fct_predicted_coverage"
     ).fetchall()
     assert len(rows) == 6 * len(cells)
-    for *key, k, coverage, chance in rows:
+    for *key, k, coverage, chance, n in rows:
         predicted, observed = cells[tuple(key)]
         assert coverage == pytest.approx(membership(predicted, k) @ membership(observed, k) / k, abs=1e-9)
-        assert chance == pytest.approx(k / 40)
+        assert n == 40
+        if key[2] == "leave_publisher_out":
+            assert 0 < chance < k / 40, "folds trained apart are not one ranking"
+        else:
+            assert chance == pytest.approx(k / 40)
+
+
+def test_the_average_beats_size_for_regression_and_nothing_beats_the_mean_for_bradley_terry(
+    published: duckdb.DuckDBPyConnection,
+) -> None:
+    rows = published.execute(
+        """
+        select predictor, mae, reference_mae, difference_high, publisher_difference_high
+        from fct_performance_comparisons
+        where objective = 'regression' and reference = 'log10_params' and predictor like 'average%'
+        """
+    ).fetchall()
+    assert {name for name, *_ in rows} == {"average", "average_without_shrinkage"}
+    for _, mae, size, high, publisher_high in rows:
+        assert mae < 3.3 and size == pytest.approx(4.4, abs=0.05) and high < 0 and publisher_high < 0
+    better = published.execute(
+        """
+        select predictor from fct_performance_comparisons
+        where objective = 'bradley_terry' and reference = 'mean' and verdict = 'better'
+        """
+    ).fetchall()
+    assert better == []
+
+
+def test_intervals_of_what_forecasts_use_hold_nine_of_ten(published: duckdb.DuckDBPyConnection) -> None:
+    held = published.execute(
+        """
+        select objective, count(*) from fct_performance_predictions
+        where predictor = 'average' and protocol = 'leave_publisher_out'
+            and observed >= coalesce(interval_low, 0) and observed <= coalesce(interval_high, 100)
+        group by objective
+        """
+    ).fetchall()
+    assert len(held) == 2 and all(33 <= count <= 39 for _, count in held), held
 
 
 def test_folds_are_publishers_and_in_sample_has_none(published: duckdb.DuckDBPyConnection) -> None:

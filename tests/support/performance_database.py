@@ -39,11 +39,13 @@ def performance_marts(
             guesses = {name: _predict(x, y, folds) for name, x in columns.items()}
             if protocol == "leave_publisher_out":
                 guesses["selected"] = (guesses["elastic_net"] + guesses["mean"]) / 2
+                guesses["average_without_shrinkage"] = sum(guesses[name] for name in columns) / len(columns)
+                guesses["average"] = (guesses["average_without_shrinkage"] + guesses["mean"]) / 2
             for predictor, guess in guesses.items():
                 _add(table, key | {"protocol": protocol, "predictor": predictor}, names, guess, y, folds, overlap)
         table["coefficients"] += _coefficients(key, columns["elastic_net"], y, [*benchmarks, "log10_params"])
         publishers = sorted(set(study.models["publisher"]))
-        setting = {"selected_predictor": "elastic_net", "degree": 2, "alpha": 0.1, "l1_ratio": 0.5}
+        setting = {"selected_predictor": "elastic_net", "degree": 2, "alpha": 0.1, "l1_ratio": 0.5, "shrinkage": 0.5}
         choices += [key | {"fold": fold} | setting for fold in (*publishers, None)]
         share = len(features[rare[0]][1]) / len(names)
         reason = "too few models have a value, below the stated share of 75%"
@@ -115,7 +117,7 @@ def _add(
             key
             | {"model_id": name, "predicted": value, "observed": float(y[place]), "fold": folds[place]}
             | {"interval_low": value - reach, "interval_high": None if place == UNBOUNDED_ROW else value + reach}
-            | {"in_hull": place % 3 != 0}
+            | {"is_supported": None if folds[place] is None or folds[place].isdigit() else place % 3 != 0}
         )
     ks = [k for k in KS if k <= len(names)]
     lines = {k: overlap(guess, y, k) for k in ks}
@@ -125,8 +127,11 @@ def _add(
         | {"mae": mae, "mae_low": 0.8 * mae, "mae_high": 1.2 * mae, "n": len(names)}
         | {"coverage_at_5": lines.get(5), "coverage_at_10": lines.get(10)}
         | {f"regret_at_{k}": float(y.max() - y[picks[:k]].max()) for k in (1, 5)}
+        | {f"coverage_at_{k}_chance": k / len(names) for k in (5, 10)}
+        | {f"regret_at_{k}_chance": float(y.max() - y.mean()) for k in (1, 5)}
     )
-    table["coverage"] += [key | {"k": k, "coverage": lines[k], "chance": k / len(names)} for k in ks]
+    chances = {k: k / len(names) for k in ks}
+    table["coverage"] += [key | {"k": k, "coverage": lines[k], "chance": chances[k], "n": len(names)} for k in ks]
 
 
 def _comparisons(predictions: list[dict]) -> pl.DataFrame:
@@ -139,7 +144,7 @@ def _comparisons(predictions: list[dict]) -> pl.DataFrame:
         cells.setdefault(key, {}).setdefault(row["predictor"], {})[row["model_id"]] = row
     rows = []
     for (objective, target), by_predictor in cells.items():
-        for reference in ("log10_params", "elastic_net"):
+        for reference in ("log10_params", "mean", "elastic_net"):
             for predictor in sorted(by_predictor.keys() - {reference}):
                 mine, base = by_predictor[predictor], by_predictor[reference]
                 errors = {name: abs(row["predicted"] - row["observed"]) for name, row in mine.items()}
@@ -160,6 +165,8 @@ def _comparisons(predictions: list[dict]) -> pl.DataFrame:
                     | {"reference_mae": float(np.mean(list(others.values())))}
                     | {"difference": float(np.mean([errors[name] - others[name] for name in errors]))}
                     | {"difference_low": float(low), "difference_high": float(high)}
+                    | {"publisher_difference": float(np.mean([np.mean(values) for values in by_publisher.values()]))}
+                    | {"publisher_difference_low": float(low), "publisher_difference_high": float(high)}
                     | {"verdict": "better" if high < 0 else "worse" if low > 0 else "undecided"}
                 )
     return _frame(rows)

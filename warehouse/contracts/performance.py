@@ -5,7 +5,10 @@ from warehouse.contracts.sizes import SIZE_RULE
 
 _TARGET = text("target", "Target of the prediction: a category of RewardBench or the score.")
 _PROTOCOL = text("protocol", "paper_in_sample, paper_10_fold or leave_publisher_out (definitions, Section 5).")
-_PREDICTOR = text("predictor", "Named predictor; `selected` is chosen by nested selection.")
+_PREDICTOR = text(
+    "predictor",
+    "Named predictor; `average` answers, `selected` is chosen by nested selection (definitions, Section 5).",
+)
 _CELL = ("objective", "target")
 
 PERFORMANCE_TABLES = by_name(
@@ -22,7 +25,11 @@ PERFORMANCE_TABLES = by_name(
         number("interval_low", "Lower end of the 90 % prediction interval; null where unbounded.", nullable=True),
         number("interval_high", "Upper end of the 90 % prediction interval; null where unbounded.", nullable=True),
         number("observed", "Observed value, in percent."),
-        flag("in_hull", "True where the model lies within the range of the features that the fold was trained on."),
+        flag(
+            "is_supported",
+            "True where a prediction is made so far from the models of other publishers; null with none left out.",
+            nullable=True,
+        ),
         text("fold", "Fold that the model was held out in: a publisher, or a number; null in-sample.", nullable=True),
     ),
     table(
@@ -45,12 +52,16 @@ PERFORMANCE_TABLES = by_name(
         _PROTOCOL,
         _PREDICTOR,
         number("mae", "Mean absolute error, in points."),
-        number("mae_low", "Lower end of its 95 % interval by resampling publishers."),
-        number("mae_high", "Upper end of its 95 % interval by resampling publishers."),
+        number("mae_low", "Lower end of its 95 % interval by the jackknife over publishers."),
+        number("mae_high", "Upper end of its 95 % interval by the jackknife over publishers."),
         number("coverage_at_5", "Coverage of the five best; null with fewer models.", nullable=True),
         number("coverage_at_10", "Coverage of the ten best; null with fewer models.", nullable=True),
         number("regret_at_1", "Score of the best minus score of the one picked, in points.", nullable=True),
         number("regret_at_5", "Score of the best minus the best score among five picked, in points.", nullable=True),
+        number("coverage_at_5_chance", "Coverage of the five best without skill (definitions).", nullable=True),
+        number("coverage_at_10_chance", "Coverage of the ten best without skill (definitions).", nullable=True),
+        number("regret_at_1_chance", "Regret of one pick without skill, in points (definitions).", nullable=True),
+        number("regret_at_5_chance", "Regret of five picks without skill, in points (definitions).", nullable=True),
     ),
     table(
         "performance_comparisons",
@@ -61,15 +72,22 @@ PERFORMANCE_TABLES = by_name(
         _TARGET,
         _PROTOCOL,
         _PREDICTOR,
-        text("reference", "Predictor that it is compared with: log10_params, elastic_net or elastic_net_with_placebo."),
+        text(
+            "reference",
+            "Predictor that it is compared with: log10_params, mean, elastic_net; or placebo, the net with random "
+            "features in place of the mix.",
+        ),
         integer("n", "Models that both predict."),
         number("mae", "Mean absolute error of the predictor, in points."),
         number("reference_mae", "Mean absolute error of the reference, in points."),
         number(
             "difference", "Mean over models of error minus error of the reference, in points; below zero is better."
         ),
-        number("difference_low", "Lower end of its 95 % interval by resampling publishers."),
-        number("difference_high", "Upper end of its 95 % interval by resampling publishers."),
+        number("difference_low", "Lower end of its 95 % interval (jackknife); of placebos, of 90 % of the draws."),
+        number("difference_high", "Upper end of its 95 % interval (jackknife); of placebos, of 90 % of the draws."),
+        number("publisher_difference", "The same, every publisher weighing the same; null of placebos.", nullable=True),
+        number("publisher_difference_low", "Lower end of its 95 % interval.", nullable=True),
+        number("publisher_difference_high", "Upper end of its 95 % interval.", nullable=True),
         text("verdict", "better or worse where the interval lies on one side of zero, else undecided."),
     ),
     table(
@@ -82,7 +100,7 @@ PERFORMANCE_TABLES = by_name(
         _PREDICTOR,
         integer("k", "How many models are picked."),
         number("coverage", "Share of the top k among the top k by prediction."),
-        number("chance", "Coverage of a random pick: k / n."),
+        number("chance", "Coverage without skill: by permuted results with a publisher left out, else k / n."),
     ),
     table(
         "performance_choices",
@@ -95,6 +113,7 @@ PERFORMANCE_TABLES = by_name(
         integer("degree", "Polynomial degree of the elastic net with the smallest inner error."),
         number("alpha", "Its alpha."),
         number("l1_ratio", "Its l1_ratio."),
+        number("shrinkage", "Factor of the average's deviation from the mean of the results, 0 to 1."),
     ),
     table(
         "performance_abstentions",

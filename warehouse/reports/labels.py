@@ -34,7 +34,6 @@ STAGES = {
 PREDICTORS = {
     "elastic_net": "elastic net",
     "elastic_net_with_mix": "elastic net with mix",
-    "elastic_net_with_placebo": "elastic net with placebo",
     "mean": "mean, no feature",
     "log10_params": "size alone",
     "params_and_tokens": "size and tokens",
@@ -42,7 +41,8 @@ PREDICTORS = {
     "family_size": "size and family effect",
     "pc_ridge": "ridge on components",
     "sigmoid_link": "sigmoid link",
-    "gaussian_process": "Gaussian process",
+    "average": "average of the predictors",
+    "average_without_shrinkage": "average without shrinkage",
     "selected": "nested selection",
 }
 SCORE_KINDS = {

@@ -6,5 +6,6 @@ select
     selected_predictor,
     degree::integer as degree,
     alpha,
-    l1_ratio
+    l1_ratio,
+    shrinkage
 from {{ source('raw', 'performance_choices') }}

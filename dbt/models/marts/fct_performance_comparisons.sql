@@ -11,5 +11,8 @@ select
     difference,
     difference_low,
     difference_high,
+    publisher_difference,
+    publisher_difference_low,
+    publisher_difference_high,
     verdict
 from {{ source('raw', 'performance_comparisons') }}

@@ -9,6 +9,6 @@ select
     interval_low,
     interval_high,
     observed,
-    in_hull,
+    is_supported,
     fold
 from {{ source('raw', 'performance_predictions') }}

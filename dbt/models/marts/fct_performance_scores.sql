@@ -23,6 +23,10 @@ select
     source.coverage_at_10,
     source.regret_at_1,
     source.regret_at_5,
+    source.coverage_at_5_chance,
+    source.coverage_at_10_chance,
+    source.regret_at_1_chance,
+    source.regret_at_5_chance,
     predictions.n::integer as n
 from {{ source('raw', 'performance_scores') }} as source
 inner join predictions using (study_id, objective, target, protocol, predictor)

@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 
 from models_train.errors import UserError
-from models_train.selection.design import design, publisher_folds, target_values
-from models_train.selection.features import TooLittleData, feature_table, outside_range
+from models_train.selection.design import connected_publishers, design, publisher_folds, target_values
+from models_train.selection.features import TooLittleData, feature_table
 from tests.support.selection_frames import AGGREGATES, make_design
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
@@ -117,8 +117,10 @@ def test_many_publishers_share_folds_but_stay_whole() -> None:
     assert np.ptp(np.bincount(folds)) <= 2
 
 
-def test_range_names_the_feature_and_what_was_seen() -> None:
-    train = np.array([[1.0, np.nan], [3.0, np.nan]])
-    inside, outside, unknown = outside_range(("size", "empty"), train, np.array([[3.0, 9], [3.5, 9], [np.nan, 9]]))
-    assert inside == unknown == ()
-    assert [str(item) for item in outside] == ["size 3.5 (seen: 1 to 3)"]
+def test_publishers_with_a_common_ancestor_are_left_out_together() -> None:
+    publishers = ["Meta", "Ai2", "Google", "Nous", "Meta", "Nous"]
+    lineages = ["Llama-3.1-8B", "Llama-3.1-8B", "gemma", "Llama-3.2-1B", "Llama-3.2-1B", "Yi"]
+    found = connected_publishers(publishers, lineages)
+    together = "Ai2 + Meta + Nous"
+    assert found == [together, together, "Google", together, together, together]
+    assert connected_publishers(publishers, list("abcdef")) == publishers

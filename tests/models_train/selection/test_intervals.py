@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 
-from models_train.selection.scores import (
-    cluster_bootstrap_mean,
-    cluster_resamples,
-    jackknife_plus,
-    residual_interval,
-)
+from models_train.selection.scores import cluster_resamples, jackknife_plus, residual_interval
 
 
 def test_jackknife_plus_by_hand() -> None:
@@ -48,24 +42,9 @@ def test_jackknife_plus_covers_exchangeable_models() -> None:
     assert 0.88 <= np.mean(hits) <= 0.94
 
 
-def test_cluster_bootstrap_of_the_mean_is_the_mean_over_resampled_rows() -> None:
-    values = np.array([1.0, 2, 3, 10, 20, 30, 40])
-    clusters = np.array(["a", "a", "b", "b", "c", "d", "d"])
-    means = [values[rows].mean() for rows in cluster_resamples(clusters, 400, seed=5)]
-    np.testing.assert_allclose(
-        cluster_bootstrap_mean(values, clusters, 400, seed=5), np.quantile(means, [0.025, 0.975])
-    )
-
-
 def test_a_resample_keeps_publishers_whole() -> None:
     clusters = np.array(["a", "b", "a", "c", "b"])
     for rows in cluster_resamples(clusters, 50, seed=0):
         counts = np.bincount(rows, minlength=5)
         assert counts[0] == counts[2]
         assert counts[1] == counts[4]
-
-
-@pytest.mark.parametrize("seed", [0, 1])
-def test_bootstraps_are_reproducible(seed: int) -> None:
-    values, clusters = np.arange(12.0), np.repeat(list("abcd"), 3)
-    assert cluster_bootstrap_mean(values, clusters, 100, seed) == cluster_bootstrap_mean(values, clusters, 100, seed)

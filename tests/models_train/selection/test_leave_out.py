@@ -1,4 +1,4 @@
-"""Nested leave-publisher-out: no leak, the same answer as plain GridSearchCV, and the placebo as a warning."""
+"""Nested leave-publisher-out: no leak, the same answer as plain GridSearchCV, averages, placebo as a warning."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from sklearn.preprocessing import PolynomialFeatures, StandardScaler
 
 from models_train.selection.design import Design, standardise_and_impute
 from models_train.selection.elastic_net import Setting
+from models_train.selection.jackknife import mean_over_clusters
 from models_train.selection.leave_out import LeaveOut, leave_out
-from models_train.selection.predictors import ELASTIC_NET
+from models_train.selection.predictors import AVERAGE, ELASTIC_NET, PLAIN_AVERAGE, SELECTED
 from models_train.selection.protocols import (
     NOTHING,
     in_sample_predictions,
@@ -25,12 +26,13 @@ from models_train.selection.protocols import (
     ten_fold,
     ten_fold_predictions,
 )
-from models_train.selection.scores import error_difference
+from models_train.selection.support import distances_from, error_limit
 from tests.support.selection_frames import make_design, with_placebo
 
 pytestmark = pytest.mark.slow
 
 Frames = tuple[pl.DataFrame, pl.DataFrame]
+QUICK = tuple(Setting(1, alpha, 0.5) for alpha in (3.0, 0.1))
 
 
 def test_targets_of_the_outer_fold_do_not_reach_its_predictions(small_design: Design, small_fits: LeaveOut) -> None:
@@ -107,6 +109,62 @@ def test_selection_takes_the_smallest_inner_error(small_fits: LeaveOut) -> None:
         predicted = small_fits.predict("log10_params", left | {fold}, 0)[:20][members]
         inner.append(np.abs(predicted - small_fits.design.targets[members, 0]).mean())
     assert errors["log10_params"] == pytest.approx(np.mean(inner))
+    chosen = small_fits.best_predictor(left, 0)
+    np.testing.assert_array_equal(small_fits.predict(SELECTED, left, 0), small_fits.predict(chosen, left, 0))
+
+
+def test_the_average_is_shrunk_by_least_squares_on_the_inner_folds(small_fits: LeaveOut) -> None:
+    left, members = frozenset({1}), small_fits.members
+    assert "mean" not in members and len(members) == len(small_fits.names) - 1
+    plain = np.mean([small_fits.predict(name, left, 0) for name in members], axis=0)
+    np.testing.assert_allclose(small_fits.predict(PLAIN_AVERAGE, left, 0), plain)
+    deviations, results = [], []
+    for fold in small_fits.remaining(left):
+        rows = np.flatnonzero(small_fits.design.folds == fold)
+        fit = small_fits.fits[left | {fold}]
+        net = fit.grid[0, small_fits.setting(left, 0)]
+        inner = np.mean([net if name == ELASTIC_NET else fit.others[name][0] for name in members], axis=0)
+        deviations.append((inner - fit.others["mean"][0])[rows])
+        results.append(small_fits.design.targets[rows, 0] - fit.others["mean"][0][rows])
+    factor = np.linalg.lstsq(np.concatenate(deviations)[:, None], np.concatenate(results), rcond=None)[0][0]
+    assert small_fits.shrinkage(left, 0, members) == pytest.approx(np.clip(factor, 0, 1))
+    middle = small_fits.predict("mean", left, 0)
+    np.testing.assert_allclose(small_fits.predict(AVERAGE, left, 0), middle + np.clip(factor, 0, 1) * (plain - middle))
+
+
+def test_noise_is_shrunk_to_the_mean(small_design: Design) -> None:
+    """Where no feature says anything, the average falls back on the mean of the results."""
+    shares = []
+    for seed in range(2):
+        targets = 70 + 5 * np.random.default_rng(seed).standard_normal(small_design.targets.shape)
+        fits = leave_out(replace(small_design, targets=targets), settings=QUICK)
+        shares += [fits.shrinkage(frozenset({fold}), 0, fits.members) for fold in range(5)]
+    assert np.mean(shares) < 0.35
+
+
+def test_calibration_repeats_the_whole_choice(small_fits: LeaveOut) -> None:
+    """The residual of a publisher comes from the predictor that is chosen without it, which may be another."""
+    for name in (SELECTED, AVERAGE):
+        centres, residuals = leave_one_more_out(small_fits, name, frozenset({0}), 0)
+        kept = np.flatnonzero(small_fits.design.folds != 0)
+        row = int(kept[-1])
+        left = frozenset({0, int(small_fits.design.folds[row])})
+        predicted = small_fits.predict(name, left, 0)
+        np.testing.assert_array_equal(centres[:, -1], predicted)
+        assert residuals[-1] == abs(predicted[row] - small_fits.design.targets[row, 0])
+
+
+def test_distances_are_those_of_mahalanobis_and_the_limit_splits_the_errors() -> None:
+    generator = np.random.default_rng(0)
+    train = generator.standard_normal((4000, 3)) @ np.array([[2.0, 0, 0], [1, 1, 0], [0, 0, 9]]) + 5
+    values = train[:50] + generator.standard_normal((50, 3))
+    offset = values - train.mean(axis=0)
+    expected = np.sqrt(np.einsum("ij,jk,ik->i", offset, np.linalg.inv(np.cov(train.T)), offset) / 3)
+    np.testing.assert_allclose(distances_from(train, values), expected, rtol=0.02)
+    distances = np.linspace(1, 2, 40)
+    assert 1.74 < error_limit(distances, np.where(distances > 1.75, 6.0, 3.0)) < 1.78
+    assert error_limit(distances, np.where(distances > 1.75, 1.0, 3.0)) == 2.0
+    assert error_limit(distances, np.full(40, 3.0)) == 2.0
 
 
 def test_grouped_cv_plus_uses_the_model_without_the_publisher(small_fits: LeaveOut) -> None:
@@ -120,7 +178,7 @@ def test_grouped_cv_plus_uses_the_model_without_the_publisher(small_fits: LeaveO
 def test_jobs_do_not_change_a_digit(small_design: Design, small_fits: LeaveOut) -> None:
     parallel = leave_out(small_design, n_jobs=2)
     for left, fit in small_fits.fits.items():
-        np.testing.assert_array_equal(parallel.fits[left].grids["elastic_net"], fit.grids["elastic_net"])
+        np.testing.assert_array_equal(parallel.fits[left].grid, fit.grid)
         for name, values in fit.others.items():
             np.testing.assert_array_equal(parallel.fits[left].others[name], values)
 
@@ -133,8 +191,8 @@ def elastic_net_errors(design: Design) -> dict[str, np.ndarray]:
     for fold in range(len(design.fold_names)):
         members = np.flatnonzero(design.folds == fold)
         left_out[members] = fits.predict(ELASTIC_NET, frozenset({fold}), 0)[members]
-    inside = in_sample_predictions(fits, folds, 0)
-    mixed = ten_fold_predictions(fits, folds, 0)
+    inside = in_sample_predictions(folds, 0)
+    mixed = ten_fold_predictions(folds, 0)
     return {
         "in_sample": next(p.values for p in inside if p.predictor == ELASTIC_NET),
         "ten_fold": next(p.values for p in mixed if p.predictor == ELASTIC_NET),
@@ -149,11 +207,14 @@ def test_placebo_features_fool_the_in_sample_error_and_not_the_honest_one(publis
     fooled = make_design(with_placebo(features, 8, seed=0), results, "bradley_terry")
     assert fooled.model_ids == design.model_ids
     before, after = elastic_net_errors(design), elastic_net_errors(fooled)
-    observed, publishers = design.targets[:, 0], design.publishers
-    in_sample = error_difference(after["in_sample"], before["in_sample"], observed, publishers)
-    left_out = error_difference(after["left_out"], before["left_out"], observed, publishers)
-    assert in_sample[2] < 0, "in sample the placebo improves beyond its interval"
-    assert left_out[2] >= 0, "left out it does not"
+    observed = design.targets[:, 0]
+
+    def change(protocol: str) -> float:
+        missed = [np.abs(errors[protocol] - observed) for errors in (after, before)]
+        return mean_over_clusters(missed[0] - missed[1], design.groups).high
+
+    assert change("in_sample") < 0, "in sample the placebo improves beyond its interval"
+    assert change("left_out") >= 0, "left out it does not"
 
 
 def test_a_placebo_is_constant_within_a_family(published: Frames) -> None:

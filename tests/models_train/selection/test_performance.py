@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import polars as pl
 import pytest
 
 from models_train.errors import UserError
-from models_train.selection.design import WITH_MIX, WITH_PLACEBO
+from models_train.selection.chance import chances, held_out
+from models_train.selection.design import Design
+from models_train.selection.leave_out import LeaveOut
 from models_train.selection.performance import (
     FITTED,
     PerformanceResult,
@@ -17,7 +21,7 @@ from models_train.selection.performance import (
     performance,
     verdict,
 )
-from models_train.selection.predictors import SELECTED, SIMPLEST_FIRST
+from models_train.selection.predictors import AVERAGE, COMBINED, PLAIN_AVERAGE, SIMPLEST_FIRST, WITH_MIX
 from models_train.selection.protocols import Forecast
 from models_train.selection.recommendation import recommend
 from models_train.selection.scores import coverage_at_k
@@ -34,16 +38,17 @@ GROUPS = pl.DataFrame(
 
 
 def with_candidates(features: pl.DataFrame) -> pl.DataFrame:
-    """Three models without a result: like model-00, far too large, and with two values only."""
+    """Models without a result: like model-00, far too large, with size and tokens alone, and without a size."""
     one = features.filter(pl.col("model_id") == "model-00").with_columns(publisher=pl.lit(None, dtype=pl.String))
     size = pl.when(pl.col("feature") == "params_b").then(70.0).otherwise(pl.col("value"))
-    known = one.filter(pl.col("feature").is_in(["params_b", "benchmark_1"]))
+    known = one.filter(pl.col("feature").is_in(["params_b", "tokens_t"]))
     return pl.concat(
         [
             features,
             one.with_columns(model_id=pl.lit("new-like-00")),
             one.with_columns(model_id=pl.lit("new-70b"), value=size),
-            known.with_columns(model_id=pl.lit("new-unknown")),
+            known.with_columns(model_id=pl.lit("new-bare")),
+            known.filter(feature="tokens_t").with_columns(model_id=pl.lit("new-unknown")),
         ]
     )
 
@@ -60,10 +65,9 @@ def test_frames_have_their_columns_and_every_combination_once(answer: Performanc
     key = ["objective", "target", "protocol", "predictor"]
     assert answer.scores.select(key).is_unique().all()
     assert answer.predictions.select(*key, "model_id").is_unique().all()
-    ordinary = [name for name in SIMPLEST_FIRST if name not in (WITH_MIX, WITH_PLACEBO)]
-    assert answer.scores.height == 3 * len(ordinary) + 1
-    nested = answer.scores.filter(pl.col("predictor") == SELECTED)
-    assert nested["protocol"].to_list() == ["leave_publisher_out"]
+    assert answer.scores.height == 3 * len(SIMPLEST_FIRST) + len(COMBINED)
+    nested = answer.scores.filter(pl.col("predictor").is_in(COMBINED))
+    assert nested["protocol"].to_list() == ["leave_publisher_out"] * 3
     assert answer.predictions.height == 20 * answer.scores.height
     assert answer.abstentions.is_empty()
     assert answer.largest_gap <= 1e-12
@@ -85,7 +89,7 @@ def test_comparisons_recompute_from_predictions(answer: PerformanceResult) -> No
         str(name): (mine["predicted"] - mine["observed"]).abs()
         for (name,), mine in held_out.sort("model_id").group_by("predictor")
     }
-    assert answer.comparisons.height == 2 * (len(errors) - 1)
+    assert answer.comparisons.height == 3 * (len(errors) - 1)
     assert answer.comparisons["n"].unique().to_list() == [20]
     for row in answer.comparisons.iter_rows(named=True):
         mine, base = errors[row["predictor"]], errors[row["reference"]]
@@ -93,14 +97,43 @@ def test_comparisons_recompute_from_predictions(answer: PerformanceResult) -> No
         assert row["reference_mae"] == pytest.approx(base.mean())
         assert row["difference"] == pytest.approx((mine - base).mean())
         assert row["difference_low"] <= row["difference"] <= row["difference_high"]
-    assert answer.comparisons.equals(compare(answer.predictions, QUICK.n_bootstraps, QUICK.seed))
+        assert row["publisher_difference_low"] <= row["publisher_difference"] <= row["publisher_difference_high"]
+    assert answer.comparisons.equals(compare(answer.predictions))
 
 
 def test_coverage_has_its_chance_level(answer: PerformanceResult) -> None:
     assert sorted(answer.predicted_coverage["k"].unique()) == [5, 10, 15, 20]
     full = answer.predicted_coverage.filter(k=20)
     assert (full["coverage"] - 1).abs().max() < 1e-12
-    assert full["chance"].unique().to_list() == [1.0]
+    assert (full["chance"] - 1).abs().max() < 1e-12
+    by_protocol = answer.predicted_coverage.filter(k=5, predictor="mean").select("protocol", "chance")
+    chance = dict(by_protocol.iter_rows())
+    assert chance["paper_in_sample"] == chance["paper_10_fold"] == 0.25
+    assert chance["leave_publisher_out"] < 0.2, "folds trained apart are not one ranking"
+
+
+def test_chance_is_the_mean_over_permuted_results(small_design: Design) -> None:
+    """Other permutations, one by one through the nested folds: the same chance to 0.01."""
+    reported = chances(small_design, 0, n_permutations=4000)
+    generator = np.random.default_rng(99)
+    found: dict[str, list[float]] = {name: [] for name in reported}
+    shuffled = np.column_stack([generator.permutation(small_design.targets[:, 0]) for _ in range(4000)])
+    for name, values in held_out(replace(small_design, targets=shuffled)).items():
+        found[name] = [coverage_at_k(*pair, 5) for pair in zip(values, shuffled.T, strict=True)]
+    for name, values in found.items():
+        assert reported[name].coverage[5] == pytest.approx(np.mean(values), abs=0.01), name
+
+
+def test_quick_predictions_are_those_of_the_fits(small_fits: LeaveOut) -> None:
+    """The permuted results go through the same folds as the real ones."""
+    design = small_fits.design
+    quick = held_out(design)
+    for fold in range(len(design.fold_names)):
+        rows, left = np.flatnonzero(design.folds == fold), frozenset({fold})
+        members = tuple(name for name in small_fits.members if name in quick)
+        for name in (*members, AVERAGE, PLAIN_AVERAGE):
+            expected = small_fits.predict(name, left, 0, members)[rows]
+            np.testing.assert_allclose(quick[name][0, rows], expected, err_msg=name)
 
 
 def test_in_sample_folds_are_empty_and_left_out_folds_are_publishers(answer: PerformanceResult) -> None:
@@ -109,13 +142,10 @@ def test_in_sample_folds_are_empty_and_left_out_folds_are_publishers(answer: Per
     assert folds["leave_publisher_out"] == [f"publisher-{i:02d}" for i in range(5)]
 
 
-def test_a_prediction_outside_the_training_range_is_marked(answer: PerformanceResult, small: Frames) -> None:
-    """The largest model is outside the range of the models of other publishers, unless one is larger."""
-    sizes = small[0].filter(feature="params_b").sort("value")
-    largest = sizes["model_id"][-1]
-    mine = answer.predictions.filter(model_id=largest, predictor="elastic_net")
-    assert dict(mine.select("protocol", "in_hull").iter_rows())["leave_publisher_out"] is False
-    assert dict(mine.select("protocol", "in_hull").iter_rows())["paper_in_sample"] is True
+def test_distance_is_judged_where_a_publisher_is_left_out(answer: PerformanceResult) -> None:
+    flags = dict(answer.predictions.group_by("protocol").agg(pl.col("is_supported").mean()).iter_rows())
+    assert flags["paper_in_sample"] is None and flags["paper_10_fold"] is None
+    assert 0.5 < flags["leave_publisher_out"] <= 1
 
 
 def test_true_features_are_kept_by_the_elastic_net(answer: PerformanceResult) -> None:
@@ -134,9 +164,21 @@ def test_candidates_get_a_prediction_or_a_reason(answer: PerformanceResult) -> N
     assert like.low <= like.predicted <= like.high
     assert like.draws.size == 40
     assert found["new-70b"].predicted is None
-    assert "params_b 70 (seen:" in found["new-70b"].abstention
+    assert "too far from the trained models (distance " in found["new-70b"].abstention
+    assert "log10_params 1.85 (seen: " in found["new-70b"].abstention
     assert found["new-unknown"].predicted is None
-    assert "4 of 7 features are missing" in found["new-unknown"].abstention
+    assert "no predictor has the features that it needs (missing: benchmark_1, " in found["new-unknown"].abstention
+
+
+def test_size_and_tokens_alone_give_a_forecast_that_names_its_members(answer: PerformanceResult) -> None:
+    """A forecast needs only the features of the predictors that answer."""
+    (bare,) = (found for found in answer.forecasts["regression", "score"] if found.model_id == "new-bare")
+    assert bare.predictor == "average of log10_params, params_and_tokens and family_size"
+    assert bare.predicted is not None and bare.low is not None and bare.low < bare.predicted
+    (like,) = (found for found in answer.forecasts["regression", "score"] if found.model_id == "new-like-00")
+    assert like.predictor == AVERAGE
+    assert bare.high is not None and like.high is not None and like.low is not None
+    assert bare.high - bare.low > like.high - like.low, "fewer members, and their own calibration: a wider interval"
 
 
 def test_the_same_input_gives_the_same_output(small: Frames, answer: PerformanceResult) -> None:
@@ -191,33 +233,45 @@ def made(errors: dict[str, float]) -> pl.DataFrame:
 
 
 def test_differences_are_paired() -> None:
-    table = compare(made({"log10_params": 4.0, "selected": 3.0, "mean": 6.0}))
-    assert table["predictor"].to_list() == ["mean", "selected"]
-    assert table["reference"].to_list() == ["log10_params", "log10_params"]
-    row = table.row(1, named=True)
+    table = compare(made({"log10_params": 4.0, "average": 3.0, "mean": 6.0}))
+    assert table["predictor"].to_list() == ["average", "mean", "average", "log10_params"]
+    assert table["reference"].to_list() == ["log10_params"] * 2 + ["mean"] * 2
+    row = table.row(0, named=True)
     assert (row["n"], row["mae"], row["reference_mae"]) == (12, pytest.approx(3.0), pytest.approx(4.0))
     assert row["difference"] == pytest.approx(-1.0)
     assert row["difference_low"] == pytest.approx(-1.0)
     assert row["difference_high"] == pytest.approx(-1.0)
-    assert table["verdict"].to_list() == ["worse", "better"]
+    assert row["publisher_difference"] == pytest.approx(-1.0)
+    assert table["verdict"].to_list() == ["better", "worse", "better", "better"]
+
+
+def test_publishers_weigh_by_their_models_or_all_the_same() -> None:
+    frame = made({"log10_params": 4.0, "average": 4.0})
+    better = (pl.col("fold") == "p0") & (pl.col("predictor") == "average")
+    few = frame.with_columns(predicted=pl.when(better).then(pl.col("observed") + 1).otherwise("predicted")).filter(
+        (pl.col("fold") != "p0") | (pl.col("model_id") == "m01")
+    )
+    (row,) = compare(few).to_dicts()
+    assert row["difference"] == pytest.approx(-3 / 10)
+    assert row["publisher_difference"] == pytest.approx(-3 / 4)
 
 
 @pytest.mark.parametrize(
     ("errors", "start"),
     [
-        ({"log10_params": 4.0, "selected": 3.0, "mean": 6.0}, "Size alone is beaten: "),
-        ({"log10_params": 4.0, "selected": 5.0, "mean": 6.0}, "Nothing reliably beats size alone: "),
-        ({"log10_params": 4.0, "selected": 5.0, "elastic_net": 3.0}, "Nested selection does not reliably beat"),
+        ({"log10_params": 4.0, "average": 3.0, "mean": 6.0}, "Size alone is beaten: "),
+        ({"log10_params": 4.0, "average": 5.0, "mean": 6.0}, "The average of the predictors is not shown to beat size"),
+        ({"log10_params": 4.0, "average": 5.0, "mean": 3.0}, "Nothing, size included, is shown to predict better than"),
     ],
 )
 def test_the_sentence(errors: dict[str, float], start: str) -> None:
     sentence = verdict(compare(made(errors)), "regression", "score")
     assert sentence.startswith(start)
-    assert f"{errors['selected']:.1f} points with nested selection and 4.0 with log10 size" in sentence
+    assert f"{errors['average']:.1f} points with the average and 4.0 with log10 size" in sentence
 
 
 def test_without_a_reference_nothing_is_compared() -> None:
-    assert compare(made({"mean": 1.0, "selected": 2.0})).is_empty()
+    assert compare(made({"pc_ridge": 1.0, "selected": 2.0})).is_empty()
 
 
 def test_an_interval_around_zero_decides_nothing() -> None:
@@ -234,21 +288,18 @@ def test_an_interval_around_zero_decides_nothing() -> None:
     [
         (3.0, 2.0, 3.0, "The pre-training mix improves the prediction: "),
         (3.0, 2.0, 1.0, "The pre-training mix improves the prediction no more than a placebo does: "),
-        (2.0, 3.0, 4.0, "The pre-training mix beats a placebo but does not"),
+        (2.0, 3.0, 4.0, "The pre-training mix beats its placebos but does not"),
         (2.0, 3.0, 2.0, "The pre-training mix does not reliably improve"),
     ],
 )
 def test_the_mix_has_to_beat_both(without: float, mix: float, placebo: float, start: str) -> None:
-    sentence = mix_verdict(
-        compare(made({"elastic_net": without, WITH_MIX: mix, WITH_PLACEBO: placebo})), "regression", "score"
-    )
+    draws = {("regression", "score"): placebo + np.linspace(-0.5, 0.5, 100)}
+    comparisons = compare(made({"elastic_net": without, WITH_MIX: mix}), draws)
+    sentence = mix_verdict(comparisons, "regression", "score")
     assert sentence.startswith(start)
     assert f"is {mix:.1f} points with it" in sentence
-
-
-def test_a_placebo_does_not_count_against_size() -> None:
-    sentence = verdict(compare(made({"log10_params": 4.0, "selected": 5.0, WITH_PLACEBO: 1.0})), "regression", "score")
-    assert sentence.startswith("Nothing reliably beats size alone: ")
+    row = comparisons.row(by_predicate=pl.col("reference") == "placebo", named=True)
+    assert row["difference_high"] == pytest.approx(mix - placebo + 0.45)
 
 
 def ranked(forecasts: tuple[Forecast, ...] = ()) -> pl.DataFrame:

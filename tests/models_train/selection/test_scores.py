@@ -7,7 +7,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 
-from models_train.selection.scores import coverage_at_k, error_difference, mean_absolute_error, regret_at_k
+from models_train.selection.scores import coverage_at_k, coverages_at_k, regret_at_k
 
 
 def tops(values: np.ndarray, k: int) -> list[frozenset[int]]:
@@ -40,10 +40,7 @@ def test_a_constant_prediction_covers_by_chance() -> None:
     assert coverage_at_k(np.zeros(40), observed, 10) == pytest.approx(10 / 40)
 
 
-def test_errors_and_their_difference() -> None:
-    observed = np.array([60.0, 70, 80, 90])
-    publishers = np.array(["a", "a", "b", "c"])
-    error, low, high = mean_absolute_error(observed + np.array([1, -1, 3, -3]), observed, publishers)
-    assert error == 2.0
-    assert low <= error <= high
-    assert error_difference(observed + 1, observed + 3, observed, publishers) == (-2.0, -2.0, -2.0)
+def test_rankings_are_covered_one_by_one() -> None:
+    predicted, observed = np.random.default_rng(1).integers(0, 4, size=(2, 7, 9)).astype(float)
+    one_by_one = [coverage_at_k(a, b, 4) for a, b in zip(predicted, observed, strict=True)]
+    np.testing.assert_allclose(coverages_at_k(predicted, observed, 4), one_by_one)

@@ -61,7 +61,7 @@ def coefficients(study: Study) -> pl.DataFrame:
 
 def final_settings(study: Study) -> pl.DataFrame:
     """One row per objective: the predictor and the setting that nested selection takes when it may see all models."""
-    columns = "objective, selected_predictor, degree, alpha, l1_ratio, fold"
+    columns = "objective, selected_predictor, degree, alpha, l1_ratio, shrinkage, fold"
     frame = study.read("fct_performance_choices", columns, BY_OBJECTIVE, prediction.TARGET, optional=True)
     return frame.filter(pl.col("fold").is_null()) if frame.height else frame
 
@@ -162,6 +162,6 @@ def _setting(settings: pl.DataFrame, objective: str) -> str:
     row = mine[0]
     return (
         f"With publishers left out, degree {row['degree']}, alpha {row['alpha']:g} and L1 ratio {row['l1_ratio']:g} "
-        f"were chosen; the predictor that nested selection takes on all models is: "
-        f"{labels.predictor(row['selected_predictor'])}."
+        f"were chosen; the average of all predictors is "
+        f"shrunk by the factor {labels.number(row['shrinkage'], 2)} to the mean of the results (1: not at all)."
     )

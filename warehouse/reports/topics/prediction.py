@@ -19,9 +19,14 @@ TARGET = {"target": "score"}
 IN_SAMPLE, OUT_OF_FOLD = "paper_in_sample", "leave_publisher_out"
 MODEL = "elastic_net"
 """The predictor of the paper, which the figures by protocol show."""
-SIZE, SELECTED = "log10_params", "selected"
-WITH_MIX, WITH_PLACEBO = "elastic_net_with_mix", "elastic_net_with_placebo"
+ANSWER, SIZE, SELECTED = "average", "log10_params", "selected"
+"""What answers: verdict, forecasts and recommendations; the baseline; and the choice by inner errors."""
+WITH_MIX, PLACEBO = "elastic_net_with_mix", "placebo"
+_VARIANTS = (WITH_MIX, "average_without_shrinkage")
+"""Not predictors of their own."""
+_COMBINED = (ANSWER, "average_without_shrinkage", SELECTED)
 _TRUST = (
+    (ANSWER, OUT_OF_FOLD, "out-of-fold"),
     (MODEL, IN_SAMPLE, "in-sample"),
     (MODEL, "paper_10_fold", "out-of-fold"),
     (MODEL, OUT_OF_FOLD, "out-of-fold"),
@@ -47,9 +52,9 @@ def section(study: Study) -> Section:
         outside = _with_in_sample(part)
         if outside.height:
             dots.append(_error_panel(objective, outside, domain))
-            tables.append(_error_table(outside, against(SIZE, compared), objective, study))
+            tables.append(_error_table(outside, compared, objective, study))
     items: tuple[Figure | Table, ...] = (_error_figure(dots, study), *tables)
-    paragraphs = (_INTRODUCTION, *_abstentions(abstentions(study)))
+    paragraphs = (_INTRODUCTION, *_together(predictions), *_abstentions(abstentions(study)))
     return Section("prediction", TITLE, paragraphs, items=items, trust=tuple(cards))
 
 
@@ -76,7 +81,7 @@ def prediction_errors(study: Study) -> pl.DataFrame:
     """One row per objective, protocol and predictor: MAE with its 95 % interval, coverage, regret."""
     columns = (
         "objective, protocol, predictor, mae, mae_low, mae_high, coverage_at_5, coverage_at_10, regret_at_1, "
-        "regret_at_5, n"
+        "regret_at_5, coverage_at_5_chance, coverage_at_10_chance, regret_at_1_chance, n"
     )
     order = f"{BY_OBJECTIVE}, {BY_PROTOCOL}, mae, predictor"
     return study.read("fct_performance_scores", columns, order, TARGET, optional=True)
@@ -85,7 +90,7 @@ def prediction_errors(study: Study) -> pl.DataFrame:
 def predicted(study: Study) -> pl.DataFrame:
     """One row per objective, protocol, predictor and model: predicted score, 90 % interval, observed score."""
     columns = (
-        "objective, protocol, predictor, model_id, predicted, interval_low, interval_high, observed, in_hull, fold"
+        "objective, protocol, predictor, model_id, predicted, interval_low, interval_high, observed, is_supported, fold"
     )
     order = f"{BY_OBJECTIVE}, {BY_PROTOCOL}, predictor, model_id"
     return study.read("fct_performance_predictions", columns, order, TARGET, optional=True)
@@ -93,7 +98,10 @@ def predicted(study: Study) -> pl.DataFrame:
 
 def comparisons_of(study: Study) -> pl.DataFrame:
     """One row per objective, predictor and reference: errors with the publisher left out, compared model by model."""
-    columns = "objective, predictor, reference, mae, reference_mae, difference, difference_low, difference_high"
+    columns = (
+        "objective, predictor, reference, mae, reference_mae, difference, difference_low, difference_high, "
+        "publisher_difference, publisher_difference_low, publisher_difference_high"
+    )
     order = f"{BY_OBJECTIVE}, reference, mae, predictor"
     where = {**TARGET, "protocol": OUT_OF_FOLD}
     return study.read("fct_performance_comparisons", columns, order, where, optional=True)
@@ -139,63 +147,74 @@ def against(reference: str, comparisons: pl.DataFrame) -> list[dict[str, Any]]:
     return comparisons.filter(pl.col("predictor") != reference, reference=reference).to_dicts()
 
 
-def verdict(compared: list[dict[str, Any]]) -> tuple[str, str, str]:
+def verdict(comparisons: pl.DataFrame) -> tuple[str, str, str]:
     """Whether anything beats size alone for a publisher that was never seen: (level, headline, detail).
 
-    compared: from `against(SIZE, ...)`. A predictor beats size if the 95 % interval of its error minus that of size
-    lies below zero. Only nested selection counts, which chooses without the outer fold; a single predictor that would
-    have won is known in hindsight only. level: `beaten` (by nested selection), `hindsight`, `none`, or `unknown`.
+    comparisons: rows of `comparisons_of` of one objective. A predictor beats another if the 95 % interval of its error
+    minus that of the other lies below zero. Only the average counts, of which nothing was chosen; a single predictor
+    that would have won is known in hindsight only. level: `beaten` (by the average), `hindsight`, `none`, or `unknown`.
     """
-    rows = {row["predictor"]: row for row in compared if row["predictor"] != WITH_PLACEBO}
+    rows = {row["predictor"]: row for row in against(SIZE, comparisons) if row["predictor"] not in _VARIANTS}
     if not rows:
         return "unknown", "It is not known whether anything beats size alone out of fold.", ""
-    chosen = rows.pop(SELECTED, None)
+    chosen = rows.pop(ANSWER, None)
     winners = [labels.predictor(name) for name, row in rows.items() if row["difference_high"] < 0]
-    # Without nested selection the smallest error is shown.
+    # Without the average the smallest error is shown.
     detail = _detail(chosen or next(iter(rows.values())))
     if chosen and chosen["difference_high"] < 0:
-        return "beaten", "Nested selection beats size alone out of fold.", detail
+        return "beaten", f"The {labels.predictor(ANSWER)} beats size alone out of fold.", detail
     if winners:
         names = labels.listing(winners)
-        headline = f"Nested selection does not beat size alone out of fold, although {names} would have."
+        headline = f"The {labels.predictor(ANSWER)} does not beat size alone out of fold, although {names} would have."
         return "hindsight", headline, f"{detail} Which predictor would have won is known in hindsight only."
+    from_mean = {row["predictor"]: row for row in against("mean", comparisons)}
+    if SIZE in from_mean and all(row["difference_high"] >= 0 for row in from_mean.values()):
+        row = from_mean[SIZE]
+        reach = labels.number((row["difference_high"] - row["difference_low"]) / 2)
+        return (
+            "none",
+            "Nothing, size included, is shown to predict better than the mean of the results.",
+            f"{detail} Size alone differs from the mean by {_points(row)}: with so few publishers a difference below "
+            f"about {reach} points cannot be seen. Predictions are therefore shrunk to the mean.",
+        )
     return "none", "Nothing beats size alone out of fold.", detail
 
 
 def _detail(row: dict[str, Any]) -> str:
-    difference = labels.number(row["difference"], signed=True)
-    ends = labels.interval(row["difference_low"], row["difference_high"], signed=True)
+    ends = (row["publisher_difference_low"], row["publisher_difference_high"])
+    average = labels.number(row["publisher_difference"], signed=True)
     return (
         f"For a publisher never seen, the mean absolute error is {labels.number(row['mae'])} points with "
         f"{labels.predictor(row['predictor'])} and {labels.number(row['reference_mae'])} with size alone (difference "
-        f"{difference}, 95 % interval {ends})."
+        f"{_points(row)}; with every publisher weighing the same {average}, {labels.interval(*ends, signed=True)})."
     )
 
 
+def _points(row: dict[str, Any]) -> str:
+    """A difference with its 95 % interval."""
+    difference = labels.number(row["difference"], signed=True)
+    return f"{difference}, 95 % interval {labels.interval(row['difference_low'], row['difference_high'], signed=True)}"
+
+
 def mix_sentence(comparisons: pl.DataFrame) -> str:
-    """Whether the pre-training mix improves the elastic net by more than a placebo; empty without a mix.
+    """Whether the pre-training mix improves the elastic net by more than placebos; empty without a mix.
 
     comparisons: rows of `comparisons_of` of one objective.
     """
-    found = [
-        [row for row in against(name, comparisons) if row["predictor"] == WITH_MIX] for name in (MODEL, WITH_PLACEBO)
-    ]
+    found = [[row for row in against(name, comparisons) if row["predictor"] == WITH_MIX] for name in (MODEL, PLACEBO)]
     if not all(found):
         return ""
     without, placebo = (rows[0] for rows in found)
-    text = "The pre-training mix improves the elastic net out of fold, and beats its placebo"
+    text = "The pre-training mix improves the elastic net out of fold, and beats its placebos"
     if without["difference_high"] >= 0:
         text = "The pre-training mix does not improve the elastic net out of fold"
     elif placebo["difference_high"] >= 0:
         text = "The pre-training mix improves the elastic net out of fold, but no more than a placebo does"
-    differences = [
-        f"{labels.number(row['difference'], signed=True)} points ("
-        f"{labels.interval(row['difference_low'], row['difference_high'], signed=True)})"
-        for row in (without, placebo)
-    ]
+    ends = labels.interval(placebo["difference_low"], placebo["difference_high"], signed=True)
     return (
-        f"{text}: its error differs by {differences[0]} from that without the mix and by {differences[1]} from that "
-        "with a placebo, as many random features that are constant within a family."
+        f"{text}: its error differs from that without the mix by {_points(without)}, and from that with a placebo, as "
+        f"many random features that are constant within a family, by "
+        f"{labels.number(placebo['difference'], signed=True)} ({ends} for nine of ten of 100 draws)."
     )
 
 
@@ -203,8 +222,17 @@ _INTRODUCTION = (
     "A performance model predicts the score of a reward model from benchmark values, size and pre-training tokens of "
     "its base, before anything is trained. In-sample errors are for the models that it was fitted to, as in the paper, "
     "and are optimistic. What counts for a new base is the error with its whole publisher left out of the fit, of the "
-    "imputation and of every choice: “publisher left out”."
+    "imputation and of every choice: “publisher left out”. The average of all predictors but the mean answers; its "
+    "deviation from the mean of the results is shrunk by the factor from 0 to 1 that held-out results inside a fold "
+    "fit best, so that it falls back on the mean where nothing is known to be better."
 )
+
+
+def _together(predictions: pl.DataFrame) -> tuple[str, ...]:
+    """Which publishers share a fold: those with a lineage in common, where the study says so, or many small ones."""
+    left_out = predictions.filter(protocol=OUT_OF_FOLD)["fold"] if predictions.height else pl.Series(dtype=pl.String)
+    shared = sorted(fold for fold in left_out.unique() if " + " in fold)
+    return (f"Publishers that are left out together: {'; '.join(shared)}.",) if shared else ()
 
 
 def _abstentions(frame: pl.DataFrame) -> tuple[str, ...]:
@@ -239,8 +267,13 @@ def _card(objective: str, scores: pl.DataFrame, predictions: pl.DataFrame, compa
         for predictor, protocol, kind in _TRUST
         if (row := found.get((predictor, protocol)))
     ]
-    level, headline, detail = verdict(against(SIZE, comparisons))
-    details = [detail, mix_sentence(comparisons), _picks(found.get((MODEL, OUT_OF_FOLD))), _intervals_held(predictions)]
+    level, headline, detail = verdict(comparisons)
+    details = [
+        detail,
+        mix_sentence(comparisons),
+        _picks(found.get((ANSWER, OUT_OF_FOLD))),
+        _intervals_held(predictions),
+    ]
     return TrustCard(
         labels.objective(objective), level, headline, tuple(figures), tuple(text for text in details if text)
     )
@@ -251,10 +284,14 @@ def _picks(row: dict[str, Any] | None) -> str:
         return ""
     sentences = []
     if row["regret_at_1"] is not None:
-        lost = labels.number(row["regret_at_1"])
-        sentences.append(f"Choosing the base that the {labels.predictor(MODEL)} ranks first would cost {lost} points.")
+        lost, chance = labels.number(row["regret_at_1"]), labels.number(row["regret_at_1_chance"])
+        sentences.append(
+            f"Choosing the base that the {labels.predictor(ANSWER)} ranks first would cost {lost} points ({chance} "
+            "without skill under this protocol)."
+        )
     found = [
-        f"{labels.percent(row[f'coverage_at_{k}'])} of the {k} best (chance {labels.percent(k / row['n'])})"
+        f"{labels.percent(row[f'coverage_at_{k}'])} of the {k} best ({labels.percent(row[f'coverage_at_{k}_chance'])} "
+        "without skill)"
         for k in (5, 10)
         if row[f"coverage_at_{k}"] is not None
     ]
@@ -264,15 +301,27 @@ def _picks(row: dict[str, Any] | None) -> str:
 
 
 def _intervals_held(predictions: pl.DataFrame) -> str:
-    mine = predictions.filter(predictor=MODEL, protocol=OUT_OF_FOLD) if predictions.height else predictions
+    left_out = predictions.filter(protocol=OUT_OF_FOLD) if predictions.height else predictions
+    mine = left_out.filter(predictor=ANSWER) if left_out.height else left_out
     if not mine.height:
         return ""
-    outside = mine.filter(~pl.col("in_hull")).height
-    text = f"{_held(mine)} {outside} of the {labels.plural(mine.height, 'model')} lie outside the range"
-    return f"{text} of the features that the model was trained on."
+    far = mine.filter(~pl.col("is_supported"))
+    near = mine.filter("is_supported")
+    text = _held(mine, f"The 90 % intervals of the {labels.predictor(ANSWER)}, which forecasts use,")
+    if not far.height or not near.height:
+        return text
+    errors = [
+        labels.number((part["predicted"] - part["observed"]).abs().mean())  # type: ignore[arg-type]
+        for part in (far, near)
+    ]
+    return (
+        f"{text} {far.height} of the {labels.plural(mine.height, 'model')} lie so far from the models of other "
+        f"publishers that no prediction would be made: their error is {errors[0]} points, that of the others "
+        f"{errors[1]}."
+    )
 
 
-def _held(frame: pl.DataFrame) -> str:
+def _held(frame: pl.DataFrame, whose: str = "Its 90 % intervals") -> str:
     known = frame.filter(pl.any_horizontal(pl.col("interval_low", "interval_high").is_not_null()))
     inside = known.filter(
         pl.col("observed").ge(pl.col("interval_low")).fill_null(True)
@@ -280,7 +329,7 @@ def _held(frame: pl.DataFrame) -> str:
     )
     if not known.height:
         return "There are no intervals."
-    return f"Its 90 % intervals hold the observed score of {inside.height} of {labels.plural(known.height, 'model')}."
+    return f"{whose} hold the observed score of {inside.height} of {labels.plural(known.height, 'model')}."
 
 
 def _with_in_sample(scores: pl.DataFrame) -> pl.DataFrame:
@@ -305,15 +354,16 @@ def _error_figure(panels: list[Panel], study: Study) -> Figure:
         title="Error of every predictor for a publisher never seen",
         caption=(
             "Dots are the mean absolute error of the predicted score with the model's publisher left out, smallest "
-            f"first; lines are 95 % intervals with publishers resampled. Hollow dots are baselines ({baselines}); the "
-            "diamond is nested selection, which picks among the others within each fold. The dashed upright line is "
+            "first; lines are 95 % intervals by the jackknife over publishers. Hollow dots are baselines "
+            f"({baselines}); diamonds are made of the others within each fold: their average, with and without "
+            "shrinkage to the mean of the results, and nested selection, which picks one. The dashed upright line is "
             "size alone. The small upright mark is the same predictor's error in-sample: the distance between the two "
             "is optimism. Errors of two predictors are of the same models, so overlapping lines do not decide which is "
             "better; the table below compares them model by model."
         ),
         panels=tuple(panels),
         empty="There are no errors with a publisher left out.",
-        key="Hollow: baselines; diamond: nested selection; small upright mark: in-sample; dashed: size alone",
+        key="Hollow: baselines; diamonds: made of the others; small upright mark: in-sample; dashed: size alone",
         columns=2,
         panel_width=430,
     )
@@ -328,7 +378,7 @@ def error_dots(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
     """Out-of-fold error of each predictor with its interval, smallest first, for one objective.
 
     frame: rows of `prediction_errors` with the publisher left out, and the error of the same predictor in-sample as
-    `in_sample_mae`. Baselines are hollow, nested selection is a diamond; the dashed upright line is size alone.
+    `in_sample_mae`. Baselines are hollow, what is made of others is a diamond; the dashed upright line is size alone.
     """
     tips = (
         ("predictor_text:N", "Predictor"),
@@ -345,8 +395,8 @@ def error_dots(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
         charts.named("predictor", labels.predictor, "predictor_text"),
         pl.when(pl.col("predictor").is_in(labels.BASELINES))
         .then(pl.lit("baseline"))
-        .when(pl.col("predictor") == SELECTED)
-        .then(pl.lit("nested selection"))
+        .when(pl.col("predictor").is_in(_COMBINED))
+        .then(pl.lit("made of others"))
         .otherwise(pl.lit("model"))
         .alias("kind"),
     )
@@ -354,7 +404,7 @@ def error_dots(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
     x = charts.across("mae", "Mean absolute error (points)", domain, tickCount=6)
     size = base.transform_filter(f"datum.predictor === '{SIZE}'").mark_rule(style="size")
     in_sample = base.transform_filter("isValid(datum.in_sample_mae)").mark_tick(style="critical", thickness=2, size=14)
-    marks = {"baseline": ("hollow", "circle"), "model": ("best", "circle"), "nested selection": ("estimate", "diamond")}
+    marks = {"baseline": ("hollow", "circle"), "model": ("best", "circle"), "made of others": ("estimate", "diamond")}
     layers = [
         size.encode(x=x, y=alt.YValue(0), y2=alt.Y2Value("height")),
         charts.whisker(base, "mae_low", "mae_high"),
@@ -368,28 +418,33 @@ def error_dots(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
     return charts.layered(layers, 26 * frame.height)
 
 
-def _error_table(frame: pl.DataFrame, compared: list[dict[str, Any]], objective: str, study: Study) -> Table:
-    against_size = {row["predictor"]: row for row in compared}
-    nothing = {"difference": None, "difference_low": None, "difference_high": None}
-    rows = [
-        row | {key: against_size.get(row["predictor"], nothing)[key] for key in nothing} for row in frame.to_dicts()
-    ]
+def _error_table(frame: pl.DataFrame, comparisons: pl.DataFrame, objective: str, study: Study) -> Table:
+    rows = frame.to_dicts()
+    for reference, name in ((SIZE, "difference"), ("mean", "from_mean")):
+        by_predictor = {row["predictor"]: row for row in against(reference, comparisons)}
+        for row in rows:
+            found_row = by_predictor.get(row["predictor"], {})
+            row |= {f"{name}{end}": found_row.get(f"difference{end}") for end in ("", "_low", "_high")}
     n = max(frame["n"].to_list(), default=0)
 
     def found(k: int) -> Callable[[Row], bool]:
         is_best = extreme(max, rows, f"coverage_at_{k}")
         return lambda row: bool(row[f"coverage_at_{k}"]) and is_best(row)
 
+    def by_chance(k: int) -> Callable[[Row], str]:
+        return lambda row: labels.percent(row[f"coverage_at_{k}_chance"])
+
     return Table(
         name=study.name("errors", objective),
         title=f"{labels.objective(objective)}: all predictors, publisher left out",
         caption=(
             "Every number but the in-sample error is for models of a publisher that the predictor never saw. Error: "
-            "mean absolute error of the predicted score in points, under it the 95 % interval with publishers "
-            "resampled. Against size: the error minus the error of size alone, below zero is better. In-sample: the "
-            "same error for the models that were fitted to. Cov (coverage): share of the true k best among the k best "
-            f"predicted (chance: {labels.percent(5 / n if n else None)} and {labels.percent(10 / n if n else None)}). "
-            f"Regret: score of the best minus the best score among the k picked. n = {labels.plural(n, 'model')}."
+            "mean absolute error of the predicted score in points, under it the 95 % interval by the jackknife over "
+            "publishers. Against size, against mean: the error minus that of size alone, and of no feature; below zero "
+            "is better. In-sample: the same error for the models that were fitted to. Cov (coverage): share of the "
+            "true k best among the k best predicted; under it the same without skill, from permuted results (below "
+            "k/n: folds that are trained apart are no single ranking). Regret: score of the best minus the best score "
+            f"among the k picked. n = {labels.plural(n, 'model')}."
         ),
         rows=rows,
         columns=[
@@ -413,9 +468,25 @@ def _error_table(frame: pl.DataFrame, compared: list[dict[str, Any]], objective:
                 "error minus that of size alone, points",
                 note=lambda row: labels.interval(row["difference_low"], row["difference_high"], signed=True),
             ),
+            Col(
+                "Against mean",
+                "from_mean",
+                SIGNED,
+                "error minus that of the mean of the results, points",
+                note=lambda row: labels.interval(row["from_mean_low"], row["from_mean_high"], signed=True),
+            ),
             Col("In-sample", "in_sample_mae", POINTS, "the same error for the models that it was fitted to, points"),
-            Col("Cov@5", "coverage_at_5", SHARE, "coverage of the 5 best", best=found(5)),
-            Col("Cov@10", "coverage_at_10", SHARE, "coverage of the 10 best", best=found(10)),
+            *(
+                Col(
+                    f"Cov@{k}",
+                    f"coverage_at_{k}",
+                    SHARE,
+                    f"coverage of the {k} best; under it without skill",
+                    note=by_chance(k),
+                    best=found(k),
+                )
+                for k in (5, 10)
+            ),
             Col("Regret@1", "regret_at_1", POINTS, "points", best=extreme(min, rows, "regret_at_1")),
             Col("Regret@5", "regret_at_5", POINTS, "points", best=extreme(min, rows, "regret_at_5")),
         ],
@@ -447,12 +518,12 @@ def _clouds(predictions: pl.DataFrame, objective: str, study: Study) -> Figure:
             "A dot on the dotted line is predicted exactly; lines are 90 % intervals; the error above a panel is the "
             "mean absolute error, in points. In-sample: every model was fitted to, and its interval comes from these "
             "same residuals, so both are optimistic. Ten folds: models of the same publisher stay in the fit. "
-            "Publisher left out: its interval is by grouped CV+. Hollow dots lie outside the range of the features of "
-            f"the models that were fitted to: there the model extrapolates. n = {labels.plural(n, 'model')}."
+            "Publisher left out: its interval is by grouped CV+. Hollow dots lie so far from the models of other "
+            f"publishers that no prediction would be made. n = {labels.plural(n, 'model')}."
         ),
         panels=tuple(panels),
         empty=f"{labels.objective(objective)}: there are no predictions of the {labels.predictor(MODEL)}.",
-        key="Lines: 90 % intervals; hollow: outside the range of the training features; dotted: exact",
+        key="Lines: 90 % intervals; hollow: too far from the training models; dotted: exact",
         columns=3,
         panel_width=300,
     )
@@ -470,7 +541,7 @@ def prediction_ranges(frame: pl.DataFrame) -> tuple[charts.Range, charts.Range]:
 def predicted_against_observed(frame: pl.DataFrame, ranges: tuple[charts.Range, charts.Range]) -> alt.LayerChart:
     """Predicted (upright, with its 90 % interval) against observed score, one protocol and predictor.
 
-    frame: rows of `predicted`. Hollow: a model outside the range of the features of its training models. An end of an
+    frame: rows of `predicted`. Hollow: a model too far from its training models. An end of an
     interval that the data do not bound, or beyond the drawing, runs to its edge.
     """
     tips = (
@@ -482,7 +553,7 @@ def predicted_against_observed(frame: pl.DataFrame, ranges: tuple[charts.Range, 
         ("interval_low:Q", "90 % interval, low", ".1f"),
         ("interval_high:Q", "90 % interval, high", ".1f"),
         ("error:Q", "Predicted minus observed (points)", "+.1f"),
-        ("hull_text:N", "Range of the training features"),
+        ("support_text:N", "Distance from the training models"),
     )
     (left, right), (bottom, top) = ranges
     has_interval = pl.any_horizontal(pl.col("interval_low", "interval_high").is_not_null())
@@ -490,7 +561,9 @@ def predicted_against_observed(frame: pl.DataFrame, ranges: tuple[charts.Range, 
         pl.when(has_interval).then(pl.col("interval_low").fill_null(bottom).clip(bottom, top)).alias("drawn_low"),
         pl.when(has_interval).then(pl.col("interval_high").fill_null(top).clip(bottom, top)).alias("drawn_high"),
         charts.named("protocol", labels.protocol, "protocol_text"),
-        pl.when("in_hull").then(pl.lit("inside")).otherwise(pl.lit("outside")).alias("hull_text"),
+        pl.col("is_supported")
+        .replace_strict({True: "within reach", False: "too far"}, default="")
+        .alias("support_text"),
         (pl.col("predicted") - pl.col("observed")).alias("error"),
     )
     x = charts.across("observed", "Observed score", (left, right))
@@ -502,7 +575,7 @@ def predicted_against_observed(frame: pl.DataFrame, ranges: tuple[charts.Range, 
     whiskers = base.transform_filter("isValid(datum.drawn_low)").mark_rule(style="faint-whisker")
     points = [
         base.transform_filter(condition).mark_point(style=style, filled=True, size=46, opacity=1).encode(y=y)
-        for condition, style in (("!datum.in_hull", "outside"), ("datum.in_hull", "best"))
+        for condition, style in (("datum.is_supported === false", "outside"), ("datum.is_supported !== false", "best"))
     ]
     layers = [diagonal.encode(x=x, y=y), whiskers.encode(y=alt.Y("drawn_low:Q"), y2="drawn_high:Q"), *points]
     return charts.layered(layers, 270)
