@@ -27,6 +27,10 @@ INPUTS = {
     "where study_id = $study and (is_compared or is_candidate) order by model_id",
     "size_groups": "select size_group, params_b_from, params_b_below, default_model_id from raw.size_groups "
     "where study_id = $study order by position",
+    # Every pipeline of every compared model: offsets between pipelines are estimated again inside each fold.
+    "pipeline_values": "select model_id, feature, pipeline, measured_value from intermediate.int_pipeline_values "
+    "inner join marts.dim_base_models using (study_id, model_id) where study_id = $study and is_compared "
+    "order by feature, pipeline, model_id",
 }
 """Query of each input of the performance model; they become Parquet files, one folder per study."""
 
@@ -39,6 +43,7 @@ INPUTS = {
         ["marts", "dim_base_models"],
         ["marts", "dim_benchmarks"],
         ["raw", "size_groups"],
+        ["intermediate", "int_pipeline_values"],
     ],
     automation_condition=INPUTS_CHANGED,
     group_name="selection",

@@ -1,6 +1,6 @@
 """Fit the performance model of every study and write its parts (paper, section 4.2 and Appendix F).
 
-Inputs per study: `<inputs>/<study>/{features,results,models,size_groups}.parquet` and `study.json`.
+Inputs per study: `<inputs>/<study>/{features,results,models,size_groups,pipeline_values}.parquet` and `study.json`.
 """
 
 from __future__ import annotations
@@ -47,6 +47,7 @@ class Inputs:
     results: pl.DataFrame
     models: pl.DataFrame
     size_groups: pl.DataFrame
+    pipeline_values: pl.DataFrame
     aggregates: tuple[str, ...]
     content: str
 
@@ -83,7 +84,7 @@ def run(
 
 def read_inputs(folder: Path) -> Inputs:
     """The inputs of one study."""
-    names = ("features", "results", "models", "size_groups")
+    names = ("features", "results", "models", "size_groups", "pipeline_values")
     frames = {name: pl.read_parquet(folder / f"{name}.parquet", glob=False) for name in names}
     aggregates = json.loads((folder / "study.json").read_text())["aggregates"]
     digest = hashlib.sha256(json.dumps(aggregates).encode())
@@ -102,7 +103,7 @@ def fit_study(
     began = time.monotonic()
     objectives = sorted(inputs.results["objective"].unique())
     report.say(f"{inputs.study_id}: fitting {', '.join(objectives)} on {', '.join(targets)}")
-    result = performance(inputs.features, inputs.results, objectives, targets, settings)
+    result = performance(inputs.features, inputs.results, objectives, targets, settings, inputs.pipeline_values)
     frames = {f"performance_{name}": getattr(result, name) for name in (*FITTED, "comparisons")}
     frames["capability_components"] = components(inputs)
     frames["recommendations"] = recommendations(inputs, objectives, targets, result)

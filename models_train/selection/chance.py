@@ -66,11 +66,12 @@ def held_out(design: Design) -> dict[str, np.ndarray]:
     fits = {}
     with small_systems():
         for left in [frozenset(left) for size in (1, 2) for left in combinations(folds, size)]:
-            inside = ~np.isin(design.folds, list(left))
+            inside = np.flatnonzero(~np.isin(design.folds, list(left)))
+            matrix = design.matrix_for(inside)[: design.n_observed]
             fits[left] = {
                 name: clone(estimator)
-                .fit(design.matrix[: design.n_observed][inside], design.targets[inside])
-                .predict(design.matrix[: design.n_observed])
+                .fit(matrix[inside], design.targets[inside])
+                .predict(matrix)
                 .reshape(design.n_observed, -1)
                 for name, estimator in quick.items()
             }

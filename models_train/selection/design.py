@@ -32,6 +32,7 @@ from models_train.selection.features import (
     FeatureTable,
     TooLittleData,
 )
+from models_train.selection.pipelines import Joined, joined_cells, with_offsets
 
 IMPUTATION_NEIGHBOURS = 5
 MAX_FOLDS = 12
@@ -70,6 +71,11 @@ class Design:
     groups: np.ndarray
     folds: np.ndarray
     fold_names: tuple[str, ...]
+    joined: tuple[Joined, ...] = ()
+
+    def matrix_for(self, train: np.ndarray) -> np.ndarray:
+        """The matrix as a fit on the observed rows `train` may see it: offsets of pipelines from these rows alone."""
+        return with_offsets(self.matrix, self.joined, train)
 
     @property
     def n_observed(self) -> int:
@@ -113,11 +119,17 @@ def target_values(results: pl.DataFrame, objective: str, target: str) -> dict[st
     return values
 
 
-def design(table: FeatureTable, targets: np.ndarray, lineages: Mapping[str, str] | None = None) -> Design:
+def design(
+    table: FeatureTable,
+    targets: np.ndarray,
+    lineages: Mapping[str, str] | None = None,
+    pipelines: tuple[pl.DataFrame, pl.DataFrame] | None = None,
+) -> Design:
     """Order observed rows first and add log10 size and the family code.
 
     targets: (models of the table, targets), NaN exactly where a model is not observed. lineages: model -> the model
     that its post-training began from; publishers with a lineage in common are left out together (None: one by one).
+    pipelines: the long feature frame and the values of all pipelines, for offsets inside folds (`joined_cells`).
     Raises TooLittleData with fewer than four publishers, fewer than three models outside the three largest, or a
     target that does not vary; UserError for NaN in an observed row.
     """
@@ -156,6 +168,9 @@ def design(table: FeatureTable, targets: np.ndarray, lineages: Mapping[str, str]
         groups=np.array(publishers),
         folds=folds,
         fold_names=fold_names,
+        joined=joined_cells(*pipelines, table.names, [table.model_ids[row] for row in rows], n_observed)
+        if pipelines
+        else (),
     )
 
 

@@ -312,7 +312,7 @@ def _count(design: Design, wanted: Sequence[tuple[int, Setting]], resamples: lis
     counts: list[np.ndarray | int] = [0] * len(wanted)
     with small_systems():
         for rows in resamples:
-            prepared = Prepared(design.matrix[:, columns], rows, names)
+            prepared = Prepared(design.matrix_for(rows)[:, columns], rows, names)
             for index, (target, setting) in enumerate(wanted):
                 fitted = fit_setting(prepared, design.targets[rows, target], setting)
                 counts[index] = counts[index] + (fitted.values != 0)

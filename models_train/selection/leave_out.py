@@ -52,12 +52,13 @@ def fit_training_set(
     """Fit on the rows `train` (numbers of observed rows) and predict all rows of the design."""
     columns = list(design.columns.elastic_net)
     names = tuple(design.table.names[column] for column in columns)
+    matrix = design.matrix_for(train)
     others: dict[str, np.ndarray] = {}
     with small_systems():
-        net = fit_grid(Prepared(design.matrix[:, columns], train, names), design.targets[train], settings)
+        net = fit_grid(Prepared(matrix[:, columns], train, names), design.targets[train], settings)
         for name, estimator in {} if elastic_net_only else predictors(design.columns).items():
-            fitted = clone(estimator).fit(design.matrix[train], design.targets[train])
-            others[name] = np.asarray(fitted.predict(design.matrix)).reshape(design.matrix.shape[0], -1).T
+            fitted = clone(estimator).fit(matrix[train], design.targets[train])
+            others[name] = np.asarray(fitted.predict(matrix)).reshape(matrix.shape[0], -1).T
     return TrainingFit(net.predictions, float(net.gaps.max()), others)
 
 

@@ -90,10 +90,12 @@ def performance(
     objectives: Sequence[str],
     targets: Sequence[str] = TARGETS,
     settings: PerformanceSettings | None = None,
+    pipeline_values: pl.DataFrame | None = None,
 ) -> PerformanceResult:
     """Fit, predict and judge every objective and target of one study.
 
     features: long frame (`features.FEATURE_COLUMNS`); results: objective, model_id and one column per target.
+    pipeline_values: model_id, feature, pipeline, measured_value of the compared models, for offsets inside folds.
     Models without a result are candidates and get forecasts. Raises UserError for broken input.
     """
     settings = settings or PerformanceSettings()
@@ -101,7 +103,7 @@ def performance(
     found: dict[tuple[str, str], list[Forecast]] = {}
     placebos: dict[tuple[str, str], np.ndarray] = {}
     gap = 0.0
-    for group in _same_models(features, results, objectives, targets, settings, rows):
+    for group in _same_models(features, results, objectives, targets, settings, pipeline_values, rows):
         fits = leave_out(group.design, settings.n_jobs)
         folds = ten_fold(group.design, settings.seed, settings.n_jobs)
         gap = max(gap, fits.largest_gap, folds.whole.largest_gap, *(fit.largest_gap for fit in folds.fits))
@@ -135,6 +137,7 @@ def _same_models(
     objectives: Sequence[str],
     targets: Sequence[str],
     settings: PerformanceSettings,
+    pipeline_values: pl.DataFrame | None,
     rows: dict[str, list[tuple[object, ...]]],
 ) -> list[_Group]:
     by_models: dict[frozenset[str], list[tuple[tuple[str, str], dict[str, float]]]] = {}
@@ -149,14 +152,14 @@ def _same_models(
                 rows["abstentions"].append((*key, str(error)))
                 continue
             by_models.setdefault(frozenset(values), []).append((key, values))
-    groups = []
+    groups, pipelines = [], None if pipeline_values is None else (features, pipeline_values)
     for models, members in by_models.items():
         keys = [key for key, _ in members]
         try:
             table = feature_table(features, models, aggregates=settings.aggregates)
             nothing = float("nan")
             matrix = np.array([[values.get(model, nothing) for _, values in members] for model in table.model_ids])
-            groups.append(_Group(keys, design(table, matrix, settings.lineages)))
+            groups.append(_Group(keys, design(table, matrix, settings.lineages, pipelines)))
         except TooLittleData as error:
             rows["abstentions"].extend((*key, str(error)) for key in keys)
         else:

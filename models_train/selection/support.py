@@ -36,8 +36,9 @@ class Support:
     def distances(self, left: Left) -> np.ndarray:
         """Distance of each row of the design, (rows,), from the observed models outside `left`."""
         if left not in self._distances:
-            design, values = self._fits.design, self._fits.design.matrix[:, list(self.columns)]
+            design = self._fits.design
             train = np.flatnonzero(~np.isin(design.folds, list(left)))
+            values = design.matrix_for(train)[:, list(self.columns)]
             self._distances[left] = distances_from(values[train], values)
         return self._distances[left]
 
