@@ -24,6 +24,7 @@ from models_train.selection.elastic_net import (
     DEGREES,
     GAP_TOLERANCE,
     L1_RATIOS,
+    LINES,
     PAPER_GRID,
     Setting,
     fit_grid,
@@ -31,7 +32,7 @@ from models_train.selection.elastic_net import (
     selection_frequencies,
 )
 from models_train.selection.leave_out import leave_out
-from models_train.selection.predictors import ELASTIC_NET
+from models_train.selection.predictors import AVERAGE, ELASTIC_NET
 from models_train.selection.protocols import NOTHING, leave_one_more_out
 from models_train.selection.scores import cluster_resamples, jackknife_plus
 from tests.support import published_frames, selection_frames
@@ -54,7 +55,7 @@ def matrix_of(made: Design) -> np.ndarray:
 
 def nested_and_bootstraps(made: Design) -> tuple[np.ndarray, np.ndarray, float]:
     """Out-of-fold predictions (models,), selection frequencies (terms,), largest relative duality gap."""
-    fits = leave_out(made, N_JOBS, elastic_net_only=True)
+    fits = leave_out(made, N_JOBS, PAPER_GRID, elastic_net_only=True)
     predicted = np.empty(made.n_observed)
     for fold in range(len(made.fold_names)):
         members = np.flatnonzero(made.folds == fold)
@@ -92,7 +93,7 @@ def plain_fold(made: Design, fold: int) -> BaseEstimator:
 def plain_loop(made: Design) -> None:
     """The nested grid and the bootstraps by plain scikit-learn, on as many cores, at its default tolerance."""
     searched = Parallel(N_JOBS)(delayed(plain_fold)(made, fold) for fold in range(len(made.fold_names)))
-    resamples = cluster_resamples(made.publishers, N_BOOTSTRAPS, seed=0)
+    resamples = cluster_resamples(made.groups, N_BOOTSTRAPS, seed=0)
     Parallel(N_JOBS)(delayed(plain_refits)(made, searched[0], resamples[start::N_JOBS]) for start in range(N_JOBS))
 
 
@@ -168,13 +169,16 @@ def converged(setting: Setting, values: np.ndarray, target: np.ndarray, train: n
 
 
 def simulation(seed: int) -> tuple[float, float, set[str], set[str]]:
-    """One repetition: interval coverage on new publishers, mean width, terms kept always (>= 90 %), true terms."""
+    """One repetition: interval coverage on new publishers, mean width, terms kept always (>= 90 %), true terms.
+
+    The interval is that of the average, which forecasts use, with the whole procedure repeated in its calibration.
+    """
     publishers = (5,) * (8 + N_NEW_PUBLISHERS)
     features, results = selection_frames.simulated(seed, publishers, n_benchmarks=6)
     truth = dict(results.select("model_id", "score").iter_rows())
     made = make_design(features, results.head(40))
-    fits = leave_out(made, elastic_net_only=True)
-    low, high = jackknife_plus(*leave_one_more_out(fits, ELASTIC_NET, NOTHING, 0))
+    fits = leave_out(made, settings=LINES)
+    low, high = jackknife_plus(*leave_one_more_out(fits, AVERAGE, NOTHING, 0))
     new = slice(made.n_observed, None)
     scores = np.array([truth[model] for model in made.model_ids[new]])
     covered = (low[new] <= scores) & (scores <= high[new])
@@ -204,6 +208,6 @@ def test_simulation_with_a_known_sparse_truth(benchmark: BenchmarkFixture, capsy
         print(f"width {width:.1f} points; all true features kept in {complete:.1%};")
         print(f"false terms kept: median {np.median(false):.0f}, mean {false.mean():.2f},")
         print(f"none in {np.mean(false == 0):.1%}.")
-    assert 0.85 <= coverage <= 0.95
+    assert 0.87 <= coverage <= 0.93
     assert complete >= 0.95
     assert np.median(false) <= 1

@@ -43,6 +43,14 @@ def test_the_errors_of_the_performance_model_are_those_of_the_mart(published: du
     found = re.search(r"<!-- run by the tests:\n(.+?)-->\n((?:\|[^\n]*\n)+)", ASKED, flags=re.DOTALL)
     assert found is not None
     assert as_markdown(published, found[1]) == found[2]
+    held = published.execute(
+        """
+        select distinct count(*) over (partition by objective) from fct_performance_predictions
+        where predictor = 'average' and protocol = 'leave_publisher_out'
+            and observed between coalesce(interval_low, 0) and coalesce(interval_high, 100)
+        """
+    ).fetchall()
+    assert f"hold {held[0][0]} of the 40 scores under either objective" in ASKED and len(held) == 1
 
 
 @cache
