@@ -188,14 +188,19 @@ class LeaveOut:
 
 
 def leave_out(
-    design: Design, n_jobs: int = 1, settings: Sequence[Setting] = HONEST_GRID, elastic_net_only: bool = False
+    design: Design,
+    n_jobs: int = 1,
+    settings: Sequence[Setting] = HONEST_GRID,
+    elastic_net_only: bool = False,
+    deepest: int = _TRIPLE,
 ) -> LeaveOut:
     """Fit every training set that nested leave-one-publisher-out with grouped CV+ intervals needs.
 
-    elastic_net_only: neither other predictors nor triples, so nested predictions of the elastic net but no intervals.
+    deepest: most folds left out at once; with two there are nested predictions and forecasts with their intervals, but
+    no intervals of nested predictions. elastic_net_only: no other predictors, and no triples.
     """
     folds = range(len(design.fold_names))
-    deepest = _PAIR if elastic_net_only else _TRIPLE
+    deepest = _PAIR if elastic_net_only else deepest
     lefts = [frozenset(left) for size in range(deepest + 1) for left in combinations(folds, size)]
     trains = [np.flatnonzero(~np.isin(design.folds, list(left))) for left in lefts]
     fits = fit_training_sets(design, trains, n_jobs, settings, elastic_net_only)

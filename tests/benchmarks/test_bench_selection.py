@@ -177,7 +177,7 @@ def simulation(seed: int) -> tuple[float, float, set[str], set[str]]:
     features, results = selection_frames.simulated(seed, publishers, n_benchmarks=6)
     truth = dict(results.select("model_id", "score").iter_rows())
     made = make_design(features, results.head(40))
-    fits = leave_out(made, settings=LINES)
+    fits = leave_out(made, settings=LINES, deepest=2)
     low, high = jackknife_plus(*leave_one_more_out(fits, AVERAGE, NOTHING, 0))
     new = slice(made.n_observed, None)
     scores = np.array([truth[model] for model in made.model_ids[new]])
