@@ -49,8 +49,10 @@ STUDY_CODE = (
     "warehouse/contracts/*.py",
 )
 """Files that the parts of study files are made from, beside the study files."""
-SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name != "completion_rewards")
-"""Tables that a training search has a part in."""
+SEARCH_TABLES = tuple(
+    name for name in REWARD_MODEL_TABLES if name not in ("completion_rewards", "training_rows_dropped")
+)
+"""Tables that a training search has a part in; one of earlier versions has none of the rows dropped."""
 CODE_VERSION = "dagster/code_version"
 
 Studies = Mapping[Path, Study]

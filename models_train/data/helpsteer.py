@@ -47,7 +47,7 @@ def load_preferences(source: DataSource, study_folder: Path) -> Loaded[Preferenc
         for row, one, split in zip(rows, ids, splits, strict=True)
         if row.values["strength"]
     ]
-    loaded = _loaded(data, len(rows), records, rule, left_out)
+    loaded = _loaded(data, splits, records, rule, left_out)
     if not loaded.train or not loaded.validation:
         raise UserError(
             f"{data.source.label}: {len(loaded.train)} pairs to train on and {len(loaded.validation)} to validate "
@@ -62,7 +62,7 @@ def load_ratings(source: DataSource, study_folder: Path, held_out: Set[str] = fr
 
     Splits are by prompt (`assign_splits`); training rows of validation prompts are dropped and counted. held_out:
     ids of further prompts to keep out of training, such as the validation prompts of the preferences, which select
-    the checkpoints of both objectives.
+    the checkpoints of both objectives. Where the data state no split, these validate, too.
 
     Raises UserError for rows that cannot be used, and where nothing is left to train on.
     """
@@ -70,8 +70,10 @@ def load_ratings(source: DataSource, study_folder: Path, held_out: Set[str] = fr
     rows, left_out = _usable(data.rows(RATINGS))
     ids = [prompt_id(row.values["prompt"]) for row in rows]
     splits, rule = assign_splits(rows, ids)
+    if rule == "prompt hash":
+        splits = ["validation" if one in held_out else split for one, split in zip(ids, splits, strict=True)]
     records = [(row.name, _rating(row, one, split)) for row, one, split in zip(rows, ids, splits, strict=True)]
-    loaded = _loaded(data, len(rows), records, rule, left_out, held_out)
+    loaded = _loaded(data, splits, records, rule, left_out, held_out)
     if not loaded.train:
         raise UserError(
             f"{data.source.label}: none of its {loaded.n_rows} rows is left to train on, split by {rule}"
@@ -126,7 +128,7 @@ def _usable(rows: Iterable[Row]) -> tuple[list[Row], Counter[str]]:
 
 def _loaded(
     data: DataSet,
-    n_rows: int,
+    splits: Sequence[Split],
     of_files: Sequence[tuple[str, SplitRecord]],
     rule: str,
     left_out: Counter[str],
@@ -134,26 +136,38 @@ def _loaded(
 ) -> Loaded[SplitRecord]:
     """The records without repeated ones and without training rows of validation prompts.
 
-    n_rows: usable ones. of_files: the file and the record of each that is no tie. held_out: further prompts not to be
-    trained on.
+    splits: of the usable rows. of_files: the file and the record of each that is no tie. held_out: further prompts not
+    to be trained on.
     """
+    n_rows, n_train_rows = len(splits), splits.count("train")
     once = _without_repeats(of_files)
     validating = held_out | {record.prompt_id for record in once if record.split == "validation"}
     dropped = [record for record in once if record.split == "train" and record.prompt_id in validating]
     kept = tuple(record for record in once if record.split == "validation" or record.prompt_id not in validating)
+    n_ties = n_train_rows - _n_train(record for _, record in of_files)
     return Loaded(
         kept,
         n_rows=n_rows + left_out.total(),
         n_ties_left_out=n_rows - len(of_files),
         n_prompts_in_both_splits=len({record.prompt_id for record in dropped}),
-        n_train_rows_dropped=len(dropped),
         split_rule=rule,
         n_repeated=len(of_files) - len(once),
         n_repeated_kept=len(kept) - len(set(kept)),
         left_out=dict(left_out),
+        n_train_rows=n_train_rows + left_out.total(),
+        train_losses={
+            "tie": n_ties,
+            "repeated": n_train_rows - n_ties - _n_train(once),
+            "split": len(dropped),
+            "bad": left_out.total(),
+        },
         source=data.description,
         validation_files=tuple(name for name in data.names if split_of_name(name) == "validation"),
     )
+
+
+def _n_train(records: Iterable[SplitRecord]) -> int:
+    return sum(record.split == "train" for record in records)
 
 
 def _without_repeats(of_files: Sequence[tuple[str, SplitRecord]]) -> list[SplitRecord]:

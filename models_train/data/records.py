@@ -79,10 +79,12 @@ SplitRecord = TypeVar("SplitRecord", Preference, Rating)
 class Loaded(Generic[SplitRecord]):
     """Records of a data set in the order of its rows, and what became of the rows.
 
-    `n_rows` were read; `n_ties_left_out` have strength 0 or equal responses (preferences only); `n_train_rows_dropped`
-    were training rows of the `n_prompts_in_both_splits` prompts that are validation prompts, too: validation keeps
-    them; `n_repeated` repeat a row that counts once; `n_repeated_kept` are ratings that repeat another one. `left_out`:
-    further reasons, with the number of rows. `split_rule` says where the split comes from: `column split`, `file names`
+    `n_rows` were read; `n_ties_left_out` have strength 0 or equal responses (preferences only);
+    `n_prompts_in_both_splits` are prompts with training rows that are validation prompts, too: validation keeps them;
+    `n_repeated` repeat a row that counts once; `n_repeated_kept` are ratings that repeat another one. `left_out`:
+    further reasons, with the number of rows. `n_train_rows` are those that the split gives to training, `train_losses`
+    the ones that are not among the records, by reason: `tie`, `repeated`, `split` (of prompts that validate), `bad`
+    (cannot be used, of either split). `split_rule` says where the split comes from: `column split`, `file names`
     or `prompt hash`. `source`: the data set and its files.
     """
 
@@ -90,11 +92,12 @@ class Loaded(Generic[SplitRecord]):
     n_rows: int
     n_ties_left_out: int
     n_prompts_in_both_splits: int
-    n_train_rows_dropped: int
     split_rule: str
     n_repeated: int = 0
     n_repeated_kept: int = 0
     left_out: Mapping[str, int] = field(default_factory=dict)
+    n_train_rows: int = 0
+    train_losses: Mapping[str, int] = field(default_factory=dict)
     source: str = ""
     validation_files: tuple[str, ...] = ()
 
@@ -119,7 +122,7 @@ class Loaded(Generic[SplitRecord]):
         in_both = f"training rows of {self.n_prompts_in_both_splits:,} validation prompts, left out"
         counts = {
             "ties (strength 0, equal scores or equal responses), left out": self.n_ties_left_out,
-            in_both: self.n_train_rows_dropped,
+            in_both: self.train_losses.get("split", 0),
             "repeated rows, left out": self.n_repeated,
             "repeated rows of one file, kept": self.n_repeated_kept,
             **{f"rows left out, because {reason}": n for reason, n in self.left_out.items()},

@@ -26,7 +26,7 @@ from models_train.parts import part_rows, renew_run, write_part
 from models_train.reward_models.distributed import Processes, joined
 from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, set_up
-from models_train.reward_models.search_records import SearchRecord, search_card
+from models_train.reward_models.search_records import DROPPED, SearchRecord, search_card
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism, checkpoint_rewards, measure_optimism
 from models_train.study.settings import Objective
@@ -34,6 +34,7 @@ from warehouse.contracts import REWARD_MODEL_TABLES
 
 SEARCHES = "reward_model_searches"
 TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints", "run_costs", SEARCHES)
+"""Tables that a complete search has a part of; one of earlier versions has none of DROPPED."""
 
 
 def run(path: Path, model_id: str, objective: Objective, home: Path, report: Reporter) -> Mapping[str, Any]:
@@ -54,7 +55,7 @@ def _train(job: TrainingJob, report: Reporter, processes: Processes) -> Mapping[
         if row is None:
             row = _search(job, report, processes)
         if processes.is_first:
-            for table in TABLES:
+            for table in (DROPPED, *TABLES):
                 renew_run(job.home / "parts", table, job.study.study_id, job.run_id)
             shutil.rmtree(job.working_folder, ignore_errors=True)
     if row and row["status"] == "failed":
@@ -100,7 +101,7 @@ def _train_and_save(job: TrainingJob, setup: SearchSetup, report: Reporter, proc
     )
     rows = record.rows()
     # What was trained is landed before the save, which can still fail; that of the search says that all is done.
-    _write(job, rows, [table for table in TABLES if table != SEARCHES])
+    _write(job, rows, [DROPPED, *(table for table in TABLES if table != SEARCHES)])
     _save(job, record)
     _write(job, rows, [SEARCHES])
     return rows[SEARCHES][0]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
@@ -19,7 +19,7 @@ import numpy as np
 from models_train.data import chat
 from models_train.data.chat import Renderer, RenderError, TooLong
 from models_train.data.helpsteer import load_preferences, load_ratings
-from models_train.data.records import Preference, Rating
+from models_train.data.records import Loaded, Preference, Rating
 from models_train.errors import UserError
 from models_train.modeling.packing import Pack, bins, pack
 from models_train.study.settings import Objective
@@ -52,6 +52,15 @@ class TokenRating:
         return (self.token_ids,)
 
 
+MOST_LOST = 0.05
+"""Largest share of the training rows that may be lost for reasons that nobody stated (definitions, Section 9)."""
+_TOO_LONG = "too long, and the rule for over-long examples cannot shorten them"
+_REMEDIES = {
+    "split": "are of prompts that validate: give all rows of a prompt one split, the same in preferences and ratings",
+    "over_long": "are too long: raise max_tokens of the recipe, or state `over_long: drop`",
+    "bad": "cannot be used: correct them, or take them out of the data",
+}
+
 Example: TypeAlias = TokenPair | TokenRating
 Record = TypeVar("Record", Preference, Rating)
 Tokens = TypeVar("Tokens", TokenPair, TokenRating)
@@ -78,6 +87,17 @@ class Rendered(Generic[Tokens]):
 
 
 @dataclass(frozen=True)
+class Losses:
+    """Training rows that are not trained on. stated: by reason, where definition or study file leave them out (ties,
+    repeated rows, over-long ones under `over_long: drop`); lost: by reason, all others. Reasons: `tie`, `repeated`,
+    `split`, `over_long`, `bad`. n_rows: all training rows of the data."""
+
+    n_rows: int
+    stated: Mapping[str, int]
+    lost: Mapping[str, int]
+
+
+@dataclass(frozen=True)
 class SearchData:
     """Training and validation data of a search. validation_ratings: for the loss of regression; else None.
 
@@ -87,6 +107,7 @@ class SearchData:
     train: Rendered[TokenPair] | Rendered[TokenRating]
     validation: Rendered[TokenPair]
     validation_ratings: Rendered[TokenRating] | None
+    losses: Losses
     notes: tuple[str, ...] = ()
 
     @property
@@ -114,19 +135,23 @@ def load_search_data(training: Training, objective: Objective, study_folder: Pat
     """Load and render the data of an objective.
 
     Nothing is trained on a validation prompt of the preferences, which both objectives are chosen by. Raises UserError
-    for data that cannot be used, LocationError where they are not there, and UserError where rendering leaves nothing.
+    for data that cannot be used, LocationError where they are not there, and UserError where rendering leaves nothing
+    or more than MOST_LOST of the training rows are lost.
     """
+    drops = training.recipe(objective).over_long == "drop"
     preferences = load_preferences(training.preferences, study_folder)
     notes = [f"preferences: {note}" for note in preferences.notes]
     validation = render_pairs(preferences.validation, renderer)
     if objective == "bradley_terry":
         pairs = render_pairs(preferences.train, renderer)
-        return _refuse_empty(SearchData(pairs, validation, None, tuple(notes)))
+        losses = _losses(preferences, pairs, drops)
+        return _refuse_losses("preferences", _refuse_empty(SearchData(pairs, validation, None, losses, tuple(notes))))
     assert training.ratings is not None, "Training refuses regression without ratings"
     ratings = load_ratings(training.ratings, study_folder, preferences.validation_prompt_ids)
     notes += [f"ratings: {note}" for note in ratings.notes]
     rated, validating = (render_ratings(split, renderer) for split in (ratings.train, ratings.validation))
-    return _refuse_empty(SearchData(rated, validation, validating, tuple(notes)))
+    losses = _losses(ratings, rated, drops)
+    return _refuse_losses("ratings", _refuse_empty(SearchData(rated, validation, validating, losses, tuple(notes))))
 
 
 def render_pairs(preferences: Iterable[Preference], renderer: Renderer) -> Rendered[TokenPair]:
@@ -161,7 +186,7 @@ def _render(
         try:
             example, responses = tokens(record)
         except TooLong:
-            left_out["too long, and the rule for over-long examples cannot shorten them"] += 1
+            left_out[_TOO_LONG] += 1
         except RenderError as error:
             left_out[str(error)] += 1
         else:
@@ -180,6 +205,29 @@ def _refuse_empty(data: SearchData) -> SearchData:
                 f"of the examples none are left {what}: {n} of {rendered.n_left_out} are left out, because: {reason}. "
                 "Raise max_tokens of the recipe, or correct the data"
             )
+    return data
+
+
+def _losses(loaded: Loaded[Record], rendered: Rendered[Tokens], drops: bool) -> Losses:
+    """drops: whether the recipe drops over-long examples."""
+    found = dict(loaded.train_losses)
+    too_long = rendered.left_out[_TOO_LONG]
+    stated = {"tie": found["tie"], "repeated": found["repeated"]} | ({"over_long": too_long} if drops else {})
+    lost = {"split": found["split"], "bad": found["bad"] + rendered.n_left_out - too_long}
+    return Losses(loaded.n_train_rows, stated, lost if drops else lost | {"over_long": too_long})
+
+
+def _refuse_losses(what: str, data: SearchData) -> SearchData:
+    """Nothing is lost silently: a few rows are counted, many end the job. Ties and repeats are no part of the share."""
+    n = data.losses.n_rows - sum(data.losses.stated.values())
+    lost = {reason: count for reason, count in data.losses.lost.items() if count}
+    total = sum(lost.values())
+    if total > MOST_LOST * n:
+        reasons = "; ".join(f"{count:,} {_REMEDIES[reason]}" for reason, count in lost.items())
+        raise UserError(
+            f"{what}: {total:,} of {n:,} training rows ({total / n:.1%}) would be lost; at most {MOST_LOST:.0%} may "
+            f"be. {reasons}"
+        )
     return data
 
 

@@ -20,6 +20,7 @@ from models_train.study.models import StudyModel
 from models_train.study.training import DataSource
 
 JOB = "train_reward_model"
+DROPPED = "training_rows_dropped"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class SearchRecord:
             ],
             "reward_model_steps": [row for run in self.runs for row in self._step_rows(run)],
             "reward_model_checkpoints": [row for run in self.runs for row in self._checkpoint_rows(run)],
+            DROPPED: self._dropped_rows(),
             "run_costs": [costs.row(self.model.model_id, JOB, self.setup.objective)],
             "reward_model_searches": [self._search_row()],
         }
@@ -104,6 +106,15 @@ class SearchRecord:
                 "mean_margin": found.get("mean_margin"),
                 "is_selected": checkpoint.step == selected,
             }
+
+    def _dropped_rows(self) -> list[dict[str, Any]]:
+        losses = self.setup.data.losses
+        return [
+            self._cell()
+            | {"reason": reason, "n_train_rows_dropped": n, "n_train_rows": losses.n_rows, "is_stated": is_stated}
+            for is_stated, found in ((False, losses.lost), (True, losses.stated))
+            for reason, n in found.items()
+        ]
 
     def _search_row(self) -> dict[str, Any]:
         outcome, choice, optimism, run = self.outcome, self.outcome.choice, self.optimism, self.selected

@@ -120,6 +120,27 @@ REWARD_MODEL_SEARCHES = table(
     partition_by=_CELL,
 )
 
+TRAINING_ROWS_DROPPED = table(
+    "training_rows_dropped",
+    "One row per study, base model, objective and reason: training rows of the data that were not trained on.",
+    (*_CELL, "reason"),
+    MODEL_ID,
+    OBJECTIVE,
+    text(
+        "reason",
+        "split (of a prompt that validates), over_long (cannot be cut to the limit), bad (cannot be used), tie or "
+        "repeated.",
+    ),
+    integer("n_train_rows_dropped", "Rows dropped for this reason."),
+    integer("n_train_rows", "Training rows of the data, those dropped included."),
+    flag(
+        "is_stated",
+        "True where definition or study file leave such rows out: ties, repeats, over-long ones under `over_long: "
+        "drop`. Of the others at most 5 % may be lost, or the job fails.",
+    ),
+    partition_by=_CELL,
+)
+
 COMPLETION_REWARDS = table(
     "completion_rewards",
     "One row per study, reward model, benchmark item, completion and attribute: the reward, or why there is none.",
@@ -160,6 +181,7 @@ REWARD_MODEL_TABLES = by_name(
     REWARD_MODEL_STEPS,
     REWARD_MODEL_CHECKPOINTS,
     REWARD_MODEL_SEARCHES,
+    TRAINING_ROWS_DROPPED,
     COMPLETION_REWARDS,
     RUN_COSTS,
 )

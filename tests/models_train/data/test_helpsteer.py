@@ -42,7 +42,7 @@ def test_a_prompt_in_both_splits_validates_and_is_not_trained_on(tmp_path: Path)
     found = preferences(tmp_path, rows)
     assert [one.prompt[0].text for one in found.train] == ["a", "c"]
     assert [one.prompt[0].text for one in found.validation] == ["b"]
-    assert (found.n_prompts_in_both_splits, found.n_train_rows_dropped) == (1, 2)
+    assert (found.n_prompts_in_both_splits, found.train_losses["split"]) == (1, 2)
     assert found.validation_prompt_ids == {prompt_id((Turn("user", "b"),))}
 
 
@@ -80,7 +80,7 @@ def test_ratings_are_split_by_the_names_of_files_and_by_prompt(names: tuple[str,
         ("b", (3, 4, 0, 1, 2), "validation"),
         ("c", (4, 0, 1, 2, 3), "validation"),
     ]
-    assert (found.n_rows, found.n_prompts_in_both_splits, found.n_train_rows_dropped) == (5, 1, 1)
+    assert (found.n_rows, found.n_prompts_in_both_splits, found.train_losses["split"]) == (5, 1, 1)
 
 
 @pytest.mark.parametrize(
@@ -176,7 +176,7 @@ def test_ratings_of_held_out_prompts_are_not_trained_on(tmp_path: Path) -> None:
     found = ratings(tmp_path, {"all.jsonl": rows}, held_out=held_out)
     assert found.split_rule == "prompt hash"
     assert not held_out & {one.prompt_id for one in found.train}
-    assert len(found.train) + found.n_train_rows_dropped + len(found.validation) == 40
+    assert len(found.train) + found.train_losses["split"] + len(found.validation) == 40
     with pytest.raises(UserError, match="none of its 40 rows is left to train on"):
         ratings(tmp_path, {}, held_out={one.prompt_id for one in found.records} | held_out)
 
@@ -200,3 +200,13 @@ def test_real_preferences(tmp_path: Path) -> None:
     found = load_preferences(DataSource(path=str(real_data.PREFERENCES)), tmp_path)
     assert (found.n_rows, len(found.train), len(found.validation)) == (789, 631, 158)
     assert (found.n_ties_left_out, found.n_prompts_in_both_splits, found.split_rule) == (0, 0, "column split")
+
+
+def test_ratings_without_a_split_take_that_of_the_preferences(tmp_path: Path) -> None:
+    """Prompts held out for the preferences validate: no rating of them is lost."""
+    rows = [rating(f"p{n}", split=None) for n in range(100)]
+    held_out = frozenset(prompt_id((Turn("user", f"p{n}"),)) for n in range(20))
+    found = ratings(tmp_path, {"all.jsonl": rows}, held_out=held_out)
+    assert found.split_rule == "prompt hash" and found.train_losses["split"] == 0
+    assert len(found.train) + len(found.validation) == 100
+    assert {one.prompt_id for one in found.validation} >= held_out

@@ -33,6 +33,8 @@ from tests.support.tiny_models import byte_tokenizer
 from tests.support.training_runs import pairs, ratings
 
 LONG = "word " * 60
+N_PLAIN = 40
+"""Rows without any problem beside those that a test plants: of them all at most 5 % may be lost."""
 RECORDED = [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
 
 
@@ -51,12 +53,14 @@ def loaded(folder: Path, objective: Any, over_long: Any = "left_truncate", max_t
         preference("d", strength=0),
         preference("v", split="val"),
         preference("w", split="val", response_2=LONG),
+        *(preference(f"plain {n}") for n in range(N_PLAIN)),
     ]
     ratings = [
         rating("a", split="train"),
         rating("v", split="train"),
         rating(f"b {LONG}", split="train", response="good"),
         rating("x", 2, split="validation"),
+        *(rating(f"plain {n}", split="train") for n in range(N_PLAIN)),
     ]
     renderer = Renderer(byte_tokenizer(), max_tokens, over_long)
     return load_search_data(training(folder, preferences, ratings), objective, folder, renderer)
@@ -64,7 +68,7 @@ def loaded(folder: Path, objective: Any, over_long: Any = "left_truncate", max_t
 
 def test_pairs_are_cut_or_left_out_and_counted(tmp_path: Path) -> None:
     data = loaded(tmp_path, "bradley_terry")
-    assert len(data.train.examples) == 2 and all(isinstance(one, TokenPair) for one in data.train.examples)
+    assert len(data.train.examples) == 2 + N_PLAIN and all(isinstance(one, TokenPair) for one in data.train.examples)
     assert (data.train.n_truncated, data.train.n_left_out) == (1, 1)
     assert list(data.train.left_out) == ["too long, and the rule for over-long examples cannot shorten them"]
     assert len(data.validation.examples) == len(data.validation.prompt_ids) == 1
@@ -76,12 +80,12 @@ def test_pairs_are_cut_or_left_out_and_counted(tmp_path: Path) -> None:
 
 def test_dropped_instead_of_cut(tmp_path: Path) -> None:
     data = loaded(tmp_path, "bradley_terry", "drop")
-    assert (len(data.train.examples), data.train.n_truncated, data.train.n_left_out) == (1, 0, 2)
+    assert (len(data.train.examples), data.train.n_truncated, data.train.n_left_out) == (1 + N_PLAIN, 0, 2)
 
 
 def test_nothing_is_trained_on_a_validation_prompt_of_the_preferences(tmp_path: Path) -> None:
     data = loaded(tmp_path, "regression")
-    assert len(data.train.examples) == 2, "the rating of prompt v is left out"
+    assert len(data.train.examples) == 2 + N_PLAIN, "the rating of prompt v is left out"
     assert data.train.n_truncated == 1
     assert data.validation_ratings is not None
     (validating,) = data.validation_ratings.examples
@@ -89,8 +93,55 @@ def test_nothing_is_trained_on_a_validation_prompt_of_the_preferences(tmp_path: 
     assert not set(data.train.prompt_ids) & set(data.validation.prompt_ids)
 
 
+def planted(folder: Path, n_plain: int) -> SearchData:
+    """One training row each of a prompt that validates, too long, and of equal answers but for the thoughts, which are
+    cut; two ties, a repeated row."""
+    rows = [
+        preference("v", split="val"),
+        preference("v"),
+        preference("long", response_1=LONG),
+        preference("equal", response_1="<think>one</think>yes", response_2="<think>two</think>yes"),
+        preference("tie", strength=0),
+        preference("same", response_1="x", response_2="x"),
+        *(preference(f"plain {n}") for n in range(n_plain)),
+        preference("plain 0"),
+    ]
+    read = training(folder, rows, [rating("a", split="train")])
+    return load_search_data(read, "bradley_terry", folder, Renderer(byte_tokenizer(), 120, thoughts="cut"))
+
+
+def test_no_training_row_is_lost_silently(tmp_path: Path) -> None:
+    data = planted(tmp_path, 60)
+    assert data.losses.lost == {"split": 1, "bad": 1, "over_long": 1}
+    assert data.losses.stated == {"tie": 2, "repeated": 1}
+    assert data.losses.n_rows == 66
+    known = sum(data.losses.lost.values()) + sum(data.losses.stated.values())
+    assert len(data.train.examples) + known == data.losses.n_rows
+
+
+def test_more_than_five_percent_lost_end_the_job_with_every_reason(tmp_path: Path) -> None:
+    with pytest.raises(UserError) as error:
+        planted(tmp_path, 50)
+    said = str(error.value)
+    assert "preferences: 3 of 53 training rows (5.7%) would be lost; at most 5% may be." in said
+    assert "1 are of prompts that validate: give all rows of a prompt one split" in said
+    assert "1 are too long: raise max_tokens" in said and "1 cannot be used: correct them" in said
+
+
+def test_rows_that_the_study_file_drops_are_counted_and_end_nothing(tmp_path: Path) -> None:
+    """Section 9: `over_long: drop` says so, as definitions do of ties and repeats."""
+    recipe = {"learning_rates": [1e-6], "over_long": "drop"}
+    rows = [preference("v", split="val"), preference("a"), *(preference(f"l{n}", response_1=LONG) for n in range(9))]
+    read = training(tmp_path, rows, [rating("a", split="train")])
+    dropping = Training.model_validate(read.model_dump() | {"bradley_terry": recipe})
+    data = load_search_data(dropping, "bradley_terry", tmp_path, Renderer(byte_tokenizer(), 120, "drop"))
+    assert data.losses.stated["over_long"] == 9 and sum(data.losses.lost.values()) == 0
+    with pytest.raises(UserError, match=r"9 of 10 training rows"):
+        load_search_data(read, "bradley_terry", tmp_path, Renderer(byte_tokenizer(), 120))
+
+
 def test_nothing_left_is_an_error_in_words(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"none are left to train on: 3 of 3 are left out, because: too long"):
+    with pytest.raises(UserError, match=r"none are left to train on: 43 of 43 are left out, because: too long"):
         loaded(tmp_path, "bradley_terry", "drop", max_tokens=10)
 
 
@@ -177,6 +228,7 @@ def test_what_was_read_is_told_and_pairs_with_thoughts_are_counted(tmp_path: Pat
         preference("d"),
         preference("d"),
         preference("v", split="val"),
+        *(preference(f"plain {n}") for n in range(N_PLAIN)),
     ]
     read = training(tmp_path, preferences, [rating("a", split="train")])
     counts = {}
@@ -184,14 +236,14 @@ def test_what_was_read_is_told_and_pairs_with_thoughts_are_counted(tmp_path: Pat
         renderer = Renderer(byte_tokenizer(), 120, thoughts=thoughts)
         data = load_search_data(read, "bradley_terry", tmp_path, renderer)
         assert data.notes == (
-            "preferences: preferences.jsonl, 1 file: 6 rows, split by the column split",
+            "preferences: preferences.jsonl, 1 file: 46 rows, split by the column split",
             "preferences: ties (strength 0, equal scores or equal responses), left out: 1",
             "preferences: repeated rows, left out: 1",
         )
         counts[thoughts] = len(data.train.examples), data.train.n_with_thoughts, dict(data.train.left_out)
     assert counts == {
-        "keep": (3, 2, {}),
-        "cut": (2, 1, {"both responses are the same to the model": 1}),
+        "keep": (3 + N_PLAIN, 2, {}),
+        "cut": (2 + N_PLAIN, 1, {"both responses are the same to the model": 1}),
     }
     regression = load_search_data(read, "regression", tmp_path, Renderer(byte_tokenizer(), 120))
     assert regression.notes[3] == "ratings: ratings.jsonl, 1 file: 1 row, split by the column split"

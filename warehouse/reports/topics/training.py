@@ -21,6 +21,13 @@ MANY_MODELS = 12
 """Number of models above which fewer points are drawn, to keep the page small."""
 POINTS_OF_OTHERS = 50
 """Approximate number of points of the curve of a run that was not chosen, besides its checkpoints."""
+_DROPPED = {
+    "split": "of prompts that validate",
+    "over_long": "over-long ones",
+    "bad": "that cannot be used",
+    "tie": "ties",
+    "repeated": "repeated ones",
+}
 _CHOSEN = {"regression": "rate, checkpoint and merge vector"}
 
 
@@ -37,7 +44,7 @@ def section(study: Study) -> Section | None:
         "checkpoint by the share of validation pairs won, and the best checkpoint of the best rate becomes the reward "
         "model."
     )
-    paragraphs = (introduction, *selection_bias(search), *_economy(search), *_failures(search))
+    paragraphs = (introduction, *selection_bias(search), *_dropped(study), *_economy(search), *_failures(search))
     return Section("training", "How the reward models were trained", paragraphs, items=tuple(items))
 
 
@@ -114,6 +121,32 @@ def selection_bias(search: pl.DataFrame) -> tuple[str, ...]:
 
 def _per_search(search: pl.DataFrame) -> pl.DataFrame:
     return search.unique(["objective", "model_id"], keep="first", maintain_order=True)
+
+
+def rows_dropped(study: Study) -> pl.DataFrame:
+    """One row per objective, model and reason: training rows of the data that were not trained on."""
+    return study.read(
+        "fct_training_rows_dropped",
+        "objective, model_id, reason, n_train_rows_dropped, n_train_rows, is_stated",
+        f"{BY_OBJECTIVE}, is_stated, reason, model_id",
+        optional=True,
+    )
+
+
+def _dropped(study: Study) -> tuple[str, ...]:
+    """One sentence per objective: the most training rows lost for any model, by reason (definitions, Section 9)."""
+    sentences = []
+    for objective, part in parts(rows_dropped(study), "objective"):
+        most = part.group_by("is_stated", "reason", maintain_order=True).agg(pl.col("n_train_rows_dropped").max())
+        found = [
+            f"{row['n_train_rows_dropped']:,} {_DROPPED[row['reason']]}"
+            for row in most.to_dicts()
+            if row["n_train_rows_dropped"]
+        ]
+        n_rows, among = int(part["n_train_rows"].max()), "" if part["model_id"].n_unique() == 1 else " at most"  # type: ignore[arg-type]
+        told = f"{labels.listing(found)} were{among} left out" if found else "none was dropped"
+        sentences.append(f"{labels.objective(objective)}: of the {n_rows:,} training rows of the data, {told}.")
+    return tuple(sentences)
 
 
 def _economy(search: pl.DataFrame) -> tuple[str, ...]:
