@@ -220,13 +220,15 @@ def _task_settings(task: Benchmark, study_folder: Path) -> dict[str, Any]:
 
 
 def donors(study: Study) -> dict[str, str]:
-    """Donor of each compared model: the model whose document scores are used for it (definitions, Section 7).
+    """Donor of each compared model, and of each that a lab pre-trains: the model whose document scores are used for it
+    (definitions, Section 7).
 
     Models of one family with the same number of pre-training tokens share those of the largest; of equally large ones
     the base model's, then those of the first in the file. Where `tokens_t` or `params_b` is not stated in the study
     file, or the study's scoring does not share, a model is its own donor.
     """
-    models = [model for model in (*study.models, *study.candidates) if model.is_compared]
+    made = {spec.model_id for spec in study.lab.models if spec.mix} if study.lab else set()
+    models = [model for model in study.by_id.values() if model.is_compared or model.model_id in made]
     if study.scoring is None or not study.scoring.share_within_family:
         return {model.model_id: model.model_id for model in models}
     donor: dict[tuple[str, float], StudyModel] = {}

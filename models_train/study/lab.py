@@ -13,7 +13,7 @@ from models_train.study.settings import MOST, Count, Name, NotNegative, Seed, Se
 
 SUM_TOLERANCE = 1e-9
 """Largest difference from 1 of the sum of a mix."""
-LAB_VERSION = 5
+LAB_VERSION = 6
 """Version of the lab's code; a change of its output raises it, and every lab is made again."""
 DATA_SETS = ("preferences.jsonl", "ratings.jsonl", "test.jsonl", "documents.jsonl")
 """Files of a lab's folder."""
@@ -32,6 +32,8 @@ class LabModel(Settings):
     """Width of the hidden states."""
     layers: Count
     """Number of layers."""
+    vocabulary: Annotated[int, Field(ge=300, le=MOST)] | None = None
+    """Entries of its tokenizer's vocabulary; without it, the lab's."""
     pretraining_tokens: Count | None = None
     """Tokens of pre-training; goes with `mix`."""
     mix: dict[Domain, NotNegative] | None = None
@@ -57,7 +59,7 @@ class Lab(Settings):
     seed: Seed = 0
     """Seed of all texts, models and data."""
     vocabulary: Annotated[int, Field(ge=300, le=MOST)] = 1024
-    """Entries of the tokenizer's vocabulary."""
+    """Entries of the vocabulary of the tokenizers of models that state no other."""
     models: Annotated[tuple[LabModel, ...], Field(strict=False, min_length=1)]
     """Base models to make."""
     documents_per_domain: Count = 400

@@ -34,6 +34,8 @@ PEAK_RATE = 3e-3
 WARM_UP = 20
 _BOS, _EOS, _PAD = "<s>", "</s>", "<pad>"
 _TOKENIZER_DOCUMENTS = 200
+_NO_TARGET = -100
+"""Target of a token that nothing follows."""
 _CONFIGS: dict[str, type[PreTrainedConfig]] = {"llama": LlamaConfig, "qwen2": Qwen2Config, "gemma2": Gemma2Config}
 
 
@@ -124,10 +126,10 @@ def pretrain(model: PreTrainedModel, sequences: Iterator[list[int]], n_tokens: i
 
 def next_token_loss(model: PreTrainedModel, packed: Pack) -> torch.Tensor:
     """Mean cross-entropy of the next tokens of a pack, in nats; no token is predicted across a border."""
-    logits = model(**packed_inputs(packed)).logits[0, :-1].float()
-    inside = torch.ones(len(packed.token_ids) - 1, dtype=torch.bool)
-    inside[packed.last_positions[:-1]] = False
-    return torch.nn.functional.cross_entropy(logits[inside], packed.token_ids[1:][inside])
+    logits = model(**packed_inputs(packed)).logits[0].float()
+    targets = packed.token_ids.roll(-1)
+    targets[packed.last_positions] = _NO_TARGET
+    return torch.nn.functional.cross_entropy(logits, targets, ignore_index=_NO_TARGET)
 
 
 def _up_to(sequences: Iterator[list[int]], n_tokens: int) -> list[list[int]]:

@@ -1,10 +1,11 @@
 """Preferences, ratings and a test set of the lab, in the columns of the real data sets. Synthetic; the truth is known.
 
-Prompts have responses of known quality: right, wrong, broken, off the topic, padded, refused. A wrong response lists
-names that look like an answer and are none: a sly person to be trusted, a claim for a theorem. Telling them apart takes
-knowledge of the names from the texts of pre-training: two thirds of the names in test and validation (`unseen`) occur
-in no right or wrong answer to the same question in training. A broken response is false on its face: numbers for names,
-a sum that is not worked out, one word over and over.
+Every prompt belongs to one split (`split_of`), drawn before any row: no prompt is trained on, chosen by and tested on,
+and every kind of question is in each split. Prompts have responses of known quality: right, wrong, broken, off the
+topic, padded, refused. A wrong response lists names that look like an answer and are none: a sly person to be trusted,
+a claim for a theorem. Telling them apart takes knowledge of the names from the texts of pre-training: two thirds of the
+names in test and validation (`unseen`) occur in no right or wrong answer to the same question in training. A broken
+response is false on its face: numbers for names, a sum that is not worked out, one word over and over.
 
 True utility of a response: `weights` times (helpfulness, correctness, coherence, complexity, verbosity), each 0 to 4.
 The preferred of two responses follows from it, with logistic noise; ratings are the attributes, with rounding noise.
@@ -12,12 +13,13 @@ The preferred of two responses follows from it, with logistic noise; ratings are
 
 from __future__ import annotations
 
+import hashlib
 import math
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from models_train.data.records import ATTRIBUTES
 from models_train.synthetic.texts import (
@@ -148,8 +150,10 @@ def proof(dice: random.Random, unseen: bool = False) -> Question:
 def code(dice: random.Random, unseen: bool = False) -> Question:
     """A function that calls three others, known from the lab's programs; variables are wrong."""
     sign, name = dice.choice((("+", "add"), ("-", "subtract"), ("*", "multiply")))
-    sentence = f"def {name}(a, b):\n    return {{}}(a) {sign} {{}}(b) {sign} {{}}(a)"
-    return _listing(f"Write a function that can {name}.", sentence, dice, unseen, FUNCTIONS, VARIABLES)
+    x, y = dice.sample(VARIABLES, 2)
+    sentence = f"def {name}({x}, {y}):\n    return {{}}({x}) {sign} {{}}({y}) {sign} {{}}({x})"
+    prompt = f"Write a function of {x} and {y} that can {name}."
+    return _listing(prompt, sentence, dice, unseen, FUNCTIONS, VARIABLES)
 
 
 def order(dice: random.Random, unseen: bool = False) -> Question:
@@ -185,6 +189,9 @@ def harmful(dice: random.Random, unseen: bool = False) -> Question:
     )
 
 
+LabSplit = Literal["train", "validation", "test"]
+_SHARE_TRAIN, _SHARE_HELD_OUT = 0.6, 0.2
+"""Share of the prompts that are trained on; share that validates. The rest is tested on."""
 Maker = Callable[[random.Random, bool], Question]
 FACTS: tuple[Maker, ...] = (remedy, region, trust)
 HARMLESS: tuple[Maker, ...] = (*FACTS, *FACTS, proof, proof, proof, code, code, code, code, order)
@@ -230,7 +237,13 @@ def utility(response: Response) -> float:
     return sum(weight * value for weight, value in zip(TRUE_WEIGHTS, response.attributes, strict=True))
 
 
-def preference_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dict[str, Any]]:
+def split_of(prompt: str) -> LabSplit:
+    """The split that a prompt belongs to, by its hash: the same in preferences, ratings and test set."""
+    place = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4]) / 2**32
+    return "train" if place < _SHARE_TRAIN else "validation" if place < _SHARE_TRAIN + _SHARE_HELD_OUT else "test"
+
+
+def preference_rows(n: int, seed: int, noise: float, split: LabSplit) -> Iterator[dict[str, Any]]:
     """Rows in HelpSteer2-Preference's columns. noise: scale of the logistic noise of utilities; 0 for none."""
     for number in range(n):
         dice = random.Random(f"preferences/{split}/{seed}/{number}")
@@ -247,7 +260,7 @@ def preference_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dic
         }
 
 
-def rating_rows(n: int, seed: int, noise: float, split: str) -> Iterator[dict[str, Any]]:
+def rating_rows(n: int, seed: int, noise: float, split: LabSplit) -> Iterator[dict[str, Any]]:
     """Rows in HelpSteer2's columns, with `split`. noise: chance that a rating is off by one."""
     for number in range(n):
         dice = random.Random(f"ratings/{split}/{seed}/{number}")
@@ -266,7 +279,7 @@ def test_rows(n_per_subset: int, seed: int) -> Iterator[dict[str, Any]]:
         for number in range(n_per_subset):
             dice = random.Random(f"test/{subset}/{seed}/{number}")
             flaw = flaws[number % len(flaws)]
-            question = dice.choice(_KINDS[kind])(dice, True)
+            question = _of_split(dice.choice(_KINDS[kind]), dice, "test")
             rejected = question.flawed[flaw.removeprefix("padded_")]
             if flaw.startswith("padded_"):
                 rejected = padded(rejected, dice, dice.randint(1, 3))
@@ -281,9 +294,16 @@ def test_rows(n_per_subset: int, seed: int) -> Iterator[dict[str, Any]]:
             }
 
 
-def question_of(dice: random.Random, split: str) -> Question:
+def question_of(dice: random.Random, split: LabSplit) -> Question:
     """A question of a split: most names in validation and test do not occur in training."""
-    return (harmful if dice.random() < _SHARE_HARMFUL else dice.choice(HARMLESS))(dice, split != "train")
+    return _of_split(harmful if dice.random() < _SHARE_HARMFUL else dice.choice(HARMLESS), dice, split)
+
+
+def _of_split(maker: Maker, dice: random.Random, split: LabSplit) -> Question:
+    """A question of a kind whose prompt belongs to the split."""
+    while split_of((question := maker(dice, split != "train")).prompt) != split:
+        pass
+    return question
 
 
 def _two(question: Question, dice: random.Random) -> tuple[Response, Response]:

@@ -6,7 +6,7 @@ Models of one pre-training (a base model and its further stages) resemble each o
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,28 +62,15 @@ def rank_correlation(x: Floats, y: Floats, weights: Floats) -> Floats:
     return np.clip(found, -1, 1)
 
 
-def partial_rank_correlation(x: Floats, y: Floats, given: Floats, weights: Floats) -> Floats:
-    """Spearman of x and y with `given` held fixed, in every resample, (resamples,); NaN where nothing is left to vary.
+def mean_rank_correlation(samples: Iterable[tuple[Floats, Floats, Floats]]) -> Floats:
+    """Mean of the correlations of several samples in every resample, (resamples,), over those that have one there.
 
-    Where `given` does not vary there is nothing to hold fixed: that is the plain correlation.
+    samples: x, y and weights as for `rank_correlation`.
     """
-    xy, xz, yz = (rank_correlation(*pair, weights) for pair in ((x, y), (x, given), (y, given)))
-    xz, yz = (np.where(np.isnan(one), 0.0, one) for one in (xz, yz))
-    rest = (1 - xz**2) * (1 - yz**2)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = (xy - xz * yz) / np.sqrt(rest)
-    return np.where(rest > _NO_SPREAD, np.clip(found, -1, 1), np.nan)
-
-
-def pair_weights(weights: Floats, pairs: Sequence[tuple[int, int]]) -> Floats:
-    """How often each pair of models was drawn, (resamples, pairs): models are drawn, never pairs.
-
-    A model drawn twice makes no pair with itself.
-    """
-    if not pairs:
-        return np.empty((len(weights), 0))
-    first, second = np.array(pairs).T
-    return weights[:, first] * weights[:, second]
+    found = np.array([rank_correlation(*sample) for sample in samples])
+    known = ~np.isnan(found)
+    with np.errstate(invalid="ignore"):
+        return np.where(known, found, 0).sum(axis=0) / known.sum(axis=0)
 
 
 def median(values: Floats, weights: Floats) -> Floats:

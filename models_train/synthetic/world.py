@@ -99,8 +99,9 @@ def make_models(
     workers: processes at work at once, each with one thread, so that results do not depend on their number. say: called
     with every finished model, and the number of models still to come.
     """
-    _tokenizer(folder, lab)
-    parents = {model.model_id: model for model in study.models}
+    for vocabulary in {_vocabulary(lab, spec) for spec in lab.models}:
+        _tokenizer(folder, lab.seed, vocabulary)
+    parents = study.by_id
     waiting = {spec.model_id: spec for spec in lab.models}
     made: list[Made] = []
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
@@ -116,7 +117,7 @@ def make_models(
     return sorted(made, key=lambda one: list(parents).index(one.model_id))
 
 
-def _parent(models: dict[str, StudyModel], spec: LabModel) -> str:
+def _parent(models: Mapping[str, StudyModel], spec: LabModel) -> str:
     parent = models[spec.model_id].parent
     if parent is None:
         raise UserError(f"{spec.model_id}: has no mix and no parent; give it one of them in the study file")
@@ -131,7 +132,7 @@ def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel, known
     made = known.get(target.relative_to(folder).as_posix())
     if mark.exists() and mark.read_text() == made_from and made in (None, content_of(target)):
         return Made(spec.model_id, "was there", _n_parameters(target), is_new=False)
-    tokenizer = _tokenizer(folder, lab)
+    tokenizer = _tokenizer(folder, lab.seed, _vocabulary(lab, spec))
     torch.use_deterministic_algorithms(True)
     if spec.mix is not None:
         built = new_model(spec, len(tokenizer), lab.seed)
@@ -154,7 +155,7 @@ def _made_from(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> str
             "spec": spec,
             "stage": model.stage,
             "seed": lab.seed,
-            "vocabulary": lab.vocabulary,
+            "vocabulary": _vocabulary(lab, spec),
             "parent": parent.read_text() if spec.mix is None and parent.exists() else None,
         }
     )
@@ -172,11 +173,15 @@ def _n_parameters(folder: Path) -> int:
         return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
-def _tokenizer(folder: Path, lab: Lab) -> PreTrainedTokenizerBase:
-    place = folder / "tokenizer" / content_hash({"lab": LAB_VERSION, "seed": lab.seed, "vocabulary": lab.vocabulary})
+def _vocabulary(lab: Lab, spec: LabModel) -> int:
+    return spec.vocabulary or lab.vocabulary
+
+
+def _tokenizer(folder: Path, seed: int, vocabulary: int) -> PreTrainedTokenizerBase:
+    place = folder / "tokenizer" / content_hash({"lab": LAB_VERSION, "seed": seed, "vocabulary": vocabulary})
     if not place.exists():
         with atomic_path(place) as beside:
-            train_tokenizer(lab.vocabulary, lab.seed).save_pretrained(beside)
+            train_tokenizer(vocabulary, seed).save_pretrained(beside)
     return AutoTokenizer.from_pretrained(place)
 
 
@@ -206,7 +211,7 @@ def pretrained(study: Study, lab: Lab, model_id: str) -> LabModel:
     Raises UserError where there is none.
     """
     specs = {spec.model_id: spec for spec in lab.models}
-    parents = {model.model_id: model.parent for model in study.models}
+    parents = {model.model_id: model.parent for model in study.by_id.values()}
     name: str | None = model_id
     while name is not None:
         spec = specs.get(name)
@@ -226,6 +231,10 @@ def _mix(study: Study, lab: Lab, spec: LabModel, n_parameters: int) -> list[dict
             "pretrained_model_id": origin.model_id,
             "pretraining_tokens": origin.pretraining_tokens,
             "parameters_m": n_parameters / 1e6,
+            "architecture": origin.architecture,
+            "hidden": origin.hidden,
+            "layers": origin.layers,
+            "vocabulary": _vocabulary(lab, origin),
         }
         for domain in DOMAINS
     ]

@@ -150,6 +150,10 @@ LAB_MIXES = table(
     text("pretrained_model_id", "Model whose pre-training this is: the model itself, or the first of its ancestors."),
     integer("pretraining_tokens", "Tokens of that pre-training, as the study file asks for them."),
     number("parameters_m", "Parameters of the model, in millions, tied embeddings counted once."),
+    text("architecture", "Architecture of Transformers: llama, qwen2 or gemma2."),
+    integer("hidden", "Width of the hidden states."),
+    integer("layers", "Number of layers."),
+    integer("vocabulary", "Entries of the vocabulary that the tokenizer was trained to."),
 )
 
 LAB_ATTRIBUTE_WEIGHTS = table(

@@ -50,7 +50,8 @@ SCORE_KINDS = {
     "bits_per_byte": "bits per byte",
     "min_k": "Min-K%",
     "min_k_plus_plus": "Min-K%++",
-    "log10_parameters": "size alone",
+    "centred_presence_score": "centred presence score",
+    "centred_bits_per_byte": "centred bits per byte",
 }
 BASELINES = ("mean", "log10_params", "params_and_tokens")
 PROTOCOLS = {

@@ -1,35 +1,37 @@
--- Only models that were scored themselves: one that shares another's scores would count twice.
-with donors as (
-    select * from {{ ref('int_score_donors') }}
-    where model_id = donor_model_id
-),
-
-scored as (
-    select
-        mixes.study_id,
-        mixes.model_id,
-        mixes.pretrained_model_id,
-        mixes.domain,
-        mixes.share,
-        log10(1e6 * mixes.parameters_m) as log10_parameters,
-    {% for kind in lab_score_kinds() %}
-        scores.mean_{{ kind }}{{ ',' if not loop.last }}
-    {% endfor %}
-    from {{ ref('stg_lab_mixes') }} as mixes
-    inner join donors using (study_id, model_id)
-    left join {{ ref('int_domain_scores') }} as scores using (study_id, model_id, domain)
-)
-
-{% for kind in lab_score_kinds() %}
+with means as (
     select
         study_id,
         model_id,
-        pretrained_model_id,
         domain,
-        share,
-        log10_parameters,
-        '{{ kind }}' as score_kind,
-        mean_{{ kind }} * {{ -1 if kind == 'bits_per_byte' else 1 }} as mean_score
-    from scored
-    {{ 'union all by name' if not loop.last }}
-{% endfor %}
+        score_kind,
+        any_value(share) as share,
+        round(avg(score), 12) as mean_score
+    from {{ ref('int_lab_document_scores') }}
+    group by study_id, model_id, domain, score_kind
+),
+
+-- The model's own level hangs on its size, training and tokenizer; what a mix changes is the order of the domains.
+kinds as (
+    select * from means
+    union all by name
+    select
+        * replace (
+            'centred_' || score_kind as score_kind,
+            mean_score - avg(mean_score) over (partition by study_id, model_id, score_kind) as mean_score
+        )
+    from means
+)
+
+select
+    kinds.study_id,
+    kinds.model_id,
+    kinds.domain,
+    kinds.score_kind,
+    kinds.share,
+    kinds.mean_score,
+    models.cell,
+    models.mix,
+    models.log10_parameters,
+    models.pretraining_tokens
+from kinds
+inner join {{ ref('int_lab_models') }} as models using (study_id, model_id)

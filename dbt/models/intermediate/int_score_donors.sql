@@ -1,13 +1,21 @@
--- Every model, compared or not, may lend its scores; the compared ones and the candidates get them.
-with models as (
-    select
+-- Every model, compared or not, may lend its scores; the compared ones, the candidates and those of a lab get them.
+with in_labs as (
+    select distinct
         study_id,
-        model_id,
-        family,
-        params_b,
-        tokens_t,
-        is_compared or is_candidate as is_wanted
-    from {{ ref('int_base_models') }}
+        model_id
+    from {{ ref('stg_lab_mixes') }}
+),
+
+models as (
+    select
+        models.study_id,
+        models.model_id,
+        models.family,
+        models.params_b,
+        models.tokens_t,
+        models.is_compared or models.is_candidate or in_labs.model_id is not null as is_wanted
+    from {{ ref('int_base_models') }} as models
+    left join in_labs using (study_id, model_id)
 ),
 
 scored as (

@@ -5,5 +5,9 @@ select
     share,
     pretrained_model_id,
     pretraining_tokens,
-    parameters_m
+    parameters_m,
+    architecture,
+    hidden,
+    layers,
+    vocabulary
 from {{ source('raw', 'lab_mixes') }}

@@ -262,10 +262,10 @@ def test_contradictions_are_refused_without_a_file_too() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("- model_id: tiny-qwen-s\n", "- model_id: tiny-qwen-x\n", "'tiny-qwen-x', which the study does not list; did"),
-        ("- model_id: tiny-qwen-s\n", "- model_id: tiny-qwen-m\n", "is already listed at lab.models[3]"),
-        ("stage: sft, parent: tiny-llama-m}", "stage: base}", "must be one of sft, dpo, rlvr, not base"),
-        ("stage: sft, parent: tiny-llama-m}", "stage: sft}", "its parent must be a model of the lab, not None"),
+        ("{model_id: tiny-b, arch", "{model_id: tiny-x, arch", "'tiny-x', which the study does not list; did"),
+        ("{model_id: tiny-b, arch", "{model_id: tiny-c, arch", "is already listed at lab.models[1]"),
+        ("stage: sft, parent: tiny-a}", "stage: base}", "must be one of sft, dpo, rlvr, not base"),
+        ("stage: sft, parent: tiny-a}", "stage: sft}", "its parent must be a model of the lab, not None"),
     ],
 )
 def test_models_of_the_lab_are_compared_with_those_of_the_study(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -1,53 +1,61 @@
-"""Estimates against a known truth: planted truth is found, broken truth is not, size and chance are baselines."""
+"""Estimates against a known truth: found within cells, lost in the pool, silent with too few; oracles, merges, rates.
+
+What a whole lab gives is in tests/dbt/test_lab_marts.py.
+"""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import combinations
 
 import numpy as np
+import polars as pl
 import pytest
 from scipy import stats
-from scipy.spatial.distance import jensenshannon
 
+from models_train.data.records import ATTRIBUTES
 from models_train.synthetic.checks import (
-    ALL,
     FEW_RATES,
     NO_SPREAD,
-    SIZE,
+    POOLED,
     TOO_FEW,
+    WITHIN,
     Check,
     Merge,
-    Models,
     RateSearch,
-    domain_share_checks,
-    likeness,
+    cosine_checks,
+    distance_checks,
     merge_checks,
-    mix_distance_checks,
-    random_likeness,
     rate_checks,
-    true_distances,
+    share_checks,
 )
 from models_train.synthetic.preferences import TRUE_WEIGHTS
 from models_train.synthetic.resampling import draws
 
 DOMAINS = ("Book", "Github", "Wikipedia")
-KINDS = ("presence_score", "min_k")
-N = 12
+MIXES = np.random.default_rng(1).dirichlet(np.ones(len(DOMAINS)), 6)
+LEVELS = {"short": (1000, 0.0), "long": (4000, 3.0)}
+"""Tokens, and how much higher all scores are, of each cell."""
 
 
-def models(n: int = N, pretrained: list[str] | None = None) -> Models:
-    generator = np.random.default_rng(1)
-    shares = generator.dirichlet(np.ones(len(DOMAINS)), n)
-    names = pretrained or [f"m{place}" for place in range(n)]
-    return Models(names, DOMAINS, shares, generator.normal(size=n), draws(names, 400, "test"))
+def drawn(n: int = len(MIXES)) -> np.ndarray:
+    return draws([str(mix) for mix in range(n)], 400, "test")
 
 
-def planted(lab: Models) -> dict[tuple[str, str], np.ndarray]:
-    """presence_score rises with the share; min_k has nothing to do with it."""
-    noise = np.random.default_rng(2)
-    scores = {("presence_score", name): np.exp(lab.shares[:, place]) for place, name in enumerate(DOMAINS)}
-    return scores | {("min_k", name): noise.permutation(lab.shares[:, 0]) for name in DOMAINS}
+def scores(noise: float = 0.0, n: int = len(MIXES)) -> pl.DataFrame:
+    """Presence scores that rise with the share, and with the cell; noise: its standard deviation."""
+    random = np.random.default_rng(2)
+    return pl.DataFrame(
+        [
+            {
+                "model_id": f"{cell}-{mix}", "cell": cell, "mix": mix + 1, "domain": domain, "share": share,
+                "score_kind": "presence_score", "pretraining_tokens": tokens,
+                "mean_score": share + level + noise * random.normal(),
+            }
+            for cell, (tokens, level) in LEVELS.items()
+            for mix in range(n)
+            for domain, share in zip(DOMAINS, MIXES[mix], strict=True)
+        ]
+    )  # fmt: skip
 
 
 def the(checks: list[Check], **wanted: str | None) -> Check:
@@ -55,160 +63,105 @@ def the(checks: list[Check], **wanted: str | None) -> Check:
     return found
 
 
-def test_a_planted_rise_is_a_correlation_of_one_and_chance_is_none() -> None:
-    lab = models()
-    scores = planted(lab)
-    checks = domain_share_checks(lab, scores, KINDS)
-    for place, domain in enumerate(DOMAINS):
-        good = the(checks, statistic="spearman", domain=domain, score_kind="presence_score")
-        assert (good.value, good.low, good.high, good.n) == (1, 1, 1, N)
-        size = stats.spearmanr(lab.size, lab.shares[:, place]).statistic
-        assert (good.baseline, good.baseline_name) == (pytest.approx(size), SIZE)
-        held = the(checks, statistic="spearman_given_size", domain=domain, score_kind="presence_score")
-        assert held.value == pytest.approx(1)
-        chance = the(checks, statistic="spearman", domain=domain, score_kind="min_k")
-        assert chance.value == pytest.approx(stats.spearmanr(scores["min_k", domain], lab.shares[:, place]).statistic)
-        assert chance.low < 0 < chance.high
-    bad = [the(checks, statistic="spearman", domain=domain, score_kind="min_k").value for domain in DOMAINS]
-    assert the(checks, statistic="spearman", domain=ALL, score_kind="min_k").value == pytest.approx(np.mean(bad))
+def test_a_planted_share_is_found_in_cells_and_lost_in_the_pool() -> None:
+    checks = list(share_checks(scores(), drawn()))
+    for cell in (*LEVELS, WITHIN):
+        found = the(checks, check_name="domain_share", cell=cell)
+        assert (found.value, found.low, found.high, found.oracle) == (1, 1, 1, 1)
+    assert the(checks, check_name="domain_share", cell=WITHIN).n == 2 * 6 * 3
+    pooled = the(checks, check_name="domain_share", cell=POOLED)
+    assert pooled.value is not None and pooled.value < 0.7
 
 
-def test_kinds_differ_by_the_difference_of_their_correlations_on_the_same_draws() -> None:
-    lab = models()
-    scores = planted(lab)
-    scores |= {("same", name): scores["min_k", name] for name in DOMAINS}
-    checks = domain_share_checks(lab, scores, (*KINDS, "same"))
-    one, other = (the(checks, statistic="spearman", domain="Book", score_kind=kind) for kind in KINDS)
-    found = the(checks, domain="Book", score_kind="presence_score", compared_with="min_k")
-    assert found.value == pytest.approx(one.value - other.value) and found.low > 0
-    equal = the(checks, domain="Book", score_kind="min_k", compared_with="same")
-    assert (equal.value, equal.low, equal.high) == (0, 0, 0), "paired: no draw tells equals apart"
-    size = the(checks, domain="Book", score_kind="presence_score", compared_with=SIZE)
-    assert size.value == pytest.approx(1 - one.baseline)
+def test_a_figure_is_the_mean_of_scipys_over_domains_and_cells() -> None:
+    frame = scores(noise=0.3)
+    expected = [
+        stats.spearmanr(part["mean_score"], part["share"]).statistic
+        for _, part in frame.group_by("cell", "domain", maintain_order=True)
+    ]
+    found = the(list(share_checks(frame, drawn())), check_name="domain_share", cell=WITHIN)
+    assert found.value == pytest.approx(np.mean(expected))
+    assert found.low is not None and found.high is not None and found.low < found.value < found.high
 
 
-def test_distances_of_scores_that_follow_the_mix_order_the_pairs() -> None:
-    """Histograms that are the mix itself: distances of scores are those of the mixes."""
-    lab = models()
-    of_domain = [np.stack([lab.shares[:, place], 1 - lab.shares[:, place]], 1) for place in range(len(DOMAINS))]
-    counts = {("presence_score", name): 1e6 * of_domain[place] for place, name in enumerate(DOMAINS)}
-    counts["presence_score", ALL] = 1e6 * lab.shares
-    checks = mix_distance_checks(lab, counts, ["presence_score"])
-    pairs = list(combinations(range(N), 2))
-    for domain in (*DOMAINS, ALL):
-        found = the(checks, statistic="spearman", domain=domain)
-        assert found.value == pytest.approx(1) and found.n == len(pairs)
-        true = true_distances(lab, domain)
-        size = stats.spearmanr([abs(lab.size[a] - lab.size[b]) for a, b in pairs], true).statistic
-        assert found.baseline == pytest.approx(size, abs=1e-3), "sizes are compared to six digits"
-    whole = [jensenshannon(lab.shares[a], lab.shares[b], base=2) for a, b in pairs]
-    assert true_distances(lab, ALL) == pytest.approx(whole, abs=1e-6)
-    two = [jensenshannon(of_domain[0][a], of_domain[0][b], base=2) for a, b in pairs]
-    assert true_distances(lab, "Book") == pytest.approx(two, abs=1e-6)
+def test_too_few_mixes_say_nothing_and_one_share_for_all_has_no_rank() -> None:
+    for check in share_checks(scores(n=3), drawn(3)):
+        assert (check.value, check.low, check.high, check.reason) == (None, None, None, TOO_FEW)
+    equal = scores().with_columns(share=pl.lit(0.2))
+    found = the(list(share_checks(equal, drawn())), check_name="domain_share", cell=WITHIN)
+    assert (found.value, found.reason) == (None, NO_SPREAD)
 
 
-def test_pairs_of_models_with_scores_unlike_their_mixes_are_not_ordered() -> None:
-    lab = models()
-    noise = np.random.default_rng(4)
-    counts = {("presence_score", name): noise.integers(1, 50, (N, 8)).astype(float) for name in (*DOMAINS, ALL)}
-    for domain in (*DOMAINS, ALL):
-        found = the(mix_distance_checks(lab, counts, ["presence_score"]), statistic="spearman", domain=domain)
-        assert found.low < 0 < found.high
-
-
-def test_models_are_drawn_not_pairs() -> None:
-    """66 pairs of 12 models: drawing pairs would give an interval that is far too narrow."""
-    lab = models()
-    noise = np.random.default_rng(8)
-    counts = {("presence_score", ALL): noise.integers(1, 50, (N, 8)).astype(float)}
-    counts |= {("presence_score", name): counts["presence_score", ALL] for name in DOMAINS}
-    found = the(mix_distance_checks(lab, counts, ["presence_score"]), statistic="spearman", domain=ALL)
-    a = [jensenshannon(*counts["presence_score", ALL][list(pair)], base=2) for pair in combinations(range(N), 2)]
-    of_pairs = stats.bootstrap(
-        (a, true_distances(lab, ALL)),
-        lambda x, y: stats.spearmanr(x, y).statistic,
-        paired=True, vectorized=False, n_resamples=300, method="percentile", rng=0,
-    ).confidence_interval  # fmt: skip
-    assert found.high - found.low > 1.2 * (of_pairs.high - of_pairs.low)
-
-
-def test_a_model_without_a_kind_of_score_is_left_out_of_that_kind() -> None:
-    lab = models()
-    scores = planted(lab)
-    scores["min_k", "Book"][3] = np.nan
-    checks = domain_share_checks(lab, scores, KINDS)
-    assert the(checks, statistic="spearman", domain="Book", score_kind="min_k").n == N - 1
-    assert the(checks, statistic="spearman", domain="Github", score_kind="min_k").n == N
-    assert the(checks, domain="Book", score_kind="presence_score", compared_with="min_k").n == N - 1
-    assert the(checks, statistic="spearman", domain=ALL, score_kind="min_k").n == N - 1
-    histogram = np.arange(1, N + 1)[:, None] ** np.arange(4.0)
-    counts = {(kind, name): histogram.copy() for kind in KINDS for name in (*DOMAINS, ALL)}
-    counts["min_k", "Book"][3] = 0
-    found = mix_distance_checks(lab, counts, KINDS)
-    assert the(found, statistic="spearman", domain="Book", score_kind="min_k").n == (N - 1) * (N - 2) / 2
-
-
-def test_too_few_pretrained_models_say_nothing() -> None:
-    """Six models, but of three pre-trainings."""
-    lab = models(6, ["a", "a", "b", "b", "c", "c"])
-    for check in domain_share_checks(lab, planted(lab), KINDS):
-        assert (check.value, check.low, check.high, check.reason, check.n) == (None, None, None, TOO_FEW, 6)
-
-
-def test_a_share_that_is_the_same_for_all_has_no_rank() -> None:
-    lab = models()
-    shares = lab.shares.copy()
-    shares[:, 0] = 0.2
-    lab = replace(lab, shares=shares)
-    checks = domain_share_checks(lab, planted(lab), KINDS)
-    found = the(checks, statistic="spearman", domain="Book", score_kind="presence_score")
-    assert (found.value, found.reason, found.baseline) == (None, NO_SPREAD, None)
-    assert the(checks, statistic="spearman", domain=ALL, score_kind="presence_score").value == 1, "of the other two"
-
-
-def of_all(checks: list[Check], statistic: str, baseline: str) -> Check:
-    (found,) = (c for c in checks if (c.statistic, c.baseline_name, c.model_id) == (statistic, baseline, None))
-    return found
-
-
-def test_a_multiple_of_the_truth_is_the_truth() -> None:
-    true = np.array(TRUE_WEIGHTS)
-    assert likeness(np.stack([true, 3 * true]), true) == pytest.approx(np.array([[1, 0], [1, 0]]))
-    # (1, 0, ...) against (3, 4, 0, ...)/5: cosine 0.6, errors 0.4 and 0.8
-    found = likeness(np.array([[1.0, 0, 0, 0, 0]]), np.array([3.0, 4, 0, 0, 0]))
-    assert found[0] == pytest.approx([0.6, 0.8])
-
-
-def test_a_vector_at_random_is_the_mean_of_many_drawn() -> None:
-    generator = np.random.default_rng(0)
-    drawn = generator.integers(0, 21, (100_000, 5)) * np.array([1, 1, 1, 1, -1.0])
-    expected = likeness(drawn, np.array(TRUE_WEIGHTS)).mean(axis=0)
-    assert random_likeness(TRUE_WEIGHTS) == pytest.approx(expected, abs=0.003)
-
-
-def test_merge_vectors_and_their_median() -> None:
-    weights = [(0.65, 0.8, 0.45, 0.1, -0.4), (1, 1, 1, 1, -1), (1, 0, 0, 0, 0), (0, 1, 0, 0, 0)]
-    merges = [Merge(f"m{place}", f"m{place}", weight) for place, weight in enumerate(weights)]
-    checks = merge_checks(merges, TRUE_WEIGHTS, 300, "test")
-    norm = np.linalg.norm(TRUE_WEIGHTS)
-    expected = [1, sum(map(abs, TRUE_WEIGHTS)) / norm / np.sqrt(5), 0.65 / norm, 0.8 / norm]
-    mine = {c.model_id: c.value for c in checks if (c.statistic, c.baseline_name) == ("cosine", "random_vector")}
-    assert [mine[f"m{place}"] for place in range(4)] == pytest.approx(expected)
-    whole = of_all(checks, "cosine", "equal_weights")
-    assert whole.value == pytest.approx(np.median(expected)) and whole.n == 4
-    assert whole.baseline == pytest.approx(expected[1])
-    assert min(expected) <= whole.low <= whole.value <= whole.high <= 1
-    assert of_all(checks, "largest_error", "equal_weights").value == pytest.approx(
-        np.median(likeness(np.array(weights), np.array(TRUE_WEIGHTS))[:, 1])
+def test_an_oracle_of_histograms_knows_what_the_scores_blur() -> None:
+    """Distances without any relation to the mixes: the oracle's, of the same documents, order the pairs well."""
+    random, n_documents = np.random.default_rng(3), 200
+    own = scores(noise=0.5).filter(cell="short")
+    documents = own.join(pl.DataFrame({"document_id": range(n_documents)}), how="cross").with_columns(
+        pl.col("document_id").cast(pl.String),
+        score=pl.col("mean_score") + pl.Series(0.2 * random.normal(size=own.height * n_documents)),
     )
+    names = own["model_id"].unique().sort().to_list()
+    pairs = [
+        {
+            "score_kind": "presence_score", "model_a": names[a], "model_b": names[b], "cell_a": "short",
+            "cell_b": "short", "mix_a": a + 1, "mix_b": b + 1, "budget_distance": 0.0,
+            "all_documents": random.uniform(), "domain_wise": random.uniform(), "centred_means": random.uniform(),
+            "share_distance": float(np.linalg.norm(MIXES[a] - MIXES[b])),
+            "mix_distance": float(np.abs(MIXES[a] - MIXES[b]).sum()),
+        }
+        for a, b in combinations(range(len(names)), 2)
+    ]  # fmt: skip
+    checks = list(distance_checks(pl.DataFrame(pairs), documents, drawn()))
+    assert {one.check_name for one in checks} == {
+        f"mix_distance_{name}" for name in ("all_documents", "domain_wise", "centred_means")
+    }, "without a difference of budgets there is nothing to hold against it"
+    wise = the(checks, check_name="mix_distance_domain_wise", cell=WITHIN)
+    assert wise.n == len(pairs) and wise.oracle is not None and wise.oracle > 0.9
+    assert wise.low is not None and wise.high is not None and wise.low < 0 < wise.high
+    centred = the(checks, check_name="mix_distance_centred_means", cell=WITHIN)
+    truths = [[pair[name] for pair in pairs] for name in ("share_distance", "mix_distance")]
+    assert centred.oracle == pytest.approx(stats.spearmanr(*truths).statistic)
 
 
-def test_without_enough_reward_models_there_is_no_median() -> None:
-    one = Merge("m", "m", (1, 0, 0, 0, 0))
-    assert of_all(merge_checks([], TRUE_WEIGHTS, 10, "test"), "cosine", "random_vector").reason == TOO_FEW
-    checks = merge_checks([one], TRUE_WEIGHTS, 10, "test")
-    assert of_all(checks, "cosine", "random_vector").value is None
-    assert [c.value is not None for c in checks if c.model_id] == [True] * 4
+def outcomes(n_models: int, n_items: int = 50) -> pl.DataFrame:
+    margins = np.random.default_rng(5).normal(0.2, 1, (n_models, n_items, len(ATTRIBUTES)))
+    rows = []
+    for model in range(n_models):
+        for item in range(n_items):
+            own = margins[model, item]
+            rows.append(
+                {"model_id": f"m{model}", "pretrained_model_id": f"m{model}", "subset": "s", "item_id": str(item)}
+                | {f"margin_{name}": float(value) for name, value in zip(ATTRIBUTES, own, strict=True)}
+                | {"margin_merged": float(own[0]), "margin_equal": float(own[0]), "margin_true": -float(own[0])}
+            )
+    return pl.DataFrame(rows)
+
+
+def test_equal_wins_are_a_gain_of_nothing() -> None:
+    checks = merge_checks(outcomes(5))
+    same = the(checks, model_id=None, baseline_name="equal_weights")
+    assert (same.value, same.low, same.high) == (0, 0, 0) and same.oracle is not None and same.oracle > 0
+    turned = the(checks, model_id=None, baseline_name="true_weights")
+    assert turned.value is not None and turned.baseline is not None
+    assert turned.value == pytest.approx(100 - 2 * turned.baseline)
+
+
+def test_few_reward_models_and_missing_pairs_are_said() -> None:
+    assert the(merge_checks(outcomes(3)), model_id=None, baseline_name="equal_weights").reason == TOO_FEW
+    reasons = {one.reason for one in merge_checks(outcomes(5)[1:])}
+    assert reasons == {"a test pair has no rewards"} and merge_checks(outcomes(0)) == []
+
+
+def test_cosines_and_their_median() -> None:
+    weights = [(0.65, 0.8, 0.45, 0.1, -0.4), (1.3, 1.6, 0.9, 0.2, -0.8), (1, 0, 0, 0, 0), (0, 1, 0, 0, 0)]
+    checks = cosine_checks([Merge(f"m{n}", f"m{n}", one) for n, one in enumerate(weights)], TRUE_WEIGHTS, 300, "test")
+    norm = np.linalg.norm(TRUE_WEIGHTS)
+    expected = [1, 1, 0.65 / norm, 0.8 / norm]
+    assert [one.value for one in checks[:4]] == pytest.approx(expected)
+    whole = checks[-1]
+    assert whole.value == pytest.approx(np.median(expected)) and whole.n == 4
+    assert whole.baseline == pytest.approx(sum(map(abs, TRUE_WEIGHTS)) / norm / np.sqrt(5))
+    assert cosine_checks([], TRUE_WEIGHTS, 10, "test")[0].reason == TOO_FEW
 
 
 def search(place: int, chosen: float | None, n_rates: int = 3) -> RateSearch:
@@ -218,13 +171,12 @@ def search(place: int, chosen: float | None, n_rates: int = 3) -> RateSearch:
 
 def test_the_rate_chosen_against_the_mean_and_the_best() -> None:
     checks = rate_checks([search(place, 70.0 + place) for place in range(5)], 300, "test")
-    accuracy = of_all(checks, "accuracy", "mean_rate")
-    assert (accuracy.value, accuracy.baseline, accuracy.n, accuracy.objective) == (72, 70, 5, "bradley_terry")
-    assert 70 <= accuracy.low < 72 < accuracy.high <= 74
-    gain, behind = of_all(checks, "gain_points", "no_gain"), of_all(checks, "shortfall_points", "mean_rate")
-    assert (gain.value, gain.low, gain.high, gain.baseline) == (2, 2, 2, 0)
-    assert (behind.value, behind.baseline) == (1, 3)
-    assert sum(c.model_id is not None for c in checks) == 15
+    accuracy = the(checks, statistic="accuracy", model_id=None)
+    assert (accuracy.value, accuracy.baseline, accuracy.oracle, accuracy.n) == (72, 70, 73, 5)
+    assert accuracy.low is not None and accuracy.high is not None and 70 <= accuracy.low < 72 < accuracy.high <= 74
+    gain = the(checks, statistic="gain_points", model_id=None)
+    assert (gain.value, gain.low, gain.high, gain.baseline, gain.oracle) == (2, 2, 2, 0, 3)
+    assert sum(c.model_id is not None for c in checks) == 10
 
 
 def test_a_search_without_a_choice_says_why() -> None:
@@ -232,5 +184,5 @@ def test_a_search_without_a_choice_says_why() -> None:
     checks = rate_checks([search(0, None), search(1, 70.0, n_rates=1), *others], 50, "t")
     reasons = {c.model_id: c.reason for c in checks if c.reason}
     assert reasons == {"m0": FEW_RATES, "m1": FEW_RATES}
-    assert of_all(checks, "accuracy", "mean_rate").n == 4
+    assert the(checks, statistic="accuracy", model_id=None).n == 4
     assert rate_checks([], 50, "t") == []

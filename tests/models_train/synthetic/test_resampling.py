@@ -11,9 +11,8 @@ from scipy import stats
 from models_train.synthetic.resampling import (
     draws,
     interval,
+    mean_rank_correlation,
     median,
-    pair_weights,
-    partial_rank_correlation,
     rank_correlation,
 )
 
@@ -36,14 +35,12 @@ def test_rank_correlations_are_scipys_on_the_sample_written_out(generator: np.ra
         assert value == pytest.approx(stats.spearmanr(written_out(x, row), written_out(y, row)).statistic)
 
 
-def test_a_partial_correlation_is_that_of_the_rests_of_two_fits(generator: np.random.Generator) -> None:
-    x, y, given = generator.normal(size=(3, 15))
-    x, y = x + given, y - given
-    weights = generator.integers(0, 3, (20, 15)).astype(float)
-    for row, value in zip(weights, partial_rank_correlation(x, y, given, weights), strict=True):
-        ranked = [stats.rankdata(written_out(one, row)) for one in (x, y, given)]
-        rests = [one - np.polyval(np.polyfit(ranked[2], one, 1), ranked[2]) for one in ranked[:2]]
-        assert value == pytest.approx(stats.pearsonr(*rests).statistic)
+def test_a_mean_is_over_the_samples_that_have_a_correlation(generator: np.random.Generator) -> None:
+    x, y, weights = generator.normal(size=8), generator.normal(size=8), np.ones((1, 8))
+    expected = stats.spearmanr(x, y).statistic
+    assert mean_rank_correlation([(x, y, weights), (np.ones(8), y, weights)])[0] == pytest.approx(expected)
+    assert mean_rank_correlation([(x, y, weights), (y, y, weights)])[0] == pytest.approx((expected + 1) / 2)
+    assert np.isnan(mean_rank_correlation([(np.ones(8), y, weights)])).all()
 
 
 def test_nothing_that_varies_gives_no_correlation() -> None:
@@ -51,8 +48,6 @@ def test_nothing_that_varies_gives_no_correlation() -> None:
     weights = np.array([[1.0, 1, 1, 1], [4, 0, 0, 0], [0, 0, 0, 0]])
     assert np.isnan(rank_correlation(one, varied, weights)).all()
     assert np.isnan(rank_correlation(varied, varied, weights)).tolist() == [False, True, True]
-    assert partial_rank_correlation(varied, varied, one, weights[:1])[0] == 1, "there is nothing to hold fixed"
-    assert np.isnan(partial_rank_correlation(varied, varied, varied, weights[:1])).all(), "nothing is left"
 
 
 def test_models_of_one_pretraining_are_drawn_together() -> None:
@@ -62,12 +57,6 @@ def test_models_of_one_pretraining_are_drawn_together() -> None:
     assert weights.mean(axis=0) == pytest.approx(1, abs=0.1)
     assert (draws(["b", "a", "b", "c", "a"], 500, "x") == weights).all()
     assert (draws(["b", "a", "b", "c", "a"], 500, "y") != weights).any()
-
-
-def test_pairs_follow_the_models() -> None:
-    weights = pair_weights(np.array([[2.0, 0, 1], [1, 1, 1]]), [(0, 1), (0, 2), (1, 2)])
-    assert weights.tolist() == [[0, 2, 0], [1, 1, 1]]
-    assert pair_weights(np.ones((3, 1)), []).shape == (3, 0)
 
 
 def test_medians_are_numpys_on_the_sample_written_out(generator: np.random.Generator) -> None:
@@ -91,7 +80,7 @@ def test_where_there_is_nothing_to_find_few_intervals_miss_zero(statistic: str, 
         x, y = generator.normal(size=(2, n))
         if statistic == "pairs":
             x, y = (np.array([abs(one[a] - one[b]) for a, b in pairs]) for one in (x, y))
-            weights = pair_weights(weights, pairs)
+            weights = np.prod(weights[:, np.array(pairs)], axis=2)
         found = interval(median(x, weights) if statistic == "median" else rank_correlation(x, y, weights))
         assert found is not None
         missed.append(not found[0] <= 0 <= found[1])

@@ -91,28 +91,34 @@ def test_a_study_that_is_no_lab_has_no_such_section(make: Make, builder: ModuleT
 def test_the_section_says_what_the_checks_found(study_page: StudyPage) -> None:
     text = plain(study_page)
     assert "Synthetic data: 8 small base models made here" in text and "logistic noise of scale 0.5" in text
-    assert "The presence score does rank base models by the true share of a domain in their pre-training text" in text
-    assert "Spearman correlation +1.00, 95 % interval +1.00 to +1.00 (mean of the domains, n = 8). Size alone" in text
-    assert "That is better than size, beyond chance: the difference is +" in text
-    assert "in ranking by share presence score (better) and Min-K%" in text
-    assert "median cosine of 1.000, 95 % interval 1.000 to 1.000 with the weights behind the preferences" in text
-    assert "the accuracy of the rate chosen less that of the mean rate is +5.5, 95 % interval" in text
-    assert "it stays 1.0 points behind the best rate (medians, n = 8 reward models)" in text
+    assert "the presence score does rank them by the true share of a domain" in text
+    assert "Spearman correlation +1.00, 95 % interval +1.00 to +1.00, mean of the cells and domains (an oracle:" in text
+    assert "of the variance of the mean scores the mix explains 10 %, size 20 % and training tokens 60 %" in text
+    assert "Euclidean, centred domain means +1.00" in text and "forgets which domain a document is of" in text
+    assert "the merge vectors win 10.0 points more than equal weights (90.0 %), which chance could explain" in text
+    assert "50.0 points more than weights behind the preferences (50.0 %), beyond chance" in text
+    assert "median cosine with the weights behind the preferences is 1.00" in text
+    assert "of the rate chosen less that of the mean rate is +5.5, 95 % interval" in text
+    assert "the best rate would gain 6.5 (medians, n = 8 reward models)" in text
 
 
 def test_figures_and_tables_hold_all_checks(study_page: StudyPage) -> None:
     figures = {item.name: item for item in items_of(study_page) if isinstance(item, Figure)}
-    assert [name.removeprefix("lab_truth_") for name in figures] == [
-        "domain_share", "mix_distance", "differences", "merge", "rates",
-    ]  # fmt: skip
+    assert [name.removeprefix("lab_truth_") for name in figures] == ["domain_share", "mix_distance", "merge", "rates"]
     titles = [panel.title for panel in figures["lab_truth_domain_share"].panels]
-    assert titles == ["mean of the domains (n = 8)", "Book (n = 8)", "Github (n = 8)"]
-    assert figures["lab_truth_mix_distance"].panels[0].title == "all documents (n = 28)"
-    (merge,) = figures["lab_truth_merge"].panels
-    labels = [row["label"] for row in next(iter(merge.chart.to_dict()["datasets"].values()))]
-    assert labels[0] == "median of the reward models" and len(labels) == 9
-    correlations, mixes, searches = (item for item in items_of(study_page) if isinstance(item, Table))
-    assert len(correlations.rows) == 2 * 3 * 4 and len(searches.rows) == 4 + 2 * 3
+    assert titles[:2] == ["presence score (n = 16)", "bits per byte (n = 16)"] and len(titles) == 4
+    rows = next(iter(figures["lab_truth_domain_share"].panels[0].chart.to_dict()["datasets"].values()))
+    assert [row["label"] for row in rows] == ["within cells", "pooled", "the only one"]
+    assert figures["lab_truth_mix_distance"].panels[0].title == "Jensen-Shannon, all documents (n = 28)"
+    merge = figures["lab_truth_merge"].panels
+    assert [panel.title for panel in merge] == [
+        "Against equal weights (n = 8)", "Against weights behind the preferences (n = 8)"
+    ]  # fmt: skip
+    labels = [row["label"] for row in next(iter(merge[0].chart.to_dict()["datasets"].values()))]
+    assert labels[0] == "all reward models" and len(labels) == 9
+    variance, correlations, mixes, searches = (item for item in items_of(study_page) if isinstance(item, Table))
+    assert len(variance.rows) == 4 and len(correlations.rows) == 4 * (2 + 1) + 2 * 3 * 2
+    assert len(searches.rows) == 2 + 1 + 2 * 2
     assert len(mixes.rows) == 8 and mixes.columns[-1].heading == "Github"
     assert [row[0].note for row in mixes.cells if row[0].note] == ["pre-trained as model-2B-0"]
 
@@ -136,7 +142,7 @@ def test_too_few_models_are_said_and_not_drawn(make: Make) -> None:
     with make(n_models=3) as connection:
         study = written(connection)
     text = plain(study)
-    assert "is not known: fewer than 4 pre-trained models" in text
+    assert "is unknown: fewer than 4 mixes" in text
     assert "Too few models of this study were scored to say anything." in text
     assert "beyond chance" not in text
 

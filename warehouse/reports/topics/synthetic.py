@@ -16,52 +16,42 @@ from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.queries import BY_OBJECTIVE, parts
 from warehouse.reports.tables import COUNT, MODEL, OBJECTIVE, Col, Format, Row, Table, decimals
 
-EVERY_DOMAIN = "all"
+WITHIN, POOLED = "within cells", "pooled"
 CORRELATIONS: charts.Range = (-1.0, 1.0)
-_CHECKS = "list_position(['domain_share', 'mix_distance', 'merge_weights', 'learning_rate'], check_name)"
-_KINDS = "list_position(['presence_score', 'bits_per_byte', 'min_k', 'min_k_plus_plus', 'log10_parameters'], {column})"
-_SUBJECTS = {
-    "domain_share": ("The presence score", "rank base models by the true share of a domain in their pre-training text"),
-    "mix_distance": (
-        "The Jensen-Shannon distance of presence scores",
-        "order pairs of base models by the true distance of their mixes",
-    ),
+_KINDS = (
+    "list_position(['presence_score', 'bits_per_byte', 'centred_presence_score', 'centred_bits_per_byte'], score_kind)"
+)
+_CHECKS = (
+    "list_position(['domain_share', 'domain_tokens', 'mix_distance_all_documents', 'mix_distance_domain_wise', "
+    "'mix_distance_centred_means', 'budget_distance_all_documents', 'budget_distance_domain_wise', "
+    "'budget_distance_centred_means', 'merge_search', 'merge_weights', 'learning_rate', 'variance'], check_name)"
+)
+_CELLS = f"list_position(['{WITHIN}', '{POOLED}'], cell) nulls last"
+_DISTANCES = {
+    "all_documents": "Jensen-Shannon, all documents",
+    "domain_wise": "Jensen-Shannon, mean of the domains",
+    "centred_means": "Euclidean, centred domain means",
 }
-_TITLES = {
-    "domain_share": "Do scores rank models by the share of a domain?",
-    "mix_distance": "Do distances of scores order the pairs by their mixes?",
+_TRUTHS = {"domain_share": "share of a domain", "domain_tokens": "tokens of a domain"} | {
+    f"{truth}_{name}": f"{words}, by {_DISTANCES[name]}"
+    for truth, words in (("mix_distance", "distance of mixes"), ("budget_distance", "difference of budgets"))
+    for name in _DISTANCES
 }
-_CAPTIONS = {
-    "domain_share": (
-        "Spearman correlation, over the base models that were scored, of the mean score of a domain's documents with "
-        "the true share of that domain in the pre-training text. The first panel is the mean over the domains."
-    ),
-    "mix_distance": (
-        "Spearman correlation, over all pairs of those models, of the Jensen-Shannon distance of their scores with the "
-        "true distance of their mixes: of the whole mixes in the first panel, else of a domain against the rest."
-    ),
-}
-_WHOLE = {"domain_share": "mean of the domains", "mix_distance": "all documents"}
 _INTERVALS = (
-    "Dots are the values, lines their 95 % intervals from 2,000 resamples of the models (never of pairs; models of one "
-    "pre-training are drawn together; with fewer than six they are too narrow), hollow diamonds the baseline"
+    "Dots are the values, lines their 95 % intervals from 2,000 resamples of the mixes, hollow diamonds what an oracle "
+    "gets"
 )
 _ONE_IS_GOOD = "1 is always good: the sign of bits per byte is turned, because smaller is better there"
-_TRUTHS = {"domain_share": "share of a domain", "mix_distance": "distance of mixes"}
-_SEARCHES = {"merge_weights": "merge search", "learning_rate": "rate search"}
+_SEARCHES = {"merge_search": "merge search", "merge_weights": "merge search", "learning_rate": "rate search"}
 _STATISTICS = {
+    "points_won": "test pairs won more, points",
     "cosine": "cosine with the true weights",
-    "largest_error": "largest error of a weight",
     "accuracy": "accuracy, percent",
     "gain_points": "gain, points",
-    "shortfall_points": "behind the best rate, points",
 }
 _BASELINES = {
-    "log10_parameters": "size alone",
-    "no_correlation": "no correlation",
-    "no_difference": "no difference",
     "equal_weights": "equal weights",
-    "random_vector": "random vector",
+    "true_weights": "weights behind the preferences",
     "mean_rate": "mean rate",
     "no_gain": "no gain",
 }
@@ -73,15 +63,14 @@ def section(study: Study) -> Section | None:
     if not checks.height:
         return None
     mixes, settings = true_mixes(study), lab_settings(study)
-    whole = checks.filter(pl.col("model_id").is_null())
     items = (
-        _rank_figure(whole, "domain_share", study),
-        _rank_figure(whole, "mix_distance", study),
-        _difference_figure(whole, study),
-        _correlation_table(whole, study),
+        _share_figure(checks, study),
+        _distance_figure(checks, study),
+        _variance_table(checks, study),
+        _correlation_table(checks, study),
         _mix_table(mixes, settings, study),
     )
-    paragraphs = (_introduction(mixes, settings), *_verdicts(whole), *_kinds(whole))
+    paragraphs = (_introduction(mixes, settings), *_shares(checks), *_distances(checks))
     return Section("truth", "Truth against estimate: document scores", paragraphs, items=items)
 
 
@@ -90,27 +79,29 @@ def searches_section(study: Study) -> Section | None:
     checks = truth_checks(study)
     if not checks.height:
         return None
-    whole = checks.filter(pl.col("model_id").is_null())
-    items = (_merge_figure(checks, study), _rate_figure(checks, study), _search_table(whole, study))
+    items = (_merge_figure(checks, study), _rate_figure(checks, study), _search_table(checks, study))
     introduction = _introduction(true_mixes(study), lab_settings(study))
-    return Section("truth-searches", "Truth against estimate: searches", (introduction, *_searches(whole)), items=items)
+    paragraphs = (introduction, *_searches(checks.filter(pl.col("model_id").is_null())))
+    return Section("truth-searches", "Truth against estimate: searches", paragraphs, items=items)
 
 
 def truth_checks(study: Study) -> pl.DataFrame:
-    """One row per check: by check, domain (all first), kinds of score, objective, and the median before the models."""
+    """One row per check: by check, kind of score, cell (their mean first), objective, all before each model."""
     return study.read(
         "fct_lab_truth_checks",
-        "check_name, domain, score_kind, compared_with, objective, model_id, statistic, value, low, high, baseline, "
+        "check_name, cell, score_kind, objective, model_id, statistic, value, low, high, oracle, baseline, "
         "baseline_name, n, reason",
-        f"{_CHECKS}, domain <> 'all', domain, {_KINDS.format(column='score_kind')}, "
-        f"{_KINDS.format(column='compared_with')}, {BY_OBJECTIVE}, statistic, baseline_name, model_id nulls first",
+        f"{_CHECKS}, {_KINDS}, {_CELLS}, cell, {BY_OBJECTIVE}, statistic, baseline_name, model_id nulls first",
         optional=True,
     )
 
 
 def true_mixes(study: Study) -> pl.DataFrame:
     """One row per model and domain: the true share, and what the model is; by size, largest first."""
-    columns = "model_id, domain, share, pretrained_model_id, pretraining_tokens, parameters_m"
+    columns = (
+        "model_id, domain, share, pretrained_model_id, pretraining_tokens, parameters_m, architecture, hidden, "
+        "vocabulary"
+    )
     return study.read("dim_lab_mixes", columns, "parameters_m desc, model_id, domain", optional=True)
 
 
@@ -119,11 +110,11 @@ def lab_settings(study: Study) -> dict[str, float]:
     return dict(study.read("dim_lab_settings", "setting, value", "setting", optional=True).iter_rows())
 
 
-def estimates(frame: pl.DataFrame, title: str, domain: charts.Range, digits: int = 2) -> alt.LayerChart:
-    """One row per estimate: dot and line are value and 95 % interval, the hollow diamond is the baseline.
+def estimates(frame: pl.DataFrame, title: str, domain: charts.Range, mark: str, digits: int = 2) -> alt.LayerChart:
+    """One row per estimate: dot and line are value and 95 % interval, the hollow diamond is what it is compared with.
 
-    frame: `label`, `value`, `low`, `high`, `baseline`, `baseline_text`, `n`, in the order of the rows; rows have a
-    value. domain: ends of the x axis.
+    frame: `label`, `value`, `low`, `high`, `mark` and `n`, in the order of the rows; rows have a value. domain: ends of
+    the x axis. mark: name of the diamonds.
     """
     number = f".{digits}f"
     tips = (
@@ -131,12 +122,10 @@ def estimates(frame: pl.DataFrame, title: str, domain: charts.Range, digits: int
         ("value:Q", "Value", number),
         ("low:Q", "95 % interval, low", number),
         ("high:Q", "95 % interval, high", number),
-        ("baseline_text:N", "Baseline"),
-        ("baseline:Q", "Its value", number),
+        ("mark:Q", mark, number),
         ("n:Q", "n"),
     )
-    columns = ("label", "value", "low", "high", "baseline", "baseline_text", "n")
-    frame = charts.ranked(frame.select(columns), "label")
+    frame = charts.ranked(frame.select("label", "value", "low", "high", "mark", "n"), "label")
     base = charts.row_chart(frame, "label", tips)
     ticks = {"values": [-1, -0.5, 0, 0.5, 1]} if domain == CORRELATIONS else {}
     # Room at the right for the numbers.
@@ -145,7 +134,7 @@ def estimates(frame: pl.DataFrame, title: str, domain: charts.Range, digits: int
     layers = [charts.zero(frame)] if domain[0] < 0 < domain[1] else []
     layers += [
         charts.whisker(base, "low", "high"),
-        charts.dots(base.transform_filter("isValid(datum.baseline)"), alt.X("baseline:Q"), "hollow", shape="diamond"),
+        charts.dots(base.transform_filter("isValid(datum.mark)"), alt.X("mark:Q"), "hollow", shape="diamond"),
         charts.dots(base, x, "best"),
         charts.value_at_right(base, "value:Q", number),
     ]
@@ -153,8 +142,8 @@ def estimates(frame: pl.DataFrame, title: str, domain: charts.Range, digits: int
 
 
 def _span(frame: pl.DataFrame, margin: float) -> charts.Range:
-    """x range that holds all values, intervals and baselines, with a margin on both sides."""
-    found = [value for name in ("value", "low", "high", "baseline") for value in frame[name].drop_nulls()]
+    """x range that holds all values, intervals and diamonds, with a margin on both sides."""
+    found = [value for name in ("value", "low", "high", "mark") for value in frame[name].drop_nulls()]
     return (min(found) - margin, max(found) + margin) if found else (0.0, 1.0)
 
 
@@ -170,27 +159,72 @@ def _introduction(mixes: pl.DataFrame, settings: dict[str, float]) -> str:
     )
 
 
-def _verdicts(whole: pl.DataFrame) -> tuple[str, ...]:
-    """For each check of scores: what the presence score reaches over all domains, and whether that beats size."""
-    sentences = []
-    for check, (subject, what) in _SUBJECTS.items():
-        mine = whole.filter(check_name=check, domain=EVERY_DOMAIN, score_kind="presence_score")
-        plain = _row(mine.filter(statistic="spearman"))
-        if plain is None:
-            continue
-        if plain["value"] is None:
-            sentences.append(f"Whether {subject[0].lower()}{subject[1:]} can {what} is not known: {plain['reason']}.")
-            continue
-        over = "mean of the domains" if check == "domain_share" else "all documents"
-        size = labels.number(plain["baseline"], 2, signed=True)
-        text = (
-            f"{subject} {_does(plain)} {what}: Spearman correlation {_value(plain)} ({over}, n = {plain['n']}). Size "
-            f"alone reaches {size}."
+def _shares(checks: pl.DataFrame) -> tuple[str, ...]:
+    """What the presence score reaches with all but the mix held fixed, and why the pooled figure is another."""
+    within = _the(checks, "domain_share", "presence_score", WITHIN)
+    if within is None:
+        return ()
+    if within["value"] is None:
+        return (
+            f"Whether the presence score can rank base models by the share of a domain is unknown: {within['reason']}.",
         )
-        beaten = _row(mine.filter(statistic="spearman_difference", compared_with="log10_parameters"))
-        held = _row(mine.filter(statistic="spearman_given_size"))
-        sentences.append(" ".join([text, *_beats(beaten), *_held(held)]))
-    return tuple(sentences)
+    sentences = [
+        f"Among base models that differ in nothing but their mix, the presence score {_does(within)} rank them by the "
+        f"true share of a domain: Spearman correlation {_value(within)}, mean of the cells and domains (an oracle: "
+        f"{labels.number(within['oracle'], 2)})."
+    ]
+    pooled, tokens = (_the(checks, name, "presence_score", POOLED) for name in ("domain_share", "domain_tokens"))
+    if pooled is not None and pooled["value"] is not None:
+        sentences.append(f"Over all models together it is {_value(pooled)}.")
+        if (reason := _variance(checks, "presence_score")) is not None:
+            sentences.append(f"The reason: {reason}.")
+        if tokens is not None and tokens["value"] is not None:
+            sentences.append(
+                "The score tells how many tokens of a domain a model has read, share times budget "
+                f"({labels.number(tokens['value'], 2, signed=True)}), and how strong the model is."
+            )
+        centred = _the(checks, "domain_share", "centred_presence_score", POOLED)
+        if centred is not None and centred["value"] is not None:
+            sentences.append(
+                f"Less the model's own mean over the domains it reaches {_value(centred)}, pooled as well."
+            )
+    return (" ".join(sentences),)
+
+
+def _variance(checks: pl.DataFrame, kind: str) -> str | None:
+    rows = checks.filter(check_name="variance", score_kind=kind)
+    found = dict(rows.select("statistic", "value").iter_rows())
+    if not found:
+        return None
+    mix, size, tokens = (labels.percent(found[f"share_{name}"]) for name in ("mix", "size", "tokens"))
+    return f"of the variance of the mean scores the mix explains {mix}, size {size} and training tokens {tokens}"
+
+
+def _distances(checks: pl.DataFrame) -> tuple[str, ...]:
+    """What distances of presence scores say of mixes within cells, and what they follow over all models."""
+    found = {name: _the(checks, f"mix_distance_{name}", "presence_score", WITHIN) for name in _DISTANCES}
+    known = {name: row for name, row in found.items() if row is not None and row["value"] is not None}
+    if not known:
+        return ()
+    listed = [
+        f"{_DISTANCES[name]} {_value(row)} (an oracle: {labels.number(row['oracle'], 2)})"
+        for name, row in known.items()
+    ]
+    text = (
+        "Pairs of models of one cell, ordered by the distance of their presence scores against the distance of their "
+        f"mixes: {labels.listing(listed)}. The oracle knows the mean score that each mix deserves; what it lacks to 1, "
+        "the histogram loses: one over all documents forgets which domain a document is of."
+    )
+    pooled, budget = (
+        _the(checks, f"{truth}_all_documents", "presence_score", POOLED)
+        for truth in ("mix_distance", "budget_distance")
+    )
+    if pooled is not None and budget is not None and None not in (pooled["value"], budget["value"]):
+        text += (
+            f" Over all pairs the distance over all documents orders mixes with {_value(pooled)}: it follows the "
+            f"difference of the training budgets ({labels.number(budget['value'], 2, signed=True)})."
+        )
+    return (text,)
 
 
 def _does(row: dict[str, Any]) -> str:
@@ -199,68 +233,36 @@ def _does(row: dict[str, Any]) -> str:
     return "does" if row["low"] > 0 else "does the contrary of what it should: it fails to"
 
 
-def _beats(difference: dict[str, Any] | None) -> tuple[str, ...]:
-    if difference is None or difference["low"] is None:
-        return ()
-    found = f"the difference is {_value(difference)}"
-    if difference["low"] > 0:
-        return (f"That is better than size, beyond chance: {found}.",)
-    if difference["high"] < 0:
-        return (f"Size is better, beyond chance: {found}.",)
-    return (f"Chance could explain the difference from size: {found}.",)
-
-
-def _held(row: dict[str, Any] | None) -> tuple[str, ...]:
-    if row is None or row["value"] is None:
-        return ()
-    return (f"With size held fixed the correlation is {_value(row)}.",)
-
-
-def _kinds(whole: pl.DataFrame) -> tuple[str, ...]:
-    """Which kinds of score differ beyond chance, over all domains."""
-    phrases = []
-    differences = whole.filter(
-        pl.col("value").is_not_null(),
-        pl.col("compared_with") != "log10_parameters",
-        domain=EVERY_DOMAIN,
-        statistic="spearman_difference",
-    )
-    for check, name in (("domain_share", "in ranking by share"), ("mix_distance", "in ordering pairs")):
-        rows = differences.filter(check_name=check)
-        if rows.height:
-            found = [pair for row in rows.to_dicts() for pair in _better(row)]
-            phrases.append(f"{name} {labels.listing(found) or 'no two kinds'} differ beyond chance")
-    return (f"Of the four kinds of score, {' and '.join(phrases)}.",) if phrases else ()
-
-
-def _better(row: dict[str, Any]) -> tuple[str, ...]:
-    if row["low"] is None or row["low"] <= 0 <= row["high"]:
-        return ()
-    pair = (row["score_kind"], row["compared_with"])
-    good, bad = pair if row["low"] > 0 else pair[::-1]
-    return (f"{labels.score_kind(good)} (better) and {labels.score_kind(bad)}",)
+def _the(checks: pl.DataFrame, check: str, kind: str, cell: str) -> dict[str, Any] | None:
+    return _row(checks.filter(check_name=check, score_kind=kind, cell=cell))
 
 
 def _searches(whole: pl.DataFrame) -> tuple[str, ...]:
     sentences = []
-    merge = whole.filter(check_name="merge_weights", statistic="cosine")
-    found = _row(merge.filter(baseline_name="equal_weights"))
-    if found is not None and found["value"] is not None:
-        chance = _row(merge.filter(baseline_name="random_vector")) or {"baseline": None}
+    for row in whole.filter(pl.col("value").is_not_null(), check_name="merge_search").to_dicts():
+        beats = "more" if row["value"] > 0 else "fewer"
+        sure = "beyond chance" if row["low"] > 0 or row["high"] < 0 else "which chance could explain"
         sentences.append(
-            f"The merge vectors found have a median cosine of {_value(found, 3, signed=False)} with the weights behind "
-            f"the preferences (n = {found['n']} reward models); equal weights, without a search, have "
-            f"{labels.number(found['baseline'], 3)}, and a random vector {labels.number(chance['baseline'], 3)} on "
-            "average."
+            f"On test pairs the merge vectors win {labels.number(abs(row['value']), 1)} points {beats} than "
+            f"{_BASELINES[row['baseline_name']]} ({labels.number(row['baseline'], 1)} %), {sure}: 95 % interval "
+            f"{labels.interval(row['low'], row['high'], 1, signed=True)}, over {row['n']} reward models and the pairs. "
+            f"The best vectors on the test pairs themselves win {labels.number(row['oracle'], 1)} points more."
         )
-    for objective, rows in parts(whole.filter(check_name="learning_rate"), "objective"):
-        gain, behind = (_row(rows.filter(statistic=name)) for name in ("gain_points", "shortfall_points"))
-        if gain is None or gain["value"] is None or behind is None:
+    cosine = _row(whole.filter(pl.col("value").is_not_null(), check_name="merge_weights"))
+    if cosine is not None:
+        sentences.append(
+            "A footnote: their median cosine with the weights behind the preferences is "
+            f"{_value(cosine, 2, signed=False)}; equal weights have {labels.number(cosine['baseline'], 2)}. Many "
+            "vectors win as many pairs, and on predicted attributes the true weights need not be the best."
+        )
+    for _, rows in parts(whole.filter(check_name="learning_rate"), "objective"):
+        gain = _row(rows.filter(statistic="gain_points"))
+        if gain is None or gain["value"] is None:
             continue
         sentences.append(
-            f"{labels.objective(objective)}: on validation prompts that took no part in choosing, the accuracy of the "
-            f"rate chosen less that of the mean rate is {_value(gain, 1)} points, and it stays "
-            f"{labels.number(behind['value'], 1)} points behind the best rate (medians, n = {gain['n']} reward models)."
+            f"{labels.objective(gain['objective'])}: on validation prompts that took no part in choosing, the accuracy "
+            f"of the rate chosen less that of the mean rate is {_value(gain, 1)} points; the best rate would gain "
+            f"{labels.number(gain['oracle'], 1)} (medians, n = {gain['n']} reward models)."
         )
     return tuple(sentences)
 
@@ -276,71 +278,79 @@ def _value(row: dict[str, Any], digits: int = 2, *, signed: bool = True) -> str:
     return f"{value}, 95 % interval {found}" if found else value
 
 
-def _rank_figure(whole: pl.DataFrame, check: str, study: Study) -> Figure:
-    mine = whole.filter(pl.col("value").is_not_null(), check_name=check, statistic="spearman")
-    panels = []
-    for domain, rows in parts(mine, "domain"):
-        labelled = _labelled(rows, [labels.score_kind(kind) for kind in rows["score_kind"]])
-        title = _WHOLE[check] if domain == EVERY_DOMAIN else domain
-        panels.append(_panel(title, labelled, "Spearman correlation", CORRELATIONS))
+def _share_figure(checks: pl.DataFrame, study: Study) -> Figure:
+    mine = checks.filter(pl.col("value").is_not_null(), check_name="domain_share")
+    panels = [
+        _panel(labels.score_kind(str(kind)), _of_cells(rows), "Spearman correlation", CORRELATIONS, "Oracle")
+        for kind, rows in parts(mine, "score_kind")
+    ]
     return Figure(
-        name=study.name(f"truth_{check}"),
-        title=_TITLES[check],
-        caption=f"{_CAPTIONS[check]} {_ONE_IS_GOOD}. {_INTERVALS}: size alone, log parameters in place of the score.",
-        panels=tuple(panels),
-        empty="Too few models of this study were scored to say anything.",
-        key="1: always right; 0: chance; diamond: size alone; lines: 95 % intervals over models",
-        columns=3,
-        panel_width=300,
-    )
-
-
-def _difference_figure(whole: pl.DataFrame, study: Study) -> Figure:
-    mine = whole.filter(pl.col("value").is_not_null(), statistic="spearman_difference", domain=EVERY_DOMAIN)
-    panels = []
-    for check, rows in parts(mine, "check_name"):
-        pairs = rows.select("score_kind", "compared_with").iter_rows()
-        texts = [f"{labels.score_kind(one)} – {labels.score_kind(other)}" for one, other in pairs]
-        labelled = _labelled(rows, texts).with_columns(pl.lit(None, pl.Float64).alias("baseline"))
-        title = "Ranking by share" if check == "domain_share" else "Ordering pairs"
-        panels.append(_panel(title, labelled, "Difference of correlations", _span(labelled, 0.1)))
-    return Figure(
-        name=study.name("truth_differences"),
-        title="Do the kinds of score differ?",
+        name=study.name("truth_domain_share"),
+        title="Do scores rank models by the share of a domain?",
         caption=(
-            "Correlation of the kind of score named first less that of the one named second, or of size alone, on the "
-            "same resamples of the models, over all domains. To the right of zero the first is better; a line across "
-            "zero means that chance could explain the difference. Where all models share a tokenizer, presence score "
-            "and bits per byte rank them alike."
+            "Spearman correlation, over base models, of the mean score of a domain's documents with the true share of "
+            "that domain in the pre-training text, mean of the domains. Within a cell models differ in nothing but "
+            f"their mix; pooled, in size, training, tokenizer and architecture as well. {_ONE_IS_GOOD}. Centred: less "
+            f"the model's own mean over the domains. {_INTERVALS}."
         ),
         panels=tuple(panels),
-        empty="Too few models of this study were scored to compare kinds of score.",
-        key="Right of zero: the kind named first is better; lines: 95 % intervals over models",
+        empty="Too few models of this study were scored to say anything.",
+        key="1: always right; 0: chance; diamond: an oracle; lines: 95 % intervals over mixes",
         columns=2,
         panel_width=380,
     )
 
 
-def _merge_figure(checks: pl.DataFrame, study: Study) -> Figure:
-    mine = checks.filter(check_name="merge_weights", statistic="cosine", baseline_name="equal_weights")
-    rows = mine.filter(pl.col("value").is_not_null())
+def _distance_figure(checks: pl.DataFrame, study: Study) -> Figure:
     panels = []
-    if rows.height:
-        labelled = _labelled(rows, _per_model(rows))
-        panels.append(_panel("Cosine with the true weights", labelled, "Cosine", _span(labelled, 0.02), 3))
+    for name, words in _DISTANCES.items():
+        mine = checks.filter(
+            pl.col("value").is_not_null(), check_name=f"mix_distance_{name}", score_kind="presence_score"
+        )
+        if mine.height:
+            panels.append(_panel(words, _of_cells(mine), "Spearman correlation", CORRELATIONS, "Oracle"))
+    return Figure(
+        name=study.name("truth_mix_distance"),
+        title="Do distances of scores order the pairs by their mixes?",
+        caption=(
+            "Spearman correlation, over pairs of base models, of the distance of their presence scores with the "
+            "Jensen-Shannon distance of their mixes. The oracle of a histogram has the same documents, with the mean "
+            "scores of the domains moved to what their shares predict; that of the means has the shares themselves. "
+            f"{_INTERVALS}."
+        ),
+        panels=tuple(panels),
+        empty="Too few models of this study were scored to say anything.",
+        key="1: always right; 0: chance; diamond: an oracle; lines: 95 % intervals over mixes",
+        columns=2,
+        panel_width=380,
+    )
+
+
+def _of_cells(rows: pl.DataFrame) -> pl.DataFrame:
+    return rows.with_columns(pl.col("cell").alias("label"), pl.col("oracle").alias("mark"))
+
+
+def _merge_figure(checks: pl.DataFrame, study: Study) -> Figure:
+    mine = checks.filter(pl.col("value").is_not_null(), check_name="merge_search")
+    panels = []
+    for name, rows in parts(mine, "baseline_name"):
+        labelled = rows.with_columns(pl.Series("label", _per_model(rows)), pl.col("oracle").alias("mark"))
+        axis, domain = "Points of test pairs won", _span(labelled, 1)
+        panels.append(_panel(f"Against {_BASELINES[str(name)]}", labelled, axis, domain, "Best on the test pairs", 1))
     return Figure(
         name=study.name("truth_merge"),
-        title="Does the merge search find the weights behind the preferences?",
+        title="Does the merge search win more test pairs than other weights?",
         caption=(
-            "Cosine of the merge vector that the search chose with the weights that the preferences were made with: 1 "
-            "is the same direction. The search weighs what a reward model predicts, not the attributes themselves, so "
-            "the vector that wins most pairs need not be the true one. Line at the median: 95 % interval over reward "
-            "models; hollow diamonds: equal weights, which need no search."
+            "Test pairs won by the merged reward less those won by the same five attributes under equal weights, or "
+            "under the weights that the preferences were made with, in points. No prompt of the test set is trained on "
+            "or validates. Lines: 95 % intervals, of a reward model over the test pairs, of the mean over reward "
+            "models and test pairs; hollow diamonds: the vector that is best on the test pairs themselves."
         ),
         panels=tuple(panels),
         empty="No reward model of this study was trained by regression.",
-        key="1: the true weights; diamond: equal weights, without a search",
-        panel_width=620,
+        key="Right of zero: the merge search wins more; diamond: best on the test pairs themselves",
+        columns=2,
+        panel_width=380,
     )
 
 
@@ -348,9 +358,9 @@ def _rate_figure(checks: pl.DataFrame, study: Study) -> Figure:
     mine = checks.filter(pl.col("value").is_not_null(), check_name="learning_rate", statistic="accuracy")
     panels = []
     for objective, rows in parts(mine, "objective"):
-        labelled = _labelled(rows, _per_model(rows))
+        labelled = rows.with_columns(pl.Series("label", _per_model(rows)), pl.col("baseline").alias("mark"))
         axis, domain = "Validation pairs won (percent)", _span(labelled, 1)
-        panels.append(_panel(labels.objective(objective), labelled, axis, domain, 1))
+        panels.append(_panel(labels.objective(objective), labelled, axis, domain, "Mean rate", 1))
     return Figure(
         name=study.name("truth_rates"),
         title="Does the rate search choose well?",
@@ -368,24 +378,15 @@ def _rate_figure(checks: pl.DataFrame, study: Study) -> Figure:
     )
 
 
-def _panel(title: str, rows: pl.DataFrame, axis: str, domain: charts.Range, digits: int = 2) -> Panel:
+def _panel(title: str, rows: pl.DataFrame, axis: str, domain: charts.Range, mark: str, digits: int = 2) -> Panel:
     n = f"n = {max(rows['n'].to_list())}"
     values = [f"{row['label']} {labels.number(row['value'], digits)}" for row in rows.to_dicts()]
     label = f"Dots with intervals: {axis}, {title}, {n}: {labels.listing(values, 12)}."
-    return Panel(f"{title} ({n})", label, estimates(rows, axis, domain, digits))
-
-
-def _labelled(rows: pl.DataFrame, texts: list[str]) -> pl.DataFrame:
-    baselines = [_baseline(name) for name in rows["baseline_name"]]
-    return rows.with_columns(pl.Series("label", texts, pl.String), pl.Series("baseline_text", baselines, pl.String))
+    return Panel(f"{title} ({n})", label, estimates(rows, axis, domain, mark, digits))
 
 
 def _per_model(rows: pl.DataFrame) -> list[str]:
-    return [name if name is not None else "median of the reward models" for name in rows["model_id"]]
-
-
-def _baseline(name: str | None) -> str:
-    return _BASELINES.get(name or "", name or "")
+    return [name if name is not None else "all reward models" for name in rows["model_id"]]
 
 
 def _under(row: Row, digits: int = 2) -> str:
@@ -393,29 +394,52 @@ def _under(row: Row, digits: int = 2) -> str:
     return (row["reason"] or "") if row["value"] is None else labels.interval(row["low"], row["high"], digits)
 
 
+def _variance_table(frame: pl.DataFrame, study: Study) -> Table:
+    rows = [
+        {"score_kind": kind, **dict(part.select("statistic", "value").iter_rows())}
+        for kind, part in parts(frame.filter(check_name="variance"), "score_kind")
+    ]
+
+    def share(name: str) -> Callable[[Row], float]:
+        return lambda row: 100 * row[f"share_{name}"]
+
+    return Table(
+        name=study.name("truth_variance"),
+        title="What explains the mean scores of the domains?",
+        caption=(
+            "Percent of the variance over base models of one architecture and tokenizer, squares added up over the "
+            "domains (analysis of variance). Size and tokens are not crossed with each other, so each has the mean of "
+            "what it explains before and after the other; the rest is what the mix does otherwise in another cell."
+        ),
+        rows=rows,
+        columns=[
+            Col("Score", lambda row: labels.score_kind(row["score_kind"])),
+            Col("Mix", share("mix"), decimals(1)),
+            Col("Size", share("size"), decimals(1)),
+            Col("Training tokens", share("tokens"), decimals(1)),
+            Col("Rest", share("rest"), decimals(1)),
+        ],
+        empty="The models of this study are not crossed: not every mix was trained in every cell.",
+    )
+
+
 def _correlation_table(frame: pl.DataFrame, study: Study) -> Table:
-    rows = []
-    plain = frame.filter(pl.col("check_name").is_in(_TRUTHS), pl.col("compared_with").is_null())
-    for _, part in plain.group_by("check_name", "domain", "score_kind", maintain_order=True):
-        found = {row["statistic"]: row for row in part.to_dicts()}
-        rows.append(found["spearman"] | {"held": found["spearman_given_size"]})
     hundredths = decimals(2)
     return Table(
         name=study.name("truth_correlations"),
         title="Correlations with the truth",
         caption=(
-            "Spearman correlations; under them the 95 % interval over models, or the reason why there is no value. n: "
-            "models, for distances pairs of models. Differences between kinds of score in single domains are in the "
-            "database (marts.fct_lab_truth_checks)."
+            "Spearman correlations; under them the 95 % interval over mixes, or the reason why there is no value. n: "
+            "models times domains, for distances pairs of models. Single cells are in the database "
+            "(marts.fct_lab_truth_checks)."
         ),
-        rows=rows,
+        rows=frame.filter(pl.col("check_name").is_in(_TRUTHS), pl.col("cell").is_in([WITHIN, POOLED])).to_dicts(),
         columns=[
             Col("Truth", lambda row: _TRUTHS[row["check_name"]]),
-            Col("Domain", "domain"),
             Col("Score", lambda row: labels.score_kind(row["score_kind"])),
+            Col("Models", "cell"),
             Col("Correlation", "value", hundredths, note=_under),
-            Col("Size held fixed", lambda row: row["held"]["value"], hundredths, note=lambda row: _under(row["held"])),
-            Col("Size alone", "baseline", hundredths),
+            Col("Oracle", "oracle", hundredths),
             Col("n", "n", COUNT),
         ],
         empty="No document was scored under a model of this study.",
@@ -424,7 +448,7 @@ def _correlation_table(frame: pl.DataFrame, study: Study) -> Table:
 
 def _search_table(frame: pl.DataFrame, study: Study) -> Table:
     def digits(row: Row) -> int:
-        return 3 if row["check_name"] == "merge_weights" else 1
+        return 2 if row["check_name"] == "merge_weights" else 1
 
     def written(key: str) -> tuple[Callable[[Row], Any], Format]:
         """Value with the digits of its check, and how to write it."""
@@ -438,21 +462,22 @@ def _search_table(frame: pl.DataFrame, study: Study) -> Table:
         name=study.name("truth_searches"),
         title="What the searches chose, against the truth",
         caption=(
-            "Medians over reward models; under them the 95 % interval, or the reason why there is no value. Vectors "
-            "are compared at length 1. Single reward models are in the database (marts.fct_lab_truth_checks)."
+            "Over reward models, points won as mean, the others as median; under them the 95 % interval, or the reason "
+            "why there is no value. Single reward models are in the database (marts.fct_lab_truth_checks)."
         ),
-        rows=frame.filter(pl.col("check_name").is_in(_SEARCHES)).to_dicts(),
+        rows=frame.filter(pl.col("check_name").is_in(_SEARCHES), pl.col("model_id").is_null()).to_dicts(),
         columns=[
             Col("Search", lambda row: _SEARCHES[row["check_name"]]),
             Col("Objective", "objective", OBJECTIVE),
             Col("Statistic", lambda row: _STATISTICS.get(row["statistic"], row["statistic"])),
-            Col("Median", *written("value"), sort=lambda row: row["value"], note=lambda row: _under(row, digits(row))),
+            Col("Value", *written("value"), sort=lambda row: row["value"], note=lambda row: _under(row, digits(row))),
             Col(
                 "Baseline",
                 *written("baseline"),
                 sort=lambda row: row["baseline"],
-                note=lambda row: _baseline(row["baseline_name"]),
+                note=lambda row: _BASELINES.get(row["baseline_name"], ""),
             ),
+            Col("Oracle", *written("oracle"), sort=lambda row: row["oracle"]),
             Col("n", "n", COUNT),
         ],
         empty="No reward model of this study was trained.",
@@ -486,6 +511,9 @@ def _mix_table(frame: pl.DataFrame, settings: dict[str, float], study: Study) ->
         rows=rows,
         columns=[
             Col("Base model", "model_id", MODEL, note=origin),
+            Col("Architecture", "architecture"),
+            Col("Width", "hidden", COUNT),
+            Col("Vocabulary", "vocabulary", COUNT),
             Col("Parameters", "parameters_m", decimals(2), "millions"),
             Col("Tokens", lambda row: row["pretraining_tokens"] / 1e6, decimals(2), "of pre-training, millions"),
             *(Col(domain, share(domain), COUNT) for domain in domains),
