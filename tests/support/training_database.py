@@ -25,6 +25,7 @@ def write_training_marts(
             own = {"study_id": study_id, "objective": objective, "model_id": model_id}
             frames["fct_learning_rate_search"] += _search(own, place, model_id == failed)
             frames["fct_learning_curves"] += _curves(own, n_points, model_id == failed)
+            frames["fct_training_rows_dropped"] += _dropped(own, place)
             if model_id != failed:
                 frames["fct_reward_model_subsets"] += _subsets(own, place, model_id == half)
             if model_id in whole[1:]:
@@ -47,6 +48,7 @@ TABLES = (
     "fct_reward_model_subsets",
     "fct_reward_model_comparisons",
     "fct_run_costs",
+    "fct_training_rows_dropped",
 )
 
 
@@ -69,6 +71,15 @@ def _search(own: dict[str, Any], place: int, failed: bool) -> list[dict[str, Any
             | {"accuracy_other_half": None if failed else 64.0, "optimism_points": None if failed else 2.0 + place}
         )
     return rows
+
+
+def _dropped(own: dict[str, Any], place: int) -> list[dict[str, Any]]:
+    """Ties in both objectives; more rows lost for a later model, by regression alone."""
+    lost = {"split": 3, "over_long": place, "bad": 0} if own["objective"] == "regression" else {}
+    return [
+        own | {"reason": reason, "n_train_rows_dropped": n, "n_train_rows": 7000, "is_stated": reason == "tie"}
+        for reason, n in (lost | {"tie": 0 if not lost else 21}).items()
+    ]
 
 
 def _curves(own: dict[str, Any], n_points: int, failed: bool) -> list[dict[str, Any]]:

@@ -27,6 +27,7 @@ READERS = {
     results.comparisons: "fct_reward_model_comparisons",
     training.rate_search: "fct_learning_rate_search",
     training.learning_curves: "fct_learning_curves",
+    training.rows_dropped: "fct_training_rows_dropped",
     costs.run_costs: "fct_run_costs",
 }
 Make = Callable[..., duckdb.DuckDBPyConnection]
@@ -115,6 +116,15 @@ def test_selection_bias_and_cost_of_the_search_are_stated(text: str) -> None:
     assert "3,200 optimizer steps: 44\u00a0% of the 7,200" in plain
     assert "12 training runs failed (model-2B-0, Regression, 5e-06-s0: failed for model-2B-0" in " ".join(plain.split())
     assert "The search of model-4B-0 (Regression) and model-4B-0 (Bradley-Terry) gave no reward model." in plain
+
+
+def test_rows_that_were_not_trained_on_are_counted_by_reason(text: str) -> None:
+    plain = " ".join(section(text, "training").split())
+    assert (
+        "Regression: of the 7,000 training rows of the data, left out are at most 3 over-long ones, 3 of prompts that "
+        "validate and 21 ties." in plain
+    )
+    assert "Bradley-Terry: of the 7,000 training rows of the data, none was dropped." in plain
 
 
 def test_missing_and_incomplete_results_are_told_apart(text: str) -> None:

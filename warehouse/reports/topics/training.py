@@ -143,8 +143,9 @@ def _dropped(study: Study) -> tuple[str, ...]:
             for row in most.to_dicts()
             if row["n_train_rows_dropped"]
         ]
-        n_rows, among = int(part["n_train_rows"].max()), "" if part["model_id"].n_unique() == 1 else " at most"  # type: ignore[arg-type]
-        told = f"{labels.listing(found)} were{among} left out" if found else "none was dropped"
+        n_rows = int(part["n_train_rows"].max())  # type: ignore[arg-type]
+        most_of = "" if part["model_id"].n_unique() == 1 else " at most"
+        told = f"left out are{most_of} {labels.listing(found)}" if found else "none was dropped"
         sentences.append(f"{labels.objective(objective)}: of the {n_rows:,} training rows of the data, {told}.")
     return tuple(sentences)
 
