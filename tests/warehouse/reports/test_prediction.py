@@ -168,7 +168,7 @@ def test_the_sentence_turns_with_the_comparisons(changeable: duckdb.DuckDBPyConn
     text = written(changeable)
     assert text.count("The average of the predictors beats size alone out of fold.") == 2
     assert "Nothing, size included" not in text
-    assert "1.0 points with average of the predictors and 9.0 with size alone" in text
+    assert "1.0 points with the average of the predictors and 9.0 with size alone" in text
 
 
 def test_in_sample_and_out_of_fold_errors_are_side_by_side(ordinary: duckdb.DuckDBPyConnection):

@@ -183,9 +183,10 @@ def verdict(comparisons: pl.DataFrame) -> tuple[str, str, str]:
 def _detail(row: dict[str, Any]) -> str:
     ends = (row["publisher_difference_low"], row["publisher_difference_high"])
     average = labels.number(row["publisher_difference"], signed=True)
+    name = f"{'the ' if row['predictor'] == ANSWER else ''}{labels.predictor(row['predictor'])}"
     return (
         f"For a publisher never seen, the mean absolute error is {labels.number(row['mae'])} points with "
-        f"{labels.predictor(row['predictor'])} and {labels.number(row['reference_mae'])} with size alone (difference "
+        f"{name} and {labels.number(row['reference_mae'])} with size alone (difference "
         f"{_points(row)}; with every publisher weighing the same {average}, {labels.interval(*ends, signed=True)})."
     )
 
@@ -488,7 +489,6 @@ def _error_table(frame: pl.DataFrame, comparisons: pl.DataFrame, objective: str,
                 for k in (5, 10)
             ),
             Col("Regret@1", "regret_at_1", POINTS, "points", best=extreme(min, rows, "regret_at_1")),
-            Col("Regret@5", "regret_at_5", POINTS, "points", best=extreme(min, rows, "regret_at_5")),
         ],
         empty=f"There are no errors of prediction for {labels.objective(objective)}.",
     )
