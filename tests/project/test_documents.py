@@ -46,7 +46,8 @@ def test_the_errors_of_the_performance_model_are_those_of_the_mart(published: du
     held = published.execute(
         """
         select distinct count(*) over (partition by objective) from fct_performance_predictions
-        where predictor = 'average' and protocol = 'leave_publisher_out'
+        where study_id = 'published' and target = 'score' and predictor = 'average'
+            and protocol = 'leave_publisher_out'
             and observed between coalesce(interval_low, 0) and coalesce(interval_high, 100)
         """
     ).fetchall()
