@@ -152,10 +152,9 @@ class Scorer:
 
 def _scores(tokenized: Tokenized, found: TokenScores) -> dict[str, Any]:
     is_ok = found.status == OK
-    # Engines score the first token of the document after BOS, too.
-    logprobs, standardised = (
-        None if values is None else values[tokenized.n_context - 1 :] for values in (found.logprobs, found.standardised)
-    )
+    start = tokenized.n_context - 1  # engines score the first token of the document after BOS, too
+    logprobs = found.logprobs[start:]
+    standardised = None if found.standardised is None else found.standardised[start:]
     return {
         "n_tokens_scored": len(logprobs),
         "n_bytes_scored": len(tokenized.scored_text) if is_ok else 0,
