@@ -157,7 +157,7 @@ def test_bad_documents_are_rows_with_a_status(tmp_path: Path, capsys: pytest.Cap
     sample = [Document(document_id(text), "Book", text) for text in BAD]
     put_sample(study, tmp_path / "home", sorted(sample, key=lambda one: one.document_id))
     out = in_this_process(study, tmp_path / "home", capsys)
-    assert "share of failed documents: 0.2222222222222222" in out
+    assert "share of failed documents: 0.3333333333333333" in out
     assert "documents, empty: 1" in out
     rows = {row["document_id"]: row for row in scores(tmp_path / "home").to_dicts()}
     assert len(rows) == len(BAD)
