@@ -285,7 +285,7 @@ def _refusal(
     n, each = len(device_bytes), min(device_bytes)
     devices = f"{n} device{'s' * (n > 1)} of {_gib(each)}"
     text = (
-        f"training {shape.n_weights / 1e9:.1f} billion weights does not fit on {devices} ({_gib(room)} of each can be "
+        f"training {shape.n_weights / 1e9:.3g} billion weights does not fit on {devices} ({_gib(room)} of each can be "
         f"used). At the least it needs {_gib(smallest.memory.device)} on each device"
     )
     if smallest.memory.host:

@@ -23,7 +23,7 @@ from transformers import PreTrainedTokenizerBase
 
 from models_train.data.chat import Renderer, RenderError
 from models_train.errors import UserError
-from models_train.machine import WORKERS, workers
+from models_train.machine import WORKERS, gib, workers
 from models_train.modeling.base_models import (
     ModelSource,
     context_length,
@@ -35,7 +35,7 @@ from models_train.reward_models.classifiers import refuse_without_classifier
 from models_train.reward_models.data import SearchData, load_search_data
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.export import portable_tokenizer
-from models_train.reward_models.memory import Machine, MemoryPlan, machine_of, model_shape, plan_memory
+from models_train.reward_models.memory import PROCESS_BYTES, Machine, MemoryPlan, machine_of, model_shape, plan_memory
 from models_train.reward_models.model import RewardModel, n_outputs
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import (
@@ -192,7 +192,10 @@ def set_up(
             device_type=machine.device_type,
         )
 
-    plan, alone = shared_plan(planned, processes)
+    try:
+        plan, alone = shared_plan(planned, processes)
+    except UserError as error:
+        raise UserError(f"{source.name}: {error}") from error
     return SearchSetup(objective, training, source, tokenizer, data, plan, alone)
 
 
@@ -200,14 +203,24 @@ def shared_plan(planned: Callable[[Machine], MemoryPlan], processes: Processes) 
     """The plan within the job's share of the machine, where that optimizes as the whole machine would; else the plan
     for all that jobs which wait leave, and True: such a job is at work alone. Raises UserError where not even that
     fits."""
-    n_jobs = workers() if processes.device.type == "cpu" and processes.n == 1 else 1
+    machine = machine_of(processes)
+    if machine.device_type != "cpu":
+        return planned(machine), False
+    own = f"there are {machine.limit.describe()}, and each job needs {gib(PROCESS_BYTES)} for libraries and data"
+    try:
+        by_itself = planned(machine)
+    except UserError as error:
+        raise UserError(f"{error}; {own}") from error
+    n_jobs = workers() if processes.n == 1 else 1
     if n_jobs == 1:
-        return planned(machine_of(processes)), False
+        return by_itself, False
     try:
         whole = planned(machine_of(processes, n_waiting=n_jobs - 1))
     except UserError as error:
-        planned(machine_of(processes))  # raises where this job does not fit by itself either
-        raise UserError(f"{error}; or set {WORKERS}=1: it fits where no other job waits beside it") from error
+        raise UserError(
+            f"training needs {gib(by_itself.memory.device)} and does not fit beside a job that waits: {own}, "
+            f"also while it waits; set {WORKERS}=1"
+        ) from error
     try:
         share = planned(machine_of(processes, n_jobs))
     except UserError:
