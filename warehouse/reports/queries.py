@@ -14,6 +14,8 @@ import polars as pl
 from models_train.errors import UserError, first_line
 from warehouse.connection import has_table
 
+MOST_DRAWN = 40
+"""Most features of a chart, or charts of a figure: more could not be read."""
 BY_OBJECTIVE = "list_position(['regression', 'bradley_terry'], objective), objective"
 BY_CATEGORY = "list_position(['score', 'chat', 'chat_hard', 'safety', 'reasoning'], {column})"
 BY_PROTOCOL = "list_position(['paper_in_sample', 'paper_10_fold', 'leave_publisher_out'], protocol)"
@@ -57,6 +59,18 @@ def parts(frame: pl.DataFrame, column: str) -> Iterator[tuple[str, pl.DataFrame]
         return
     for (value,), part in frame.group_by(column, maintain_order=True):
         yield str(value), part
+
+
+def strongest(frame: pl.DataFrame, column: str, rule: str, mart: str) -> tuple[pl.DataFrame, str]:
+    """The rows of the first MOST_DRAWN values of a column, in the frame's order, and a sentence where there are more.
+
+    rule: the order, as `Shown are 40 of 300, those with ...` goes on. mart: has all.
+    """
+    names = frame[column].unique(maintain_order=True)
+    if len(names) <= MOST_DRAWN:
+        return frame, ""
+    text = f" Shown are {MOST_DRAWN} of {len(names)}, those with {rule}; all are in the table {mart}."
+    return frame.filter(pl.col(column).is_in(names[:MOST_DRAWN].to_list())), text
 
 
 def studies(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:

@@ -114,3 +114,26 @@ def test_an_optional_mart_may_be_missing_but_not_its_columns(builder, tmp_path):
         connection.execute("alter table marts.fct_performance_scores drop column mae_low")
         with pytest.raises(UserError, match=r"fct_performance_scores.*mae_low"):
             prediction.prediction_errors(study_of(connection))
+
+
+def test_the_strongest_are_the_first_in_the_frames_order_and_the_rest_is_counted() -> None:
+    names = [f"benchmark {number}" for number in range(queries.MOST_DRAWN + 2)][::-1]
+    frame = pl.DataFrame({"feature": [name for name in names for _ in range(2)], "row": range(2 * len(names))})
+    few, nothing = queries.strongest(frame.head(6), "feature", "the largest |r|", "fct_x")
+    assert few.height == 6 and nothing == ""
+    drawn, text = queries.strongest(frame, "feature", "the largest |r|", "fct_x")
+    assert drawn["feature"].unique(maintain_order=True).to_list() == names[:-2]
+    assert text == " Shown are 40 of 42, those with the largest |r|; all are in the table fct_x."
+
+
+def test_charts_of_many_benchmarks_draw_the_strongest_and_say_so(ordinary: duckdb.DuckDBPyConnection) -> None:
+    study = study_of(ordinary)
+    pairs = correlations.tested(correlations.feature_pairs(study)).filter(objective="regression", target="score")
+    ordered = pairs["pearson"].abs().to_list()
+    assert ordered == sorted(ordered, reverse=True)
+    lines = coverage.coverage(study).filter(objective="regression")
+    keys = [
+        (-rows["n"][0], -round(rows["coverage"].mean(), 9), feature)
+        for feature, rows in queries.parts(lines, "feature")
+    ]
+    assert keys == sorted(keys)

@@ -7,6 +7,7 @@ import polars as pl
 
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
+from warehouse.reports.queries import strongest
 from warehouse.reports.topics.correlations import PAPER
 
 TITLE = "What the benchmarks have in common"
@@ -184,22 +185,25 @@ def _variance(shares: pl.DataFrame, frame: pl.DataFrame, study: Study) -> Figure
 def _loadings(frame: pl.DataFrame, study: Study) -> Figure:
     first = frame.filter(component=1).sort("loading", descending=True).head(3)
     top = labels.listing([f"{row['benchmark']} {labels.number(row['loading'], 2)}" for row in first.to_dicts()])
+    by_weight = frame.sort(pl.col("loading").abs().max().over("benchmark"), "benchmark", descending=[True, False])
+    rule = "the largest weight in one of these components"
+    drawn, which = strongest(by_weight, "benchmark", rule, "fct_capability_components")
     return Figure(
         name=study.name("component_loadings"),
         title="Weight of each benchmark in the components",
         caption=(
             "Loadings: the weights of the standardised benchmarks in a component, each column a vector of length one. "
             "Blue and vermilion are opposite signs; the sign of a column is fixed so that its largest weight is "
-            f"positive. Sorted by the first component. {_basis(frame)} Compare Figure 12 of the paper."
+            f"positive. Sorted by the first component. {_basis(frame)}{which} Compare Figure 12 of the paper."
         ),
         panels=(
             Panel(
                 title="Loadings",
                 label=(
-                    f"Heat map of the loadings of {frame['benchmark'].n_unique()} benchmarks in "
+                    f"Heat map of the loadings of {drawn['benchmark'].n_unique()} benchmarks in "
                     f"{labels.plural(frame['component'].n_unique(), 'component')}. Largest in the first: {top}."
                 ),
-                chart=loadings(frame),
+                chart=loadings(drawn),
             ),
         ),
         key="Columns are vectors of length one; the largest weight of each is positive",

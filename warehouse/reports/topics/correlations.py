@@ -7,7 +7,7 @@ import polars as pl
 
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
-from warehouse.reports.queries import BY_CATEGORY, BY_OBJECTIVE, parts
+from warehouse.reports.queries import BY_CATEGORY, BY_OBJECTIVE, parts, strongest
 from warehouse.reports.tables import COUNT, Col, Table, decimals
 
 # The study of the paper, whose printed critical value the report corrects; other studies do not mention it.
@@ -46,9 +46,11 @@ def section(study: Study) -> Section:
     figures: list[Figure | Table] = []
     critical = _critical_sentence(limits, study.source)
     for objective, part in parts(tested(pairs), "objective"):
+        rule = "the largest |r| with the score"
+        drawn, which = strongest(part, "feature", rule, "fct_benchmark_correlations")
         figures += [
-            _heat_map(part, objective, critical, study),
-            _intervals(part.filter(target="score"), objective, study),
+            _heat_map(drawn, objective, critical + which, study),
+            _intervals(drawn.filter(target="score"), objective, which, study),
             _given_size(part.filter(target="score"), objective, study),
         ]
     paragraphs = (
@@ -209,7 +211,7 @@ def _heat_map(part: pl.DataFrame, objective: str, critical: str, study: Study) -
     )
 
 
-def _intervals(score: pl.DataFrame, objective: str, study: Study) -> Figure:
+def _intervals(score: pl.DataFrame, objective: str, which: str, study: Study) -> Figure:
     name = labels.objective(objective)
     panel = (
         Panel(
@@ -227,7 +229,7 @@ def _intervals(score: pl.DataFrame, objective: str, study: Study) -> Figure:
             "Dots are Pearson's r with the score; n follows the name. The upper line is Fisher's 95 % interval, which "
             "treats models as independent; the lower one leaves out one publisher after the other (jackknife), since "
             "models of one publisher resemble each other. Where the intervals overlap widely, the order is not "
-            "established. Small upright marks are the critical |r| at p = 0.05 for n independent models."
+            f"established. Small upright marks are the critical |r| at p = 0.05 for n independent models.{which}"
         ),
         panels=(panel,) if panel else (),
         empty="No feature has values for enough models to test a correlation with the score.",
@@ -241,6 +243,8 @@ def _given_size(score: pl.DataFrame, objective: str, study: Study) -> Table:
     rows = score.filter(pl.col("partial_pearson_given_size").is_not_null()).sort(
         "partial_pearson_given_size", descending=True
     )
+    by_strength = rows.sort(pl.col("partial_pearson_given_size").abs(), "feature", descending=[True, False])
+    shown, which = strongest(by_strength, "feature", "the largest |r| given size", "fct_benchmark_correlations")
     clear = rows.filter((pl.col("partial_low") > 0) | (pl.col("partial_high") < 0)).height
     return Table(
         name=study.name("given_size", objective),
@@ -248,9 +252,9 @@ def _given_size(score: pl.DataFrame, objective: str, study: Study) -> Table:
         caption=(
             "Partial correlation of a feature with the score, given log10 of the parameters, with its 95 % interval "
             f"over publishers. The interval of {clear} of {labels.plural(rows.height, 'feature')} lies off zero. "
-            f"{_order_of(rows)}"
+            f"{_order_of(rows)}{which}"
         ),
-        rows=rows.to_dicts(),
+        rows=shown.sort("partial_pearson_given_size", descending=True, maintain_order=True).to_dicts(),
         columns=[
             Col("Feature", lambda row: labels.feature(row["feature"])),
             Col("n", "n", COUNT),

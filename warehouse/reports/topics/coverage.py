@@ -7,7 +7,7 @@ import polars as pl
 
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
-from warehouse.reports.queries import BY_OBJECTIVE, parts
+from warehouse.reports.queries import BY_OBJECTIVE, parts, strongest
 
 
 def section(study: Study) -> Section:
@@ -31,13 +31,14 @@ def section(study: Study) -> Section:
 def coverage(study: Study) -> pl.DataFrame:
     """One row per objective, feature and k, target score, for features that pass a filter of Figure 4 or 9.
 
-    Features with values for the most models come first: with few models a high coverage is reached by chance.
+    Features with values for the most models come first, since with few models a high coverage is reached by chance;
+    among them those with the highest mean coverage.
     """
     frame = study.read(
         "fct_benchmark_coverage",
         "objective, feature, feature_kind, topic, k, n, coverage, chance, size_coverage, size_difference_low, "
         "size_difference_high, passes_main_filter, passes_appendix_filter",
-        f"{BY_OBJECTIVE}, n desc, feature, k",
+        f"{BY_OBJECTIVE}, n desc, avg(coverage) over (partition by objective, feature) desc, feature, k",
         {"target": "score"},
     )
     return frame.filter(pl.col("passes_main_filter") | pl.col("passes_appendix_filter"))
@@ -65,7 +66,9 @@ def coverage_chart(frame: pl.DataFrame) -> alt.LayerChart:
 def _figure(part: pl.DataFrame, objective: str, study: Study, *, wide: bool) -> Figure:
     name = labels.objective(objective)
     panels = []
-    for feature, rows in parts(part, "feature"):
+    rule = "values for the most models and then the highest mean coverage"
+    drawn, which = strongest(part, "feature", rule, "fct_benchmark_coverage")
+    for feature, rows in parts(drawn, "feature"):
         label, n = labels.feature(feature), rows["n"][0]
         values = ", ".join(f"{row['k']}: {100 * row['coverage']:.0f} %" for row in rows.to_dicts())
         panels.append(
@@ -84,7 +87,7 @@ def _figure(part: pl.DataFrame, objective: str, study: Study, *, wide: bool) -> 
         caption=(
             f"Features with a coverage of {rule}, those with values for most models first. Blue with dots: share of "
             "the k best by score that are also the k best by the feature. Vermilion, dashed: the same by size alone. "
-            f"Grey, dotted: chance, k/n. All three over the same n models. {_beats_size(part)}"
+            f"Grey, dotted: chance, k/n. All three over the same n models. {_beats_size(part)}{which}"
         ),
         panels=tuple(panels),
         empty=f"{name}: no {'further ' if wide else ''}feature has a coverage of {rule}.",

@@ -7,7 +7,7 @@ import polars as pl
 
 from warehouse.reports import charts, labels, queries
 from warehouse.reports.elements import Figure, Panel, Section, Study
-from warehouse.reports.queries import BY_OBJECTIVE, parts
+from warehouse.reports.queries import BY_OBJECTIVE, MOST_DRAWN, parts
 
 ROW_HEIGHT = 21
 # Room at the right of the longest bar for the score, as a share of the whole range.
@@ -99,6 +99,7 @@ def _figure(part: pl.DataFrame, objective: str, study: Study) -> Figure:
     domain, panels = gain_range(part), []
     for group, rows in parts(part, "size_group"):
         best = rows.row(0, named=True)
+        drawn = rows.filter((pl.col("rank_in_group") <= MOST_DRAWN) | pl.col("is_default"))
         panels.append(
             Panel(
                 title=f"{labels.size_group(group)} (n = {rows.height})",
@@ -107,8 +108,14 @@ def _figure(part: pl.DataFrame, objective: str, study: Study) -> Figure:
                     f"group {group}, {labels.objective(objective)}. Best: {best['model_id']}, "
                     f"{labels.number(best['gain_points'], signed=True)} points, score {labels.number(best['score'])}."
                 ),
-                chart=gain_bars(rows, domain),
+                chart=gain_bars(drawn, domain),
             )
+        )
+    which = ""
+    if part["n_in_group"].max() > MOST_DRAWN:  # type: ignore[operator]
+        which = (
+            f" Of a larger group the {MOST_DRAWN} highest scores and the default are drawn; all are in the table "
+            "fct_size_group_gains."
         )
     return Figure(
         name=study.name("gains", objective),
@@ -119,7 +126,7 @@ def _figure(part: pl.DataFrame, objective: str, study: Study) -> Figure:
             "intervals over test questions and training runs: models whose lines overlap widely are not ranked by "
             "their bars. The number at the right is the score (0-100; a coin has 50). "
             f"n = {labels.plural(part.height, 'model')}; as Figure 2 of the paper, whose text calls these points "
-            "percent."
+            f"percent.{which}"
         ),
         panels=tuple(panels),
         key="Diamond: the default; lines: 95 % intervals with training runs; number at the right: score",

@@ -7,13 +7,14 @@ import polars as pl
 
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
-from warehouse.reports.queries import BY_CATEGORY, parts
+from warehouse.reports.queries import BY_CATEGORY, parts, strongest
 
 
 def section(study: Study) -> Section:
     """One figure, one panel per accuracy."""
     frame = objective_differences(study)
     score = frame.filter(category="score")
+    _, which = _largest(score)
     figure = Figure(
         name=study.name("objective_differences"),
         title="Regression minus Bradley-Terry, per base model",
@@ -21,7 +22,7 @@ def section(study: Study) -> Section:
             "A bar to the right means that the regression reward model of this base has the higher score, in "
             "percentage points; lines are 95 % intervals over test questions and training runs. "
             f"n = {labels.plural(score.height, 'model')} with both objectives; compare Figure 11 of the paper. Choose "
-            "another accuracy above the chart; the exported picture shows the score."
+            f"another accuracy above the chart; the exported picture shows the score.{which}"
         ),
         panels=tuple(_panel(category, part) for category, part in parts(frame, "category")),
         empty="No model of this study was trained with both objectives, so there is no difference to show.",
@@ -111,5 +112,12 @@ def _panel(category: str, part: pl.DataFrame) -> Panel:
             f"Bar chart: regression minus Bradley-Terry on {name} for {part.height} base models, from {first} to "
             f"{last} points."
         ),
-        chart=difference_bars(part),
+        chart=difference_bars(_largest(part)[0]),
     )
+
+
+def _largest(part: pl.DataFrame) -> tuple[pl.DataFrame, str]:
+    """The largest differences of one accuracy either way, in the frame's order, and a sentence where there are more."""
+    by_size = part.sort(pl.col("difference_points").abs(), "model_id", descending=[True, False])
+    drawn, which = strongest(by_size, "model_id", "the largest difference either way", "fct_objective_differences")
+    return drawn.sort("difference_points", "model_id", descending=[True, False]), which
