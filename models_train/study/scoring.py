@@ -39,12 +39,15 @@ class Corpus(Settings):
 ScoreKind = Literal["presence_score", "bits_per_byte", "min_k", "min_k_plus_plus", "logprob_per_zlib_byte"]
 
 
+Edge = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
+
+
 class Bins(Settings):
     """Equally wide bins of a document score; scores outside count in the bin at that end."""
 
-    low: float
+    low: Edge
     """Lower edge of the first bin, in the unit of the score."""
-    high: float
+    high: Edge
     """Upper edge of the last bin."""
     n: Annotated[int, Field(ge=2, le=1000)] = 100
     """Number of bins."""

@@ -188,8 +188,8 @@ def shown(value: Any) -> str:
 def _settings_at(settings: type[BaseModel], location: Location) -> type[BaseModel]:
     """The settings class that a location lies in."""
     for step in location:
-        if isinstance(step, str):
-            annotation = settings.model_fields[step].annotation
+        if step in settings.model_fields:  # else a place in a list, or a key of a group by name
+            annotation = settings.model_fields[str(step)].annotation
             inside = (annotation, *get_args(annotation))
             settings = next(a for a in inside if isinstance(a, type) and issubclass(a, BaseModel))
     return settings
