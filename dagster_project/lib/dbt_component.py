@@ -98,9 +98,11 @@ class WarehouseDbt(DbtProjectComponent):
         built = {key.path[-1] for key in context.selected_asset_keys}
         home = Home.from_environment()
         manifest = dbt_project.load_manifest(home)
-        with as_dagster_failure(), connection.read(home.warehouse) as warehouse:
-            existing = set(relations(warehouse))
-            refuse_edited_seeds(warehouse, built)
+        existing: set[str] = set()
+        if home.warehouse.exists():  # a node that reads nothing may come before the first landing
+            with as_dagster_failure(), connection.read(home.warehouse) as warehouse:
+                existing = set(relations(warehouse))
+                refuse_edited_seeds(warehouse, built)
         tests = dbt_project.tests_of(manifest, built, existing - self._rebuilt_later(context, manifest, built))
         invocation = self._start(context, dbt, home, [*sorted(built), *tests])
         events, failure = [], None
