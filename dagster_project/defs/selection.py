@@ -16,8 +16,7 @@ from models_train.files import atomic_path
 from warehouse import connection
 
 INPUTS = {
-    "features": "select * from marts.fct_regression_features "
-    "where study_id = $study and feature_kind != 'mix_paper' order by model_id, feature",
+    "features": "select * from marts.fct_regression_features where study_id = $study order by model_id, feature",
     # Only results on the same pairs: others would look like worse or better models.
     "results": "select objective, model_id, chat, chat_hard, safety, reasoning, score, score_standard_error, "
     "score_standard_error_approximate, run_deviation from marts.fct_reward_model_results "

@@ -1,12 +1,4 @@
-with models as (
-    select
-        study_id,
-        model_id,
-        coalesce(family, model_id) as family
-    from {{ ref('int_base_models') }}
-),
-
-domains as (
+with domains as (
     select
         study_id,
         count(distinct domain) as n_domains
@@ -19,7 +11,6 @@ scores as (
     select
         donors.study_id,
         donors.model_id,
-        models.family,
         donors.donor_model_id,
         lower(scores.domain) as domain,
         scores.mean_presence_score,
@@ -32,10 +23,6 @@ scores as (
         on
             donors.study_id = scores.study_id
             and donors.donor_model_id = scores.model_id
-    inner join models
-        on
-            donors.study_id = models.study_id
-            and donors.model_id = models.model_id
     inner join domains on donors.study_id = domains.study_id
     where scores.mean_bits_per_byte is not null
     window of_model as (partition by donors.study_id, donors.model_id)
@@ -69,15 +56,3 @@ select
     'documents scored under ' || donor_model_id as source
 from mix
 where mean_presence_score is not null
-union all by name
--- A draw per family for every feature of the mix, and for the same models: the effect that a family label could fake.
-select
-    study_id,
-    model_id,
-    'placebo_' || domain as feature,
-    'placebo' as feature_kind,
-    {{ standard_normal("family || '/placebo_' || domain") }} as value,
-    'random, one draw per family' as metric,
-    'exact' as match,
-    'hash of family and feature' as source
-from mix

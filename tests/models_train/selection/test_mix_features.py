@@ -70,10 +70,9 @@ def test_the_rows_of_a_study_with_a_mix(small: Frames, monkeypatch: pytest.Monke
     assert mix_verdict(plain.comparisons, "regression", "score") == ""
 
 
-def test_placebo_rows_of_the_mart_are_not_read(small: Frames) -> None:
-    """The draws are made here; rows of that kind are no features."""
+def test_the_means_of_the_paper_are_no_features(small: Frames) -> None:
     features, results = small
     extra = features.filter(pl.col("feature") == "benchmark_1").with_columns(
-        feature=pl.lit("placebo_book"), feature_kind=pl.lit("placebo")
+        feature=pl.lit("mix_paper_book"), feature_kind=pl.lit("mix_paper")
     )
     assert make_design(pl.concat([features, extra]), results).table.names == make_design(features, results).table.names
