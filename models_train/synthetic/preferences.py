@@ -4,8 +4,9 @@ Every prompt belongs to one split (`split_of`), drawn before any row: no prompt 
 and every kind of question is in each split. Prompts have responses of known quality: right, wrong, broken, off the
 topic, padded, refused. A wrong response lists names that look like an answer and are none: a sly person to be trusted,
 a claim for a theorem. Telling them apart takes knowledge of the names from the texts of pre-training: two thirds of the
-names in test and validation (`unseen`) occur in no right or wrong answer to the same question in training. A broken
-response is false on its face: numbers for names, a sum that is not worked out, one word over and over.
+names in test and validation (`unseen`) occur in no right or wrong answer to the same question in training (arguments of
+functions aside, which the prompt names). A broken response is false on its face: numbers for names, a sum that is not
+worked out, one word over and over.
 
 True utility of a response: `weights` times (helpfulness, correctness, coherence, complexity, verbosity), each 0 to 4.
 The preferred of two responses follows from it, with logistic noise; ratings are the attributes, with rounding noise.
