@@ -15,10 +15,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from dagster_project.environment import SEEDS, STUDIES
+from dagster_project.environment import SEEDS
 from dagster_project.lib.study_plan import write_study_parts
 from models_train.parts import write_part
 from models_train.study.run_noise import RunNoise
+from tests.support.programs import SHIPPED_STUDIES
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts import TABLES
@@ -241,12 +242,12 @@ def dbt(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="session")
 def partly_trained(rewards: Rewards, made_once: Callable[..., Path]) -> Home:
-    """A warehouse of the published study and of one that is partly trained, built by dbt with all of its tests."""
+    """A warehouse of the published studies and of one that is partly trained, built by dbt with all of its tests."""
     return Home(made_once("partly_trained", lambda folder: build_partly_trained(Home(folder).ensure(), rewards)))
 
 
 def build_partly_trained(home: Home, rewards: Rewards) -> None:
-    write_study_parts(STUDIES, SEEDS, home.parts)
+    write_study_parts(SHIPPED_STUDIES, SEEDS, home.parts, leave_out=("lab",))
     for name, rows in (study_rows() | training_rows()).items():
         write_part(home.parts, TABLES[name], rows, study_id="yours", run_id="run")
     for name, rows in training_rows().items():
