@@ -1,6 +1,6 @@
 # Rewardbase. `make help` lists the targets. Everything written at run time goes under var/, or REWARDBASE_HOME.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+PYTHON ?= $(shell for minor in 11 12 13; do command -v python3.$$minor && exit; done; echo python3)
 VENV := .venv
 BIN := $(VENV)/bin
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-compile
@@ -114,8 +114,8 @@ clean: ## Remove the environment and caches (var/ stays)
 	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache *.egg-info
 
 $(VENV)/bin/python:
-	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
-		{ echo "Rewardbase needs Python 3.11 or newer; '$(PYTHON)' is not. Install it, or: make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || \
+		{ echo "Rewardbase needs Python 3.11 to 3.13; '$(PYTHON)' is not. Install one, or: make PYTHON=/path/to/python3.11"; exit 1; }
 	@echo "Creating $(VENV) ..."
 	@"$(PYTHON)" -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "The venv module is missing. On Debian: apt-get install python3-venv"; exit 1; }

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -211,6 +212,21 @@ def test_the_lock_satisfies_what_the_project_requires() -> None:
     for requirement in map(Requirement, required):
         version = pinned.get(canonicalize_name(requirement.name))
         assert version is not None and requirement.specifier.contains(version), f"{requirement}: `make lock`"
+
+
+@pytest.mark.parametrize("minor", [10, 13, 14])
+def test_make_accepts_the_versions_of_python_that_the_project_requires(minor: int, tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    told = f"import sys; sys.version_info = (3, {minor}); exec(sys.argv[1])"
+    python.write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec "{sys.executable}" -c "{told}" "$2"\n')
+    python.chmod(0o755)
+    command = ["make", "setup", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=REPOSITORY, check=False)
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    accepted = SpecifierSet(project["requires-python"]).contains(f"3.{minor}")
+    # The stand-in can make no environment, so the set-up ends at the next step at the latest.
+    said = "The venv module is missing" if accepted else f"Rewardbase needs Python 3.11 to 3.13; '{python}' is not."
+    assert done.returncode != 0 and said in done.stdout and ("Creating" in done.stdout) == accepted
 
 
 def test_files_stay_short() -> None:
