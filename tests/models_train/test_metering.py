@@ -10,6 +10,7 @@ from dataclasses import replace
 import pytest
 import torch
 import transformers
+from packaging.version import Version
 
 from models_train.metering import Costs, default_device, device_name, library_versions, measure, peak_memory_bytes
 from models_train.parts import check_rows
@@ -65,6 +66,8 @@ def test_a_row_fits_the_contract() -> None:
 
 def test_versions_are_those_that_run() -> None:
     versions = json.loads(library_versions())
-    assert versions["torch"] == torch.__version__ and versions["transformers"] == transformers.__version__
+    # Installed as 2.13.0, the build for GPUs calls itself 2.13.0+cu130.
+    assert Version(versions["torch"]).public == Version(torch.__version__).public
+    assert versions["transformers"] == transformers.__version__
     assert versions["python"] == platform.python_version()
     assert list(versions) == sorted(versions)

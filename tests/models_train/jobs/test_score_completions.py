@@ -138,7 +138,7 @@ def test_the_parts_hold_every_reward_and_the_costs(
     assert costs["n_tokens"] == sum(row["n_tokens"] for row in scored)
     assert (costs["job"], costs["variant"], costs["model_id"]) == ("score_completions", objective, model_id)
     assert costs["device_seconds"] > 0 and costs["peak_memory_bytes"] > 2**26
-    assert costs["versions"] == library_versions() and json.loads(costs["versions"])["torch"] == torch.__version__
+    assert costs["versions"] == library_versions()
     said = capsys.readouterr().out
     assert f"rows: {len(rows)}" in said and "completions, empty response: 1" in said
 
