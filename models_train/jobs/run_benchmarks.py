@@ -17,14 +17,13 @@ from models_train.benchmarks.lm_eval import CountedModel, load, run_benchmarks
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
-from models_train.jobs.training_job import beside_others, model_of
+from models_train.jobs.training_job import beside_others, model_of, study_of
 from models_train.metering import default_device
 from models_train.modeling.base_models import model_source
 from models_train.parts import part_path, part_rows, write_part
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.fingerprints import benchmark_run_id, task_results_id
 from models_train.study.models import StudyModel
-from models_train.study.study import load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, run_of
 
@@ -35,7 +34,7 @@ RUN_COSTS = REWARD_MODEL_TABLES["run_costs"]
 
 def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, Any]:
     """Run what is missing; returns figures: `rows`, and the value of every benchmark. Raises UserError, OSError."""
-    study = load_study(path, home)
+    study = study_of(path, home)
     if study.benchmarks is None or not study.benchmarks.to_run:
         raise UserError(f"{path}: the study {study.study_id} runs no benchmarks; list tasks under `benchmarks`")
     model = model_of(study, path, model_id, home)

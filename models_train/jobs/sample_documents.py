@@ -13,10 +13,9 @@ from models_train.data.documents import sample_documents
 from models_train.data.samples import document_rows, has_sample, n_documents, sample_counts
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.jobs.training_job import data_of, scoring_of
+from models_train.jobs.training_job import data_of, scoring_of, study_of
 from models_train.parts import part_path, renew_run, write_part
 from models_train.study.fingerprints import sample_run_id
-from models_train.study.study import load_study
 from warehouse.contracts import DOCUMENT_TABLES
 
 DOCUMENTS = DOCUMENT_TABLES["documents"]
@@ -27,7 +26,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
 
     Raises UserError.
     """
-    study = load_study(path, home)
+    study = study_of(path, home)
     stated = scoring_of(study, path).corpus
     corpus = stated.model_copy(update={"source": data_of(stated.source, path, home)})
     run_id = sample_run_id(corpus, path.parent)

@@ -20,7 +20,7 @@ from models_train.data.samples import n_documents, read_sample
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Counter, Reporter, progress
-from models_train.jobs.training_job import beside_others, model_of, scoring_of
+from models_train.jobs.training_job import beside_others, model_of, scoring_of, study_of
 from models_train.logprobs.engine import OK, Request
 from models_train.logprobs.scorer import Scorer, engines_to_try, load_engine
 from models_train.logprobs.shards import DOCUMENT_SCORES, Shards, documents_of, sample_content
@@ -37,7 +37,6 @@ from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
 from models_train.study.scoring import Engine as EngineName
 from models_train.study.scoring import Shard, cut
-from models_train.study.study import load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 JOB = "score_documents"
@@ -58,7 +57,7 @@ class ScoringJob:
 
     def __init__(self, path: Path, model_id: str, home: Path, report: Reporter) -> None:
         self._report, self._home, self._parts, self._path = report, home, home / "parts", path
-        self._study = load_study(path, home)
+        self._study = study_of(path, home)
         self._model = model_of(self._study, path, model_id, home)
         self._scoring = scoring_of(self._study, path)
         self._sample = home / "documents" / sample_run_id(self._scoring.corpus, path.parent)

@@ -13,6 +13,7 @@ from models_train.errors import UserError, close_match
 from models_train.modeling.hub_snapshots import HubModel
 from models_train.parts import part_path
 from models_train.study.fingerprints import training_run_id
+from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
 from models_train.study.revisions import is_pinned, keep_commit
 from models_train.study.scoring import Scoring
@@ -101,7 +102,7 @@ def training_job(path: Path, model_id: str, objective: Objective, home: Path) ->
 
     Raises UserError where the study is wrong, or does not train this model by this objective.
     """
-    study = load_study(path, home)
+    study = study_of(path, home)
     if study.training is None:
         raise UserError(f"{path}: the study {study.study_id} trains no reward models; add a group `training` to it")
     if objective not in study.training.objectives:
@@ -114,6 +115,17 @@ def training_job(path: Path, model_id: str, objective: Objective, home: Path) ->
     training = study.training.model_copy(update={name: data_of(one, path, home) for name, one in read.items()})
     run_id = training_run_id(model, training, objective, path.parent)
     return TrainingJob(path, study, model, training, objective, home, run_id)
+
+
+def study_of(path: Path, home: Path) -> Study:
+    """The study of a file. Raises UserError where it is wrong, or has a lab that is not there as the file says."""
+    study = load_study(path, home)
+    if study.lab is not None and not is_made(home, study):
+        raise UserError(
+            f"{path}: the lab of the study {study.study_id} is not made, or not to its end; run `make run`, or "
+            f"`python -m models_train.jobs make_lab --study {path} --home {home}`, then this again"
+        )
+    return study
 
 
 def scoring_of(study: Study, path: Path) -> Scoring:

@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from models_train.jobs import make_lab
+from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
 from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import DATA_SETS, TASKS, lab_folder
@@ -68,6 +69,23 @@ def test_a_lab_that_is_not_as_it_was_made_is_not_made(made: tuple[Path, Study], 
     home, study = made
     HARM[harm](lab_folder(home, study.study_id))
     assert not is_made(home, study)
+
+
+@pytest.mark.parametrize("job", ["train_reward_model", "score_completions", "sample_documents", "score_documents"])
+def test_no_job_reads_a_half_made_lab(made: tuple[Path, Study], job: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    home, study = made
+    monkeypatch.setenv("REWARDBASE_HOME", str(home))
+    folder, path = lab_folder(home, study.study_id), home / "small.yaml"
+    write_record(folder, None, read_record(folder)[1])
+    flags = ["--study", str(path), "--home", str(home)]
+    flags += [] if job == "sample_documents" else ["--model", "coder"]
+    flags += ["--objective", "bradley_terry"] if job in ("train_reward_model", "score_completions") else []
+    with pytest.raises(SystemExit) as ended:
+        run_job(job, flags)
+    assert str(ended.value.code) == (
+        f"{path}: the lab of the study small is not made, or not to its end; run `make run`, or "
+        f"`python -m models_train.jobs make_lab --study {path} --home {home}`, then this again"
+    )
 
 
 class Interrupting(Reporter):
