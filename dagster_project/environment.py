@@ -165,7 +165,12 @@ def prepare() -> Home:
     os.environ[STUDIES_VARIABLE] = str(STUDIES)
     for name, value in (QUIET | STEADY).items():
         os.environ.setdefault(name, value)
-    # Programs of this environment (dbt) are found without activating it.
+    # Every program that is started takes the code of this checkout, also where it was copied or moved with its
+    # environment, which names the place that it was made in.
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if named[0] != str(REPOSITORY):
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, named)])
+    # dagster-dbt looks for dbt on the path.
     programs = str(Path(sys.executable).parent)
     if programs not in os.environ.get("PATH", "").split(os.pathsep):
         os.environ["PATH"] = os.pathsep.join([programs, os.environ.get("PATH", os.defpath)])

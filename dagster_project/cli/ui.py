@@ -103,13 +103,13 @@ def _run_programs(port: int) -> int:
 
         try:
             code = ["--module-name", DEFINITIONS, "--location-name", LOCATION, "--socket", str(server)]
-            start("code server", _program("dagster"), "code-server", "start", *code, *quiet)
+            start("code server", *program("dagster"), "code-server", "start", *code, *quiet)
             while not server.exists() and programs["code server"].poll() is None:
                 time.sleep(_POLL_SECONDS)
             address = ["--host", HOST, "--port", str(port)]
             guarded = [sys.executable, "-m", "dagster_project.cli.webserver", "--dagster-log-level", "warning"]
             start("webserver", *guarded, *address, *loads)
-            start("daemon", _program("dagster-daemon"), "run", *quiet, *loads)
+            start("daemon", *program("dagster-daemon"), "run", *quiet, *loads)
             print(f"Dagster UI: http://{HOST}:{port}  (Ctrl-C ends it)", flush=True)
             while not (ended := [name for name, program in programs.items() if program.poll() is not None]):
                 time.sleep(_POLL_SECONDS)
@@ -127,9 +127,9 @@ def _end_with_parent() -> None:
     ctypes.CDLL(None).prctl(_SET_PARENT_DEATH_SIGNAL, int(signal.SIGTERM))
 
 
-def _program(name: str) -> str:
-    """Path of a program of this environment."""
-    return str(Path(sys.executable).with_name(name))
+def program(name: str) -> list[str]:
+    """A script of this environment, with this Python: its own first line names the place that it was installed in."""
+    return [sys.executable, str(Path(sys.executable).with_name(name))]
 
 
 def _prepare_instance(home: Home) -> None:

@@ -29,6 +29,10 @@ NEVER_EMPTY = {"dim_studies", "dim_base_models"}
 _PROJECT_FILES = ("*.yml", "docs/*", "seeds/*", "models/**/*", "macros/*", "data_tests/**/*")
 
 
+PROGRAM = [sys.executable, "-m", "dbt.cli.main"]
+"""dbt with this Python. The script `dbt` names the Python that it was installed by, which a moved checkout lacks."""
+
+
 def run_dbt(*command: str, places: Mapping[str, str] | None = None) -> str | None:
     """Run a command of dbt quietly; returns dbt's messages where it fails, and None otherwise.
 
@@ -36,7 +40,7 @@ def run_dbt(*command: str, places: Mapping[str, str] | None = None) -> str | Non
     """
     projects = ["--project-dir", str(DBT_PROJECT), "--profiles-dir", str(DBT_PROJECT)]
     done = subprocess.run(
-        [sys.executable, "-m", "dbt.cli.main", "--quiet", "--no-use-colors", *command, *projects],
+        [*PROGRAM, "--quiet", "--no-use-colors", *command, *projects],
         cwd=REPOSITORY,  # dbt's Python models import the project's packages
         env=os.environ | (places or {}),
         capture_output=True,

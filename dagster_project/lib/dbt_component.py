@@ -104,7 +104,7 @@ class WarehouseDbt(DbtProjectComponent):
                 existing = set(relations(warehouse))
                 refuse_edited_seeds(warehouse, built)
         tests = dbt_project.tests_of(manifest, built, existing - self._rebuilt_later(context, manifest, built))
-        invocation = self._start(context, dbt, home, [*sorted(built), *tests])
+        invocation = self._start(context, home, [*sorted(built), *tests])
         events, failure = [], None
         try:
             for event in invocation.stream():
@@ -137,9 +137,7 @@ class WarehouseDbt(DbtProjectComponent):
         keys = {dg.AssetKey([node["schema"], node["alias"]]) for node in after}
         return {key.to_user_string() for key in keys & selected}
 
-    def _start(
-        self, context: dg.AssetExecutionContext, dbt: DbtCliResource, home: Home, selected: Sequence[str]
-    ) -> DbtCliInvocation:
+    def _start(self, context: dg.AssetExecutionContext, home: Home, selected: Sequence[str]) -> DbtCliInvocation:
         """Start dbt on the selected nodes.
 
         `DbtCliResource.cli` would run `dbt --version` first (two seconds, and a question to the network), and load
@@ -155,7 +153,7 @@ class WarehouseDbt(DbtProjectComponent):
             "PYTHONUNBUFFERED": "1",
         }
         return DbtCliInvocation.run(
-            args=[dbt.dbt_executable, *self.get_cli_args(context), "--select", " ".join(selected)],
+            args=[*dbt_project.PROGRAM, *self.get_cli_args(context), "--select", " ".join(selected)],
             env=os.environ | settings,
             manifest=dbt_project.load_manifest(home),
             dagster_dbt_translator=self.translator,

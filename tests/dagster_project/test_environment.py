@@ -1,12 +1,16 @@
 """Settings: defaults, values of the environment, and messages for wrong ones."""
 
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from dagster_project.environment import Settings, settings_table
 from models_train.errors import UserError
+from warehouse.paths import REPOSITORY
 
 
 def test_every_variable_has_a_default_and_can_be_set(tmp_path: Path) -> None:
@@ -45,3 +49,42 @@ def test_a_former_setting_is_named_with_its_replacement() -> None:
     for variable in ("REWARDBASE_ALERT_WEBHOOK", "REWARDBASE_ALERT_EMAIL"):
         with pytest.raises(UserError, match=f"{variable} is no longer read; set REWARDBASE_ALERTS="):
             Settings.from_environment({variable: "http://localhost"})
+
+
+MOVED = """
+import subprocess, sys
+from dagster_project import environment
+from dagster_project.cli import ui
+from dagster_project.lib import dbt
+
+environment.prepare()
+for command in (ui.program("dagster"), ui.program("dagster-daemon"), dbt.PROGRAM):
+    assert subprocess.run([*command, "--help"], cwd="/", stdout=subprocess.DEVNULL).returncode == 0, command
+where = [sys.executable, "-c", "import models_train; print(models_train.__file__)"]
+print(subprocess.run(where, cwd="/", capture_output=True, text=True, check=True).stdout)
+"""
+
+
+@pytest.mark.slow
+def test_a_moved_checkout_starts_its_own_programs_on_its_own_code(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scripts of the copied environment name a Python that is gone, and its packages name the first checkout."""
+    for name in ("dagster_project", "models_train", "warehouse", "dbt"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name)
+    environment = Path(sys.prefix)
+    programs = tmp_path / ".venv" / "bin"
+    programs.mkdir(parents=True)
+    shutil.copy(environment / "pyvenv.cfg", programs.parent)
+    (programs.parent / "lib").symlink_to(environment / "lib")
+    (programs / "python").symlink_to(Path(sys.executable).resolve())
+    for name in ("dagster", "dagster-daemon", "dbt"):
+        lines = (environment / "bin" / name).read_text().splitlines()
+        (programs / name).write_text("\n".join(["#!/gone/.venv/bin/python", *lines[1:]]))
+    monkeypatch.setenv("REWARDBASE_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    for name in ("REWARDBASE_STUDIES", "DAGSTER_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    done = subprocess.run([programs / "python", "-c", MOVED], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(tmp_path / "models_train" / "__init__.py")
