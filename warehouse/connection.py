@@ -179,7 +179,7 @@ def _wait_for(find: Callable[[], Path], attempt: Callable[[Path], Result], wait_
             return attempt(file)
         except duckdb.Error as error:
             message = str(error)
-            if not any(sign in message for sign in _BUSY):
+            if not is_held(message):
                 if find() != file:
                     continue  # the link has moved on, and what it named was removed
                 if _DAMAGED in message:
@@ -187,12 +187,18 @@ def _wait_for(find: Callable[[], Path], attempt: Callable[[Path], Result], wait_
                 raise WarehouseError(_unusable(file, message)) from error
             left = deadline - time.monotonic()
             if left <= 0:
-                raise _busy(file, message, wait_seconds) from error
+                raise WarehouseBusy(held(file, message, f" after {wait_seconds:g} s")) from error
             time.sleep(min(pause, left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
 
-def _busy(file: Path, message: str, waited: float) -> WarehouseBusy:
+def is_held(message: str) -> bool:
+    """True for DuckDB's message, in an error of its own or of another program, that a file is held by a process."""
+    return any(sign in message for sign in _BUSY)
+
+
+def held(file: Path, message: str, after: str = "") -> str:
+    """Who holds a file, and what to do. message: DuckDB's. after: how long was waited for it."""
     found = _PID.search(message)
     pid = int(found.group(1)) if found else None
     if pid is None and "Could not set lock" not in message:
@@ -200,9 +206,9 @@ def _busy(file: Path, message: str, waited: float) -> WarehouseBusy:
     holder = "another process" if pid is None else f"process {pid}"
     if pid == os.getpid():
         holder = f"this process itself ({pid}), by a connection of another kind"
-    return WarehouseBusy(
-        f"{file} is still held by {holder} after {waited:g} s; wait for it to end or close that program, "
-        "then run again (to only read, open var/published/current.duckdb instead)"
+    return (
+        f"{file} is still held by {holder}{after}; wait for it to end or close that program, then run again "
+        "(who only reads opens published/current.duckdb)"
     )
 
 

@@ -119,10 +119,10 @@ class _Run:
     def do(self, *, quick: bool) -> list[str]:
         """All phases, again where a study file or a seed was edited meanwhile; returns the messages of failures."""
         from dagster_project.lib import keys
-        from dagster_project.lib.due import study_version
+        from dagster_project.lib.due import is_first, study_version
 
         due = self._due_work()
-        if due and self._is_first(due):
+        if due and is_first(self.home, due):
             if not self.refresh(due, keys.AFTER_FIRST_ANSWER):
                 return self.failures
             self._print_first_answer(quick)
@@ -229,15 +229,6 @@ class _Run:
     def _note(self, failures: Iterable[str]) -> None:
         """Add messages of failures, each once: several steps may find the same fault, as in a study file."""
         self.failures += [failure for failure in dict.fromkeys(failures) if failure not in self.failures]
-
-    def _is_first(self, due: DueWork) -> bool:
-        """True where nothing is published yet, and some studies need no work while others do."""
-        from dagster_project.lib.due import new_studies
-        from warehouse.publish import current_snapshot
-
-        if current_snapshot(self.home) is not None:
-            return False
-        return 0 < len(new_studies(self.home, due)) < len(due.studies)
 
     def _print_first_answer(self, quick: bool) -> None:
         print_answer(self.home, self.console, Console(stderr=True, highlight=False))

@@ -24,7 +24,7 @@ from dagster_project.lib.failures import as_dagster_failure
 from dagster_project.lib.keys import version_of_files
 from dagster_project.lib.progress import BUILT
 from models_train.errors import UserError, listed
-from models_train.files import sha256
+from models_train.files import disk_problem, sha256
 from models_train.machine import KILLED, out_of_memory
 from models_train.processes import end_processes, tree
 from warehouse import connection
@@ -112,7 +112,7 @@ class WarehouseDbt(DbtProjectComponent):
                     context.log.info(BUILT + context.asset_key_for_output(event.output_name).to_user_string())
                 events.append(event)
         except DagsterDbtCliRuntimeError as error:
-            failure = dg.Failure(description=failure_message(invocation, error), allow_retries=False)
+            failure = dg.Failure(description=failure_message(invocation, error, home), allow_retries=False)
         except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
             end_processes(tree(invocation.process.pid))
             raise
@@ -216,19 +216,29 @@ def _with_rows(context: dg.AssetExecutionContext, event: Any, rows: Mapping[str,
     return event.with_metadata({**event.metadata, "dagster/row_count": rows[name]}) if name in rows else event
 
 
-def failure_message(invocation: DbtCliInvocation, error: Exception) -> str:
+def failure_message(invocation: DbtCliInvocation, error: Exception, home: Home) -> str:
     """The models and tests that failed, one per line with dbt's message; without results (dbt could not even parse
-    the project), dbt's own error."""
+    the project, or open the warehouse), dbt's own error."""
     if invocation.process.returncode in KILLED:
         return out_of_memory("dbt")
     try:
         lines = list(dbt_project.failed_nodes(invocation.get_artifact("run_results.json")))
     except (OSError, KeyError, ValueError):
-        return str(error)
+        lines = []
     if not lines:
-        return str(error)
+        return own_error(str(error), home)
+    if problem := disk_problem(RuntimeError("\n".join(lines)), home.warehouse):
+        return problem
     shown = "\n".join(listed(lines, most=MOST_NAMED))
     return f"dbt: these models and tests failed; the published snapshot stays as it was.\n{shown}"
+
+
+def own_error(message: str, home: Home) -> str:
+    """dbt's error, from dagster-dbt's message, which begins with a command of hundreds of names."""
+    text = message.partition("Errors parsed from dbt logs:")[2].strip() or message
+    if connection.is_held(text):
+        return connection.held(home.warehouse, text)
+    return disk_problem(RuntimeError(text), home.warehouse) or f"dbt: {text}"
 
 
 def code_version(manifest: Mapping[str, Any], node: Mapping[str, Any]) -> str:

@@ -184,6 +184,14 @@ def _sample_name(study: Study, folder: Path) -> str:
     return sample_run_id(study.scoring.corpus, folder)
 
 
+def is_first(home: Home, due: DueWork) -> bool:
+    """True where nothing is published yet, and some studies need no work while others do.
+
+    A snapshot that cannot be read, as while a program has it open for writing, is published nevertheless.
+    """
+    return not home.current.exists() and 0 < len(new_studies(home, due)) < len(due.studies)
+
+
 def hub_due(studies: Studies, home: Home, now: float | None = None) -> bool:
     """True where a study's hub query has no recent answer, or one to another query."""
     return any(is_due(home.root, study.study_id, study.hub, now) for study in studies.values() if study.hub)

@@ -95,7 +95,7 @@ def _recorded_reason(
 ) -> str | None:
     own = tags.get(spec.key)
     if own is None:
-        return "not materialized yet"
+        return "Dagster has no record of it"
     if spec.code_version is not None and own.get(CODE_VERSION) != spec.code_version:
         return "its definition or its file changed"
     for parent in inputs:

@@ -111,3 +111,24 @@ def summary(found: list[Reading]) -> dict[str, Any]:
 if __name__ == "__main__":
     print("reading", flush=True)
     print(json.dumps(vars(read_until(Home(Path(sys.argv[1])), Path(sys.argv[2]), float(sys.argv[3])))), flush=True)
+
+
+HOLD = """
+import sys, time, duckdb
+connection = duckdb.connect(sys.argv[1])
+print("held", flush=True)
+time.sleep(float(sys.argv[2]))
+"""
+
+
+@contextmanager
+def held_by_another(path: Path, seconds: float) -> Iterator[subprocess.Popen[str]]:
+    """A process that has a database open for writing, for some seconds or until the block ends."""
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(path), str(seconds)], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+        process.stdout.close()

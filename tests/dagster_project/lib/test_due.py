@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pytest
 import yaml
@@ -13,6 +14,7 @@ from dagster_project.lib.due import (
     due_work,
     gpu_work,
     imports_due,
+    is_first,
     new_studies,
     samples_due,
     studies_without_parts,
@@ -151,6 +153,17 @@ def test_a_study_is_new_until_its_first_part(studies: Path, tmp_path: Path) -> N
     assert new_studies(home, due_work(home, studies)) == {"tiny"}
     put(home, "reward_model_steps", "0123456789ab")
     assert new_studies(home, due_work(home, studies)) == set()
+
+
+def test_a_snapshot_that_a_program_has_open_for_writing_is_not_the_first(studies: Path, tmp_path: Path) -> None:
+    study = yaml.safe_load((studies / "tiny.yaml").read_text())
+    del study["training"], study["scoring"]
+    (studies / "done.yaml").write_text(yaml.safe_dump(study | {"study_id": "done"}))
+    home = Home(tmp_path / "home").ensure()
+    assert is_first(home, due_work(home, studies))
+    with duckdb.connect(str(home.snapshots / "a.duckdb")) as writer:
+        home.current.symlink_to("snapshots/a.duckdb")
+        assert writer.execute("select 1").fetchall() and not is_first(home, due_work(home, studies))
 
 
 def test_a_folder_that_is_gone_is_named(studies: Path, tmp_path: Path) -> None:
