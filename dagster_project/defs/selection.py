@@ -19,8 +19,8 @@ INPUTS = {
     "features": "select * from marts.fct_regression_features where study_id = $study order by model_id, feature",
     # Only results on the same pairs: others would look like worse or better models.
     "results": "select objective, model_id, chat, chat_hard, safety, reasoning, score, score_standard_error, "
-    "score_standard_error_approximate, run_deviation from marts.fct_reward_model_results "
-    "where study_id = $study and is_comparable order by objective, model_id",
+    "score_standard_error_approximate, run_deviation, status = 'complete' as is_complete "
+    "from marts.fct_reward_model_results where study_id = $study and is_comparable order by objective, model_id",
     "models": "select model_id, publisher, family, params_b, coalesce(base_model_id, model_id) as lineage "
     "from marts.dim_base_models "
     "where study_id = $study and (is_compared or is_candidate) order by model_id",
@@ -87,6 +87,7 @@ def performance(
     settings = {
         "--targets": {study.study_id: list(study.predicted_targets) for study in studies},
         "--folds": {study.study_id: study.folds for study in studies},
+        "--others": {study.study_id: list(study.also_learn_from) for study in studies},
     }
     command = [sys.executable, "-m", "models_train.jobs.fit_performance_model"]
     folders = ["--inputs", str(home.root / "inputs" / "performance"), "--parts", str(home.parts)]

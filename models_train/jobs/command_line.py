@@ -45,6 +45,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "parts": {"type": Path, "required": True, "help": "folder of the parts"},
     "targets": {"default": "{}", "help": "JSON: study -> targets to predict (default: score)"},
     "folds": {"default": "{}", "help": "JSON: study -> what is left out together, publisher (default) or lineage"},
+    "others": {"default": "{}", "help": "JSON: study -> other studies whose reward models it learns from, too"},
     "bootstraps": {"type": int, "default": 1000, "help": "resamples of publishers (default: 1000)"},
     "workers": PROCESSES,
     "jobs": PROCESSES,
@@ -84,7 +85,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "fit_performance_model": (
         "Fit the performance model of every study: predictions, comparisons, components, recommendations.",
-        ("inputs", "parts", "targets", "folds", "bootstraps", "jobs"),
+        ("inputs", "parts", "targets", "folds", "others", "bootstraps", "jobs"),
     ),
 }
 """Summary and flags of each job."""

@@ -9,7 +9,7 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from models_train.jobs.reporting import Reporter
 from models_train.parts import content_hash, write_part
 from models_train.selection.components import capability_components
 from models_train.selection.features import TooLittleData, feature_table
+from models_train.selection.other_studies import OtherStudy
 from models_train.selection.performance import (
     FITTED,
     PerformanceResult,
@@ -53,14 +54,15 @@ class Inputs:
 
 
 def run(
-    inputs: Path, parts: Path, targets: str, folds: str, bootstraps: int, jobs: int, report: Reporter
+    inputs: Path, parts: Path, targets: str, folds: str, others: str, bootstraps: int, jobs: int, report: Reporter
 ) -> dict[str, Any]:
     """Fit every study in the folder of inputs; returns figures. Raises UserError.
 
-    targets: JSON, study -> targets. folds: JSON, study -> publisher or lineage.
+    targets: JSON, study -> targets. folds: JSON, study -> publisher or lineage. others: JSON, study -> other studies.
     """
     wanted: dict[str, list[str]] = json.loads(targets)
     left_out: dict[str, str] = json.loads(folds)
+    learned_from: dict[str, list[str]] = json.loads(others)
     studies = sorted(path for path in inputs.glob("*") if path.is_dir())
     if not studies:
         raise UserError(f"{inputs} holds no study's inputs; materialize parts/performance_inputs first")
@@ -75,7 +77,8 @@ def run(
             n_jobs=jobs,
         )
         try:
-            found = fit_study(study, wanted.get(study.study_id, [SCORE]), settings, parts, report)
+            beside = other_studies(study, inputs, learned_from.get(study.study_id, []), report)
+            found = fit_study(study, wanted.get(study.study_id, [SCORE]), settings, parts, report, beside)
         except UserError as error:
             raise UserError(f"{study.study_id}: {error}") from error
         figures |= {f"{study.study_id}: {name}": value for name, value in found.items()}
@@ -93,8 +96,38 @@ def read_inputs(folder: Path) -> Inputs:
     return Inputs(folder.name, **frames, aggregates=tuple(aggregates), content=digest.hexdigest())
 
 
+def other_studies(study: Inputs, folder: Path, names: Sequence[str], report: Reporter) -> list[Inputs]:
+    """Inputs of the studies that are learned from, too, with their results of all pairs of RewardBench.
+
+    Only results of all these pairs compare between studies; what cannot be learned from for now is said. Raises
+    UserError for a study without inputs.
+    """
+    found = []
+    for name in names:
+        if not (folder / name).is_dir():
+            raise UserError(
+                f"also_learn_from: there are no inputs of {name}; materialize parts/performance_inputs first"
+            )
+        other = read_inputs(folder / name)
+        whole = other.results.filter("is_complete")
+        if not study.results["is_complete"].all():
+            report.say(
+                f"{study.study_id}: nothing is learned from {name}, since not all results here have all test pairs"
+            )
+        elif whole.is_empty():
+            report.say(f"{study.study_id}: nothing is learned from {name}, which has no result of all test pairs yet")
+        else:
+            found.append(replace(other, results=whole))
+    return found
+
+
 def fit_study(
-    inputs: Inputs, targets: Sequence[str], settings: PerformanceSettings, parts: Path, report: Reporter
+    inputs: Inputs,
+    targets: Sequence[str],
+    settings: PerformanceSettings,
+    parts: Path,
+    report: Reporter,
+    others: Sequence[Inputs] = (),
 ) -> dict[str, int | float | str]:
     """Fit, recommend and write the parts of one study; returns figures for the log.
 
@@ -103,15 +136,27 @@ def fit_study(
     began = time.monotonic()
     objectives = sorted(inputs.results["objective"].unique())
     report.say(f"{inputs.study_id}: fitting {', '.join(objectives)} on {', '.join(targets)}")
-    result = performance(inputs.features, inputs.results, objectives, targets, settings, inputs.pipeline_values)
+    beside = [
+        OtherStudy(
+            other.study_id,
+            other.features,
+            other.results,
+            other.pipeline_values,
+            dict(other.models.select("model_id", "lineage").iter_rows()),
+        )
+        for other in others
+    ]
+    result = performance(inputs.features, inputs.results, objectives, targets, settings, inputs.pipeline_values, beside)
     frames = {f"performance_{name}": getattr(result, name) for name in (*FITTED, "comparisons")}
     frames["capability_components"] = components(inputs)
     frames["recommendations"] = recommendations(inputs, objectives, targets, result)
-    chosen = {
+    chosen: dict[str, Any] = {
         "targets": list(targets),
         "bootstraps": settings.n_bootstraps,
         "by_lineage": settings.lineages is not None,
     }
+    if others:
+        chosen["others"] = {other.study_id: other.content for other in others}
     run_id = content_hash({"inputs": inputs.content, **chosen})
     for name, frame in frames.items():
         write_part(parts, PERFORMANCE_TABLES[name], frame, study_id=inputs.study_id, run_id=run_id)

@@ -7,7 +7,7 @@ reaches a model that predicts it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -32,6 +32,7 @@ from models_train.selection.features import (
     FeatureTable,
     TooLittleData,
 )
+from models_train.selection.other_studies import Learned, OtherModel, learned_rows, recipe_effects, standardised
 from models_train.selection.pipelines import Joined, joined_cells, with_offsets
 
 IMPUTATION_NEIGHBOURS = 5
@@ -59,6 +60,8 @@ class Columns:
 class Design:
     """Rows with a result first. matrix: (rows, columns); targets: (observed rows, targets); folds: (observed rows,).
 
+    learned: trained reward models of other studies, whose rows follow, before the candidates; None without any.
+
     groups: (observed rows,), the publisher of each, or the publishers whose models have common ancestors, joined by
     ` + `. fold_names: the group left out in each fold (several, joined likewise, where folds are shared).
     """
@@ -72,10 +75,44 @@ class Design:
     folds: np.ndarray
     fold_names: tuple[str, ...]
     joined: tuple[Joined, ...] = ()
+    learned: Learned | None = None
+
+    def training_rows(self, left: Collection[int], with_learned: bool = False) -> np.ndarray:
+        """Observed rows outside the folds `left`, and rows of other studies that are not left out with these."""
+        own = np.flatnonzero(~np.isin(self.folds, list(left)))
+        if not with_learned or self.learned is None:
+            return own
+        others = np.flatnonzero(~self.learned.folds[:, list(left)].any(axis=1))
+        return np.concatenate([own, self.n_observed + others])
 
     def matrix_for(self, train: np.ndarray) -> np.ndarray:
-        """The matrix as a fit on the observed rows `train` may see it: offsets of pipelines from these rows alone."""
+        """The matrix as a fit on the rows `train` may see it: offsets of pipelines from these rows alone."""
         return with_offsets(self.matrix, self.joined, train)
+
+    def targets_for(self, train: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+        """Targets of the rows `train`, (rows, targets), those of other studies less the effect of their recipe.
+
+        The effect is estimated from these rows alone. matrix: of `matrix_for` these rows.
+        """
+        if self.learned is None or (train < self.n_observed).all():
+            return self.targets[train]
+        inside, targets, studies, clusters = self.recipe_inputs(train, matrix)
+        shrunk = recipe_effects(inside, targets, studies, clusters, len(self.learned.names)).shrunk
+        return targets - np.where((studies >= 0)[:, None], shrunk[studies], 0.0)
+
+    def recipe_inputs(self, train: np.ndarray, matrix: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Covariates, targets, studies and publishers of the rows `train`, as `recipe_effects` takes them."""
+        if self.learned is None:
+            raise ValueError("the design has no rows of other studies")
+        studies = np.concatenate([np.full(self.n_observed, -1), self.learned.studies])[train]
+        targets = np.concatenate([self.targets, self.learned.targets])[train]
+        inside = standardised(matrix[train][:, [*self.columns.elastic_net, self.columns.log_size]])
+        return inside, targets, studies, self.learned.clusters[train]
+
+    @property
+    def n_trained(self) -> int:
+        """Rows with a result: the observed ones and those of other studies."""
+        return self.n_observed + (0 if self.learned is None else self.learned.studies.size)
 
     @property
     def n_observed(self) -> int:
@@ -124,16 +161,20 @@ def design(
     targets: np.ndarray,
     lineages: Mapping[str, str] | None = None,
     pipelines: tuple[pl.DataFrame, pl.DataFrame] | None = None,
+    others: Mapping[str, OtherModel] | None = None,
 ) -> Design:
     """Order observed rows first and add log10 size and the family code.
 
     targets: (models of the table, targets), NaN exactly where a model is not observed. lineages: model -> the model
     that its post-training began from; publishers with a lineage in common are left out together (None: one by one).
     pipelines: the long feature frame and the values of all pipelines, for offsets inside folds (`joined_cells`).
+    others: models of the table that other studies trained reward models on, which have targets and are not observed.
     Raises TooLittleData with fewer than four publishers, fewer than three models outside the three largest, or a
     target that does not vary; UserError for NaN in an observed row.
     """
-    rows = np.concatenate([np.flatnonzero(table.observed), np.flatnonzero(~table.observed)])
+    elsewhere = np.isin(table.model_ids, list(others or {}))
+    parts = (table.observed, elsewhere, ~table.observed & ~elsewhere)
+    rows = np.concatenate([np.flatnonzero(part) for part in parts])
     n_observed = int(table.observed.sum())
     observed_targets = targets[rows[:n_observed]]
     if not np.isfinite(observed_targets).all():
@@ -168,10 +209,35 @@ def design(
         groups=np.array(publishers),
         folds=folds,
         fold_names=fold_names,
-        joined=joined_cells(*pipelines, table.names, [table.model_ids[row] for row in rows], n_observed)
+        joined=joined_cells(
+            *pipelines, table.names, [table.model_ids[row] for row in rows], n_observed + int(elsewhere.sum())
+        )
         if pipelines
         else (),
+        learned=_learned(table, targets, rows[: n_observed + int(elsewhere.sum())], folds, lineages, others)
+        if elsewhere.any() and others
+        else None,
     )
+
+
+def _learned(
+    table: FeatureTable,
+    targets: np.ndarray,
+    rows: np.ndarray,
+    folds: np.ndarray,
+    lineages: Mapping[str, str] | None,
+    others: Mapping[str, OtherModel],
+) -> Learned:
+    """Rows of other studies: left out with every fold that has their publisher, their base model, or their lineage."""
+    ids = [table.model_ids[row] for row in rows]
+    models = [others[name].model_id if name in others else name for name in ids]
+    labels = connected_publishers([table.publishers[row] for row in rows], models)
+    if lineages:
+        ancestors = [others[name].lineage if name in others else lineages.get(name, name) for name in ids]
+        labels = connected_publishers(labels, ancestors)
+    studies = [others[name].study_id for name in ids[folds.size :]]
+    names = tuple(sorted(set(studies)))
+    return learned_rows(names, studies, targets[rows[folds.size :]], np.array(labels), folds)
 
 
 def connected_publishers(publishers: Sequence[str], lineages: Sequence[str]) -> list[str]:

@@ -49,15 +49,16 @@ class TrainingFit:
 def fit_training_set(
     design: Design, train: np.ndarray, elastic_net_only: bool = False, settings: Sequence[Setting] = HONEST_GRID
 ) -> TrainingFit:
-    """Fit on the rows `train` (numbers of observed rows) and predict all rows of the design."""
+    """Fit on the rows `train` (numbers of rows with a result) and predict all rows of the design."""
     columns = list(design.columns.elastic_net)
     names = tuple(design.table.names[column] for column in columns)
     matrix = design.matrix_for(train)
     others: dict[str, np.ndarray] = {}
     with small_systems():
-        net = fit_grid(Prepared(matrix[:, columns], train, names), design.targets[train], settings)
+        targets = design.targets_for(train, matrix)
+        net = fit_grid(Prepared(matrix[:, columns], train, names), targets, settings)
         for name, estimator in {} if elastic_net_only else predictors(design.columns).items():
-            fitted = clone(estimator).fit(matrix[train], design.targets[train])
+            fitted = clone(estimator).fit(matrix[train], targets)
             others[name] = np.asarray(fitted.predict(matrix)).reshape(matrix.shape[0], -1).T
     return TrainingFit(net.predictions, float(net.gaps.max()), others)
 
@@ -82,18 +83,24 @@ class LeaveOut:
     Everything a method returns for a set `left` (at most two folds) was computed without the targets of the folds in
     `left`. One rule holds at every depth, so that what is calibrated is what answers: the setting of the elastic net,
     the best predictor and the shrinkage of the average for `left` all come from the same inner folds.
+
+    joined: the same fits with the rows of other studies, too; empty without any. A prediction is then own + share
+    (joined - own), with the share from 0 to 1 that fits the held-out results of the inner folds best, so that a study
+    in which other things count is not learned from.
     """
 
     design: Design
     settings: tuple[Setting, ...]
     fits: dict[Left, TrainingFit]
-    _settings: dict[Left, np.ndarray] = field(default_factory=dict)
+    joined: dict[Left, TrainingFit] = field(default_factory=dict)
+    _settings: dict[tuple[Left, bool], np.ndarray] = field(default_factory=dict)
+    _shares: dict[tuple[str, Left, int], float] = field(default_factory=dict)
     _shrinkages: dict[tuple[Left, int, tuple[str, ...]], float] = field(default_factory=dict)
 
     @cached_property
     def largest_gap(self) -> float:
         """Largest relative duality gap of all elastic-net fits."""
-        return max(fit.largest_gap for fit in self.fits.values())
+        return max(fit.largest_gap for fits in (self.fits, self.joined) for fit in fits.values())
 
     @cached_property
     def names(self) -> tuple[str, ...]:
@@ -120,20 +127,20 @@ class LeaveOut:
         """Folds not in `left`."""
         return [fold for fold in range(len(self.design.fold_names)) if fold not in left]
 
-    def setting_errors(self, left: Left) -> np.ndarray:
+    def setting_errors(self, left: Left, joined: bool = False) -> np.ndarray:
         """Inner error of each setting: mean over inner folds of the fold's mean absolute error; (targets, settings)."""
         errors = []
         for fold in self.remaining(left):
             members = np.flatnonzero(self.design.folds == fold)
-            grid = self.fits[left | {fold}].grid[:, :, members]
+            grid = (self.joined if joined else self.fits)[left | {fold}].grid[:, :, members]
             errors.append(np.abs(grid - self.design.targets[members].T[:, None, :]).mean(axis=2))
         return np.mean(errors, axis=0)
 
-    def setting(self, left: Left, target: int) -> int:
+    def setting(self, left: Left, target: int, joined: bool = False) -> int:
         """Index of the grid setting with the smallest inner error; the first on a tie."""
-        if left not in self._settings:
-            self._settings[left] = self.setting_errors(left).argmin(axis=1)
-        return int(self._settings[left][target])
+        if (left, joined) not in self._settings:
+            self._settings[left, joined] = self.setting_errors(left, joined).argmin(axis=1)
+        return int(self._settings[left, joined][target])
 
     def predict(self, name: str, left: Left, target: int, members: tuple[str, ...] = ()) -> np.ndarray:
         """Predictions (rows,) of a predictor trained without `left`. members: of an average, if not all."""
@@ -178,10 +185,35 @@ class LeaveOut:
         return min(errors, key=lambda name: (errors[name], SIMPLEST_FIRST.index(name)))
 
     def _fitted(self, name: str, left: Left, target: int, chosen_without: Left) -> np.ndarray:
+        """Predictions of one predictor, with the share that other studies have when `chosen_without` is unseen."""
+        own = self._of(self.fits, name, left, target, chosen_without)
+        if not self.joined:
+            return own
+        beside = self._of(self.joined, name, left, target, chosen_without)
+        return own + self.share(name, chosen_without, target) * (beside - own)
+
+    def share(self, name: str, left: Left, target: int) -> float:
+        """Share of a predictor's fit with other studies, by least squares on the inner folds, 0 to 1."""
+        key = (name, left, target)
+        if key not in self._shares:
+            along, length = 0.0, 0.0
+            for fold in self.remaining(left):
+                rows = np.flatnonzero(self.design.folds == fold)
+                own, beside = (
+                    self._of(fits, name, left | {fold}, target, left)[rows] for fits in (self.fits, self.joined)
+                )
+                along += float((beside - own) @ (self.design.targets[rows, target] - own))
+                length += float((beside - own) @ (beside - own))
+            self._shares[key] = float(np.clip(along / length, 0.0, 1.0)) if length > 0 else 0.0
+        return self._shares[key]
+
+    def _of(
+        self, fits: dict[Left, TrainingFit], name: str, left: Left, target: int, chosen_without: Left
+    ) -> np.ndarray:
         """Predictions of one fit; the elastic net at the setting that is chosen without the folds `chosen_without`."""
         if name == ELASTIC_NET:
-            return self.fits[left].grid[target, self.setting(chosen_without, target)]
-        return self.fits[left].others[name][target]
+            return fits[left].grid[target, self.setting(chosen_without, target, fits is self.joined)]
+        return fits[left].others[name][target]
 
     def _average(self, members: tuple[str, ...], left: Left, target: int, chosen_without: Left) -> np.ndarray:
         return np.mean([self._fitted(name, left, target, chosen_without) for name in members], axis=0)
@@ -202,6 +234,9 @@ def leave_out(
     folds = range(len(design.fold_names))
     deepest = _PAIR if elastic_net_only else deepest
     lefts = [frozenset(left) for size in range(deepest + 1) for left in combinations(folds, size)]
-    trains = [np.flatnonzero(~np.isin(design.folds, list(left))) for left in lefts]
-    fits = fit_training_sets(design, trains, n_jobs, settings, elastic_net_only)
-    return LeaveOut(design, tuple(settings), dict(zip(lefts, fits, strict=True)))
+
+    def fitted(with_learned: bool) -> dict[Left, TrainingFit]:
+        trains = [design.training_rows(left, with_learned) for left in lefts]
+        return dict(zip(lefts, fit_training_sets(design, trains, n_jobs, settings, elastic_net_only), strict=True))
+
+    return LeaveOut(design, tuple(settings), fitted(False), {} if design.learned is None else fitted(True))

@@ -20,6 +20,14 @@ from models_train.selection.elastic_net import Setting, fit_setting, selection_f
 from models_train.selection.features import LOG_SIZE, TooLittleData, feature_table
 from models_train.selection.jackknife import mean_over_clusters
 from models_train.selection.leave_out import LeaveOut, leave_out
+from models_train.selection.other_studies import (
+    OtherModel,
+    OtherStudy,
+    jackknifed_effects,
+    recipe_effects,
+    row_name,
+    with_other_studies,
+)
 from models_train.selection.placebos import MixTrial, mix_trial
 from models_train.selection.predictors import AVERAGE, ELASTIC_NET, MEAN, PLAIN_AVERAGE, WITH_MIX
 from models_train.selection.protocols import (
@@ -39,7 +47,16 @@ from models_train.selection.scores import COVERAGE_STEPS, coverage_at_k, regret_
 from warehouse.contracts import PERFORMANCE_TABLES
 
 TARGETS = ("chat", "chat_hard", "safety", "reasoning", "score")
-FITTED = ("predictions", "coefficients", "scores", "predicted_coverage", "choices", "abstentions", "excluded_features")
+FITTED = (
+    "predictions",
+    "coefficients",
+    "scores",
+    "predicted_coverage",
+    "choices",
+    "abstentions",
+    "excluded_features",
+    "other_studies",
+)
 """Frames that are filled target by target; `performance_<name>` is the table of each."""
 ALL_MODELS = "all models"
 """Fold of the choices that are made on all models."""
@@ -80,6 +97,7 @@ class PerformanceResult:
     choices: pl.DataFrame
     abstentions: pl.DataFrame
     excluded_features: pl.DataFrame
+    other_studies: pl.DataFrame
     forecasts: dict[tuple[str, str], list[Forecast]]
     largest_gap: float
 
@@ -91,19 +109,21 @@ def performance(
     targets: Sequence[str] = TARGETS,
     settings: PerformanceSettings | None = None,
     pipeline_values: pl.DataFrame | None = None,
+    others: Sequence[OtherStudy] = (),
 ) -> PerformanceResult:
     """Fit, predict and judge every objective and target of one study.
 
     features: long frame (`features.FEATURE_COLUMNS`); results: objective, model_id and one column per target.
     pipeline_values: model_id, feature, pipeline, measured_value of the compared models, for offsets inside folds.
-    Models without a result are candidates and get forecasts. Raises UserError for broken input.
+    others: studies whose reward models are learned from, too. Models without a result are candidates and get
+    forecasts. Raises UserError for broken input.
     """
     settings = settings or PerformanceSettings()
     rows: dict[str, list[tuple[object, ...]]] = {name: [] for name in FITTED}
     found: dict[tuple[str, str], list[Forecast]] = {}
     placebos: dict[tuple[str, str], np.ndarray] = {}
     gap = 0.0
-    for group in _same_models(features, results, objectives, targets, settings, pipeline_values, rows):
+    for group in _same_models(features, results, objectives, targets, settings, pipeline_values, others, rows):
         fits = leave_out(group.design, settings.n_jobs)
         folds = ten_fold(group.design, settings.seed, settings.n_jobs)
         gap = max(gap, fits.largest_gap, folds.whole.largest_gap, *(fit.largest_gap for fit in folds.fits))
@@ -112,6 +132,7 @@ def performance(
             found[key] = _add_target(rows, key, fits, folds, trial, number, settings)
             if trial is not None:
                 placebos[key] = trial.placebo_errors[:, number]
+            rows["other_studies"] += [(*key, *row) for row in _other_study_rows(fits, number)]
         _add_coefficients(rows, group.keys, fits, folds, settings)
     frames = {name: _frame(name, rows[name]) for name in FITTED}
     comparisons = compare(frames["predictions"], placebos)
@@ -138,9 +159,17 @@ def _same_models(
     targets: Sequence[str],
     settings: PerformanceSettings,
     pipeline_values: pl.DataFrame | None,
+    others: Sequence[OtherStudy],
     rows: dict[str, list[tuple[object, ...]]],
 ) -> list[_Group]:
-    by_models: dict[frozenset[str], list[tuple[tuple[str, str], dict[str, float]]]] = {}
+    by_models: dict[tuple[frozenset[str], ...], list[tuple[tuple[str, str], dict[str, float]]]] = {}
+    candidates = features["model_id"].unique()
+    features, pipeline_values = with_other_studies(features, pipeline_values, others)
+    elsewhere = {
+        row_name(other.study_id, model): OtherModel(other.study_id, model, (other.lineages or {}).get(model, model))
+        for other in others
+        for model in other.results["model_id"].unique()
+    }
     for objective in objectives:
         for target in targets:
             key = (objective, target)
@@ -151,20 +180,59 @@ def _same_models(
             except TooLittleData as error:
                 rows["abstentions"].append((*key, str(error)))
                 continue
-            by_models.setdefault(frozenset(values), []).append((key, values))
+            learned = _results_elsewhere(others, objective, target)
+            by_models.setdefault((frozenset(values), frozenset(learned)), []).append((key, values | learned))
     groups, pipelines = [], None if pipeline_values is None else (features, pipeline_values)
-    for models, members in by_models.items():
+    for (models, learned_models), members in by_models.items():
         keys = [key for key, _ in members]
+        mine = features.filter(pl.col("model_id").is_in([*candidates, *learned_models])) if others else features
         try:
-            table = feature_table(features, models, aggregates=settings.aggregates)
+            table = feature_table(mine, models, aggregates=settings.aggregates)
             nothing = float("nan")
             matrix = np.array([[values.get(model, nothing) for _, values in members] for model in table.model_ids])
-            groups.append(_Group(keys, design(table, matrix, settings.lineages, pipelines)))
+            here = {name: elsewhere[name] for name in learned_models}
+            groups.append(_Group(keys, design(table, matrix, settings.lineages, pipelines, here)))
         except TooLittleData as error:
             rows["abstentions"].extend((*key, str(error)) for key in keys)
         else:
             rows["excluded_features"].extend((*key, *row) for key in keys for row in table.excluded.iter_rows())
     return groups
+
+
+def _results_elsewhere(others: Sequence[OtherStudy], objective: str, target: str) -> dict[str, float]:
+    """Results of other studies of one objective and target, by the names of their rows."""
+    found: dict[str, float] = {}
+    for other in others:
+        try:
+            values = target_values(other.results, objective, target)
+        except TooLittleData:
+            continue
+        found |= {row_name(other.study_id, model): value for model, value in values.items()}
+    return found
+
+
+def _other_study_rows(fits: LeaveOut, number: int) -> list[tuple[object, ...]]:
+    """Rows of `other_studies` after objective and target: what was learned from, and the effect of the recipe."""
+    design, learned = fits.design, fits.design.learned
+    if learned is None:
+        return []
+    everything = design.training_rows((), with_learned=True)
+    inside, targets, studies, clusters = design.recipe_inputs(everything, design.matrix_for(everything))
+    n_studies = len(learned.names)
+    shrunk = recipe_effects(inside, targets, studies, clusters, n_studies).shrunk[:, number]
+    effects = jackknifed_effects(inside, targets[:, number], studies, clusters, n_studies)
+    share = float(np.mean([fits.share(name, NOTHING, number) for name in fits.members]))
+    return [
+        (
+            name,
+            int((learned.studies == study).sum()),
+            effect.estimate,
+            *(_finite(value) for value in (effect.standard_error, effect.low, effect.high)),
+            float(shrunk[study]),
+            share,
+        )
+        for study, (name, effect) in enumerate(zip(learned.names, effects, strict=True))
+    ]
 
 
 def _add_target(

@@ -21,7 +21,7 @@ MIN_SHARED_MODELS = 3
 class Joined:
     """Cells of one feature that come from one other pipeline. rows: their rows; measured: their values there.
 
-    differences: (observed rows,), this pipeline minus the main one, NaN where a model lacks either.
+    differences: (rows with a result,), this pipeline minus the main one, NaN where a model lacks either.
     """
 
     column: int
@@ -31,9 +31,9 @@ class Joined:
 
 
 def joined_cells(
-    features: pl.DataFrame, pipeline_values: pl.DataFrame, names: tuple[str, ...], model_ids: list[str], n_observed: int
+    features: pl.DataFrame, pipeline_values: pl.DataFrame, names: tuple[str, ...], model_ids: list[str], n_trained: int
 ) -> tuple[Joined, ...]:
-    """The cells of the design that need an offset. model_ids: of its rows, observed rows first.
+    """The cells of the design that need an offset. model_ids: of its rows, the n_trained with a result first.
 
     features: of the mart fct_regression_features, with pipeline, measured_value and is_main_pipeline; pipeline_values:
     model_id, feature, pipeline, measured_value, all pipelines of every model.
@@ -54,7 +54,7 @@ def joined_cells(
     for (feature, pipeline), part in others.group_by("feature", "pipeline", maintain_order=True):
         here, there = values.get((feature, pipeline), {}), values.get((feature, main.get(feature)), {})
         nan = float("nan")
-        differences = [here.get(model, nan) - there.get(model, nan) for model in model_ids[:n_observed]]
+        differences = [here.get(model, nan) - there.get(model, nan) for model in model_ids[:n_trained]]
         rows = np.array([row_of[model] for model in part["model_id"]])
         measured = part["measured_value"].cast(pl.Float64).to_numpy()
         found.append(Joined(names.index(str(feature)), rows, measured, np.array(differences)))
@@ -62,7 +62,7 @@ def joined_cells(
 
 
 def with_offsets(matrix: np.ndarray, joined: tuple[Joined, ...], train: np.ndarray) -> np.ndarray:
-    """The matrix (rows, columns) with the offsets that the observed rows `train` give; the same one without any."""
+    """The matrix (rows, columns) with the offsets that the rows `train` give; the same one without any."""
     if not joined:
         return matrix
     moved = matrix.copy()

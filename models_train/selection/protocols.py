@@ -188,7 +188,7 @@ def forecasts(fits: LeaveOut, target: int) -> list[Forecast]:
     The same average, of the same members, is what the interval is calibrated on and the distance is measured for.
     """
     design = fits.design
-    rows = range(design.n_observed, len(design.rows))
+    rows = range(design.n_trained, len(design.rows))
     answering = {row: fits.readable(row, MIN_SHARE_OF_FEATURES) for row in rows}
     by_members = {members: _Answer.of(fits, target, members) for members in sorted(set(answering.values())) if members}
     found = []

@@ -13,6 +13,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
+from models_train.errors import close_match
 from models_train.study.benchmarks import Benchmarks
 from models_train.study.checks import consistency_problems
 from models_train.study.hub import HubQuery, found_models, usable_models
@@ -54,6 +55,9 @@ class Study(Settings):
     folds: Literal["publisher", "lineage"] = "publisher"
     """What is left out together when predictions are tested: the models of a publisher, or of all publishers whose
     post-training began from the same model."""
+    also_learn_from: Annotated[tuple[Identifier, ...], Field(strict=False)] = ()
+    """Other studies (study_id) whose reward models the performance model learns from, too: results of the same test
+    pairs, corrected by the effect of their training recipe. They are never judged with this study's own."""
     training: Training | None = None
     """Training of reward models; left out where the figures come from seeds alone."""
     scoring: Scoring | None = None
@@ -144,6 +148,8 @@ def _with_kept_corpus(scoring: Scoring | None, home: Path | None) -> Scoring | N
     return scoring.model_copy(update={"corpus": scoring.corpus.model_copy(update={"source": source})})
 
 
+RESULT_SEEDS = frozenset({"table_1_post_training", "table_4_regression", "table_5_bradley_terry"})
+"""Seeds with results of RewardBench's four categories."""
 STUDY_FILES = "[!.]*.yaml"
 """Pattern of the study files of a folder: hidden files do not count."""
 
@@ -164,7 +170,40 @@ def load_studies(folder: Path) -> dict[Path, Study]:
             line = parse_yaml(path).line(("study_id",))
             text = f"study_id: {study.study_id!r} is also that of {known.name}"
             raise StudyError(path, [(line, f"{text}; give one of them another, or move one of the files away")])
+    for path, study in studies.items():
+        _refuse_other_studies(path, study, {each.study_id: each for each in studies.values()})
     return studies
+
+
+def _refuse_other_studies(path: Path, study: Study, studies: Mapping[str, Study]) -> None:
+    """A study may learn from others that are there and have results of the same benchmark; each counts once."""
+    problems = []
+    for index, name in enumerate(study.also_learn_from):
+        if text := _reason_against_other(study, name, studies, study.also_learn_from[:index]):
+            line = parse_yaml(path).line(("also_learn_from", index))
+            problems.append((line, f"also_learn_from[{index}]: {name!r} {text}"))
+    if problems:
+        raise StudyError(path, problems)
+
+
+def _reason_against_other(study: Study, name: str, studies: Mapping[str, Study], before: tuple[str, ...]) -> str:
+    if name == study.study_id:
+        return "is this study itself, whose models are learned from in any case; remove it"
+    if name in before:
+        return "is already listed; keep it once"
+    if name not in studies:
+        known = [other for other in studies if other != study.study_id]
+        return f"is no study of the folder; {close_match(name, known, 'there are') if known else 'there is no other'}"
+    other = studies[name]
+    if other.training is None and not RESULT_SEEDS.intersection(seed.name for seed in other.seeds):
+        return (
+            "has no results of RewardBench's four categories, and scores of another benchmark do not compare with "
+            "them; remove it"
+        )
+    if other.synthetic != study.synthetic:
+        made, real = (name, study.study_id) if other.synthetic else (study.study_id, name)
+        return f"cannot be learned from: {made!r} is synthetic and {real!r} is not; remove it"
+    return ""
 
 
 def _refuse_undescribed(path: Path, study: Study) -> None:

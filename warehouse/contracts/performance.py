@@ -134,6 +134,23 @@ PERFORMANCE_TABLES = by_name(
         text("reason", "Why it is not used."),
     ),
     table(
+        "performance_other_studies",
+        "One row per study, objective, target and other study whose reward models were learned from, too.",
+        (*_CELL, "other_study_id"),
+        OBJECTIVE,
+        _TARGET,
+        text("other_study_id", "Study whose reward models joined the training rows."),
+        integer("n_models", "Its models that did so."),
+        number("recipe_effect", "How far its recipe moves a result from the own study's, in points."),
+        number(
+            "recipe_effect_error", "Its standard error (jackknife over publishers); null if unknown.", nullable=True
+        ),
+        number("recipe_effect_low", "Lower end of its 95 % interval; null if unknown.", nullable=True),
+        number("recipe_effect_high", "Upper end of its 95 % interval; null if unknown.", nullable=True),
+        number("shrunk_effect", "The effect after shrinkage, which its results were corrected by, in points."),
+        number("share", "Mean share over predictors of the fit with other studies in the prediction, 0 to 1."),
+    ),
+    table(
         "capability_components",
         "One row per study, component and benchmark: principal components of the benchmark matrix (paper, Appendix F).",
         ("component", "benchmark"),

@@ -54,7 +54,12 @@ def section(study: Study) -> Section:
             dots.append(_error_panel(objective, outside, domain))
             tables.append(_error_table(outside, compared, objective, study))
     items: tuple[Figure | Table, ...] = (_error_figure(dots, study), *tables)
-    paragraphs = (_INTRODUCTION, *_together(predictions), *_abstentions(abstentions(study)))
+    paragraphs = (
+        _INTRODUCTION,
+        *_other_studies(other_studies(study)),
+        *_together(predictions),
+        *_abstentions(abstentions(study)),
+    )
     return Section("prediction", TITLE, paragraphs, items=items, trust=tuple(cards))
 
 
@@ -122,6 +127,13 @@ def excluded_features(study: Study) -> pl.DataFrame:
         return frame
     within = ["feature", "share_of_models", "reason"]
     return frame.group_by(within, maintain_order=True).agg(pl.col("objective").alias("objectives"))
+
+
+def other_studies(study: Study) -> pl.DataFrame:
+    """One row per objective and other study that the prediction of the score learned from, too."""
+    columns = "objective, other_study_id, n_models, recipe_effect, recipe_effect_error, shrunk_effect, share"
+    order = f"{BY_OBJECTIVE}, other_study_id"
+    return study.read("fct_performance_other_studies", columns, order, TARGET, optional=True)
 
 
 def absence(study: Study, scores: pl.DataFrame) -> str:
@@ -234,6 +246,18 @@ def _together(predictions: pl.DataFrame) -> tuple[str, ...]:
     left_out = predictions.filter(protocol=OUT_OF_FOLD)["fold"] if predictions.height else pl.Series(dtype=pl.String)
     shared = sorted(fold for fold in left_out.unique() if " + " in fold)
     return (f"Publishers that are left out together: {'; '.join(shared)}.",) if shared else ()
+
+
+def _other_studies(frame: pl.DataFrame) -> tuple[str, ...]:
+    """Per objective and other study, how many reward models were learned from, and the effect of their recipe."""
+    return tuple(
+        f"{labels.objective(row['objective'])}: learned from {labels.plural(row['n_models'], 'reward model')} of the "
+        f"study “{row['other_study_id']}”, too, with a mean share of {labels.percent(row['share'])} in the "
+        f"predictions. Their training recipe moves results by {labels.number(row['recipe_effect'], signed=True)} ± "
+        f"{labels.number(row['recipe_effect_error'])} points; after shrinkage they were corrected by "
+        f"{labels.number(row['shrunk_effect'], signed=True)}. No figure here judges them."
+        for row in frame.to_dicts()
+    )
 
 
 def _abstentions(frame: pl.DataFrame) -> tuple[str, ...]:
