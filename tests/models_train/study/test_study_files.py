@@ -288,6 +288,31 @@ def test_two_files_with_one_study_id_are_both_named(tmp_path: Path, name: str) -
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("smal", "is no study of the folder; did you mean 'small'?"),
+        ("mine", "is this study itself, whose models are learned from in any case; remove it"),
+        ("bare", "has no results of RewardBench's four categories, and scores of another benchmark do not compare"),
+        ("real", "cannot be learned from: 'mine' is synthetic and 'real' is not; remove it"),
+    ],
+)
+def test_a_study_learns_only_from_studies_that_compare(tmp_path: Path, name: str, said: str) -> None:
+    seeds = "seeds:\n  - {name: table_4_regression, source: here, licence: none}\n"
+    other = seeds.replace("table_4_regression", "rewardbench2_base_by_data")
+    (tmp_path / "small.yaml").write_text(SMALL)
+    (tmp_path / "bare.yaml").write_text(SMALL.replace("study_id: small", "study_id: bare").replace(seeds, other))
+    real = SMALL.replace("study_id: small", "study_id: real").replace("synthetic: true", "synthetic: false")
+    (tmp_path / "real.yaml").write_text(real)
+    mine = SMALL.replace("study_id: small", "study_id: mine")
+    (tmp_path / "mine.yaml").write_text(mine + "also_learn_from: [small]\n")
+    assert load_studies(tmp_path)[tmp_path / "mine.yaml"].also_learn_from == ("small",)
+    (tmp_path / "mine.yaml").write_text(mine + f"also_learn_from: [small, {name}]\n")
+    with pytest.raises(StudyError) as caught:
+        load_studies(tmp_path)
+    assert f"also_learn_from[1]: '{name}' {said}" in str(caught.value)
+
+
 @pytest.mark.parametrize("study_id", ["Small", "' small'", "'small '", "SMALL", "'small\\n'"])
 def test_ids_that_differ_by_case_or_spaces_only_are_refused(tmp_path: Path, study_id: str) -> None:
     (tmp_path / "small.yaml").write_text(SMALL)
