@@ -27,7 +27,7 @@ from dagster_project import environment
 from dagster_project.lib.dbt import update_manifest
 from dagster_project.lib.keys import GPU_POOL
 from dagster_project.lib.locks import end_dead_runs, make_run_is_at_work
-from dagster_project.lib.storage import check_storage
+from dagster_project.lib.storage import check_storage, databases, lost_database
 from models_train.errors import UserError
 from models_train.processes import descendants, end_processes, leave, stopped_by_signals
 from warehouse.paths import Home
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with _only_ui(home, port):
                 update_manifest(home)
                 _prepare_instance(home)
-                return _run_programs(port)
+                return _run_programs(home, port)
         except UserError as error:
             print(error, file=sys.stderr)
             return 1
@@ -86,8 +86,11 @@ def _only_ui(home: Home, port: int) -> Iterator[None]:
         yield
 
 
-def _run_programs(port: int) -> int:
-    """Run the three programs until one of them ends; returns 1 then. In any case all are ended, with their runs."""
+def _run_programs(home: Home, port: int) -> int:
+    """Run the three programs until one of them ends, or a database is gone; returns 1 then.
+
+    In any case all are ended, with their runs.
+    """
     with tempfile.TemporaryDirectory(prefix="rewardbase-ui-") as folder:
         server, workspace = Path(folder) / "server", Path(folder) / "workspace.yaml"
         place = {"socket": str(server), "location_name": LOCATION}
@@ -111,7 +114,11 @@ def _run_programs(port: int) -> int:
             start("webserver", *guarded, *address, *loads)
             start("daemon", *program("dagster-daemon"), "run", *quiet, *loads)
             print(f"Dagster UI: http://{HOST}:{port}  (Ctrl-C ends it)", flush=True)
+            before = databases(home)
             while not (ended := [name for name, program in programs.items() if program.poll() is not None]):
+                if lost := lost_database(home, before):
+                    print(f"{lost} The UI ends; start `make ui` again.")
+                    return 1
                 time.sleep(_POLL_SECONDS)
             print(f"The UI's {ended[0]} ended unexpectedly; its messages are above. Start `make ui` again.")
             return 1

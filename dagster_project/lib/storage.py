@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
@@ -25,6 +26,24 @@ def check_storage(home: Home, wait_seconds: float = WAIT_SECONDS) -> list[str]:
     UserError where another program keeps a database locked. Call it only where nothing else writes to the home.
     """
     return [_set_aside(path) for name in DATABASES if _is_damaged(path := home.dagster_home / name, wait_seconds)]
+
+
+def databases(home: Home) -> dict[Path, int]:
+    """Dagster's databases that are there, each with the number of its file (inode)."""
+    paths = (home.dagster_home / name for name in DATABASES)
+    return {path: path.stat().st_ino for path in paths if path.exists()}
+
+
+def lost_database(home: Home, before: Mapping[Path, int]) -> str | None:
+    """A sentence on a database that was removed or replaced since; None where there is none. before: of `databases`.
+
+    A program that has it open would go on with an empty file in its place, without tables.
+    """
+    now = databases(home)
+    lost = next((path for path, number in before.items() if now.get(path) != number), None)
+    if lost is None:
+        return None
+    return f"{lost} (Dagster's records) was removed or replaced; parts and snapshot stay, and assets are made again."
 
 
 def _is_damaged(path: Path, wait_seconds: float) -> bool:

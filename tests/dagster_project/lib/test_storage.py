@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dagster_project.lib.storage import DATABASES, check_storage
+from dagster_project.lib.storage import DATABASES, check_storage, databases, lost_database
 from models_train.errors import UserError
 from warehouse.paths import Home
 
@@ -56,3 +56,19 @@ def test_a_lock_of_another_program_is_named(home: Home) -> None:
             check_storage(home, wait_seconds=0.2)
         client.execute("rollback")
     assert check_storage(home) == []
+
+
+@pytest.mark.parametrize("name", DATABASES)
+def test_a_database_that_is_removed_or_replaced_is_named(tmp_path: Path, name: str) -> None:
+    home = Home(tmp_path)
+    place = home.dagster_home / name
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"")
+    before = databases(home)
+    with place.open("ab") as file:
+        file.write(b"more")
+    assert lost_database(home, before) is None
+    place.rename(tmp_path / "aside")
+    assert f"{place} (Dagster's records) was removed or replaced" in str(lost_database(home, before))
+    place.write_bytes(b"")
+    assert lost_database(home, before)
