@@ -42,7 +42,12 @@ def test_question_has_the_printed_answer(
 def test_the_errors_of_the_performance_model_are_those_of_the_mart(published: duckdb.DuckDBPyConnection) -> None:
     found = re.search(r"<!-- run by the tests:\n(.+?)-->\n((?:\|[^\n]*\n)+)", ASKED, flags=re.DOTALL)
     assert found is not None
-    assert as_markdown(published, found[1]) == found[2]
+    number = r"[+-]?\d+\.\d"
+    made = as_markdown(published, found[1])
+    assert re.sub(number, "#", made) == re.sub(number, "#", found[2])
+    # A figure that lies on the border of two digits may be rounded either way on another machine.
+    figures = [[float(one) for one in re.findall(number, text)] for text in (made, found[2])]
+    assert figures[0] == pytest.approx(figures[1], abs=0.1 + 1e-9)
     held = published.execute(
         """
         select distinct count(*) over (partition by objective) from fct_performance_predictions
