@@ -40,7 +40,7 @@ estimated as (
         model_b,
         max(distance) filter (where domain = 'all') as all_documents,
         avg(distance) filter (where domain != 'all') as domain_wise
-    from {{ ref('fct_jensen_shannon_distances') }}
+    from {{ ref('int_score_distances') }}
     where binning = 'quantile'
     group by study_id, score_kind, model_a, model_b
 )
