@@ -28,6 +28,7 @@ run_noise:
   regression: {score: 0.7, chat: 1.6, chat_hard: 2.2, safety: 2.7, reasoning: 3.3}
   bradley_terry: {score: 1.4, chat: 7.9, chat_hard: 5.3, safety: 2.6, reasoning: 2.8}
 folds: publisher
+also_learn_from: [published]
 size_groups:
 - {name: small, params_b_from: 0, params_b_below: 3, default: a}
 - {name: large, params_b_from: 3, default: b}
