@@ -237,7 +237,7 @@ def test_distances_order_the_pairs(marts: duckdb.DuckDBPyConnection) -> None:
     true = [jensenshannon(MIXES[MODELS[a][1]], MIXES[MODELS[b][1]], base=2) for a, b in both]
     stored = marts.execute(
         "select model_a, model_b, max(distance) filter (where domain = 'all'), avg(distance) filter (where domain != "
-        "'all') from fct_jensen_shannon_distances where study_id = 'lab' and binning = 'quantile' "
+        "'all') from intermediate.int_score_distances where study_id = 'lab' and binning = 'quantile' "
         "and score_kind = 'presence_score' group by all"
     ).fetchall()
     of_pair = {(a, b): (whole, wise) for a, b, whole, wise in stored}
