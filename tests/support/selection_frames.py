@@ -10,6 +10,8 @@ from models_train.selection.features import feature_table
 
 TRUE_WEIGHTS = {"benchmark_1": 3.0, "benchmark_2": -2.5, "params_b": 2.5}
 NOISE = 1.0
+PUBLISHER_SIZES = (11, 6, 4, 4, 3, 3, 3, 3, 2, 1)
+"""Models per publisher of the 40 published base models (arXiv 2505.10775, Table 3)."""
 
 
 def simulated(

@@ -15,6 +15,7 @@ from models_train.selection.correlations import (
     partial_correlation,
     t_statistic,
 )
+from tests.support.selection_frames import PUBLISHER_SIZES
 
 
 def cell(
@@ -119,7 +120,7 @@ def test_the_clustered_interval_is_the_jackknife_over_publishers() -> None:
 def test_the_clustered_interval_covers_at_the_sizes_of_the_papers_publishers() -> None:
     """Both variables share half of their variance within a publisher: Fisher's interval would cover about 0.85."""
     rng = np.random.default_rng(5)
-    owner = np.repeat(np.arange(10), [11, 6, 4, 4, 3, 3, 3, 3, 2, 1])
+    owner = np.repeat(np.arange(10), PUBLISHER_SIZES)
     truth, n = 0.8, 1000
     root = np.linalg.cholesky([[1, truth], [truth, 1]])
     pairs = rng.normal(size=(n, 10, 2))[:, owner] @ root.T + rng.normal(size=(n, 40, 2)) @ root.T

@@ -5,9 +5,7 @@ import pytest
 from scipy import stats
 
 from models_train.selection.jackknife import jackknife_t, mean_over_clusters, over_clusters
-
-PUBLISHER_SIZES = (11, 6, 4, 4, 3, 3, 3, 3, 2, 1)
-"""Models per publisher of the 40 published base models (arXiv 2505.10775, Table 3)."""
+from tests.support.selection_frames import PUBLISHER_SIZES
 
 
 def test_one_row_per_cluster_is_the_one_sample_t_test() -> None:
