@@ -8,7 +8,7 @@ an inner fold).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
@@ -158,14 +158,12 @@ class LeaveOut:
         """Factor of the average's deviation from the mean that fits the inner folds best (least squares), 0 to 1."""
         key = (left, target, members)
         if key not in self._shrinkages:
-            along, length = 0.0, 0.0
-            for fold in self.remaining(left):
-                rows = np.flatnonzero(self.design.folds == fold)
-                middle = self._fitted(MEAN, left | {fold}, target, left)[rows]
-                deviation = self._average(members, left | {fold}, target, left)[rows] - middle
-                along += float(deviation @ (self.design.targets[rows, target] - middle))
-                length += float(deviation @ deviation)
-            self._shrinkages[key] = float(np.clip(along / length, 0.0, 1.0)) if length > 0 else 0.0
+
+            def apart(without: Left) -> tuple[np.ndarray, np.ndarray]:
+                middle = self._fitted(MEAN, without, target, left)
+                return middle, self._average(members, without, target, left) - middle
+
+            self._shrinkages[key] = self._best_factor(left, target, apart)
         return self._shrinkages[key]
 
     def predictor_errors(self, left: Left, target: int) -> dict[str, float]:
@@ -196,16 +194,26 @@ class LeaveOut:
         """Share of a predictor's fit with other studies, by least squares on the inner folds, 0 to 1."""
         key = (name, left, target)
         if key not in self._shares:
-            along, length = 0.0, 0.0
-            for fold in self.remaining(left):
-                rows = np.flatnonzero(self.design.folds == fold)
-                own, beside = (
-                    self._of(fits, name, left | {fold}, target, left)[rows] for fits in (self.fits, self.joined)
-                )
-                along += float((beside - own) @ (self.design.targets[rows, target] - own))
-                length += float((beside - own) @ (beside - own))
-            self._shares[key] = float(np.clip(along / length, 0.0, 1.0)) if length > 0 else 0.0
+
+            def apart(without: Left) -> tuple[np.ndarray, np.ndarray]:
+                own = self._of(self.fits, name, without, target, left)
+                return own, self._of(self.joined, name, without, target, left) - own
+
+            self._shares[key] = self._best_factor(left, target, apart)
         return self._shares[key]
+
+    def _best_factor(self, left: Left, target: int, apart: Callable[[Left], tuple[np.ndarray, np.ndarray]]) -> float:
+        """The factor from 0 to 1 with which start + factor x step fits the held-out results of the inner folds best.
+
+        apart: from the folds left out to start and step, (rows,) each. 0 where no step goes anywhere.
+        """
+        along, length = 0.0, 0.0
+        for fold in self.remaining(left):
+            rows = np.flatnonzero(self.design.folds == fold)
+            start, step = (values[rows] for values in apart(left | {fold}))
+            along += float(step @ (self.design.targets[rows, target] - start))
+            length += float(step @ step)
+        return float(np.clip(along / length, 0.0, 1.0)) if length > 0 else 0.0
 
     def _of(
         self, fits: dict[Left, TrainingFit], name: str, left: Left, target: int, chosen_without: Left

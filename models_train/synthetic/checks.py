@@ -2,8 +2,8 @@
 
 Rank checks: do scores of documents reflect the mixes of the pre-training text? Within a cell models differ in nothing
 but their mix; figures are computed in each cell and averaged over the cells, with a bootstrap over the mixes. Figures
-over all models pooled stand beside them: there size, training, tokenizer and architecture move the scores, too. Scores
-come in the direction in which 1 is always good. Beside each figure stands what an oracle gets, who knows the mixes.
+over all models pooled are given, too; there size, training, tokenizer and architecture move the scores as well. Scores
+come in the direction in which 1 is always good. Each comes with the figure of an oracle, who knows the mixes.
 
 Search checks: the merge search by the pairs that it wins on the test set, against equal weights and the weights behind
 the preferences; and the chosen learning rate against the others.
@@ -177,11 +177,14 @@ def distance_checks(distances: pl.DataFrame, documents: pl.DataFrame, drawn: Flo
         scored = documents.filter(score_kind=str(kind))
         same = own.filter(pl.col("cell_a") == pl.col("cell_b"))
         cells = {str(cell): part for (cell,), part in _groups(same, "cell_a")}
+        cells[POOLED] = own
+        oracles = {
+            cell: _oracles(scored if cell == POOLED else scored.filter(cell=cell), part) for cell, part in cells.items()
+        }
         for name in DISTANCES:
-            rankings = {}
-            for cell, part in (cells | {POOLED: own}).items():
-                of_cell = scored if cell == POOLED else scored.filter(cell=cell)
-                rankings[cell] = [_pair_ranking(part, name, "mix_distance", _oracle(of_cell, part, name))]
+            rankings = {
+                cell: [_pair_ranking(part, name, "mix_distance", oracles[cell][name])] for cell, part in cells.items()
+            }
             check = Check(f"mix_distance_{name}", "spearman", 0, score_kind=str(kind))
             yield from ranking_checks(check, rankings, drawn.shape[1], drawn)
             budget = own["budget_distance"].to_numpy()
@@ -196,22 +199,23 @@ def _pair_ranking(pairs: pl.DataFrame, estimate: str, truth: str, oracle: Floats
     return Ranking(pairs[estimate].to_numpy(), pairs[truth].to_numpy(), oracle, mixes)
 
 
-def _oracle(documents: pl.DataFrame, pairs: pl.DataFrame, name: str) -> Floats:
+def _oracles(documents: pl.DataFrame, pairs: pl.DataFrame) -> dict[str, Floats]:
     """The distances of pairs where each model's mean scores are what the shares of its mix make them.
 
     For `centred_means` those of the shares. For histograms the mean scores are moved to the least-squares line of a
     domain's share, and the documents keep their deviations from them: no score of documents can follow the mixes more
     closely, so what is missing to 1 is the histogram's own loss.
     """
-    if name == "centred_means":
-        return pairs["share_distance"].to_numpy()
-    moved = {str(domain): _moved(part) for (domain,), part in _groups(documents, "domain")}
+    moved = [_moved(part) for _, part in _groups(documents, "domain")]
     names = documents["model_id"].unique().sort().to_list()
     both = np.array(list(combinations(range(len(names)), 2)))
-    parts = [np.concatenate(list(moved.values()), axis=1)] if name == "all_documents" else list(moved.values())
-    found = np.mean([_histogram_distances(part, both) for part in parts], axis=0)
-    by_pair = {(names[a], names[b]): value for (a, b), value in zip(both, found, strict=True)}
-    return np.array([by_pair[pair] for pair in pairs.select("model_a", "model_b").iter_rows()]).round(6)
+    place = {(names[a], names[b]): index for index, (a, b) in enumerate(both)}
+    wanted = [place[pair] for pair in pairs.select("model_a", "model_b").iter_rows()]
+    return {
+        "all_documents": _histogram_distances(np.concatenate(moved, axis=1), both)[wanted].round(6),
+        "domain_wise": np.mean([_histogram_distances(part, both) for part in moved], axis=0)[wanted].round(6),
+        "centred_means": pairs["share_distance"].to_numpy(),
+    }
 
 
 def _moved(documents: pl.DataFrame) -> Floats:

@@ -1,4 +1,4 @@
-"""When two scores are told apart by their intervals: one rule for the performance model and for its readers."""
+"""When two scores are distinguishable by their intervals: one rule for the performance model and for its readers."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 INTERVAL_REACH = 1.6448536269514722
 """Standard errors that a 90 % interval reaches to either side."""
 LEAD_REACH = 1.959963984540054
-"""Standard errors of a difference that it must exceed to count."""
+"""Standard errors of a difference that it must exceed to count: as the variable reach_of_95_percent of dbt."""
 
 Ends = tuple[float | None, float | None]
 

@@ -7,6 +7,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from warehouse.contracts.leads import LEAD_REACH
+
 OBJECTIVES = {"regression": "Regression", "bradley_terry": "Bradley-Terry"}
 OBJECTIVE_EXPLANATIONS = {
     "regression": "learns five graded attributes per answer (HelpSteer2)",
@@ -199,7 +201,7 @@ def confidence(row: dict[str, Any]) -> tuple[str, str]:
         f"of that difference ({number(error, 2)}, training runs included)"
     )
     close = f" ({row['n_close']} models of the group are within 1.96 errors of the best)" if row["n_close"] > 1 else ""
-    if ratio >= 1.96:
+    if ratio >= LEAD_REACH:
         return "clear", f"{behind}: more than test questions and training runs explain."
     if ratio >= 1:
         return "likely", f"{behind}: probably better, but not distinguishable{close}."

@@ -120,9 +120,9 @@ with_errors as (
 
 select
     *,
-    difference_points - 1.959963984540054 * standard_error as low,
-    difference_points + 1.959963984540054 * standard_error as high,
-    difference_points - 1.959963984540054 * error_with_runs as low_with_runs,
-    difference_points + 1.959963984540054 * error_with_runs as high_with_runs,
-    abs(difference_points) > 1.959963984540054 * error_with_runs as is_distinguishable
+    difference_points - {{ var('reach_of_95_percent') }} * standard_error as low,
+    difference_points + {{ var('reach_of_95_percent') }} * standard_error as high,
+    difference_points - {{ var('reach_of_95_percent') }} * error_with_runs as low_with_runs,
+    difference_points + {{ var('reach_of_95_percent') }} * error_with_runs as high_with_runs,
+    abs(difference_points) > {{ var('reach_of_95_percent') }} * error_with_runs as is_distinguishable
 from with_errors

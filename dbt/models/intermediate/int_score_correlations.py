@@ -49,7 +49,7 @@ def pairs(ranks, fresh):
     """Names of every pair with a fresh model, in order, with their correlation and number of shared documents.
 
     ranks: by name, average ranks in the order of the corpus, NaN where the model has no score. Models that scored the
-    same documents share one matrix product; ranks of others are made anew among the documents of both.
+    same documents share one matrix product; others are ranked again among the documents of both.
     """
     groups = {}
     for name, one in ranks.items():

@@ -77,8 +77,8 @@ select
     sqrt(greatest(0, least(1, divergence))) as distance,
     sqrt(least(1, bias)) as null_floor,
     sqrt(greatest(0, least(1, divergence - bias))) as distance_corrected,
-    sqrt(greatest(0, least(1, divergence - bias - 1.959964 * standard_error))) as distance_low,
-    sqrt(greatest(0, least(1, divergence - bias + 1.959964 * standard_error))) as distance_high,
+    sqrt(greatest(0, least(1, divergence - bias - {{ var('reach_of_95_percent') }} * standard_error))) as distance_low,
+    sqrt(greatest(0, least(1, divergence - bias + {{ var('reach_of_95_percent') }} * standard_error))) as distance_high,
     n_a,
     n_b,
     n_bins

@@ -17,7 +17,7 @@ near_chance as (
         string_agg(category, ', ' order by category) filter (where category != 'score') as near_chance_categories,
         bool_or(category = 'score') as is_near_chance
     from {{ ref('int_category_values') }}
-    where value - 1.959963984540054 * standard_error <= 55
+    where value - {{ var('reach_of_95_percent') }} * standard_error <= 55
     group by study_id, objective, model_id
 )
 

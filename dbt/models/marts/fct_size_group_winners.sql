@@ -44,7 +44,7 @@ rivals as (
         bool_or(is_gap_paired) filter (where place = 2) as is_gap_paired,
         max(gap_error) filter (where place = 2) as gap_error,
         max(gap_error_with_runs) filter (where place = 2) as gap_error_with_runs,
-        count(*) filter (where gap_points < 1.959963984540054 * gap_error_with_runs) as n_close
+        count(*) filter (where gap_points < {{ var('reach_of_95_percent') }} * gap_error_with_runs) as n_close
     from against_best
     group by study_id, objective, size_group
 )

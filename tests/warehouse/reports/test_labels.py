@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
+import pytest
+import yaml
+
+from warehouse.contracts.leads import LEAD_REACH
 from warehouse.reports import labels
 from warehouse.reports.topics import answer
+
+DBT_PROJECT = Path(__file__).resolve().parents[3] / "dbt" / "dbt_project.yml"
+
+
+def test_the_reach_of_a_lead_is_that_of_dbt():
+    assert yaml.safe_load(DBT_PROJECT.read_text())["vars"]["reach_of_95_percent"] == LEAD_REACH
 
 
 @pytest.mark.parametrize(

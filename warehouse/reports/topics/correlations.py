@@ -268,7 +268,7 @@ def _given_size(score: pl.DataFrame, objective: str, study: Study) -> Table:
 
 
 def _order_of(rows: pl.DataFrame) -> str:
-    """Whether the first feature is told from the others by its interval. rows: by r given size, largest first."""
+    """Whether the interval of the first feature separates it from the others. rows: by r given size, largest first."""
     others = rows.filter(pl.col("partial_pearson_given_size") > rows["partial_low"].head(1)).height - 1
     if others < 1:
         return ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
+from warehouse.contracts.leads import LEAD_REACH
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.queries import BY_DOMAIN, parts
@@ -154,7 +155,7 @@ def bits_dots(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
 
     frame: rows of `own_scores` of one domain.
     """
-    mean, margin = pl.col("mean_bits_per_byte"), 1.959964 * pl.col("standard_error_bits_per_byte")
+    mean, margin = pl.col("mean_bits_per_byte"), LEAD_REACH * pl.col("standard_error_bits_per_byte")
     frame = charts.ranked(frame.filter(mean.is_not_null()), "model_id").with_columns(
         (mean - margin).alias("low"), (mean + margin).alias("high")
     )
