@@ -16,6 +16,7 @@ from sklearn.covariance import LedoitWolf
 from sklearn.tree import DecisionTreeRegressor
 
 from models_train.selection.design import standardise_and_impute
+from models_train.selection.features import LOG_SIZE, SIZE
 from models_train.selection.leave_out import LeaveOut, Left
 from models_train.selection.predictors import PLAIN_AVERAGE, features_read
 
@@ -58,11 +59,14 @@ class Support:
         mine = design.matrix[row, list(self.columns)]
         unusual = np.nan_to_num(np.abs(mine - np.nanmean(values, axis=0)) / np.nanstd(values, axis=0))
         most = int(unusual.argmax())
-        low, high = np.nanmin(values[:, most]), np.nanmax(values[:, most])
         name = design.table.names[self.columns[most]]
+        seen = np.array([mine[most], np.nanmin(values[:, most]), np.nanmax(values[:, most])])
+        if name == LOG_SIZE:
+            name, seen = SIZE, 10**seen
+        value, low, high = seen
         return (
             f"too far from the trained models (distance {distance:.1f}; beyond {limit:.1f} errors were larger or are "
-            f"not known), most of all by {name} {mine[most]:.3g} (seen: {low:.3g} to {high:.3g})"
+            f"not known), most of all by {name} {value:.3g} (seen: {low:.3g} to {high:.3g})"
         )
 
     def _limit(self, left: Left) -> float:

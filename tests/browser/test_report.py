@@ -204,7 +204,7 @@ def test_a_predicted_model_is_named_in_its_tooltip(browser: Browser, page_url: s
         tooltip = watched.page.locator("#vg-tooltip-element.visible")
         tooltip.wait_for(state="visible")
         words = tooltip.inner_text()
-        assert "model-" in words and "Observed score" in words and "Range of the training features" in words
+        assert "model-" in words and "Observed score" in words and "Distance from the training models" in words
 
 
 def test_the_largest_error_sorts_first(browser: Browser, page_url: str):
@@ -213,7 +213,7 @@ def test_the_largest_error_sorts_first(browser: Browser, page_url: str):
         table = watched.page.locator("#published_errors_regression table")
         table.locator("thead th").nth(1).locator("button").click()
         errors = [float(text.split("\t")[1].split()[0]) for text in table.locator("tbody tr").all_inner_texts()]
-        assert len(errors) == 6 and errors == sorted(errors, reverse=True)
+        assert len(errors) == 8 and errors == sorted(errors, reverse=True)
 
 
 def test_a_table_sorts_by_each_heading_both_ways(browser: Browser, page_url: str):

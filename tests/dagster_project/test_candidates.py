@@ -19,7 +19,6 @@ ENTRY = """  - model_id: {name}
     stage: instruct
     params_b: {params_b}
     tokens_t: 15.0
-    benchmarks:
 """
 VALUE = """      - benchmark: "{benchmark}"
         metric: {metric}
@@ -29,17 +28,18 @@ VALUE = """      - benchmark: "{benchmark}"
 """
 
 
-def like(published: duckdb.DuckDBPyConnection, model_id: str, share: float = 1.0) -> str:
-    """Benchmark values of a compared model as YAML, the first `share` of them."""
+def like(published: duckdb.DuckDBPyConnection, model_id: str) -> str:
+    """Benchmark values of a compared model as YAML."""
     rows = published.execute(
         """
         select feature, metric, measured_value, pipeline from fct_regression_features
-        where model_id = ? and feature_kind = 'benchmark' order by n_models desc, feature
+        where model_id = ? and feature_kind = 'benchmark' order by feature
         """,
         [model_id],
     ).fetchall()
-    kept = rows[: max(1, round(share * len(rows)))]
-    return "".join(VALUE.format(benchmark=b, metric=m, value=float(v), pipeline=p) for b, m, v, p in kept)
+    return "    benchmarks:\n" + "".join(
+        VALUE.format(benchmark=b, metric=m, value=float(v), pipeline=p) for b, m, v, p in rows
+    )
 
 
 @pytest.fixture(scope="module")
@@ -49,53 +49,59 @@ def with_candidates(
     project, home = whole_project_copy
     study = project / "dagster_project" / "studies" / "published.yaml"
     text = study.read_text() + HEADER
-    text += ENTRY.format(name="Inside-7B", publisher="Somebody", params_b=7.0) + like(published, "Qwen2.5-7B-Instruct")
-    text += ENTRY.format(name="Huge-70B", publisher="Somebody", params_b=70.0) + like(published, "Qwen2.5-7B-Instruct")
-    text += ENTRY.format(name="Unknown-7B", publisher="Somebody", params_b=7.0) + like(
-        published, "Qwen2.5-7B-Instruct", share=0.1
-    )
+    ordinary = like(published, "Llama-3.1-8B-Instruct")
+    text += ENTRY.format(name="Inside-7B", publisher="Somebody", params_b=7.0) + ordinary
+    text += ENTRY.format(name="Huge-70B", publisher="Somebody", params_b=70.0) + ordinary
+    text += ENTRY.format(name="Bare-7B", publisher="Somebody", params_b=7.0)
     study.write_text(text)
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
     return duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True)
 
 
-def test_a_candidate_within_range_gets_a_prediction_with_an_interval(
-    with_candidates: duckdb.DuckDBPyConnection,
-) -> None:
-    row = with_candidates.execute(
+Row = tuple[str, int | None, float | None, float | None, float | None, float | None, str]
+
+
+def recommended(with_candidates: duckdb.DuckDBPyConnection, model_id: str) -> list[Row]:
+    """Basis, rank, score, interval, probability and reason of a candidate without a size limit, by objective."""
+    return with_candidates.execute(
         """
         select basis, rank, expected_score, interval_low, interval_high, probability_best, reason
         from fct_recommendations
-        where model_id = 'Inside-7B' and objective = 'regression' and size_limit_b = 8
-        """
-    ).fetchone()
-    assert row is not None
-    basis, rank, expected, low, high, probability, reason = row
-    assert basis == "predicted"
-    assert rank >= 1
-    assert 70 < expected < 100
-    assert low < expected < high
-    assert 0 <= probability <= 1
-    assert reason
-
-
-@pytest.mark.parametrize(("name", "word"), [("Huge-70B", "params_b"), ("Unknown-7B", "missing")])
-def test_a_candidate_that_cannot_be_judged_gets_no_number_but_a_reason(
-    with_candidates: duckdb.DuckDBPyConnection, name: str, word: str
-) -> None:
-    rows = with_candidates.execute(
-        """
-        select rank, expected_score, interval_low, probability_best, reason from fct_recommendations
-        where model_id = ? and size_limit_b is null
+        where model_id = ? and size_limit_b is null order by objective
         """,
-        [name],
+        [model_id],
     ).fetchall()
+
+
+@pytest.mark.parametrize("model_id", ["Inside-7B", "Bare-7B"])
+def test_a_candidate_within_range_gets_a_prediction_with_an_interval(
+    with_candidates: duckdb.DuckDBPyConnection, model_id: str
+) -> None:
+    rows = recommended(with_candidates, model_id)
     assert len(rows) == 2
-    for *numbers, reason in rows:
-        assert numbers == [None] * 4
+    for basis, rank, expected, low, high, probability, reason in rows:
+        assert basis == "predicted" and rank is not None and probability is not None
+        assert expected is not None and low is not None and high is not None
+        assert rank >= 1 and 50 < low < expected < high < 100
+        assert 0 <= probability <= 1
+        assert reason.startswith("No reward model was trained on it; average ")
+
+
+def test_a_candidate_without_benchmarks_is_predicted_from_what_is_known(
+    with_candidates: duckdb.DuckDBPyConnection,
+) -> None:
+    for *_, bare in recommended(with_candidates, "Bare-7B"):
+        assert "average of log10_params, params_and_tokens and family_size" in bare
+
+
+def test_a_candidate_that_is_too_far_gets_no_number_but_a_reason(with_candidates: duckdb.DuckDBPyConnection) -> None:
+    rows = recommended(with_candidates, "Huge-70B")
+    assert len(rows) == 2
+    for basis, *numbers, reason in rows:
+        assert basis == "predicted" and numbers == [None] * 5
         assert reason.startswith("No recommendation")
-        assert word in reason
+        assert "most of all by params_b 70 (seen: 0.494 to 10.2)" in reason
 
 
 def test_candidates_change_nothing_that_was_measured(

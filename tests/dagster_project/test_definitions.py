@@ -61,7 +61,10 @@ def test_the_way_of_the_data_is_unbroken(specs: dict[str, dg.AssetSpec]) -> None
     assert "marts/fct_regression_features" in inputs["parts/performance_inputs"]
     assert inputs["parts/performance"] == {"parts/performance_inputs"}
     assert inputs["raw/performance_scores"] == {"parts/performance"}
-    assert inputs["marts/fct_predicted_coverage"] == {"raw/performance_predicted_coverage"}
+    assert inputs["marts/fct_predicted_coverage"] == {
+        "raw/performance_predicted_coverage",
+        "marts/fct_performance_scores",
+    }
     marts = {name for name in specs if name.startswith("marts/")}
     assert inputs["reports/base_model_choice"] == marts
     assert inputs["published/snapshot"] == marts | {"reports/base_model_choice"}

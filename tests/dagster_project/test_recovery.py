@@ -43,7 +43,7 @@ def test_runs_that_were_stopped_in_the_middle_leave_nothing_in_the_way(
     """Killed, then interrupted: each time in dbt, which the second run comes to only where the first freed its pool."""
     project, home = project_copy
     before = published_state(home)
-    with edited(project / GAINS, "order by score desc", "order by score desc -- stopped\n"):
+    with edited(project / GAINS, "order by compared.score desc", "order by compared.score desc -- stopped\n"):
         for how, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
             earlier = dbt_logs(home)
             with started(project, home, until="assets to materialize") as process:

@@ -70,7 +70,9 @@ def test_a_run_of_the_future_does_not_hold_back_those_of_today(project_copy: tup
     study = project / "dagster_project" / "studies" / "published.yaml"
     study.write_text(study.read_text().replace("\ntitle: ", "\ntitle: Today, ", 1))
     gains = project / "dbt" / "models" / "marts" / "fct_size_group_gains.sql"
-    gains.write_text(gains.read_text().replace("order by score desc", "order by gain_points desc"))
+    before = gains.read_text()
+    gains.write_text(before.replace("compared.score desc", "compared.score + 1 desc"))
+    assert gains.read_text() != before
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
     assert count(home, "title like 'Today, %'", "dim_studies") == 1

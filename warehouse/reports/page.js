@@ -30,16 +30,22 @@
     return result;
   }
 
+  // The specification of a chart: JSON, packed by gzip, in base64.
+  async function unpacked(id) {
+    const packed = Uint8Array.from(atob(document.getElementById(id).textContent), (sign) => sign.charCodeAt(0));
+    return new Response(new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"))).json();
+  }
+
   async function draw(host, theme) {
     const wanted = `${theme}${narrow.matches ? "-narrow" : ""}`;
     if (host.dataset.wanted === wanted || host.closest("[hidden]")) return;
     host.dataset.wanted = wanted;
-    const spec = JSON.parse(document.getElementById(host.dataset.spec).textContent);
     const stage = document.createElement("div");
     stage.className = "stage";
     const earlier = [...host.children];
     host.append(stage);
     try {
+      const spec = await unpacked(host.dataset.spec);
       const result = await window.vegaEmbed(stage, spec, {
         mode: "vega-lite",
         renderer: "svg",

@@ -94,13 +94,13 @@ def render_page(
 ) -> str:
     """The whole page as text; specs are the panels' specifications by figure name.
 
-    Everything from the data passes through Jinja's escaping or export.script_json.
+    Everything from the data passes through Jinja's escaping, export.script_json or export.script_gzip.
     """
     style, script, bundle = _asset("page.css"), _asset("page.js"), export.vega_bundle()
     template = _environment().get_template("page.html.j2")
     return template.render(
         pages=pages,
-        specs={name: [export.script_json(export.page_spec(spec)) for spec in panels] for name, panels in specs.items()},
+        specs={name: [export.script_gzip(export.page_spec(spec)) for spec in panels] for name, panels in specs.items()},
         policy=content_security_policy(style, [bundle, script]),
         style=style,
         script=script,

@@ -165,7 +165,7 @@ def test_candidates_get_a_prediction_or_a_reason(answer: PerformanceResult) -> N
     assert like.draws.size == 40
     assert found["new-70b"].predicted is None
     assert "too far from the trained models (distance " in found["new-70b"].abstention
-    assert "log10_params 1.85 (seen: " in found["new-70b"].abstention
+    assert "params_b 70 (seen: " in found["new-70b"].abstention
     assert found["new-unknown"].predicted is None
     assert "no predictor has the features that it needs (missing: benchmark_1, " in found["new-unknown"].abstention
 

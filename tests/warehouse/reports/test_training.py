@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from tests.support.marts_database import study_of
+from tests.support.report_pages import specifications
 from tests.support.training_database import write_training_marts
 from warehouse.reports import export, page, queries
 from warehouse.reports.elements import Figure, StudyPage
@@ -98,7 +99,7 @@ def test_charts_of_search_and_curves_are_drawn(study_page: StudyPage, text: str,
         (spec,) = export.write_specs([figure], {figure.name: export.panel_specs(figure)}, tmp_path)
         assert export.draw_picture(spec).stat().st_size > 5_000
     assert '<label for="lab_curves_loss_regression-choice">Base model</label>' in text
-    specification = json.loads(text.split('id="lab_rate_search_regression-0">')[1].split("</script>")[0])
+    specification = specifications(text)["lab_rate_search_regression-0"]
     assert '"type": "log"' in json.dumps(specification)
     rows = next(iter(specification["datasets"].values()))
     assert [row["is_selected"] for row in rows] == [False, True]
