@@ -91,6 +91,33 @@ def test_gain_says_what_stands_near_chance():
 
 
 @pytest.mark.parametrize(
+    ("is_paired", "is_gap_paired", "words"),
+    [
+        (True, None, "pair by pair"),
+        (None, True, "pair by pair"),
+        (None, False, "without item-level data"),
+        (False, None, "without item-level data"),
+        (None, None, ""),
+    ],
+    ids=["a gain", "the default, with a lead", "the default", "alone", "the default, alone"],
+)
+def test_the_basis_of_a_comparison_is_that_of_the_gain_or_the_lead(
+    is_paired: bool | None, is_gap_paired: bool | None, words: str
+):
+    row = {
+        "is_paired": is_paired,
+        "is_gap_paired": is_gap_paired,
+        "runner_up": None,
+        "gain_low_with_runs": None,
+        "is_default_near_chance": False,
+        "is_default": True,
+    }
+    text = answer.certainty([row], [])
+    assert [phrase in text for phrase in ("pair by pair", "without item-level data")].count(True) == bool(words)
+    assert words in text and "  " not in text
+
+
+@pytest.mark.parametrize(
     ("share", "text"),
     [(0, "0 %"), (0.001, "< 1 %"), (0.125, "13 %"), (0.994, "99 %"), (0.9996, "> 99 %"), (1, "100 %"), (None, "–")],
 )

@@ -87,30 +87,33 @@ def certainty(best: list[dict[str, Any]], noise: list[dict[str, Any]]) -> str:
     rows = [row for row in best if row["runner_up"] is not None]
     clear = sum(labels.confidence(row)[0] == "clear" for row in rows)
     above = sum(row["gain_low_with_runs"] is not None and row["gain_low_with_runs"] > 0 for row in best)
-    count = (
+    sentences = [
         f"In {above} of {len(best)} cases the 95 % interval of the gain over the default, test questions and training "
-        "runs together, lies above zero. "
-    )
-    lead = f"In {clear} of {len(rows)} cases the best model also has a clear lead over its runner-up. " if rows else ""
-    runs = (
-        f"Two trainings of one base model are taken to differ by a standard deviation of {labels.run_noise(noise)}. "
-        if noise
-        else ""
-    )
-    if any(row["is_paired"] for row in best):
-        basis = "Models are compared pair by pair, on the same test questions."
-    else:
-        basis = (
+        "runs together, lies above zero."
+    ]
+    if rows:
+        sentences += [f"In {clear} of {len(rows)} cases the best model also has a clear lead over its runner-up."]
+    if noise:
+        sentences += [
+            f"Two trainings of one base model are taken to differ by a standard deviation of {labels.run_noise(noise)}."
+        ]
+    # Of the default itself there is no gain to have a basis, and of a model alone in its group no lead.
+    paired = {row[name] for row in best for name in ("is_paired", "is_gap_paired")} - {None}
+    if True in paired:
+        sentences += ["Models are compared pair by pair, on the same test questions."]
+    elif paired:
+        sentences += [
             "These results come without item-level data and with one training run each: errors are a binomial "
             "approximation from the number of test pairs per category, and those of two models are taken as "
             "independent although both met the same questions, which is rather too wide."
-        )
-    chance = " Chance is 50 in every category." + (
-        " Some defaults are near it, so that gains over them say little about the best model."
-        if any(row["is_default_near_chance"] and not row["is_default"] for row in best)
-        else ""
-    )
-    return f"{count}{lead}{runs}{basis} The best of several models is a little flattered by its selection.{chance}"
+        ]
+    sentences += [
+        "The best of several models is a little flattered by its selection.",
+        "Chance is 50 in every category.",
+    ]
+    if any(row["is_default_near_chance"] and not row["is_default"] for row in best):
+        sentences += ["Some defaults are near it, so that gains over them say little about the best model."]
+    return " ".join(sentences)
 
 
 def best_gains(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
