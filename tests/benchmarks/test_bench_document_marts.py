@@ -35,9 +35,8 @@ N_SIMULATIONS = 400
 PAPERS_SIZE = N_MODELS >= 40 and PER_DOMAIN >= 200_000
 LIMITS = {"everything from nothing": 15.0, "a new model": 2.0}
 BEFORE = ("table_3_models", "stg_study_seeds", "stg_base_models", "stg_published_models", "stg_size_groups",
-          "int_base_models", "stg_document_scores", "stg_documents", "stg_score_bins", "int_score_grids",
-          "int_score_cells")  # fmt: skip
-EVERYTHING = ("int_scored_runs", "int_document_scorings", "int_score_donors", "int_fine_histograms",
+          "int_base_models", "stg_document_scores", "stg_documents", "stg_score_bins", "int_score_grids")  # fmt: skip
+EVERYTHING = ("int_scored_runs", "int_document_scorings", "int_score_donors", "int_fine_histograms", "int_score_cells",
               "int_score_histograms", "fct_presence_score_distributions", "int_score_distances",
               "int_score_wasserstein", "int_score_ranks", "int_score_correlations",
               "fct_jensen_shannon_distances")  # fmt: skip

@@ -101,7 +101,7 @@ def test_a_candidate_that_is_too_far_gets_no_number_but_a_reason(with_candidates
     for basis, *numbers, reason in rows:
         assert basis == "predicted" and numbers == [None] * 5
         assert reason.startswith("No recommendation")
-        assert "most of all by params_b 70 (seen: 0.494 to 10.2)" in reason
+        assert "most of all by params_b 70 (seen: 0.49 to 10.3)" in reason
 
 
 def test_candidates_change_nothing_that_was_measured(

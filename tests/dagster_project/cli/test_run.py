@@ -77,7 +77,8 @@ def test_a_run_after_an_edit_does_what_depends_on_it(project_copy: tuple[Path, P
     done = run(home, project=project)
     assert done.returncode == 0, done.stderr
     made = {line.split("] ")[1].split(" (")[0] for line in done.stdout.splitlines() if line.startswith("  [")}
-    marts = {"marts/fct_size_group_gains", "marts/fct_size_group_winners"}
+    changed = ("fct_size_group_gains", "fct_size_group_winners", "fct_reward_model_comparisons")
+    marts = {f"marts/{name}" for name in changed}
     assert made == marts | {"reports/base_model_choice", "reports/charts", "published/snapshot"}
 
 
