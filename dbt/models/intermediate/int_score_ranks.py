@@ -1,5 +1,6 @@
 """Average ranks of every donor's scores, among all documents and within each domain; made once per scoring."""
 
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -87,7 +88,7 @@ def model(dbt, session):
         select hash(document_id) as key, {", ".join(kinds)} from ({scores})
         where study_id = ? and model_id = ? and corpus = ? and engine = ? and status = 'ok'
     """
-    corpora, waiting = {}, []
+    corpora, waiting, found = {}, deque(), []
     with ThreadPoolExecutor() as pool:  # one model is ranked while the next is read
         for study, name, corpus, engine, made_of in session.execute(wanted + " order by all").fetchall():
             if (study, corpus) not in corpora:
@@ -102,12 +103,17 @@ def model(dbt, session):
                 whole[places[is_there]] = rows[kind].to_numpy()[is_there]
                 job = pool.submit(ranked, whole, order.domains)
                 waiting.append(((study, name, made_of, kind), order.members, job))
-    found = []
-    for label, members, job in waiting:
-        among_all, within = job.result()
-        lists = {"all": among_all} | {domain: within[places] for domain, places in members.items()}
-        found += [(*label, domain, ranks.tobytes()) for domain, ranks in lists.items() if not np.isnan(ranks).all()]
-    columns = zip(*found, strict=True) if found else [[]] * len(SCHEMA)
-    return pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
-    )
+            while len(waiting) > len(kinds):  # a few megabytes for each job
+                found.append(batch(*waiting.popleft()))
+        found += [batch(*one) for one in waiting]
+    return pa.Table.from_batches(found, SCHEMA)
+
+
+def batch(label, members, job):
+    """Rows of one list of scores: its ranks among all documents, and within each domain that has any."""
+    among_all, within = job.result()
+    lists = {"all": among_all} | {domain: within[places] for domain, places in members.items()}
+    rows = [(*label, domain, ranks.tobytes()) for domain, ranks in lists.items() if not np.isnan(ranks).all()]
+    columns = zip(*rows, strict=True) if rows else [[]] * len(SCHEMA)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
