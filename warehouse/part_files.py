@@ -15,7 +15,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models_train.errors import UserError, first_line
-from warehouse.contracts import DOCUMENT_TABLES, LAB_TABLES, RETIRED, REWARD_MODEL_TABLES, TABLES, Table
+from warehouse.contracts import (
+    DOCUMENT_TABLES,
+    LAB_TABLES,
+    RETIRED,
+    REWARD_MODEL_TABLES,
+    SCORE_TABLES,
+    TABLES,
+    Table,
+)
 from warehouse.contracts.studies import BENCHMARK_RESULTS
 
 Value: TypeAlias = str | int | float | bool | None
@@ -24,7 +32,9 @@ Partition: TypeAlias = tuple[tuple[str, Value], ...]
 REMEDY = "run `make run`, which makes it again"
 _METADATA = ("table", "partition", "run_id", "written_at", "contract")
 _SHARD = "shard"
-LONG_WORK = LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES | {BENCHMARK_RESULTS.name: BENCHMARK_RESULTS}
+LONG_WORK = (
+    LAB_TABLES | REWARD_MODEL_TABLES | SCORE_TABLES | DOCUMENT_TABLES | {BENCHMARK_RESULTS.name: BENCHMARK_RESULTS}
+)
 """Tables whose parts follow what a study wants; those of others are written again whenever the study changes."""
 Wanted: TypeAlias = Callable[[Table, Mapping[str, Value]], bool]
 """Whether a study wants a part, by its table and its partition; a part from before a column lacks that."""

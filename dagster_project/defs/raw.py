@@ -14,6 +14,7 @@ from warehouse.contracts import (
     LAB_TABLES,
     PERFORMANCE_TABLES,
     REWARD_MODEL_TABLES,
+    SCORE_TABLES,
     STUDY_TABLES,
     Table,
 )
@@ -22,9 +23,9 @@ from warehouse.contracts.studies import BENCHMARK_RESULTS
 VERSION = keys.version_of_files("warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/part_files.py")
 
 
-GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | DOCUMENT_TABLES
+GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | SCORE_TABLES | DOCUMENT_TABLES
 _WRITERS = {
-    "completion_rewards": (keys.COMPLETION_REWARDS,),
+    **dict.fromkeys(SCORE_TABLES, (keys.COMPLETION_REWARDS,)),
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),
     "run_costs": keys.GPU_PARTS,

@@ -25,6 +25,7 @@ from models_train.study.fingerprints import (
     donors,
     evaluation_run_id,
     import_run_id,
+    items_run_id,
     lab_run_id,
     sample_run_id,
     scoring_run_id,
@@ -49,9 +50,7 @@ STUDY_CODE = (
     "warehouse/contracts/*.py",
 )
 """Files that the parts of study files are made from, beside the study files."""
-SEARCH_TABLES = tuple(
-    name for name in REWARD_MODEL_TABLES if name not in ("completion_rewards", "training_rows_dropped")
-)
+SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name != "training_rows_dropped")
 """Tables that a training search has a part in; one of earlier versions has none of the rows dropped."""
 CODE_VERSION = "dagster/code_version"
 
@@ -286,10 +285,21 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         trained = training_run_id(model.model, training, objective, model.folder)
         evaluated = evaluation_run_id(model.model, training, objective, model.folder)
         retrain = model.everything or not model.counting.has_search(model.study, trained)
-        if retrain or not model.counting.has("completion_rewards", model.study, evaluated):
+        is_scored = model.counting.has("completion_rewards", model.study, evaluated) and _has_items(model, objective)
+        if retrain or not is_scored:
             key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
             yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", evaluated)
+
+
+def _has_items(model: _ModelWork, objective: str) -> bool:
+    """True where the items of the test set are there; the first reward model of the study answers for them."""
+    training = model.study.training
+    assert training is not None
+    if (model.model.model_id, objective) != (model.study.compared_model_ids[0], training.objectives[0]):
+        return True
+    run_id = items_run_id(training, model.folder)
+    return all(model.counting.has(name, model.study, run_id) for name in ("benchmark_items", "item_completions"))
 
 
 def _scored(study: Study) -> Sequence[str]:

@@ -13,10 +13,12 @@ from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
 from models_train.study.fingerprints import donors
 from models_train.study.models import BenchmarkValue, Candidate
+from models_train.study.reward_ids import is_trained, trained_sources
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
 from models_train.study.yaml_lines import StudyError, parse_yaml
-from warehouse.contracts import DOCUMENT_TABLES, LAB_TABLES, STUDY_TABLES, Table
+from warehouse.contracts import DOCUMENT_TABLES, LAB_TABLES, SCORE_TABLES, STUDY_TABLES, Table
+from warehouse.contracts.scores import REWARD_SOURCES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
 from warehouse.paths import REPOSITORY
@@ -80,6 +82,8 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         # A model that shares another's scores has none of its own, such as those from before the larger one was listed.
         is_scored = model is None or (model in study.model_ids and donors(study).get(str(model), model) == model)
         return corpus is not None and partition.get("corpus") == corpus and is_scored
+    if table.name in SCORE_TABLES:
+        return _wants_rewards(study, partition.get("reward_id"))
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "run_benchmarks":
@@ -87,6 +91,13 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     objectives = study.training.objectives if study.training else ()
     objective = partition.get("objective", partition.get("variant"))
     return objective in objectives and model in study.compared_model_ids
+
+
+def _wants_rewards(study: Study, reward_id: Value) -> bool:
+    """Whether a study asks for the rewards of a source. Items of a benchmark (reward_id None) belong to no source."""
+    if reward_id is None or not is_trained(str(reward_id)):
+        return True
+    return reward_id in {source["reward_id"] for source in trained_sources(study)}
 
 
 def benchmark_writers(study: Study) -> set[str]:
@@ -193,6 +204,8 @@ def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts
         if not rows and "written_by" in STUDY_TABLES[name].partition_by:
             continue  # without rows there is no writer: an older part is set aside
         write_part(parts, STUDY_TABLES[name], rows, study_id=study.study_id, run_id=run_id)
+    for source in trained_sources(study):
+        write_part(parts, REWARD_SOURCES, [source], study_id=study.study_id, run_id=content_hash(source))
     return StudyFacts(
         study_id=study.study_id,
         n_compared=len(study.compared_model_ids),

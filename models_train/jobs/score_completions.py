@@ -1,7 +1,8 @@
 """Compute the reward of every completion of the test set with a trained reward model, and write its parts.
 
 The reward model is that of `train_reward_model`, at `<home>/reward_models/<training_run_id>/`. Where the parts are
-there, nothing is done. An item that cannot be scored has rows with a status (definitions, Section 1).
+there, nothing is done. An item that cannot be scored has rows with a status (definitions, Section 1). The items of the
+test set are written by the first reward model of a study that is scored on it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 
 from models_train.data.chat import Renderer, has_thoughts
 from models_train.data.records import TestPair
-from models_train.data.rewardbench import load_test_pairs
+from models_train.data.rewardbench import item_rows, load_test_pairs
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
@@ -28,12 +29,14 @@ from models_train.modeling.base_models import ModelSource, context_length, load_
 from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import OK, score_pairs
-from models_train.study.fingerprints import evaluation_run_id
+from models_train.study.fingerprints import evaluation_run_id, items_run_id, source_name
+from models_train.study.reward_ids import trained_reward_id
 from models_train.study.settings import Objective
-from warehouse.contracts import REWARD_MODEL_TABLES
+from warehouse.contracts import TABLES
 
 JOB = "score_completions"
 REWARDS, COSTS = "completion_rewards", "run_costs"
+ITEMS, COMPLETIONS = "benchmark_items", "item_completions"
 
 
 def run(path: Path, model_id: str, objective: Objective, home: Path, report: Reporter) -> dict[str, Any]:
@@ -48,6 +51,7 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     parts = {name: part_path(home / "parts", name, job.study.study_id, run_id) for name in (REWARDS, COSTS)}
     if all(part.exists() for part in parts.values()):
         report.say(f"{job.name}: the rewards are there; nothing to do")
+        _keep_items(job)
         for name in parts:
             renew_run(home / "parts", name, job.study.study_id, run_id)
         return _figures(part_rows(parts[REWARDS]))
@@ -57,16 +61,32 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
             f"{job.name}: this reward model is not trained yet with these settings and data (there is no "
             f"{job.reward_model}); train it first: python -m models_train.jobs.train_reward_model {options}"
         )
+    pairs = load_test_pairs(test_set, job.study_folder)
     with beside_others(home, lambda text: report.say(f"{job.name}: {text}")):
-        rows, costs = _scored(job, report)
+        rows, costs = _scored(job, pairs, report)
+    _keep_items(job, pairs)
     for name, found in ((REWARDS, rows), (COSTS, [costs])):
-        write_part(home / "parts", REWARD_MODEL_TABLES[name], found, study_id=job.study.study_id, run_id=run_id)
+        write_part(home / "parts", TABLES[name], found, study_id=job.study.study_id, run_id=run_id)
     return _figures(rows)
 
 
-def _scored(job: TrainingJob, report: Reporter) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def _keep_items(job: TrainingJob, pairs: Sequence[TestPair] | None = None) -> None:
+    """Write the items of the test set, unless another reward model of the study did. pairs: where they are read."""
+    parts, study_id, run_id = job.home / "parts", job.study.study_id, items_run_id(job.training, job.study_folder)
+    if all(part_path(parts, name, study_id, run_id).exists() for name in (ITEMS, COMPLETIONS)):
+        for name in (ITEMS, COMPLETIONS):
+            renew_run(parts, name, study_id, run_id)
+        return
+    test_set = job.training.test_set
+    rows = item_rows(pairs or load_test_pairs(test_set, job.study_folder), source_name(test_set, job.study_folder))
+    for name, found in zip((ITEMS, COMPLETIONS), rows, strict=True):
+        write_part(parts, TABLES[name], found, study_id=study_id, run_id=run_id)
+
+
+def _scored(
+    job: TrainingJob, pairs: Sequence[TestPair], report: Reporter
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """Rows of completion_rewards, and the row of run_costs."""
-    pairs = load_test_pairs(job.training.test_set, job.study_folder)
     report.say(f"{job.name}: {len(pairs):,} test pairs{_thoughts(pairs, job.training.thoughts)}")
     device = default_device()
     reward_model, renderer = _loaded(job)
@@ -80,7 +100,7 @@ def _scored(job: TrainingJob, report: Reporter) -> tuple[list[dict[str, Any]], d
 
         weights, at_once = reward_model.merge_weights, job.training.tokens_per_pack
         found = score_pairs(reward_model, renderer, pairs, weights, at_once, advance)
-    rows = [{"model_id": job.model.model_id, "objective": job.objective, **row} for row in found]
+    rows = [{"reward_id": trained_reward_id(job.model.model_id, job.objective), **row} for row in found]
     if all(row["status"] != OK for row in rows):
         raise UserError(
             f"{job.name}: none of {2 * len(pairs)} completions could be scored, so nothing was written; the first has "

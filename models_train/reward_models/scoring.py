@@ -11,11 +11,11 @@ import torch
 
 from models_train.data.chat import Rendered, Renderer, RenderError
 from models_train.data.records import TestPair
+from models_train.data.rewardbench import BENCHMARK
 from models_train.errors import first_line
 from models_train.modeling.packing import bins, pack
 from models_train.reward_models.model import MERGED, RewardModel
 
-BENCHMARK = "rewardbench"
 OK = "ok"
 TOKENS_PER_PACK = {"cpu": 2048, "cuda": 32_768}
 """Tokens of a pack by device, where the study sets none; a longer sequence has a pack to itself."""
@@ -71,7 +71,7 @@ def score_pairs(
     tokens_per_pack: int | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Rows of the contract completion_rewards, without model_id and objective: one per completion and attribute.
+    """Rows of the contract completion_rewards, without reward_id: one per completion and attribute.
 
     weights: of the merged reward (regression): its rows have the attribute `merged`. Never raises for an item: one
     that cannot be rendered or scored has rows with a status and no reward (definitions, Section 1).
@@ -99,6 +99,7 @@ def score_pairs(
                     "n_tokens": len(one.token_ids) if isinstance(one, Rendered) else None,
                     "is_truncated": isinstance(one, Rendered) and one.is_truncated,
                     "status": outcome.status,
+                    "source": None,
                 }
             )
     return rows

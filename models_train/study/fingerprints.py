@@ -26,6 +26,8 @@ from models_train.study.training import DataSource, Training
 
 TRAINING_VERSION = 2
 """Version of training and evaluation; a change of their results raises it, and everything is trained again."""
+ITEMS_VERSION = 1
+"""Version of the rows of a test set's items; a change of them raises it, and nothing is scored again."""
 SAMPLE_VERSION = 1
 """Version of the sampling of documents; a change of its results raises it."""
 SCORING_VERSION = 2
@@ -97,6 +99,14 @@ def data_identity(source: DataSource | None, study_folder: Path) -> dict[str, An
     return {"hub_id": source.hub_id, "revision": source.revision}
 
 
+def source_name(source: DataSource, study_folder: Path) -> str:
+    """A data set with its commit, or a file or folder with the first digits of its content's hash."""
+    if source.path is not None:
+        path = resolve(source.path, study_folder)
+        return f"{path.name}@{content_of(path)[:12]}"
+    return f"{source.hub_id}@{source.revision}"
+
+
 def lab_run_id(study: Study) -> str:
     """Run id of a study's lab and of the parts of its truth. Raises ValueError for a study without a lab."""
     if study.lab is None:
@@ -136,6 +146,11 @@ def evaluation_run_id(model: StudyModel, training: Training, objective: Objectiv
             "test_set": data_identity(training.test_set, study_folder),
         }
     )
+
+
+def items_run_id(training: Training, study_folder: Path) -> str:
+    """Run id of the items of the test set, which all reward models of a study share."""
+    return content_hash({"version": ITEMS_VERSION, "test_set": data_identity(training.test_set, study_folder)})
 
 
 def sample_run_id(corpus: Corpus, study_folder: Path) -> str:

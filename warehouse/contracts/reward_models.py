@@ -1,4 +1,4 @@
-"""Raw tables of training and evaluating reward models: runs, steps, checkpoints, searches, rewards of completions."""
+"""Raw tables of training reward models: runs, steps, checkpoints, searches, rows dropped; and the costs of jobs."""
 
 from warehouse.contracts.fields import MODEL_ID, OBJECTIVE, by_name, flag, integer, number, table, text
 
@@ -141,24 +141,6 @@ TRAINING_ROWS_DROPPED = table(
     partition_by=_CELL,
 )
 
-COMPLETION_REWARDS = table(
-    "completion_rewards",
-    "One row per study, reward model, benchmark item, completion and attribute: the reward, or why there is none.",
-    (*_CELL, "benchmark", "subset", "item_id", "completion", "attribute"),
-    MODEL_ID,
-    OBJECTIVE,
-    text("benchmark", "Test set, such as `rewardbench`."),
-    text("subset", "Subset of the test set."),
-    text("item_id", "Item within the subset."),
-    text("completion", "chosen or rejected."),
-    text("attribute", "reward for Bradley-Terry; for regression one of the five attributes, or merged."),
-    number("reward", "The reward; null where the status is not ok.", nullable=True),
-    integer("n_tokens", "Tokens of prompt and completion as scored; null where it failed before.", nullable=True),
-    flag("is_truncated", "True where the prompt was cut from the left to fit the length limit."),
-    text("status", "ok, or what went wrong."),
-    partition_by=_CELL,
-)
-
 RUN_COSTS = table(
     "run_costs",
     "One row per study, base model and job: its cost.",
@@ -182,7 +164,6 @@ REWARD_MODEL_TABLES = by_name(
     REWARD_MODEL_CHECKPOINTS,
     REWARD_MODEL_SEARCHES,
     TRAINING_ROWS_DROPPED,
-    COMPLETION_REWARDS,
     RUN_COSTS,
 )
-"""Raw tables that training and evaluation fill, by name. `run_costs` has rows of document scoring, too."""
+"""Raw tables that training fills, by name. `run_costs` has rows of evaluation and of document scoring, too."""

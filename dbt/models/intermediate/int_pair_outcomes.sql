@@ -3,7 +3,7 @@ with rewards as (
         *,
         -- Reward that decides a pair: the scalar reward, or the five attributes merged.
         attribute = case objective when 'regression' then 'merged' else 'reward' end as is_final
-    from {{ ref('stg_completion_rewards') }}
+    from {{ ref('int_trained_rewards') }}
     where benchmark = 'rewardbench'
 ),
 
@@ -12,6 +12,7 @@ paired as (
         study_id,
         objective,
         model_id,
+        reward_id,
         subset,
         item_id,
         any_value(run_id) as run_id,
@@ -23,13 +24,14 @@ paired as (
         ) as rejected_reward,
         string_agg(distinct status, '; ' order by status) filter (where status != 'ok') as problem
     from rewards
-    group by study_id, objective, model_id, subset, item_id
+    group by study_id, objective, model_id, reward_id, subset, item_id
 )
 
 select
     study_id,
     objective,
     model_id,
+    reward_id,
     subset,
     item_id,
     run_id,

@@ -1,7 +1,6 @@
 select
     study_id,
-    objective,
-    model_id,
+    reward_id,
     benchmark,
     subset,
     item_id,
@@ -11,5 +10,6 @@ select
     n_tokens,
     is_truncated,
     status,
+    source,
     run_id
 from {{ source('raw', 'completion_rewards') }}
