@@ -62,12 +62,14 @@ def part_rows(path: Path) -> list[dict[str, Any]]:
     return rows
 
 
-def write_part(parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_id: str) -> Path:
+def write_part(
+    parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_id: str, written_at: datetime | None = None
+) -> Path:
     """Check `rows` against the contract and write them as one part; returns its path.
 
     The columns `study_id` and `run_id` may be left out of the rows: the part gives them. A part of the same run is
-    replaced; its `written_at` is later than that of every other part of the table and study. Raises UserError where the
-    rows do not fit; then nothing is written.
+    replaced; its `written_at` is later than that of every other part of the table and study, unless it is given, as for
+    a part that takes the place of an older one. Raises UserError where the rows do not fit; then nothing is written.
     """
     for what, name in (("study_id", study_id), ("run_id", run_id)):
         if not _SAFE_NAME.fullmatch(name):
@@ -81,7 +83,7 @@ def write_part(parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_
         "rewardbase.table": table.name,
         _PARTITION: json.dumps(partition),
         "rewardbase.run_id": run_id,
-        _WRITTEN_AT: next_time(parts_dir, table.name, study_id).isoformat(timespec="microseconds"),
+        _WRITTEN_AT: (written_at or next_time(parts_dir, table.name, study_id)).isoformat(timespec="microseconds"),
         "rewardbase.contract": table.fingerprint,
     }
     path = part_path(parts_dir, table.name, study_id, run_id)

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from models_train.errors import first_line
 from warehouse.connection import Connection, has_table, identifier, literal, registered, transaction
 from warehouse.contracts import TABLES, Table, describe
-from warehouse.part_files import REMEDY, LandingError, Part, Value, newest_parts
+from warehouse.part_files import CARRIED_OVER, REMEDY, LandingError, Part, Value, is_former, newest_parts
 
 _TYPES = {
     pa.string(): "VARCHAR",
@@ -212,6 +212,8 @@ def _forget(connection: Connection, table: Table, partitions: Collection[str] | 
 def _check_part(table: Table, part: Part) -> None:
     if part.table != table.name:
         raise LandingError(f"{part.path} is a part of {part.table}, not of {table.name}; move it to its folder")
+    if is_former(part):
+        raise LandingError(CARRIED_OVER.format(parts=part.path.parents[2]))
     if tuple(name for name, _ in part.partition) != table.partition_by:
         raise LandingError(f"{part.path} is not partitioned by {', '.join(table.partition_by)}; remove it and {REMEDY}")
     schema = part.schema

@@ -24,12 +24,17 @@ from warehouse.contracts import (
     TABLES,
     Table,
 )
+from warehouse.contracts.scores import COMPLETION_REWARDS, KEYED_BY_MODEL
 from warehouse.contracts.studies import BENCHMARK_RESULTS
 
 Value: TypeAlias = str | int | float | bool | None
 Partition: TypeAlias = tuple[tuple[str, Value], ...]
 
 REMEDY = "run `make run`, which makes it again"
+CARRIED_OVER = (
+    "the rewards in {parts} were written by an earlier version of this project; run `make rebuild`, which carries them "
+    "over and trains nothing again"
+)
 _METADATA = ("table", "partition", "run_id", "written_at", "contract")
 _SHARD = "shard"
 LONG_WORK = (
@@ -113,6 +118,34 @@ def newest_parts(parts_dir: Path, table: Table, *, fitting: bool = False) -> lis
         return list(newest.values())
     last = _newest_by(_whole, newest.values())
     return [part for part in newest.values() if _run(part) == _run(last[_whole(part)])]
+
+
+def former_rewards(parts_dir: Path) -> list[Part]:
+    """Parts of rewards that are keyed by model and objective, as in earlier versions; those set aside, too.
+
+    Skips files that are no parts: landing names them.
+    """
+    found = []
+    for root in (parts_dir, parts_dir / RETIRED):
+        for path in sorted((root / COMPLETION_REWARDS.name).glob("*/*.parquet")):
+            try:
+                part = read_part(path)
+            except LandingError:
+                continue
+            if is_former(part):
+                found.append(part)
+    return found
+
+
+def is_former(part: Part) -> bool:
+    """True for rewards that are keyed by model and objective."""
+    return part.table == COMPLETION_REWARDS.name and tuple(dict(part.partition)) == KEYED_BY_MODEL
+
+
+def refuse_former_rewards(parts_dir: Path) -> None:
+    """Raise LandingError where rewards of earlier versions have to be carried over."""
+    if former_rewards(parts_dir):
+        raise LandingError(CARRIED_OVER.format(parts=parts_dir))
 
 
 def _newest_by(key: Callable[[Part], Partition], parts: Iterable[Part]) -> dict[Partition, Part]:

@@ -1,7 +1,8 @@
 """`python -m dagster_project.cli.rebuild`: rebuild the warehouse from the parts alone, and compare the content.
 
-No job runs: everything trained, scored or predicted is in the parts. The old warehouse stays in use until the new one
-is complete and has passed dbt's tests.
+No job runs: everything trained, scored or predicted is in the parts. Rewards of earlier versions are carried over first
+(`dagster_project/lib/carry_over.py`). The old warehouse stays in use until the new one is complete and has passed dbt's
+tests.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import duckdb
 from rich.console import Console
 
 from dagster_project import environment
+from dagster_project.lib.carry_over import carry_over, stale_tables
 from dagster_project.lib.dbt import MARTS, load_manifest, may_be_empty, result_ids, run_dbt, update_manifest
 from dagster_project.lib.locks import run_lock
 from models_train.errors import UserError
@@ -45,6 +47,15 @@ def main() -> int:
         home = environment.prepare()
         with run_lock(home):
             update_manifest(home)
+            if carried := carry_over(home.parts):
+                console.print(f"{carried} parts of rewards of an earlier version were carried over.")
+                if stale := stale_tables(home.parts):
+                    console.print(
+                        f"Other parts are of an earlier version, too ({', '.join(stale)}): run `make run`, which makes "
+                        "them again from study files and kept results. Until then everything stays as it is.",
+                        soft_wrap=True,
+                    )
+                    return 0
             with exclusive(home.warehouse) as connection:
                 before = content_before(connection)
                 console.print("Landing the parts, then dbt with all of its tests ...")

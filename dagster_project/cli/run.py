@@ -83,7 +83,8 @@ def run(home: Home, console: Console, *, everything: bool = False, quick: bool =
     """Do all due work, then materialize the stale assets; returns the messages of failures.
 
     everything: all work and assets, due or not. quick: only what needs no lab and no GPU work. Raises UserError where
-    another run is at work or the project cannot be read, and KeyboardInterrupt after Ctrl-C, when the Dagster run has
+    another run is at work, where rewards of an earlier version have to be carried over first, or where the project
+    cannot be read, and KeyboardInterrupt after Ctrl-C, when the Dagster run has
     ended.
     """
     import dagster as dg
@@ -91,8 +92,10 @@ def run(home: Home, console: Console, *, everything: bool = False, quick: bool =
     from dagster_project.lib.dbt import update_manifest
     from dagster_project.lib.locks import end_dead_runs, run_lock
     from dagster_project.lib.storage import check_storage
+    from warehouse.part_files import refuse_former_rewards
 
     with run_lock(home):
+        refuse_former_rewards(home.parts)
         for told in check_storage(home):
             console.print(told, markup=False, soft_wrap=True)
         with dg.DagsterInstance.get() as instance:

@@ -25,7 +25,6 @@ from models_train.study.fingerprints import (
     donors,
     evaluation_run_id,
     import_run_id,
-    items_run_id,
     lab_run_id,
     sample_run_id,
     scoring_run_id,
@@ -34,9 +33,11 @@ from models_train.study.fingerprints import (
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
+from models_train.study.reward_ids import trained_sources
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
+from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
 from warehouse.part_files import LandingError, newest_parts, read_part
@@ -129,9 +130,19 @@ def study_check(
 
 
 def studies_without_parts(home: Home, studies: Studies) -> set[str]:
-    """Studies of the study files that have no part of `raw.studies`. A damaged part counts: landing reports it."""
+    """Studies of the study files that have no part of `raw.studies`, or none of the source of a reward model that they
+    train. A damaged part counts: landing reports it."""
     present = {path.parent.name for path in (home.parts / STUDY_TABLE.name).glob("*/*.parquet")}
-    return {study.study_id for study in studies.values()} - present
+    without = {study.study_id for study in studies.values()} - present
+    try:
+        sources = {part.partition for part in newest_parts(home.parts, REWARD_SOURCES)}
+    except LandingError:
+        return without
+    for study in studies.values():
+        wanted = [(("study_id", study.study_id), ("reward_id", row["reward_id"])) for row in trained_sources(study)]
+        if not sources.issuperset(wanted):
+            without.add(study.study_id)
+    return without
 
 
 def new_studies(home: Home, due: DueWork) -> set[str]:
@@ -285,21 +296,15 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         trained = training_run_id(model.model, training, objective, model.folder)
         evaluated = evaluation_run_id(model.model, training, objective, model.folder)
         retrain = model.everything or not model.counting.has_search(model.study, trained)
-        is_scored = model.counting.has("completion_rewards", model.study, evaluated) and _has_items(model, objective)
+        is_scored = model.counting.has("completion_rewards", model.study, evaluated)
+        # The first reward model answers for the items, which all of them share.
+        is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
+        if is_first and not model.counting.has_items(model.study):
+            is_scored = False
         if retrain or not is_scored:
             key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
             yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", evaluated)
-
-
-def _has_items(model: _ModelWork, objective: str) -> bool:
-    """True where the items of the test set are there; the first reward model of the study answers for them."""
-    training = model.study.training
-    assert training is not None
-    if (model.model.model_id, objective) != (model.study.compared_model_ids[0], training.objectives[0]):
-        return True
-    run_id = items_run_id(training, model.folder)
-    return all(model.counting.has(name, model.study, run_id) for name in ("benchmark_items", "item_completions"))
 
 
 def _scored(study: Study) -> Sequence[str]:
@@ -369,6 +374,19 @@ class _Counting:
             return all(row["path"] is None for row in part_rows(paths["reward_model_searches"]))
         except (OSError, pa.ArrowException):
             return True  # landing reports it
+
+    def has_items(self, study: Study) -> bool:
+        """True where the items of the study's test set are there. With another test set the rewards are due, whose job
+        writes its items."""
+        for table in (BENCHMARK_ITEMS, ITEM_COMPLETIONS):
+            try:
+                parts = newest_parts(self._home.parts, table)
+            except LandingError:
+                continue
+            wanted = {"study_id": study.study_id, "benchmark": REWARDBENCH}
+            if not any(dict(part.partition) == wanted for part in parts):
+                return False
+        return True
 
     def has_scores(self, study: Study, scoring: Scoring, run_id: str, sample_id: str) -> bool:
         """True where the scores of all shards of a sample count."""

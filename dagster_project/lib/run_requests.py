@@ -24,6 +24,7 @@ from dagster_project.lib.study_plan import LEAVE_OUT
 from models_train.study.study import STUDY_FILES
 from models_train.study.yaml_lines import StudyError
 from warehouse.connection import WarehouseBusy
+from warehouse.part_files import LandingError, refuse_former_rewards
 from warehouse.paths import Home
 
 WORK = "rewardbase/work"
@@ -50,8 +51,14 @@ class Evaluation:
 
 
 def evaluate(instance: dg.DagsterInstance, home: Home, folder: Path, *, now: float | None = None) -> Evaluation:
-    """Runs that the daemon starts: all due work that is not waiting, at work or given up. now: as in `due_work`."""
+    """Runs that the daemon starts: all due work that is not waiting, at work or given up; none while rewards of an
+    earlier version have to be carried over. now: as in `due_work`."""
     found = Evaluation()
+    try:
+        refuse_former_rewards(home.parts)
+    except LandingError as error:
+        found.notes.append(str(error))
+        return found
     seconds = time.time() if now is None else now
     works: list[Work] = []
     studies: Studies = {}

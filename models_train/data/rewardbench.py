@@ -12,8 +12,7 @@ from models_train.data.records import TestPair, prompt_id
 from models_train.data.sources import END_OF_WORD, below, open_data
 from models_train.errors import Problems, UserError
 from models_train.study.training import DataSource
-
-BENCHMARK = "rewardbench"
+from warehouse.contracts.scores import REWARDBENCH
 
 
 def load_test_pairs(source: DataSource, study_folder: Path) -> tuple[TestPair, ...]:
@@ -46,7 +45,7 @@ def item_rows(pairs: Sequence[TestPair], source: str) -> tuple[list[dict[str, An
     """Rows of benchmark_items and of item_completions. source: data set, with its commit or content."""
     items, completions = [], []
     for pair in pairs:
-        own = {"benchmark": BENCHMARK, "subset": pair.subset, "item_id": pair.item_id}
+        own = {"benchmark": REWARDBENCH, "subset": pair.subset, "item_id": pair.item_id}
         # The category of a subset is a fact of RewardBench, not of the test set: staging adds it.
         figures = {"category": None, "n_completions": 2, "n_correct": 1}
         items.append(own | figures | {"prompt_hash": prompt_id(pair.prompt), "source": source})

@@ -11,10 +11,10 @@ import torch
 
 from models_train.data.chat import Rendered, Renderer, RenderError
 from models_train.data.records import TestPair
-from models_train.data.rewardbench import BENCHMARK
 from models_train.errors import first_line
 from models_train.modeling.packing import bins, pack
 from models_train.reward_models.model import MERGED, RewardModel
+from warehouse.contracts.scores import REWARDBENCH
 
 OK = "ok"
 TOKENS_PER_PACK = {"cpu": 2048, "cuda": 32_768}
@@ -90,7 +90,7 @@ def score_pairs(
         for attribute, reward in _rewards(outcome, reward_model.attributes, weights):
             rows.append(
                 {
-                    "benchmark": BENCHMARK,
+                    "benchmark": REWARDBENCH,
                     "subset": pair.subset,
                     "item_id": pair.item_id,
                     "completion": name,

@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import PurePath
 from typing import Any, get_args
 
-from models_train.study.models import StudyModel
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.training import Training
 
 SCALES: dict[Objective, str] = {"bradley_terry": "logit", "regression": "mean_score"}
 """Scale of the reward by objective: of Bradley-Terry only differences within a prompt matter."""
+
+OF_MODEL = ("family", "publisher", "params_b")
+"""Facts on a reward model that are those of its base model."""
 
 
 def trained_reward_id(model_id: str, objective: str) -> str:
@@ -29,26 +31,25 @@ def trained_sources(study: Study) -> list[dict[str, Any]]:
     training = study.training
     if training is None:
         return []
-    models = [study.by_id[model_id] for model_id in study.compared_model_ids]
-    return [_source(model, training, objective) for model in models for objective in training.objectives]
-
-
-def _source(model: StudyModel, training: Training, objective: Objective) -> dict[str, Any]:
-    read = training.ratings if objective == "regression" else training.preferences
     seeds = training.search.seeds
-    return {
-        "reward_id": trained_reward_id(model.model_id, objective),
-        "kind": "trained",
-        "model_id": model.model_id,
-        "objective": objective,
-        # Of several the search chooses one.
-        "seed": seeds[0] if len(seeds) == 1 else None,
-        "data_id": None if read is None else read.hub_id or PurePath(read.path or "").name,
-        "hub_id": None,
-        "revision": None,
-        "scale": SCALES[objective],
-        "base_model": model.model_id,
-        "family": model.family,
-        "publisher": model.publisher,
-        "params_b": model.params_b,
-    }
+    seed = seeds[0] if len(seeds) == 1 else None  # of several the search chooses one
+    facts = {name: model.model_dump(include=set(OF_MODEL)) for name, model in study.by_id.items()}
+    return [
+        source_row(name, objective, **facts[name], seed=seed, data_id=_data_id(training, objective))
+        for name in study.compared_model_ids
+        for objective in training.objectives
+    ]
+
+
+def source_row(model_id: str, objective: Objective, **facts: Any) -> dict[str, Any]:
+    """The row of reward_sources of a trained reward model. facts: seed, data_id and OF_MODEL, where they are known."""
+    unknown = dict.fromkeys(("seed", "data_id", "hub_id", "revision", *OF_MODEL))
+    own = {"kind": "trained", "model_id": model_id, "objective": objective, "base_model": model_id}
+    own["reward_id"], own["scale"] = trained_reward_id(model_id, objective), SCALES[objective]
+    return unknown | own | facts
+
+
+def _data_id(training: Training, objective: Objective) -> str | None:
+    """Name of the data set on the hub, or of the file, that the reward model is trained on."""
+    read = training.ratings if objective == "regression" else training.preferences
+    return read and (read.hub_id or PurePath(read.path or "").name)

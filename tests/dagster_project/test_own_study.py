@@ -81,10 +81,10 @@ def test_the_marts_count_what_the_rewards_say(own: tuple[Path, Path, str], marts
     """Chat Hard from the item rows of the parts, by hand."""
     files = own[1] / "parts" / "completion_rewards" / "mine" / "*.parquet"
     rows = duckdb.sql(
-        f"select model_id, objective, subset, item_id, completion, reward from '{files}' "
+        f"select reward_id, subset, item_id, completion, reward from '{files}' "
         "where attribute in ('reward', 'merged') and status = 'ok' and subset like 'llmbar%'"
     ).fetchall()
-    rewards = {row[:5]: row[5] for row in rows}
+    rewards = {row[:4]: row[4] for row in rows}
     seed = own[0] / "dbt" / "seeds" / "rewardbench_subsets.csv"
     weights = dict(duckdb.sql(f"select subset, weight from '{seed}'").fetchall())
     for model, objective, printed in marts.execute(
@@ -92,8 +92,8 @@ def test_the_marts_count_what_the_rewards_say(own: tuple[Path, Path, str], marts
     ).fetchall():
         won: dict[str, list[bool]] = {}
         for key, reward in rewards.items():
-            if key[:2] == (model, objective) and key[4] == "chosen" and (*key[:4], "rejected") in rewards:
-                won.setdefault(key[2], []).append(reward > rewards[(*key[:4], "rejected")])
+            if key[0] == f"{model}/{objective}" and key[3] == "chosen" and (*key[:3], "rejected") in rewards:
+                won.setdefault(key[1], []).append(reward > rewards[(*key[:3], "rejected")])
         assert len(won) == 5 and sum(map(len, won.values())) > 25
         accuracy = sum(weights[name] * sum(found) / len(found) for name, found in won.items())
         assert math.isclose(printed, 100 * accuracy / sum(weights[name] for name in won), abs_tol=1e-6)

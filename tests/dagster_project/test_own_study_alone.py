@@ -12,8 +12,11 @@ import duckdb
 import pytest
 import yaml
 
+from models_train.data.records import TestPair
+from models_train.data.rewardbench import item_rows
 from models_train.parts import write_part
-from models_train.study.fingerprints import evaluation_run_id, training_run_id
+from models_train.study.fingerprints import evaluation_run_id, items_run_id, training_run_id
+from models_train.study.reward_ids import trained_reward_id
 from models_train.study.study import load_study
 from tests.support.programs import environment, run_program
 from tests.support.studies import SETTINGS
@@ -54,6 +57,9 @@ def write_own(folder: Path) -> Path:
 def write_rewards(path: Path, home: Home) -> None:
     study = load_study(path)
     assert study.training is not None
+    pairs = [TestPair((), "", "", subset, str(number)) for subset in SUBSETS for number in range(N_PAIRS)]
+    for name, rows in zip(("benchmark_items", "item_completions"), item_rows(pairs, "made here"), strict=True):
+        write_part(home.parts, TABLES[name], rows, study_id="mine", run_id=items_run_id(study.training, path.parent))
     for rank, model in enumerate(study.models, start=1):
         for objective in study.training.objectives:
             own = {"model_id": model.model_id, "objective": objective}
@@ -67,8 +73,9 @@ def write_rewards(path: Path, home: Home) -> None:
 def reward_rows(own: dict[str, str], subset: str, item: int, rank: int) -> list[dict[str, object]]:
     """The rewards of a pair, which a model of this rank wins in 12 + rank of 20."""
     attribute = "reward" if own["objective"] == "bradley_terry" else "merged"
-    common = own | {"benchmark": "rewardbench", "subset": subset, "item_id": str(item), "attribute": attribute}
-    common |= {"n_tokens": 10, "is_truncated": False, "status": "ok"}
+    common = {"reward_id": trained_reward_id(**own), "benchmark": "rewardbench", "subset": subset}
+    common |= {"item_id": str(item), "attribute": attribute, "n_tokens": 10, "is_truncated": False}
+    common |= {"status": "ok", "source": None}
     won = item < 12 + rank
     return [
         common | {"completion": "chosen", "reward": 1.0 if won else -1.0},

@@ -18,8 +18,10 @@ import pytest
 from dagster_project.environment import SEEDS
 from dagster_project.lib.study_plan import write_study_parts
 from models_train.parts import write_part
+from models_train.study.reward_ids import trained_reward_id
 from models_train.study.run_noise import RunNoise
 from tests.support.programs import SHIPPED_STUDIES
+from tests.support.reward_parts import write_rewards
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts import TABLES
@@ -78,8 +80,7 @@ def completion_rows(frame: pl.DataFrame, model_id: str, objective: str) -> pl.Da
     long = frame.unpivot(
         on=["chosen", "rejected"], index=["subset", "item_id"], variable_name="completion", value_name="reward"
     ).with_columns(
-        pl.lit(model_id).alias("model_id"),
-        pl.lit(objective).alias("objective"),
+        pl.lit(trained_reward_id(model_id, objective)).alias("reward_id"),
         pl.lit("rewardbench").alias("benchmark"),
         pl.when(pl.col("reward").is_nan())
         .then(pl.lit("the response is empty"))
@@ -88,6 +89,7 @@ def completion_rows(frame: pl.DataFrame, model_id: str, objective: str) -> pl.Da
         pl.col("reward").fill_nan(None),
         pl.lit(100).alias("n_tokens"),
         pl.lit(False).alias("is_truncated"),
+        pl.lit(None, pl.String).alias("source"),
     )
     if objective == "bradley_terry":
         return long.with_columns(pl.lit("reward").alias("attribute"))
@@ -257,7 +259,7 @@ def build_partly_trained(home: Home, rewards: Rewards) -> None:
         write_part(home.parts, TABLES[name], again, study_id="yours", run_id="old" if left_over else "new")
     for (model_id, objective), frame in rewards.items():
         completions, run_id = completion_rows(frame, model_id, objective), f"{model_id}-{objective}"
-        write_part(home.parts, TABLES["completion_rewards"], completions, study_id="yours", run_id=run_id)
+        write_rewards(home.parts, model_id, objective, completions, study_id="yours", run_id=run_id)
     for writer in {row["written_by"] for row in RESULTS}:
         rows = [row for row in RESULTS if row["written_by"] == writer]
         run_id = writer.replace(" ", "-")

@@ -19,6 +19,7 @@ from dagster_project.environment import SEEDS, STUDIES
 from dagster_project.lib.study_plan import write_study_parts
 from models_train.data.records import ATTRIBUTES
 from models_train.parts import write_part
+from tests.support.reward_parts import write_rewards
 from warehouse import landing
 from warehouse.connection import write
 from warehouse.contracts import TABLES
@@ -126,10 +127,10 @@ def rewards(model: str) -> list[dict[str, Any]]:
         values = dict(zip(ATTRIBUTES, margin, strict=True)) | {"merged": float(margin @ merged(model))}
         found += [
             {
-                "model_id": model, "objective": "regression", "benchmark": "rewardbench", "item_id": str(item),
+                "reward_id": f"{model}/regression", "benchmark": "rewardbench", "item_id": str(item),
                 "subset": "alpacaeval-easy" if item % 2 else "hep-python", "completion": completion,
                 "attribute": attribute, "reward": value if completion == "chosen" else 0.0, "n_tokens": 1,
-                "is_truncated": False, "status": "ok",
+                "is_truncated": False, "status": "ok", "source": None,
             }
             for attribute, value in values.items()
             for completion in ("chosen", "rejected")
@@ -180,7 +181,7 @@ def home(run_dbt: Dbt, tmp_path_factory: pytest.TempPathFactory) -> Home:
             mine = [row for row in rows if row["model_id"] == model]
             write_part(home.parts, TABLES[name], mine, study_id="lab", run_id=f"{model}-search")
     for model in TRAINED:
-        write_part(home.parts, TABLES["completion_rewards"], rewards(model), study_id="lab", run_id=f"{model}-test")
+        write_rewards(home.parts, model, "regression", rewards(model), study_id="lab", run_id=f"{model}-test")
     with write(home.warehouse) as connection:
         landing.rebuild(connection, home.parts)
     done = run_dbt(home, "build", *BUILT)

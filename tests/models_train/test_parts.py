@@ -22,6 +22,7 @@ from warehouse.contracts import (
     LAB_TABLES,
     PERFORMANCE_TABLES,
     REWARD_MODEL_TABLES,
+    SCORE_TABLES,
     STUDY_TABLES,
     TABLES,
 )
@@ -252,7 +253,7 @@ def test_content_hash_is_stable_and_sees_every_change() -> None:
 
 
 def test_contracts_are_described_and_keyed() -> None:
-    groups = (STUDY_TABLES, LAB_TABLES, REWARD_MODEL_TABLES, DOCUMENT_TABLES, PERFORMANCE_TABLES)
+    groups = (STUDY_TABLES, LAB_TABLES, REWARD_MODEL_TABLES, SCORE_TABLES, DOCUMENT_TABLES, PERFORMANCE_TABLES)
     assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == sum(map(len, groups))
     for name, table in TABLES.items():
         assert table.name == name and table.partition_by[0] == "study_id" and table.description

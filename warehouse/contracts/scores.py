@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from warehouse.contracts.fields import by_name, flag, integer, number, table, text
 
+REWARDBENCH = "rewardbench"
+"""The benchmark of test sets with RewardBench's columns."""
 _ITEM = ("benchmark", "subset", "item_id")
 
 REWARD_ID = text("reward_id", "What gives the reward, such as `gemma-2-2b-it/regression` or `hub:ArmoRM`.")
@@ -85,3 +87,6 @@ COMPLETION_REWARDS = table(
 
 SCORE_TABLES = by_name(REWARD_SOURCES, BENCHMARK_ITEMS, ITEM_COMPLETIONS, COMPLETION_REWARDS)
 """Raw tables of rewards on benchmarks, by name."""
+
+KEYED_BY_MODEL = ("study_id", "model_id", "objective")
+"""Partition of completion_rewards in earlier versions, which `make rebuild` carries over."""

@@ -27,6 +27,7 @@ from models_train.study.fingerprints import (
     benchmark_run_id,
     evaluation_run_id,
     import_run_id,
+    items_run_id,
     sample_run_id,
     scoring_run_id,
     training_run_id,
@@ -80,6 +81,8 @@ def finish(folder: Path, home: Home) -> None:
                 put(home, "completion_rewards", evaluation_run_id(model, study.training, objective, path.parent))
             put(home, "run_costs", scoring_run_id(model, study.scoring, path.parent))
             put(home, "document_scores", scoring_run_id(model, study.scoring, path.parent) + "-00000")
+        for table in ("benchmark_items", "item_completions"):
+            put(home, table, items_run_id(study.training, path.parent))
         put(home, "documents", sample_run_id(study.scoring.corpus, path.parent))
 
 

@@ -235,9 +235,15 @@ def test_results_that_a_study_wants_no_more_are_set_aside_and_come_back(tmp_path
 
 
 CELL = {"study_id": "small", "model_id": "coder"}
+OF_CODER: dict[str, str | None] = {"study_id": "small", "reward_id": "coder/bradley_terry"}
+OF_OTHER: dict[str, str | None] = {"study_id": "small", "reward_id": "hub:coder"}
 KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
     "reward model": ("reward_model_searches", CELL | {"objective": "bradley_terry"}),
-    "rewards": ("completion_rewards", CELL | {"objective": "bradley_terry"}),
+    "rewards": ("completion_rewards", OF_CODER | {"benchmark": "rewardbench"}),
+    "source of rewards": ("reward_sources", OF_CODER),
+    "items": ("benchmark_items", {"study_id": "small", "benchmark": "rewardbench"}),
+    "imported rewards": ("completion_rewards", OF_OTHER | {"benchmark": "rewardbench"}),
+    "source of imported rewards": ("reward_sources", OF_OTHER),
     "costs of training": ("run_costs", CELL | {"job": "train_reward_model", "variant": "bradley_terry"}),
     "sample": ("documents", {"study_id": "small", "corpus": "small_lab"}),
     "scores": ("document_scores", CELL | {"corpus": "small_lab", "engine": "packed", "shard": "00000"}),
@@ -247,7 +253,8 @@ KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
     "truth": ("lab_mixes", {"study_id": "small"}),
 }
 OF_MODEL = {kind for kind, (_, partition) in KINDS.items() if "model_id" in partition} | {"benchmarks"}
-TRAINED = {"reward model", "rewards", "costs of training"}
+OF_MODEL |= {"rewards", "source of rewards"}
+TRAINED = {"reward model", "rewards", "source of rewards", "costs of training"}
 SCORED = {"sample", "scores", "costs of scoring"}
 
 

@@ -116,7 +116,7 @@ def test_the_parts_hold_every_reward_and_the_costs(
     rows = trained.rows("completion_rewards", run_id)
     assert len(rows) == trained.n_pairs * 2 * len(attributes)
     assert {row["run_id"] for row in rows} == {run_id}
-    assert {(row["model_id"], row["objective"]) for row in rows} == {(model_id, objective)}
+    assert {row["reward_id"] for row in rows} == {f"{model_id}/{objective}"}
 
     # As with the base model's own tokenizer, every completion alone.
     study = load_study(trained.path)

@@ -24,7 +24,7 @@ from models_train.study.training import DataSource
 from tests.support import made_data, real_data
 from tests.support.data_files import write
 from tests.support.tiny_models import SIZES, byte_tokenizer, classifier_of, one_by_one
-from warehouse.contracts import REWARD_MODEL_TABLES
+from warehouse.contracts import TABLES
 
 WEIGHTS = dict(zip(ATTRIBUTES, (0.65, 0.8, 0.45, 0.55, -0.4), strict=True))
 
@@ -70,8 +70,8 @@ def test_rewards_equal_those_of_transformers_alone(
     rows = score_pairs(regression, renderer, pairs, WEIGHTS)
     assert len(rows) == len(pairs) * 2 * 6
     arrow = check_rows(
-        REWARD_MODEL_TABLES["completion_rewards"],
-        [{"model_id": "stories", "objective": "regression", **row} for row in rows],
+        TABLES["completion_rewards"],
+        [{"reward_id": "stories/regression", **row} for row in rows],
         study_id="s",
         run_id="r",
     )
