@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import duckdb
@@ -32,6 +33,7 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     training_run_id,
 )
+from models_train.study.reward_ids import trained_sources
 from warehouse.contracts import TABLES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.paths import Home
@@ -125,6 +127,31 @@ def test_what_reads_a_changed_file_is_due_again(studies: Path, tmp_path: Path, c
     assert samples_due(study_files(studies), home) == (changed == "texts.jsonl")
 
 
+def test_lost_items_are_due_for_the_first_reward_model_alone(studies: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    finish(studies, home)
+    shutil.rmtree(home.parts / "item_completions")
+    (task,) = gpu_work(study_files(studies), home)
+    assert (task.assets, task.partition) == ((COMPLETION_REWARDS,), "tiny/small|bradley_terry")
+
+
+def test_a_study_without_the_source_of_a_reward_model_has_no_parts(studies: Path, tmp_path: Path) -> None:
+    """They would be missing in every mart; the check of the study files writes them."""
+    home = Home(tmp_path / "home")
+    put(home, "studies", "0123456789ab")
+    read = study_files(studies)
+    assert studies_without_parts(home, read) == {"tiny"}
+    (study,) = read.values()
+    rows = trained_sources(study)
+    assert [row["reward_id"] for row in rows] == [
+        f"{model}/{objective}" for model in ("small", "large") for objective in ("bradley_terry", "regression")
+    ]
+    for number, row in enumerate(rows):
+        assert studies_without_parts(home, read) == {"tiny"}
+        write_part(home.parts, TABLES["reward_sources"], [row], study_id="tiny", run_id=str(number))
+    assert studies_without_parts(home, read) == set()
+
+
 def test_scores_by_either_engine_are_what_auto_asks_for(studies: Path, tmp_path: Path) -> None:
     """The engine is chosen by the machine that scores; `packed` and `vllm` ask for their own scores."""
     home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
@@ -147,6 +174,7 @@ def test_a_study_with_a_damaged_part_is_not_new(studies: Path, tmp_path: Path) -
     home = Home(tmp_path / "home")
     assert studies_without_parts(home, study_files(studies)) == {"tiny"}
     put(home, "studies", "0123456789ab")
+    put(home, "reward_sources", "0123456789ab")
     assert not studies_without_parts(home, study_files(studies))
 
 

@@ -15,7 +15,7 @@ import torch
 import yaml
 
 from models_train.data.chat import Renderer
-from models_train.data.records import ATTRIBUTES
+from models_train.data.records import ATTRIBUTES, prompt_id
 from models_train.data.rewardbench import load_test_pairs
 from models_train.jobs.score_completions import main
 from models_train.metering import library_versions
@@ -23,7 +23,7 @@ from models_train.modeling.base_models import ModelSource, load_tokenizer
 from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import score_pairs
-from models_train.study.fingerprints import evaluation_run_id, training_run_id
+from models_train.study.fingerprints import evaluation_run_id, items_run_id, training_run_id
 from models_train.study.settings import Objective
 from models_train.study.study import load_study
 from tests.support.data_files import write
@@ -157,6 +157,38 @@ def test_what_is_there_is_not_done_again(trained: Place, capsys: pytest.CaptureF
     parts[0].unlink()
     trained.run("stories", "bradley_terry")
     assert parts[0].exists() and folder.is_dir()
+
+
+def test_the_items_of_the_test_set_are_written_once_per_study(trained: Place) -> None:
+    """Prompts by their hash, completions by their bytes; the second reward model writes nothing new."""
+    trained.run("stories", "bradley_terry")
+    paths = sorted((trained.home / "parts").glob("*_items/tiny/*")) + sorted(
+        (trained.home / "parts").glob("item_completions/tiny/*")
+    )
+    items, completions = (pq.read_table(path, partitioning=None).to_pylist() for path in paths)
+    before = [path.stat().st_mtime_ns for path in paths]
+    study = load_study(trained.path)
+    assert study.training is not None
+    pairs = load_test_pairs(study.training.test_set, trained.path.parent)
+    assert {row["run_id"] for row in items} == {items_run_id(study.training, trained.path.parent)}
+    assert [(row["subset"], row["item_id"], row["prompt_hash"]) for row in items] == [
+        (pair.subset, pair.item_id, prompt_id(pair.prompt)) for pair in pairs
+    ]
+    assert {(row["benchmark"], row["n_completions"], row["n_correct"]) for row in items} == {("rewardbench", 2, 1)}
+    assert re.fullmatch(r"test_set\.jsonl@[0-9a-f]{12}", items[0]["source"])
+    assert [(row["completion"], row["place"], row["is_correct"], row["n_bytes"]) for row in completions] == [
+        (name, place, name == "chosen", len(text.encode()))
+        for pair in pairs
+        for place, name, text in ((1, "chosen", pair.chosen), (2, "rejected", pair.rejected))
+    ]
+    rewards = trained.rows("completion_rewards", trained.names("stories", "bradley_terry")[1])
+    assert {(row["subset"], row["item_id"]) for row in rewards} == {(row["subset"], row["item_id"]) for row in items}
+    trained.run("gemma", "regression")
+    assert [path.stat().st_mtime_ns for path in paths] == before
+    assert len(list((trained.home / "parts" / "benchmark_items" / "tiny").iterdir())) == 1
+    paths[0].unlink()
+    trained.run("stories", "bradley_terry")
+    assert paths[0].exists(), "lost items come back without scoring"
 
 
 def test_without_a_trained_reward_model_the_command_is_named(trained: Place) -> None:
