@@ -6,6 +6,8 @@ Its reward models are parts that were made before, so nothing is trained.
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -19,6 +21,7 @@ from models_train.study.fingerprints import evaluation_run_id, items_run_id, tra
 from models_train.study.reward_ids import trained_reward_id
 from models_train.study.study import load_study
 from tests.support.programs import environment, run_program
+from tests.support.reward_parts import make_former
 from tests.support.studies import SETTINGS
 from warehouse.cli import recommend
 from warehouse.contracts import TABLES
@@ -92,17 +95,25 @@ def search_row(own: dict[str, str]) -> dict[str, object]:
     }  # fmt: skip
 
 
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str]]:
+    """Home and output of `make run` on one's own study alone."""
+    folder = tmp_path_factory.mktemp("alone")
+    path, home = write_own(folder), folder / "home"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.support.programs.STUDIES", path.parent)
+        assert environment(home)["REWARDBASE_STUDIES"] == str(path.parent)
+        done = run_program("run", home)
+        assert done.returncode == 0, done.stdout + done.stderr
+        yield home, done.stdout
+
+
 def test_without_the_published_study_one_s_own_is_published_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    alone: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = write_own(tmp_path)
-    home = tmp_path / "home"
-    monkeypatch.setattr("tests.support.programs.STUDIES", path.parent)
-    assert environment(home)["REWARDBASE_STUDIES"] == str(path.parent)
-    done = run_program("run", home)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Task 1" not in done.stdout, "nothing is trained"
-    assert "Mine alone" in done.stdout and "eight-8B" in done.stdout
+    home, said = alone
+    assert "Task 1" not in said, "nothing is trained"
+    assert "Mine alone" in said and "eight-8B" in said
     with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as marts:
         assert marts.execute("select study_id from dim_studies").fetchall() == [("mine",)]
         for mart in ("dim_base_models", "fct_reward_model_results", "dim_benchmarks", "fct_benchmark_correlations"):
@@ -121,3 +132,34 @@ def test_without_the_published_study_one_s_own_is_published_alone(
     assert recommend.main(["--max-params", "8B", "--memory", "80", "--objective", "regression"]) == 0
     said = capsys.readouterr().out
     assert "1  eight-8B" in said and "Training: AdamW on the host, about" in said
+
+
+def marts_of(home: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Rows of every published mart."""
+    with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as connection:
+        names = [name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()]
+        return {name: connection.execute(f'from "{name}" order by all').fetchall() for name in names}
+
+
+def test_a_home_of_an_earlier_version_is_carried_over_with_its_figures(alone: tuple[Path, str]) -> None:
+    """Rewards keyed by model and objective: `make run` names the remedy, `make rebuild` carries them over, and nothing
+    is trained or scored again."""
+    home, _ = alone
+    before, parts = marts_of(home), home / "parts"
+    trained = sorted(path.stat().st_mtime_ns for path in parts.glob("reward_model_searches/*/*"))
+    make_former(parts)
+    for options in ([], ["--all"]):
+        refused = run_program("run", home, *options)
+        assert refused.returncode == 1 and "Traceback" not in refused.stderr
+        assert "run `make rebuild`, which carries them over and trains nothing again" in refused.stderr
+    assert marts_of(home) == before
+    rebuilt = run_program("rebuild", home)
+    assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
+    assert "8 parts of rewards of an earlier version were carried over." in rebuilt.stdout
+    marts = re.findall(r"^marts\.(\w+) +[0-9a-f]{12} (.+)$", rebuilt.stdout, flags=re.MULTILINE)
+    assert len(marts) > 40 and {word for _, word in marts} == {"same"}
+    assert marts_of(home) == before and before["fct_reward_model_results"]
+    again = run_program("run", home)
+    assert again.returncode == 0, again.stdout + again.stderr
+    assert "Task 1" not in again.stdout and marts_of(home) == before
+    assert sorted(path.stat().st_mtime_ns for path in parts.glob("reward_model_searches/*/*")) == trained
