@@ -294,9 +294,14 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
     assert training is not None
     for objective in training.objectives:
         trained = training_run_id(model.model, training, objective, model.folder)
-        evaluated = evaluation_run_id(model.model, training, objective, model.folder)
-        retrain = model.everything or not model.counting.has_search(model.study, trained)
-        is_scored = model.counting.has("completion_rewards", model.study, evaluated)
+        evaluated = [
+            evaluation_run_id(model.model, training, objective, model.folder, seed)
+            for seed in (None, *training.further_seeds)
+        ]
+        have = [model.counting.has("completion_rewards", model.study, run_id) for run_id in evaluated]
+        # The job of the search trains further seeds, too, and passes over what is there.
+        retrain = model.everything or not model.counting.has_search(model.study, trained) or not all(have[1:])
+        is_scored = all(have)
         # The first reward model answers for the items, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
         if is_first and not model.counting.has_items(model.study):
@@ -304,7 +309,9 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         if retrain or not is_scored:
             key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
-            yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", evaluated)
+            yield model.work(
+                "train_reward_models", assets, key, f"reward model of {name}, {objective}", ",".join(evaluated)
+            )
 
 
 def _scored(study: Study) -> Sequence[str]:

@@ -13,7 +13,7 @@ from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
 from models_train.study.fingerprints import donors
 from models_train.study.models import BenchmarkValue, Candidate
-from models_train.study.reward_ids import is_trained, trained_sources
+from models_train.study.reward_ids import is_trained, trained_sources, variant, variants
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
 from models_train.study.yaml_lines import StudyError, parse_yaml
@@ -88,9 +88,8 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return study.scoring is not None and model in study.model_ids
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
-    objectives = study.training.objectives if study.training else ()
-    objective = partition.get("objective", partition.get("variant"))
-    return objective in objectives and model in study.compared_model_ids
+    trained = [variant(*one) for one in variants(study.training)] if study.training else []
+    return partition.get("objective", partition.get("variant")) in trained and model in study.compared_model_ids
 
 
 def _wants_rewards(study: Study, reward_id: Value) -> bool:

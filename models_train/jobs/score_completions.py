@@ -30,7 +30,7 @@ from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import OK, score_pairs
 from models_train.study.fingerprints import evaluation_run_id, items_run_id, source_name
-from models_train.study.reward_ids import trained_reward_id
+from models_train.study.reward_ids import trained_reward_id, variant
 from models_train.study.settings import Objective
 from warehouse.contracts import TABLES
 
@@ -47,27 +47,34 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     job = training_job(path, model_id, objective, home)
     test_set = data_of(job.training.test_set, path, home)
     job = replace(job, training=job.training.model_copy(update={"test_set": test_set}))
-    run_id = evaluation_run_id(job.model, job.training, objective, job.study_folder)
-    parts = {name: part_path(home / "parts", name, job.study.study_id, run_id) for name in (REWARDS, COSTS)}
+    jobs = [job, *(job.of_seed(seed) for seed in job.training.further_seeds)]
+    return _figures([row for one in jobs for row in _rewards(one, report)])
+
+
+def _rewards(job: TrainingJob, report: Reporter) -> list[dict[str, Any]]:
+    """Rows of completion_rewards, written where they were missing."""
+    run_id = evaluation_run_id(job.model, job.training, job.objective, job.study_folder, job.seed)
+    parts = {name: part_path(job.home / "parts", name, job.study.study_id, run_id) for name in (REWARDS, COSTS)}
     if all(part.exists() for part in parts.values()):
         report.say(f"{job.name}: the rewards are there; nothing to do")
         _keep_items(job)
         for name in parts:
-            renew_run(home / "parts", name, job.study.study_id, run_id)
-        return _figures(part_rows(parts[REWARDS]))
+            renew_run(job.home / "parts", name, job.study.study_id, run_id)
+        return part_rows(parts[REWARDS])
     if not job.reward_model.is_dir():
-        options = shlex.join(["--study", str(path), "--model", model_id, "--objective", objective, "--home", str(home)])
+        options = {"study": job.path, "model": job.model.model_id, "objective": job.objective, "home": job.home}
+        command = shlex.join([text for name, value in options.items() for text in (f"--{name}", str(value))])
         raise UserError(
             f"{job.name}: this reward model is not trained yet with these settings and data (there is no "
-            f"{job.reward_model}); train it first: python -m models_train.jobs.train_reward_model {options}"
+            f"{job.reward_model}); train it first: python -m models_train.jobs.train_reward_model {command}"
         )
-    pairs = load_test_pairs(test_set, job.study_folder)
-    with beside_others(home, lambda text: report.say(f"{job.name}: {text}")):
+    pairs = load_test_pairs(job.training.test_set, job.study_folder)
+    with beside_others(job.home, lambda text: report.say(f"{job.name}: {text}")):
         rows, costs = _scored(job, pairs, report)
     _keep_items(job, pairs)
     for name, found in ((REWARDS, rows), (COSTS, [costs])):
-        write_part(home / "parts", TABLES[name], found, study_id=job.study.study_id, run_id=run_id)
-    return _figures(rows)
+        write_part(job.home / "parts", TABLES[name], found, study_id=job.study.study_id, run_id=run_id)
+    return rows
 
 
 def _keep_items(job: TrainingJob, pairs: Sequence[TestPair] | None = None) -> None:
@@ -100,13 +107,13 @@ def _scored(
 
         weights, at_once = reward_model.merge_weights, job.training.tokens_per_pack
         found = score_pairs(reward_model, renderer, pairs, weights, at_once, advance)
-    rows = [{"reward_id": trained_reward_id(job.model.model_id, job.objective), **row} for row in found]
+    rows = [{"reward_id": trained_reward_id(job.model.model_id, job.objective, job.seed), **row} for row in found]
     if all(row["status"] != OK for row in rows):
         raise UserError(
             f"{job.name}: none of {2 * len(pairs)} completions could be scored, so nothing was written; the first has "
             f"the status: {rows[0]['status']}"
         )
-    return rows, meter.costs.row(job.model.model_id, JOB, job.objective)
+    return rows, meter.costs.row(job.model.model_id, JOB, variant(job.objective, job.seed))
 
 
 def _thoughts(pairs: Sequence[TestPair], setting: str) -> str:
@@ -128,7 +135,7 @@ def _loaded(job: TrainingJob) -> tuple[RewardModel, Renderer]:
 
 def _figures(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Rows, and completions by status; the part of a status after the colon, on its one completion, is left out."""
-    completions = {(row["subset"], row["item_id"], row["completion"]): row["status"] for row in rows}
+    completions = {(row["reward_id"], row["subset"], row["item_id"], row["completion"]): row["status"] for row in rows}
     by_status = Counter(status.split(":")[0] for status in completions.values())
     figures = {"rows": len(rows), "completions": len(completions)}
     return figures | {f"completions, {status}": n for status, n in by_status.most_common()}

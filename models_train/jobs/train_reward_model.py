@@ -10,6 +10,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,11 +30,12 @@ from models_train.reward_models.search import SearchOutcome, SearchSetup, planne
 from models_train.reward_models.search_records import DROPPED, SearchRecord, search_card
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism, checkpoint_rewards, measure_optimism
+from models_train.study.reward_ids import variant
 from models_train.study.settings import Objective
 from warehouse.contracts import REWARD_MODEL_TABLES
 
-SEARCHES = "reward_model_searches"
-TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints", "run_costs", SEARCHES)
+COSTS, SEARCHES = "run_costs", "reward_model_searches"
+TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints", COSTS, SEARCHES)
 """Tables that a complete search has a part of; one of earlier versions has none of DROPPED."""
 
 
@@ -43,7 +45,34 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     Where every training run failed, the parts are written and the reason is raised.
     """
     with joined() as processes:
-        return _train(training_job(path, model_id, objective, home), report, processes)
+        job = training_job(path, model_id, objective, home)
+        figures = dict(_train(job, report, processes))
+        processes.wait()
+        for seed in job.training.further_seeds:
+            figures |= _train_further(job, seed, report, processes)
+        return figures
+
+
+def _train_further(job: TrainingJob, seed: int, report: Reporter, processes: Processes) -> dict[str, Any]:
+    """Train the reward model of a further seed at the rate of the search, unless it is there; returns figures."""
+    (found,) = part_rows(job.part(SEARCHES))
+    job = job.of_seed(seed)
+    job = replace(job, training=job.training.at_rate(job.objective, found["learning_rate"], seed))
+    is_there = (job.reward_model / "config.json").is_file()
+    processes.wait()
+    if is_there:
+        report.say(f"{job.name}: the reward model is there; nothing to do")
+        return {}
+    with ExitStack() as held:
+        if processes.is_first:
+            held.enter_context(job.locked())
+        row = _search(job, report, processes)
+        if processes.is_first:
+            shutil.rmtree(job.working_folder, ignore_errors=True)
+    processes.wait()
+    if row and row["status"] == "failed":
+        raise UserError(f"{job.name}: {row['reason']}. Change recipe or data, or take the seed out of training.seeds")
+    return _figures(job, row)
 
 
 def _train(job: TrainingJob, report: Reporter, processes: Processes) -> Mapping[str, Any]:
@@ -100,6 +129,11 @@ def _train_and_save(job: TrainingJob, setup: SearchSetup, report: Reporter, proc
         path=None if outcome.choice is None else job.reward_model.relative_to(job.home).as_posix(),
     )
     rows = record.rows()
+    if job.seed is not None:
+        # Tables of searches have no row of it: its learning curve stays in the folder's card.
+        _write(job, {COSTS: [rows[COSTS][0] | {"variant": variant(job.objective, job.seed)}]}, [COSTS])
+        _save(job, record)
+        return rows[SEARCHES][0]
     # What was trained is landed before the save, which can still fail; that of the search says that all is done.
     _write(job, rows, [DROPPED, *(table for table in TABLES if table != SEARCHES)])
     _save(job, record)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from models_train.data.sources import open_source
 from models_train.errors import UserError, close_match
 from models_train.modeling.hub_snapshots import HubModel
 from models_train.parts import part_path
-from models_train.study.fingerprints import training_run_id
+from models_train.study.fingerprints import seed_run_id, training_run_id
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
 from models_train.study.revisions import is_pinned, keep_commit
@@ -24,7 +24,8 @@ from models_train.study.training import DataSource, Training
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A base model and objective of a study. home: the run-time folder."""
+    """A base model and objective of a study. home: the run-time folder. seed: of a further reward model, at the rate
+    that the search chose; None for the search and its own."""
 
     path: Path
     study: Study
@@ -33,6 +34,11 @@ class TrainingJob:
     objective: Objective
     home: Path
     run_id: str
+    seed: int | None = None
+
+    def of_seed(self, seed: int) -> TrainingJob:
+        """The job of a further reward model; `at_rate` has its training."""
+        return replace(self, run_id=seed_run_id(self.run_id, seed), seed=seed)
 
     @property
     def study_folder(self) -> Path:
@@ -41,8 +47,8 @@ class TrainingJob:
 
     @property
     def name(self) -> str:
-        """Model and objective, for messages."""
-        return f"{self.model.model_id}, {self.objective}"
+        """Model, objective and further seed, for messages."""
+        return f"{self.model.model_id}, {self.objective}" + ("" if self.seed is None else f", seed {self.seed}")
 
     @property
     def reward_model(self) -> Path:

@@ -138,11 +138,18 @@ def training_run_id(model: StudyModel, training: Training, objective: Objective,
     )
 
 
-def evaluation_run_id(model: StudyModel, training: Training, objective: Objective, study_folder: Path) -> str:
-    """Run id of the rewards of a reward model on the test set."""
+def seed_run_id(training_id: str, seed: int | None) -> str:
+    """Run id of the reward model of a further seed. training_id: of the search; it is that of its own reward model."""
+    return training_id if seed is None else content_hash({"training": training_id, "seed": seed})
+
+
+def evaluation_run_id(
+    model: StudyModel, training: Training, objective: Objective, study_folder: Path, seed: int | None = None
+) -> str:
+    """Run id of the rewards of a reward model on the test set. seed: a further one."""
     return content_hash(
         {
-            "training": training_run_id(model, training, objective, study_folder),
+            "training": seed_run_id(training_run_id(model, training, objective, study_folder), seed),
             "test_set": data_identity(training.test_set, study_folder),
         }
     )

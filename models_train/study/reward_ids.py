@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import PurePath
 from typing import Any, get_args
 
@@ -16,14 +17,25 @@ OF_MODEL = ("family", "publisher", "params_b")
 """Facts on a reward model that are those of its base model."""
 
 
-def trained_reward_id(model_id: str, objective: str) -> str:
-    """Name of the reward model of a base model and objective, such as `gemma-2-2b-it/regression`."""
-    return f"{model_id}/{objective}"
+def variant(objective: str, seed: int | None = None) -> str:
+    """Objective, and seed of a further reward model, such as `regression/s1`."""
+    return objective if seed is None else f"{objective}/s{seed}"
+
+
+def trained_reward_id(model_id: str, objective: str, seed: int | None = None) -> str:
+    """Name of the reward model of a base model and objective, such as `gemma-2-2b-it/regression`; with a further seed
+    `gemma-2-2b-it/regression/s1`."""
+    return f"{model_id}/{variant(objective, seed)}"
 
 
 def is_trained(reward_id: str) -> bool:
     """True for the name of a reward model that a study trains or trained; others end otherwise."""
-    return reward_id.rpartition("/")[2] in get_args(Objective)
+    return re.search(rf"/({'|'.join(get_args(Objective))})(/s\d+)?$", reward_id) is not None
+
+
+def variants(training: Training) -> list[tuple[Objective, int | None]]:
+    """Objective and further seed of the reward models of each base model; the seed is None for the search's."""
+    return [(objective, seed) for objective in training.objectives for seed in (None, *training.further_seeds)]
 
 
 def trained_sources(study: Study) -> list[dict[str, Any]]:
@@ -32,13 +44,15 @@ def trained_sources(study: Study) -> list[dict[str, Any]]:
     if training is None:
         return []
     seeds = training.search.seeds
-    seed = seeds[0] if len(seeds) == 1 else None  # of several the search chooses one
-    facts = {name: model.model_dump(include=set(OF_MODEL)) for name, model in study.by_id.items()}
-    return [
-        source_row(name, objective, **facts[name], seed=seed, data_id=_data_id(training, objective))
-        for name in study.compared_model_ids
-        for objective in training.objectives
-    ]
+    first = seeds[0] if len(seeds) == 1 else None  # of several the search chooses one
+    rows = []
+    for model in (study.by_id[name] for name in study.compared_model_ids):
+        facts = model.model_dump(include=set(OF_MODEL))
+        for objective, seed in variants(training):
+            row = source_row(model.model_id, objective, **facts, data_id=_data_id(training, objective))
+            row["reward_id"] = trained_reward_id(model.model_id, objective, seed)
+            rows.append(row | {"seed": first if seed is None else seed})
+    return rows
 
 
 def source_row(model_id: str, objective: Objective, **facts: Any) -> dict[str, Any]:

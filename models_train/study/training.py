@@ -137,6 +137,9 @@ class Training(Settings):
     """Recipe of the regression reward models; the default is the paper's."""
     search: RateSearch = RateSearch()
     """Search of the learning rate; the default is the paper's."""
+    seeds: Annotated[tuple[Seed, ...], Field(strict=False), Distinct] = ()
+    """Seeds of the reward models of a base model and objective. Each one that the search does not use gives a further
+    reward model, trained at the rate that the search chose; by default there is none."""
     precision: Precision = "bfloat16"
     """Number format of the forward and backward pass."""
     thoughts: Literal["keep", "cut"] = "keep"
@@ -154,3 +157,13 @@ class Training(Settings):
     def recipe(self, objective: Objective) -> Recipe:
         """The recipe of an objective."""
         return self.bradley_terry if objective == "bradley_terry" else self.regression
+
+    @property
+    def further_seeds(self) -> tuple[int, ...]:
+        """Seeds of the reward models beyond the search's."""
+        return tuple(seed for seed in self.seeds if seed not in self.search.seeds)
+
+    def at_rate(self, objective: Objective, rate: float, seed: int) -> Self:
+        """The training of one further reward model: a rate and a seed instead of a search."""
+        recipe = self.recipe(objective).model_copy(update={"learning_rates": (rate,)})
+        return self.model_copy(update={objective: recipe, "search": RateSearch(seeds=(seed,))})

@@ -135,6 +135,23 @@ def test_lost_items_are_due_for_the_first_reward_model_alone(studies: Path, tmp_
     assert (task.assets, task.partition) == ((COMPLETION_REWARDS,), "tiny/small|bradley_terry")
 
 
+def test_a_further_seed_is_due_with_its_training(studies: Path, tmp_path: Path) -> None:
+    home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
+    finish(studies, home)
+    study = yaml.safe_load(path.read_text())
+    study["training"] |= {"seeds": [0, 1], "objectives": ["regression"]}
+    path.write_text(yaml.safe_dump(study))
+    tasks = gpu_work(study_files(studies), home)
+    assert [(task.assets, task.partition) for task in tasks] == [
+        ((REWARD_MODELS, COMPLETION_REWARDS), f"tiny/{model}|regression") for model in ("small", "large")
+    ]
+    (read,) = study_files(studies).values()
+    assert read.training is not None and read.training.further_seeds == (1,)
+    for model in read.models:
+        put(home, "completion_rewards", evaluation_run_id(model, read.training, "regression", studies, 1))
+    assert gpu_work(study_files(studies), home) == []
+
+
 def test_a_study_without_the_source_of_a_reward_model_has_no_parts(studies: Path, tmp_path: Path) -> None:
     """They would be missing in every mart; the check of the study files writes them."""
     home = Home(tmp_path / "home")

@@ -236,11 +236,14 @@ def test_results_that_a_study_wants_no_more_are_set_aside_and_come_back(tmp_path
 
 CELL = {"study_id": "small", "model_id": "coder"}
 OF_CODER: dict[str, str | None] = {"study_id": "small", "reward_id": "coder/bradley_terry"}
+OF_SEED: dict[str, str | None] = {"study_id": "small", "reward_id": "coder/bradley_terry/s1"}
 OF_OTHER: dict[str, str | None] = {"study_id": "small", "reward_id": "hub:coder"}
 KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
     "reward model": ("reward_model_searches", CELL | {"objective": "bradley_terry"}),
     "rewards": ("completion_rewards", OF_CODER | {"benchmark": "rewardbench"}),
     "source of rewards": ("reward_sources", OF_CODER),
+    "rewards of a further seed": ("completion_rewards", OF_SEED | {"benchmark": "rewardbench"}),
+    "costs of a further seed": ("run_costs", CELL | {"job": "train_reward_model", "variant": "bradley_terry/s1"}),
     "items": ("benchmark_items", {"study_id": "small", "benchmark": "rewardbench"}),
     "imported rewards": ("completion_rewards", OF_OTHER | {"benchmark": "rewardbench"}),
     "source of imported rewards": ("reward_sources", OF_OTHER),
@@ -253,8 +256,9 @@ KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
     "truth": ("lab_mixes", {"study_id": "small"}),
 }
 OF_MODEL = {kind for kind, (_, partition) in KINDS.items() if "model_id" in partition} | {"benchmarks"}
-OF_MODEL |= {"rewards", "source of rewards"}
-TRAINED = {"reward model", "rewards", "source of rewards", "costs of training"}
+OF_SEEDS = {"rewards of a further seed", "costs of a further seed"}
+OF_MODEL |= {"rewards", "source of rewards", *OF_SEEDS}
+TRAINED = {"reward model", "rewards", "source of rewards", "costs of training", *OF_SEEDS}
 SCORED = {"sample", "scores", "costs of scoring"}
 
 
@@ -282,6 +286,7 @@ TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
     "donor": (with_a_larger_relative, {"scores"}),
     "comparison": (without_comparison, TRAINED | OF_MODEL - SCORED),
     "objective": (lambda study: study["training"].update(objectives=["regression"], ratings={"path": "r"}), TRAINED),
+    "seed": (lambda study: study["training"].pop("seeds"), OF_SEEDS),
     "training": (lambda study: study.pop("training"), TRAINED),
     "scoring": (lambda study: study.pop("scoring"), SCORED),
     "corpus": (lambda study: study["scoring"]["corpus"].update(name="other"), {"sample", "scores"}),
@@ -294,6 +299,7 @@ TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
 def test_what_is_taken_out_is_asked_for_no_more(what: str) -> None:
     change, gone = TAKEN_OUT[what]
     settings: dict[str, Any] = small_lab()
+    settings["training"]["seeds"] = [0, 1]
     change(settings)
     study = Study.model_validate(settings)
     writers = benchmark_writers(study)

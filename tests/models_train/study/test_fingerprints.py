@@ -65,6 +65,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("training.bradley_terry.max_tokens", 1024, BT),
     ("training.regression.epochs", 3, REGRESSION),
     ("training.search.seeds", [0, 1], BT | REGRESSION),
+    ("training.seeds", [0, 1], set()),
     ("training.precision", "float32", BT | REGRESSION),
     ("training.thoughts", "cut", BT | REGRESSION),
     ("training.tokens_per_pack", 4096, set()),
