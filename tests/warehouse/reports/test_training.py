@@ -168,6 +168,14 @@ def test_comparisons_show_both_counts_and_one_p(text: str) -> None:
     assert "against the default model-2B-0 <3 B +5.6 +2.1 to +9.0 +1.2 to +9.9 101 60 711 < 0.001" in plain
 
 
+@pytest.mark.parametrize(
+    ("variant", "shown"),
+    [("regression", "regression"), ("bradley_terry/s12", "Bradley-Terry, seed 12"), ("packed", "packed")],
+)
+def test_costs_name_the_seed(variant: str, shown: str) -> None:
+    assert costs.purpose(variant) == shown
+
+
 def test_costs_are_summed_and_cpu_time_stands_apart(make: Make, text: str) -> None:
     plain = " ".join(section(text, "costs").split())
     assert "In all 20.0 GPU hours for 9,000,000 tokens through 4 models." in plain

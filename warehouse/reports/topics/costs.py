@@ -48,13 +48,19 @@ def totals(costs: pl.DataFrame) -> str:
     return f"{text} At {priced['usd_per_gpu_hour'][0]:g} USD per GPU hour that is {usd} USD."
 
 
+def purpose(variant: str) -> str:
+    """Objective and further seed, or the engine, as readers see them."""
+    name, _, seed = variant.partition("/s")
+    return labels.objective(name) + (f", seed {seed}" if seed else "")
+
+
 def cost_table(costs: pl.DataFrame, study: Study) -> Table:
     """One row per job and model; device hours and money only where they say something."""
     hundredths = decimals(2)
     columns = [
         Col("Base model", "model_id", MODEL),
         Col("Job", lambda row: JOBS.get(row["job"], row["job"])),
-        Col("For", lambda row: labels.objective(row["variant"]), hint="objective, or engine of document scoring"),
+        Col("For", lambda row: purpose(row["variant"]), hint="objective, or engine of document scoring"),
         Col("Tokens", "n_tokens", THOUSANDS),
         Col("GPU hours", "gpu_hours", hundredths),
         Col("Device hours", "device_hours", hundredths, "GPUs and CPUs"),
