@@ -170,7 +170,7 @@ def test_comparisons_show_both_counts_and_one_p(text: str) -> None:
 
 @pytest.mark.parametrize(
     ("variant", "shown"),
-    [("regression", "regression"), ("bradley_terry/s12", "Bradley-Terry, seed 12"), ("packed", "packed")],
+    [("regression", "Regression"), ("bradley_terry/s12", "Bradley-Terry, seed 12"), ("packed", "packed")],
 )
 def test_costs_name_the_seed(variant: str, shown: str) -> None:
     assert costs.purpose(variant) == shown
