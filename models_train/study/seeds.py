@@ -79,6 +79,9 @@ Count = Annotated[int, Field(ge=0, le=MOST_COUNTED), BeforeValidator(_whole_numb
 SmallCount = Annotated[int, Field(gt=0, le=MOST_OF_SUBSET), BeforeValidator(_whole_number)]
 Month = Annotated[Text, AfterValidator(_month)]
 Change = Annotated[float, Field(allow_inf_nan=False), BeforeValidator(_number)] | None
+NotNegativeNumber = Annotated[float, Field(ge=0, allow_inf_nan=False), BeforeValidator(_number)]
+ShareOrZero = Annotated[float, Field(ge=0, le=1), BeforeValidator(_number)]
+Correlation = Annotated[float, Field(ge=-1, le=1), BeforeValidator(_number)]
 Category = Literal["chat", "chat_hard", "safety", "reasoning"]
 
 
@@ -140,6 +143,95 @@ class BaseByData(Row):
     @classmethod
     def _is_the_mean(cls, average: float, info: ValidationInfo) -> float:
         return _mean_of(average, info, DOMAINS, "six domains", AVERAGE_TOLERANCE)
+
+
+class LeaderboardEntry(Row):
+    """RewardBench 2 results, in percent, of an entry of its leaderboard."""
+
+    entry: Text
+    kind: Literal["rm", "judge"]
+    base_family: Text
+    factuality: Percent
+    precise_if: Percent
+    math: Percent
+    safety: Percent
+    focus: Percent
+    ties: Percent
+    average: Percent
+    paper_table: Text
+    source: Text
+
+    @field_validator("average")
+    @classmethod
+    def _is_the_mean(cls, average: float, info: ValidationInfo) -> float:
+        return _mean_of(average, info, DOMAINS, "six domains", AVERAGE_TOLERANCE)
+
+
+class BaseOfEntry(Row):
+    """The base model of an entry of a leaderboard. base_family: several joined by " + " for a merge."""
+
+    entry: Text
+    base_model: Text | None = None
+    base_family: Text
+    source: Text
+
+
+class Teacher(Row):
+    """A reward model as the teacher of a policy: variance, accuracies (0 to 1), and the gains of the policy."""
+
+    paper_table: Text
+    policy: Text
+    gold: Text
+    method: Text
+    reward_model: Text
+    reward_variance: NotNegativeNumber
+    on_policy_accuracy: ShareOrZero
+    off_policy_accuracy: ShareOrZero
+    gold_gain: Change = None
+    gold_gain_sd_3_runs: NotNegativeNumber | None = None
+    proxy_gain: Change = None
+    proxy_gain_sd_3_runs: NotNegativeNumber | None = None
+    source: Text
+
+
+class TeacherCorrelations(Row):
+    """Printed correlations of a property of reward models with the gains of a policy."""
+
+    paper_table: Text
+    predictor: Text
+    n: SmallCount
+    pearson_proxy_gain: Correlation
+    spearman_proxy_gain: Correlation
+    pearson_gold_gain: Correlation
+    spearman_gold_gain: Correlation
+    source: Text
+
+
+class TeacherScore(Row):
+    """RewardBench score, in percent, of a public reward model that is a teacher, and its base model."""
+
+    reward_model: Text
+    model_id: Text
+    hub_id: Text
+    rewardbench: Percent
+    source: Text
+
+
+class Downstream(Row):
+    """A reward model with its RewardBench 2 score and what it is worth downstream, in percent."""
+
+    reward_model: Text
+    model_id: Text
+    training_data: Text
+    learning_rate: NotNegativeNumber
+    epochs: SmallCount
+    relation: Literal["on", "on_weak", "off"]
+    rewardbench2: Percent
+    ppo: Percent
+    best_of_16: Percent
+    policy: Text
+    paper_table: Text
+    source: Text
 
 
 class BenchmarkOfPaper(Row):
@@ -215,6 +307,7 @@ class Rules:
 
 _MODEL = {"model": ("model_id",)}
 _SOURCE = ("model_id", "benchmark", "metric", "source_repo", "source_path", "source_commit", "source_benchmark")
+_TEACHER = ("policy", "gold", "method", "reward_model")
 SEEDS = {
     "table_1_post_training": Rules(PostTrainingResults, _MODEL),
     "table_2_benchmarks": Rules(BenchmarkOfPaper, {"benchmark": ("benchmark",)}),
@@ -224,6 +317,12 @@ SEEDS = {
     "rewardbench_subsets": Rules(Subset, {"subset": ("subset",)}),
     "benchmark_results": Rules(BenchmarkResult, {"(model, benchmark, source)": (*_SOURCE, "shots", "note")}),
     "rewardbench2_base_by_data": Rules(BaseByData, {"(model, training data)": ("model_id", "training_data")}),
+    "rewardbench2_table3": Rules(LeaderboardEntry, {"entry": ("entry",)}),
+    "rewardbench2_table8_downstream": Rules(Downstream, {"reward model": ("reward_model",)}),
+    "base_of_entry": Rules(BaseOfEntry, {"entry": ("entry",)}),
+    "razin_teachers": Rules(Teacher, {"(policy, gold, method, reward model)": _TEACHER}),
+    "razin_correlations": Rules(TeacherCorrelations, {"(table, predictor)": ("paper_table", "predictor")}),
+    "razin_reward_models": Rules(TeacherScore, {"reward model": ("reward_model",)}),
     "benchmark_metrics": Rules(
         BenchmarkMetric,
         {"(benchmark, metric)": ("benchmark", "metric"), "(benchmark, priority)": ("benchmark", "priority")},

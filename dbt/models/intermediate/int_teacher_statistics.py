@@ -1,0 +1,12 @@
+"""Correlations of properties of reward models with what they taught, computed and printed ones."""
+
+import polars as pl
+
+from models_train.selection.teacher_predictors import predictor_statistics, printed_statistics
+
+
+def model(dbt, session):
+    dbt.config(materialized="table")
+    computed = predictor_statistics(dbt.ref("int_teacher_pairs").pl())
+    printed = printed_statistics(dbt.ref("stg_printed_teacher_correlations").pl())
+    return pl.concat([computed, printed]).to_arrow()
