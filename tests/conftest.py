@@ -130,7 +130,7 @@ def copy_project(folder: Path) -> Path:
     for name in ("dagster_project", "dbt", "models_train", "warehouse"):
         shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "pyproject.toml", folder)
-    for study in ("lab", "rewardbench2"):
+    for study in ("lab", "rewardbench2", "teachers"):
         (folder / "dagster_project" / "studies" / f"{study}.yaml").unlink()
     return folder
 

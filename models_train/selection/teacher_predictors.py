@@ -62,8 +62,8 @@ SCHEMA: Mapping[str, type[pl.DataType]] = {
 def predictor_statistics(pairs: pl.DataFrame) -> pl.DataFrame:
     """Statistics of every cell and policy, and over the policies of a cell with two or more, with SCHEMA.
 
-    pairs: one row per CELL, policy and reward model, with predictor_value, target_value and paper_table. Null for what is not
-    defined or not tested; `note` has the reason. q is Benjamini and Hochberg's over the tests of a study's target.
+    pairs: one row per CELL, policy and reward model, with predictor_value, target_value and paper_table. Null for
+    what is not defined or not tested; `note` has the reason. q is Benjamini and Hochberg's over the tests of a study's target.
 
     Raises ValueError for a value that is not finite, and for a reward model that is listed twice for a policy.
     """
@@ -130,7 +130,7 @@ def critical_spearman(n: int) -> float:
 
 
 def permutation_p(x: Floats, y: Floats) -> float:
-    """Two-sided p of Spearman's rho under permutations of x (n,): all of them, or N_DRAWS and then (hits + 1)/(draws + 1)."""
+    """Two-sided p of Spearman's rho of x and y (n,) under all permutations of x, or N_DRAWS: (hits + 1)/(draws + 1)."""
     x, y = stats.rankdata(x), stats.rankdata(y)
     observed = abs(float(np.corrcoef(x, y)[0, 1]))
     if len(x) <= MOST_ENUMERATED:

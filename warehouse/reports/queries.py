@@ -80,12 +80,12 @@ def studies(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def has_other_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> bool:
-    """Whether a study's results are those of base and data on RewardBench 2, and none are RewardBench's."""
-    there = [
+    """Whether a study has figures on base and data or on teachers, and no results of RewardBench."""
+    rewardbench, *others = (
         read(connection, mart, "study_id", {"study_id": study_id}, "study_id limit 1", optional=True).height
-        for mart in ("fct_base_by_data_results", "fct_reward_model_results")
-    ]
-    return there == [1, 0]
+        for mart in ("fct_reward_model_results", "fct_base_by_data_results", "fct_teacher_predictors")
+    )
+    return not rewardbench and any(others)
 
 
 def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:

@@ -21,6 +21,7 @@ from warehouse.reports.topics import (
     coverage,
     documents,
     gains,
+    leaderboards,
     objectives,
     post_training,
     predicted_coverage,
@@ -29,6 +30,7 @@ from warehouse.reports.topics import (
     results,
     sources,
     synthetic,
+    teachers,
     training,
 )
 
@@ -46,6 +48,8 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     objectives.section,
     post_training.section,
     base_and_data.section,
+    teachers.section,
+    leaderboards.section,
     results.section,
     training.section,
     training.curves_section,
@@ -56,10 +60,12 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     sources.section,
 )
 """Topics in the order of the page."""
+OTHER_SCORES = (base_and_data.section, teachers.section, leaderboards.section, sources.section)
+"""Topics of a study of other figures than RewardBench's."""
 
 
 def sections(study: Study) -> list[Section]:
-    """The sections of a study; one with scores of RewardBench 2 has those of its own tables only."""
+    """The sections of a study; one without results of RewardBench has those of its own tables only."""
     has_other_scores = queries.has_other_scores(study.connection, study.study_id)
-    of_study = (base_and_data.section, sources.section) if has_other_scores else ORDER
+    of_study = OTHER_SCORES if has_other_scores else ORDER
     return [section for topic in of_study if (section := topic(study))]
