@@ -14,6 +14,7 @@ from dagster_project.lib.jobs import job_command, model_of, nothing_to_do, run_f
 from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
     IMPORT_VERSION,
+    LEADERBOARD_VERSION,
     SCORING_VERSION,
     TRAINING_VERSION,
     benchmark_run_id,
@@ -132,6 +133,24 @@ def benchmark_imports(
     with as_dagster_failure(context):
         paths = [path for path, study in study_files().items() if study.benchmarks and study.benchmarks.imports]
     return run_for_studies(context, pipes, run_home.home, keys.BENCHMARK_IMPORTS, "import_benchmarks", paths)
+
+
+@dg.asset(
+    key=keys.LEADERBOARDS,
+    # No dependency on parts/studies, as of the imports of benchmarks.
+    group_name="benchmarks",
+    owners=["team:scoring"],
+    kinds={"python", "parquet"},
+    code_version=f"leaderboards-{LEADERBOARD_VERSION}",
+    description="Entries of the leaderboards of reward models that studies list, and what they are built on.",
+)
+def leaderboards(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.import_leaderboard` for every study that lists leaderboards."""
+    with as_dagster_failure(context):
+        paths = [path for path, study in study_files().items() if study.leaderboards]
+    return run_for_studies(context, pipes, run_home.home, keys.LEADERBOARDS, "import_leaderboard", paths)
 
 
 def _read_again(path: Path) -> Study:

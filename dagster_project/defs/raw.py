@@ -12,6 +12,7 @@ from warehouse import connection, landing
 from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
+    LEADERBOARD_TABLES,
     PERFORMANCE_TABLES,
     REWARD_MODEL_TABLES,
     SCORE_TABLES,
@@ -23,13 +24,14 @@ from warehouse.contracts.studies import BENCHMARK_RESULTS
 VERSION = keys.version_of_files("warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/part_files.py")
 
 
-GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | SCORE_TABLES | DOCUMENT_TABLES
+GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | SCORE_TABLES | DOCUMENT_TABLES | LEADERBOARD_TABLES
 _WRITERS = {
     **dict.fromkeys(SCORE_TABLES, (keys.COMPLETION_REWARDS,)),
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),
     "run_costs": keys.GPU_PARTS,
     **dict.fromkeys(LAB_TABLES, (keys.LAB,)),
+    **dict.fromkeys(LEADERBOARD_TABLES, (keys.LEADERBOARDS,)),
 }
 
 

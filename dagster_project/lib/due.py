@@ -26,6 +26,7 @@ from models_train.study.fingerprints import (
     evaluation_run_id,
     import_run_id,
     lab_run_id,
+    leaderboards_run_id,
     sample_run_id,
     scoring_run_id,
     training_run_id,
@@ -37,6 +38,7 @@ from models_train.study.reward_ids import trained_sources
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
+from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
@@ -173,6 +175,7 @@ def _inputs(studies: Studies, home: Home, found: DueWork) -> set[str]:
     kinds: tuple[tuple[dg.AssetKey, Callable[[Studies, Home], bool], Callable[[Study, Path], str], str], ...] = (
         (keys.DOCUMENTS, samples_due, _sample_name, "sampling documents"),
         (keys.BENCHMARK_IMPORTS, imports_due, import_run_id, "importing benchmark results"),
+        (keys.LEADERBOARDS, leaderboards_due, leaderboards_run_id, "importing leaderboards"),
     )
     for key, due, name_of, title in kinds:
         names: dict[str, str] = {}
@@ -236,6 +239,19 @@ def imports_due(studies: Studies, home: Home) -> bool:
         newest.get((study.study_id, IMPORTS)) != import_run_id(study, path.parent)
         for path, study in studies.items()
         if study.benchmarks and study.benchmarks.imports
+    )
+
+
+def leaderboards_due(studies: Studies, home: Home) -> bool:
+    """True where the newest part of a study's leaderboards is of other files than the present ones.
+
+    Raises LocationError where a file is missing.
+    """
+    newest = _newest(home, LEADERBOARD_ENTRIES)
+    return any(
+        newest.get((study.study_id, "")) != leaderboards_run_id(study, path.parent)
+        for path, study in studies.items()
+        if study.leaderboards
     )
 
 

@@ -17,7 +17,14 @@ from models_train.study.reward_ids import is_trained, trained_sources, variant, 
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
 from models_train.study.yaml_lines import StudyError, parse_yaml
-from warehouse.contracts import DOCUMENT_TABLES, LAB_TABLES, SCORE_TABLES, STUDY_TABLES, Table
+from warehouse.contracts import (
+    DOCUMENT_TABLES,
+    LAB_TABLES,
+    LEADERBOARD_TABLES,
+    SCORE_TABLES,
+    STUDY_TABLES,
+    Table,
+)
 from warehouse.contracts.scores import REWARD_SOURCES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
@@ -75,6 +82,8 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     model, job = partition.get("model_id"), partition.get("job")
     if table.name in LAB_TABLES:
         return study.lab is not None
+    if table.name in LEADERBOARD_TABLES:
+        return bool(study.leaderboards)
     if table.name == BENCHMARK_RESULTS.name:
         return partition.get("written_by") in writers
     if table.name in DOCUMENT_TABLES:

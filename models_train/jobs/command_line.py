@@ -83,6 +83,10 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Import the benchmark result files (lm_eval, EvalPlus) that a study lists.",
         ("study", "home"),
     ),
+    "import_leaderboard": (
+        "Import the leaderboards of reward models that a study lists, with the base model of each entry.",
+        ("study", "home"),
+    ),
     "fit_performance_model": (
         "Fit the performance model of every study: predictions, comparisons, components, recommendations.",
         ("inputs", "parts", "targets", "folds", "others", "bootstraps", "jobs"),

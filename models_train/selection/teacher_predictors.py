@@ -63,7 +63,8 @@ def predictor_statistics(pairs: pl.DataFrame) -> pl.DataFrame:
     """Statistics of every cell and policy, and over the policies of a cell with two or more, with SCHEMA.
 
     pairs: one row per CELL, policy and reward model, with predictor_value, target_value and paper_table. Null for
-    what is not defined or not tested; `note` has the reason. q is Benjamini and Hochberg's over the tests of a study's target.
+    what is not defined or not tested; `note` has the reason. q is Benjamini and Hochberg's over the tests of a study
+    and target.
 
     Raises ValueError for a value that is not finite, and for a reward model that is listed twice for a policy.
     """

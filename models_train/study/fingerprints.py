@@ -39,6 +39,9 @@ BENCHMARK_ROWS_VERSION = 2
 IMPORT_VERSION = 3
 """Version of the imports of result files; a change of their results raises it. Reading them again takes seconds."""
 
+LEADERBOARD_VERSION = 1
+"""Version of the imports of leaderboards; a change of their results raises it."""
+
 
 class LocationError(UserError):
     """A folder or file of a study is not there. The message names it and the remedy."""
@@ -226,6 +229,19 @@ def import_run_id(study: Study, study_folder: Path) -> str:
             "imports": benchmarks.imports,
             "files": [content_of(resolve(one.path, study_folder)) for one in benchmarks.imports],
             "models": [[model.model_id, model.hub_id, model.revision] for model in (*study.models, *study.candidates)],
+        }
+    )
+
+
+def leaderboards_run_id(study: Study, study_folder: Path) -> str:
+    """Run id of the study's imports of leaderboards, from the files."""
+    return content_hash(
+        {
+            "version": LEADERBOARD_VERSION,
+            "leaderboards": [
+                one.model_dump(exclude={"path"}) | {"files": content_of(resolve(one.path, study_folder))}
+                for one in study.leaderboards
+            ],
         }
     )
 

@@ -18,6 +18,7 @@ from models_train.study.benchmarks import Benchmarks
 from models_train.study.checks import consistency_problems
 from models_train.study.hub import HubQuery, found_models, usable_models
 from models_train.study.lab import Lab
+from models_train.study.leaderboards import EachOnce, LeaderboardImport
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.revisions import with_kept_commit
 from models_train.study.run_noise import RunNoise
@@ -64,6 +65,8 @@ class Study(Settings):
     """Scoring of documents for the pre-training mix; left out where there is none."""
     benchmarks: Benchmarks | None = None
     """Benchmarks to run on the models, or to read from result files."""
+    leaderboards: Annotated[tuple[LeaderboardImport, ...], Field(strict=False), EachOnce] = ()
+    """Leaderboards of reward models whose entries are imported, to see what they are built on."""
     lab: Lab | None = None
     """Base models and data that are made on the spot."""
     hub: HubQuery | None = None

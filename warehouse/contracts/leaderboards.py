@@ -17,7 +17,11 @@ LEADERBOARD_ENTRIES = table(
     text("snapshot_date", "Date of the snapshot, YYYY-MM-DD, as the study states it: the files carry none."),
     text("entry", "Name of the entry, often its repository on the hub."),
     text("model_type", "Type of the entry, as the file states it; null where it states none.", nullable=True),
-    number("score", "Score of the entry, in percent; null where the file lacks results for it.", nullable=True),
+    number(
+        "score",
+        "Score of the entry, in percent: as stated, or the mean of six domains (RewardBench 2); null otherwise.",
+        nullable=True,
+    ),
     text("categories", "JSON: results that the score is made of, in percent."),
     text(
         "kind", "model, adapter or merge (by its base), or judge: a language model that is asked, without such a base."

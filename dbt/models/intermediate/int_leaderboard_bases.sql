@@ -6,14 +6,20 @@ with entries as (
         entries.snapshot_date,
         entries.entry,
         entries.kind,
-        entries.score,
+        coalesce(entries.score, computed.score) as score,
         if(entries.kind = 'judge', 'judge', coalesce(looked_up.base_family, entries.base_family)) as families,
         case when looked_up.entry is not null then 'table' else entries.base_source end as base_source,
         row_number() over (
             partition by entries.study_id, entries.leaderboard, entries.snapshot_date
-            order by entries.score desc nulls last, entries.entry
+            order by coalesce(entries.score, computed.score) desc nulls last, entries.entry
         ) as place
     from {{ ref('stg_leaderboard_entries') }} as entries
+    left join {{ ref('int_leaderboard_category_scores') }} as computed
+        on
+            entries.study_id = computed.study_id
+            and entries.leaderboard = computed.leaderboard
+            and entries.snapshot_date = computed.snapshot_date
+            and entries.entry = computed.entry
     left join {{ ref('base_of_entry') }} as looked_up on lower(entries.entry) = lower(looked_up.entry)
 ),
 

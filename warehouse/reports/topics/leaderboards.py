@@ -80,7 +80,8 @@ def _caution(whole: pl.DataFrame) -> tuple[str, ...]:
         return ()
     return (
         f"Of {_count(by_name)} entries only the name says the base. A leaderboard is no sample: its entries are "
-        "those that somebody chose to train and to submit, so a share says what people build on, not what is best to build on.",
+        "those that somebody chose to train and to submit, so a share says what people build on, not "
+        "what is best to build on.",
     )
 
 

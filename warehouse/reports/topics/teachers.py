@@ -129,9 +129,9 @@ def _printed(frame: pl.DataFrame) -> tuple[str, ...]:
     )
     n, critical = printed["n"][0], printed["critical_spearman"][0]
     return (
-        f"The correlations that the paper prints rest on n = {n} reward models made for the purpose. |rho| is significant "
-        f"from {labels.number(critical, 3)} on; of its {printed.height} rank correlations with the gold gain "
-        f"{significant or 'none'} {'reach' if significant else 'reaches'} that.{example}",
+        f"The correlations that the paper prints rest on n = {n} reward models made for the purpose. |rho| is "
+        f"significant from {labels.number(critical, 3)} on; of its {printed.height} rank correlations with the gold "
+        f"gain {significant or 'none'} {'reach' if significant else 'reaches'} that.{example}",
     )
 
 
@@ -195,9 +195,9 @@ def _gains_figure(frame: pl.DataFrame, study: Study) -> Figure | None:
         name=study.name("teachers_within"),
         title="Does a property of a reward model rank what it teaches?",
         caption=(
-            f"Spearman's rank correlation over the n = {means['n'][0]} reward models that taught each policy: pale dots "
-            "are policies, dark dots and figures at the right their mean. So few reward models allow no interval; all "
-            "tests are in the table."
+            f"Spearman's rank correlation over the n = {means['n'][0]} reward models that taught each policy: pale "
+            "dots are policies, dark dots and figures at the right their mean. So few reward models allow no interval; "
+            "all tests are in the table."
         ),
         panels=tuple(panels),
         key="Rank correlation with the gain; pale: single policies, dark: their mean",
