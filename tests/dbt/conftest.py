@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from dagster_project.lib.study_plan import write_study_parts
 from models_train.parts import write_part
 from models_train.study.reward_ids import trained_reward_id
 from models_train.study.run_noise import RunNoise
+from tests.support.leaderboard_files import BEAVER
 from tests.support.programs import SHIPPED_STUDIES
 from tests.support.reward_parts import write_rewards
 from warehouse import landing
@@ -214,6 +216,32 @@ def training_rows() -> dict[str, list[dict[str, Any]]]:
     }
 
 
+def leaderboard_rows() -> list[dict[str, Any]]:
+    """The example of reward-bench's README, one that lacks a subset, a merge, a judge, and one that was looked up."""
+    shares = {key: 100 * value for key, value in BEAVER.items() if isinstance(value, int | float)}
+    part = {key: value for key, value in shares.items() if key != "hep-go"}
+    common = {
+        "leaderboard": "Board",
+        "snapshot_date": "2024-12-01",
+        "model_type": None,
+        "is_judge": False,
+        "source": "x",
+    }
+    rows = [
+        ("PKU-Alignment/beaver-7b-v1.0-cost", None, shares, "model", "unknown", "unknown"),
+        ("org/part", None, part, "model", "Llama-3.x", "name"),
+        ("org/merge", 50.0, {}, "merge", "Llama-3.x + Mistral", "card"),
+        ("openai/judge", 90.0, {}, "judge", "unknown", "unknown"),
+        ("nexusflow/starling-rm-34b", 80.0, {}, "model", "unknown", "unknown"),
+    ]
+    return [
+        common
+        | {"entry": entry, "score": score, "categories": json.dumps(results), "kind": kind, "base_model": None}
+        | {"base_family": family, "base_source": source}
+        for entry, score, results, kind, family, source in rows
+    ]
+
+
 def cost_row(job: str, variant: str, seconds: float, **more: Any) -> dict[str, Any]:
     return {
         "model_id": "alpha", "job": job, "variant": variant, "n_tokens": 1000, "device_seconds": seconds,
@@ -264,6 +292,7 @@ def build_partly_trained(home: Home, rewards: Rewards) -> None:
         rows = [row for row in RESULTS if row["written_by"] == writer]
         run_id = writer.replace(" ", "-")
         write_part(home.parts, TABLES["benchmark_results"], rows, study_id="yours", run_id=run_id)
+    write_part(home.parts, TABLES["leaderboard_entries"], leaderboard_rows(), study_id="yours", run_id="boards")
     for row in COSTS:
         write_part(home.parts, TABLES["run_costs"], [row], study_id="yours", run_id=row["job"])
     with write(home.warehouse) as connection:

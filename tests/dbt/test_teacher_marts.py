@@ -127,3 +127,30 @@ def test_averages_of_table_3_are_the_means_of_six_domains(warehouse: duckdb.Duck
         tulu.select(pl.mean_horizontal(domains)).item() == pytest.approx(62.43, abs=0.005)
         and tulu["average"].item() == 62.5
     )
+
+
+def test_the_example_of_reward_benchs_readme_has_its_score(warehouse: duckdb.DuckDBPyConnection) -> None:
+    found = warehouse.execute(
+        "select entry, chat, chat_hard, safety, reasoning, score from intermediate.int_leaderboard_category_scores "
+        "order by entry"
+    ).fetchall()
+    (name, *values), (other, *_, score) = found
+    assert [round(value, 3) for value in values] == [60.894, 44.956, 72.162, 46.676, 56.172]
+    assert (name, other, score) == ("PKU-Alignment/beaver-7b-v1.0-cost", "org/part", None), "a subset is missing"
+
+
+def test_merges_judges_and_what_was_looked_up_count_as_they_are(warehouse: duckdb.DuckDBPyConnection) -> None:
+    found = warehouse.execute("select * from marts.fct_leaderboard_bases where study_id = 'yours' order by family").pl()
+    assert dict(zip(found["family"], found["n"], strict=True)) == {
+        "Llama-3.x": 1.5, "Mistral": 0.5, "Yi": 1.0, "judge": 1.0, "unknown": 1.0,
+    }  # fmt: skip
+    assert set(found["n_entries"]) == {5} and set(found["judges"]) == {1} and set(found["unknown"]) == {1}
+    known = dict(zip(found["family"], found["share_of_known"], strict=True))
+    assert known["Llama-3.x"] == pytest.approx(0.5) and known["Yi"] == pytest.approx(1 / 3) and known["unknown"] is None
+    assert found.filter(family="Llama-3.x")["n_by_name"].item() == 1
+    places = warehouse.execute(
+        "select distinct entry, place from intermediate.int_leaderboard_bases where study_id = 'yours' order by place"
+    ).fetchall()
+    assert [entry for entry, _ in places] == [
+        "openai/judge", "nexusflow/starling-rm-34b", "PKU-Alignment/beaver-7b-v1.0-cost", "org/merge", "org/part",
+    ]  # fmt: skip

@@ -16,6 +16,7 @@ from dagster_project.lib.due import (
     gpu_work,
     imports_due,
     is_first,
+    leaderboards_due,
     new_studies,
     samples_due,
     studies_without_parts,
@@ -29,12 +30,16 @@ from models_train.study.fingerprints import (
     evaluation_run_id,
     import_run_id,
     items_run_id,
+    leaderboards_run_id,
     sample_run_id,
     scoring_run_id,
     training_run_id,
 )
+from models_train.study.leaderboards import LeaderboardImport
 from models_train.study.reward_ids import trained_sources
+from tests.support.studies import SETTINGS, study_of
 from warehouse.contracts import TABLES
+from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.paths import Home
 
@@ -282,6 +287,21 @@ def test_imports_are_due_when_a_result_file_changes(benchmarked: Path, tmp_path:
     (benchmarked / "results.json").unlink()
     with pytest.raises(LocationError, match=r"results\.json.*correct the path"):
         imports_due(studies, home)
+
+
+def test_leaderboards_are_due_when_a_file_changes(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    board = LeaderboardImport(name="b", path="./b.csv", format="csv", snapshot_date="2024-12-01")
+    study = study_of(SETTINGS).model_copy(update={"leaderboards": (board,)})
+    studies = {tmp_path / "tiny.yaml": study}
+    with pytest.raises(LocationError, match=r"b\.csv.*correct the path"):
+        leaderboards_due(studies, home)
+    (tmp_path / "b.csv").write_text("Model,Score\na,90\n")
+    assert leaderboards_due(studies, home)
+    write_part(home.parts, LEADERBOARD_ENTRIES, [], study_id="tiny", run_id=leaderboards_run_id(study, tmp_path))
+    assert not leaderboards_due(studies, home)
+    (tmp_path / "b.csv").write_text("Model,Score\na,91\n")
+    assert leaderboards_due(studies, home)
 
 
 def test_settings_that_were_tried_in_between_leave_work_that_marks_the_old_results_as_the_newest(

@@ -14,12 +14,13 @@ import yaml
 from models_train.errors import UserError
 from models_train.study.models import SeedSource
 from models_train.study.seeds import SEEDS, SeedFacts, check_seeds
-from models_train.study.study import load_study
+from models_train.study.study import Study, load_study
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SHIPPED = REPOSITORY / "dbt" / "seeds"
 STUDY = load_study(REPOSITORY / "dagster_project" / "studies" / "published.yaml")
 OTHER = load_study(REPOSITORY / "dagster_project" / "studies" / "rewardbench2.yaml")
+TEACHERS = load_study(REPOSITORY / "dagster_project" / "studies" / "teachers.yaml")
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def problems(folder: Path, names: list[str] | None = None) -> list[str]:
 
 def test_the_shipped_seeds_pass_and_their_facts_are_right() -> None:
     facts = check(SHIPPED)
-    assert set(SEEDS) == {seed.name for study in (STUDY, OTHER) for seed in study.seeds}
+    assert set(SEEDS) == {seed.name for study in (STUDY, OTHER, TEACHERS) for seed in study.seeds}
     assert set(facts) == {seed.name for seed in STUDY.seeds}
     for name, fact in facts.items():
         assert fact.path == SHIPPED / f"{name}.csv"
@@ -259,3 +260,30 @@ def test_an_average_of_rewardbench_2_is_that_of_its_six_domains(seeds: Path) -> 
     cell(seeds / "rewardbench2_base_by_data.csv", 2, "average", "64.0")
     with pytest.raises(UserError, match=r"average: '64.0' is not the mean of the six domains \(63.45, tolerance 0.1\)"):
         check_seeds(seeds, OTHER, "rewardbench2.yaml")
+
+
+@pytest.mark.parametrize(
+    ("study", "seed", "column", "value", "said"),
+    [
+        (TEACHERS, "razin_teachers", "on_policy_accuracy", "66", "'66' should be less than or equal to 1"),
+        (TEACHERS, "razin_teachers", "reward_variance", "-0.1", "'-0.1' should be greater than or equal to 0"),
+        (TEACHERS, "razin_teachers", "gold_gain", "n/a", "gold_gain: 'n/a' is not a number"),
+        (TEACHERS, "razin_teachers", "reward_model", "on_policy_75", "duplicate (policy, gold, method, reward model)"),
+        (TEACHERS, "razin_teachers", "source", "", "source: '' is empty"),
+        (TEACHERS, "razin_correlations", "pearson_gold_gain", "1.2", "'1.2' should be less than or equal to 1"),
+        (TEACHERS, "razin_correlations", "n", "0", "n: '0' should be greater than 0"),
+        (TEACHERS, "razin_reward_models", "model_id", "gemma-2-2b", "did you mean 'gemma-2-2b-it'?"),
+        (OTHER, "rewardbench2_table3", "average", "80.0", "is not the mean of the six domains"),
+        (OTHER, "rewardbench2_table3", "kind", "model", "'model' should be 'rm' or 'judge'"),
+        (OTHER, "rewardbench2_table8_downstream", "relation", "near", "'near' should be 'on', 'on_weak' or 'off'"),
+        (OTHER, "rewardbench2_table8_downstream", "model_id", "Tulu 8B", "not in the study file"),
+        (OTHER, "base_of_entry", "entry", "weqweasdas/RM-Gemma-2B", "duplicate entry"),
+    ],
+)
+def test_a_wrong_figure_of_a_teacher_or_leaderboard_is_named(
+    seeds: Path, study: Study, seed: str, column: str, value: str, said: str
+) -> None:
+    cell(seeds / f"{seed}.csv", 2, column, value)
+    with pytest.raises(UserError) as caught:
+        check_seeds(seeds, study, "the study file")
+    assert f"{seed}.csv:" in str(caught.value) and said in str(caught.value)
