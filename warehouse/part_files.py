@@ -18,6 +18,7 @@ from models_train.errors import UserError, first_line
 from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
+    LEADERBOARD_TABLES,
     RETIRED,
     REWARD_MODEL_TABLES,
     SCORE_TABLES,
@@ -37,9 +38,14 @@ CARRIED_OVER = (
 )
 _METADATA = ("table", "partition", "run_id", "written_at", "contract")
 _SHARD = "shard"
-LONG_WORK = (
-    LAB_TABLES | REWARD_MODEL_TABLES | SCORE_TABLES | DOCUMENT_TABLES | {BENCHMARK_RESULTS.name: BENCHMARK_RESULTS}
-)
+LONG_WORK = {
+    **LAB_TABLES,
+    **REWARD_MODEL_TABLES,
+    **SCORE_TABLES,
+    **DOCUMENT_TABLES,
+    **LEADERBOARD_TABLES,
+    BENCHMARK_RESULTS.name: BENCHMARK_RESULTS,
+}
 """Tables whose parts follow what a study wants; those of others are written again whenever the study changes."""
 Wanted: TypeAlias = Callable[[Table, Mapping[str, Value]], bool]
 """Whether a study wants a part, by its table and its partition; a part from before a column lacks that."""

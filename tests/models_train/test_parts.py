@@ -20,6 +20,7 @@ from tests.support.clocks import date_part
 from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
+    LEADERBOARD_TABLES,
     PERFORMANCE_TABLES,
     REWARD_MODEL_TABLES,
     SCORE_TABLES,
@@ -253,7 +254,15 @@ def test_content_hash_is_stable_and_sees_every_change() -> None:
 
 
 def test_contracts_are_described_and_keyed() -> None:
-    groups = (STUDY_TABLES, LAB_TABLES, REWARD_MODEL_TABLES, SCORE_TABLES, DOCUMENT_TABLES, PERFORMANCE_TABLES)
+    groups = (
+        STUDY_TABLES,
+        LAB_TABLES,
+        REWARD_MODEL_TABLES,
+        SCORE_TABLES,
+        DOCUMENT_TABLES,
+        LEADERBOARD_TABLES,
+        PERFORMANCE_TABLES,
+    )
     assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == sum(map(len, groups))
     for name, table in TABLES.items():
         assert table.name == name and table.partition_by[0] == "study_id" and table.description

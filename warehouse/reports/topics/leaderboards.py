@@ -79,9 +79,9 @@ def _caution(whole: pl.DataFrame) -> tuple[str, ...]:
     if not by_name:
         return ()
     return (
-        f"The base of {labels.plural(round(by_name), 'entry', 'entries')} is read from the name alone. A leaderboard is no "
-        "sample: its entries are those that somebody chose to train and to submit, so a share says what people build on, "
-        "not what is best to build on.",
+        f"The base of {labels.plural(round(by_name), 'entry', 'entries')} is read from the name alone. A leaderboard "
+        "is no sample: its entries are those that somebody chose to train and to submit, so a share says what people "
+        "build on, not what is best to build on.",
     )
 
 
