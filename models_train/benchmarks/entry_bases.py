@@ -142,11 +142,11 @@ class HubCards:
 
     def _config(self, hub_id: str) -> dict[str, Any] | None:
         from huggingface_hub import hf_hub_download  # here, where a hub is asked
-        from huggingface_hub.errors import EntryNotFoundError, GatedRepoError
+        from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError
 
         try:
             content = json.loads(Path(hf_hub_download(hub_id, "config.json")).read_text(encoding="utf-8"))
-        except (EntryNotFoundError, GatedRepoError, ValueError):
+        except (RemoteEntryNotFoundError, GatedRepoError, json.JSONDecodeError, UnicodeDecodeError):
             return None
         names = ("_name_or_path", "model_type", "hidden_size", "vocab_size", "max_position_embeddings")
         return {name: content.get(name) for name in names} if isinstance(content, dict) else None

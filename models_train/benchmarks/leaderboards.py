@@ -23,20 +23,17 @@ from models_train.files import LFS_POINTER, files_below
 from models_train.study.fingerprints import resolve
 from models_train.study.leaderboards import LeaderboardImport
 
-DOMAINS = ("Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties")
-"""The six domains of RewardBench 2; the score is their mean."""
-NO_RESULTS = (
-    "model", "model_type", "model_beaker", "ref_model", "chat_template", "xstest", "anthropic", "summarize_prompted",
-    "pku_better", "pku_safer",
-)  # fmt: skip
-"""Keys of reward-bench's result files beside the results, and outdated ones, which its own leaderboard leaves out."""
-SUBSETS = {
-    "alpacaeval-easy", "alpacaeval-hard", "alpacaeval-length", "donotanswer", "hep-cpp", "hep-go", "hep-java",
-    "hep-js", "hep-python", "hep-rust", "llmbar-adver-GPTInst", "llmbar-adver-GPTOut", "llmbar-adver-manual",
-    "llmbar-adver-neighbor", "llmbar-natural", "math-prm", "mt-bench-easy", "mt-bench-hard", "mt-bench-med",
-    "refusals-dangerous", "refusals-offensive", "xstest-should-refuse", "xstest-should-respond",
+RESULTS: dict[str, set[str]] = {
+    "rewardbench": {
+        "alpacaeval-easy", "alpacaeval-hard", "alpacaeval-length", "donotanswer", "hep-cpp", "hep-go", "hep-java",
+        "hep-js", "hep-python", "hep-rust", "llmbar-adver-GPTInst", "llmbar-adver-GPTOut", "llmbar-adver-manual",
+        "llmbar-adver-neighbor", "llmbar-natural", "math-prm", "mt-bench-easy", "mt-bench-hard", "mt-bench-med",
+        "refusals-dangerous", "refusals-offensive", "xstest-should-refuse", "xstest-should-respond",
+    },
+    "rewardbench2": {"Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties"},
 }  # fmt: skip
-"""The 23 subsets of RewardBench; the warehouse weighs them (seed rewardbench_subsets)."""
+"""Results that count, by the format of reward-bench's files: the 23 subsets, which the warehouse weighs (seed
+rewardbench_subsets), or six domains, whose mean is the score."""
 COLUMNS = {
     "model": ("model", "model name"),
     "type": ("model type", "type"),
@@ -116,28 +113,27 @@ def _read_result_files(one: LeaderboardImport, place: Path, board: Board) -> Non
             board.entries.append(entry)
     if problems:
         raise UserError("\n".join(listed(problems)))
+    lacking = sum(len(entry.results) < len(RESULTS[one.format]) for entry in board.entries)
+    if lacking:
+        board.remarks.append(f"{one.path}: {lacking:,} files lack results: no score, and no place among the best")
 
 
 def _of_result_file(one: LeaderboardImport, path: Path, where: str) -> Entry:
+    """The entry of a file. Other keys are passed over: chat template, reference, results that no score counts."""
     document = read_json(path)
-    name = document.get("model")
+    name, model_type = document.get("model"), document.get("model_type")
     if not isinstance(name, str) or not name.strip():
         raise UserError(f"{where}: states no model; a result file of reward-bench has a key `model`")
-    results = {key: _share(value, f"{where}: {key}") for key, value in document.items() if key not in NO_RESULTS}
-    wanted = set(DOMAINS) if one.format == "rewardbench2" else SUBSETS
-    if not wanted & results.keys():
-        other = "rewardbench" if SUBSETS & results.keys() else "rewardbench2" if set(DOMAINS) & results.keys() else ""
+    wanted = RESULTS[one.format]
+    results = {key: _share(document[key], f"{where}: {key}") for key in document if key in wanted}
+    if not results:
+        other = next((form for form, names in RESULTS.items() if names & document.keys()), None)
         remedy = f"its format is {other}" if other else "take it out of the folder"
         raise UserError(f"{where}: has none of the results of the format {one.format}; {remedy}")
-    known = {key: value for key, value in results.items() if key in wanted}
-    score = (
-        math.fsum(known.values()) / len(DOMAINS)
-        if one.format == "rewardbench2" and len(known) == len(DOMAINS)
-        else None
-    )
-    model_type = document.get("model_type")
+    is_whole = one.format == "rewardbench2" and len(results) == len(wanted)
+    score = math.fsum(results.values()) / len(results) if is_whole else None
     model_type = model_type.strip() if isinstance(model_type, str) and model_type.strip() else None
-    return _entry(name.strip(), name.strip(), model_type, score, known, where)
+    return _entry(name.strip(), name.strip(), model_type, score, results, where)
 
 
 def _share(value: Any, where: str) -> float:
@@ -194,6 +190,8 @@ def _read_table(one: LeaderboardImport, place: Path, board: Board) -> None:
         except UserError as error:
             problems.append(str(error))
     scores = [entry.score for entry in board.entries if entry.score is not None]
+    if not scores and not problems:
+        problems.append(f"{one.path}: no row has a score; correct the column {found['score']}")
     if len(scores) > 1 and max(scores) <= 1:
         problems.append(f"{one.path}: no score is above 1; give them in percent")
     if problems:

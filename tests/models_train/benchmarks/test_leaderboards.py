@@ -10,11 +10,13 @@ from typing import Any
 import pytest
 
 from models_train.benchmarks.entry_bases import Base, HubCards, base_of, family_of_config, family_of_name
-from models_train.benchmarks.leaderboards import DOMAINS, SUBSETS, Board, Entry, read_leaderboard
+from models_train.benchmarks.leaderboards import RESULTS, Board, Entry, read_leaderboard
 from models_train.errors import UserError
 from models_train.study.leaderboards import LeaderboardImport
 from tests.support import hub_server
 from tests.support.leaderboard_files import BEAVER, write_result
+
+DOMAINS = ("Factuality", "Precise IF", "Math", "Safety", "Focus", "Ties")
 
 
 def imported(path: str, form: str = "rewardbench") -> LeaderboardImport:
@@ -43,7 +45,7 @@ def test_result_files_of_reward_bench_are_entries_in_percent(tmp_path: Path) -> 
     first, judge = board.entries
     assert first.hub_id == first.name and first.score is None
     assert first.results["hep-cpp"] == pytest.approx(62.8, abs=0.01)
-    assert set(first.results) == SUBSETS and "xstest" not in judge.results
+    assert set(first.results) == RESULTS["rewardbench"] and "xstest" not in judge.results
     assert not first.is_judge and judge.is_judge
     assert board.left_out == {"internal runs (ai2)": 1, "DPO models without reference": 1}
 
@@ -55,6 +57,9 @@ def test_the_score_of_rewardbench_2_is_the_mean_of_six_domains(tmp_path: Path) -
     whole, part = read(tmp_path, "rewardbench2").entries
     assert whole.score == pytest.approx(100 * (0.6 + 0.5 + 0.7 + 0.8 + 0.9 + 1.01) / 6)
     assert part.score is None and len(part.results) == 5
+    assert read(tmp_path, "rewardbench2").remarks == [
+        "board: 1 files lack results: no score, and no place among the best"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -130,6 +135,7 @@ def test_the_table_of_a_leaderboard(tmp_path: Path) -> None:
         ("org/c ⚠️", '"org/c', "is not valid CSV"),
         (CSV, ";Model;Score\n1;org/a;95.1\n", "separate the cells by commas"),
         (CSV, ",Model,Score\n", "the table has no rows"),
+        (CSV, "Model,Score\na,-\nb,\n", "no row has a score; correct the column Score"),
         (CSV, ",Model,Score\n1,a,0.9\n2,b,0.8\n", "no score is above 1; give them in percent"),
         (CSV, "", "the table has no rows"),
     ],
