@@ -24,24 +24,21 @@ categories as (
 ),
 
 entries as (
-    pivot categories on category in (chat, chat_hard, safety, reasoning)
-    using any_value(value)
-    group by study_id, leaderboard, snapshot_date, entry
-),
-
-counts as (
     select
         study_id,
         leaderboard,
         snapshot_date,
         entry,
-        sum(n_subsets) = (select count(*) from {{ ref('stg_rewardbench_subsets') }}) as is_whole
+        sum(n_subsets) = (select count(*) from {{ ref('stg_rewardbench_subsets') }}) as is_whole,
+        any_value(value) filter (where category = 'chat') as chat,
+        any_value(value) filter (where category = 'chat_hard') as chat_hard,
+        any_value(value) filter (where category = 'safety') as safety,
+        any_value(value) filter (where category = 'reasoning') as reasoning
     from categories
-    group by all
+    group by study_id, leaderboard, snapshot_date, entry
 )
 
 select
     *,
     if(is_whole, (chat + chat_hard + safety + reasoning) / 4, null) as score
 from entries
-inner join counts using (study_id, leaderboard, snapshot_date, entry)

@@ -31,10 +31,9 @@ gains as (
 
 -- RewardBench 2, Table 8: all reward models; without those of flipped labels; those of the policy's own lineage.
 selections as (
-    select *
     from (
         values ('all', ['on', 'on_weak', 'off']), ('without flipped labels', ['on', 'off']), ('own lineage', ['on'])
-    ) as t (selection, relations)
+    ) as chosen (selection, relations)
 ),
 
 downstream as (

@@ -16,7 +16,7 @@ sizes as (
 tops as (
     select
         sizes.*,
-        top_k,
+        limits.top_k,
         limits.k
     from sizes
     cross join (values ('10', 10), ('30', 30), ('100', 100), ('all', null)) as limits (top_k, k)
@@ -38,7 +38,7 @@ counted as (
             tops.study_id = entries.study_id
             and tops.leaderboard = entries.leaderboard
             and tops.snapshot_date = entries.snapshot_date
-            and (tops.k is null or entries.place <= tops.k)
+            and (tops.k is null or tops.k >= entries.place)
     group by all
 ),
 
