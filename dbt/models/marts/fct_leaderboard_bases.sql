@@ -1,5 +1,18 @@
 with entries as (
-    select * from {{ ref('int_leaderboard_bases') }}
+    select * from {{ ref('int_leaderboard_entries') }}
+),
+
+-- A merge counts for each of its bases, by equal shares; of bases of one family these add up.
+bases as (
+    select
+        study_id,
+        leaderboard,
+        snapshot_date,
+        place,
+        base_source,
+        unnest(string_split(base_family, ' + ')) as family,
+        1.0 / len(string_split(base_family, ' + ')) as weight
+    from entries
 ),
 
 sizes as (
@@ -29,16 +42,16 @@ counted as (
         tops.leaderboard,
         tops.snapshot_date,
         tops.top_k,
-        entries.family,
-        sum(entries.weight) as n,
-        sum(entries.weight) filter (where entries.base_source = 'name') as n_by_name
+        bases.family,
+        sum(bases.weight) as n,
+        sum(bases.weight) filter (where bases.base_source = 'name') as n_by_name
     from tops
-    inner join entries
+    inner join bases
         on
-            tops.study_id = entries.study_id
-            and tops.leaderboard = entries.leaderboard
-            and tops.snapshot_date = entries.snapshot_date
-            and (tops.k is null or tops.k >= entries.place)
+            tops.study_id = bases.study_id
+            and tops.leaderboard = bases.leaderboard
+            and tops.snapshot_date = bases.snapshot_date
+            and (tops.k is null or tops.k >= bases.place)
     group by all
 ),
 

@@ -23,7 +23,14 @@ printed as (
         entries.entry,
         if(entries.kind = 'judge', 'judge', 'model') as kind,
         entries.average as score,
-        null::map (varchar, double) as results,
+        map {
+            'factuality': entries.factuality,
+            'precise_if': entries.precise_if,
+            'math': entries.math,
+            'safety': entries.safety,
+            'focus': entries.focus,
+            'ties': entries.ties
+        } as results,
         null::varchar as base_model,
         entries.base_family,
         'name' as base_source,

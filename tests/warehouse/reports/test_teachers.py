@@ -61,6 +61,14 @@ def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
         opened.register("found", teacher_rows().to_arrow())
         opened.execute("create table marts.fct_teacher_predictors as from found")
         opened.execute(f"create table marts.fct_leaderboard_bases as {BOARD}")
+        opened.execute(
+            """
+            create table marts.fct_leaderboard_entries as
+            select 'other' as study_id, 'A board' as leaderboard, date '2024-12-01' as snapshot_date, 1 as place,
+                'org/a' as entry, 90.5 as score, 'merge' as kind, 'a/b + c/d' as base_model,
+                'Llama-3.x + Gemma-2' as base_family, 'card' as base_source
+            """
+        )
         yield opened
 
 
@@ -89,10 +97,13 @@ def test_a_leaderboard_is_said_with_its_interval_and_what_is_unknown(connection:
     said, figure_one, caution = section.paragraphs
     assert said == (
         "Of the 10 entries of A board (2024-12-01), 4.5 are built on Llama-3.x (45.0 %, 95 % interval 10.0 to 60.0): "
-        "75.0 % of the 6 reward models of known base; 3 judges and 1 of unknown base are among the entries."
+        "75.0 % of the 6 reward models of known base; the entries include 3 judges and 1 of unknown base."
     )
     assert "December 2024" in figure_one and caution.startswith("The base of 1 entry is read from the name")
-    figure, table = section.items
+    figure, table, entries = section.items
+    assert [cell.text for cell in entries.cells[0]][1:] == [
+        "1", "org/a", "90.5", "merge", "a/b + c/d", "Llama-3.x + Gemma-2", "card",
+    ]  # fmt: skip
     assert [row["family_text"] for row in table.rows] == [
         "Llama-3.x", "Gemma-2", "judges (no such base)", "unknown base",
     ]  # fmt: skip

@@ -9,7 +9,7 @@ import polars as pl
 
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
-from warehouse.reports.tables import POINTS, SHARE, TEXT, Col, Table
+from warehouse.reports.tables import COUNT, MODEL, POINTS, SHARE, TEXT, Col, Table
 
 OTHERS = {"judge": "judges (no such base)", "unknown": "unknown base"}
 BESIDE = {"judges": "judges", "unknown": "of unknown base"}
@@ -17,7 +17,8 @@ MOST_FAMILIES = 12
 """Most families that a panel draws; the others are in the table."""
 NOT_THE_FIGURE = (
     "The paper's Figure 1 shows RewardBench's leaderboard of December 2024. No public file that this project could "
-    "find holds that state, so it is not shown again here."
+    "find holds that state, so it is not shown again here. The nearest that is printed is Table 3 of "
+    "RewardBench 2, of June 2025 (study rewardbench2)."
 )
 
 
@@ -32,7 +33,7 @@ def section(study: Study) -> Section | None:
         "leaderboards",
         "What leaderboards are built on",
         (" ".join(said), NOT_THE_FIGURE, *_caution(whole)),
-        items=(_figure(frame, study), _table(frame, study)),
+        items=(_figure(frame, study), _table(frame, study), _entries(study)),
     )
 
 
@@ -65,9 +66,10 @@ def _sentence(part: pl.DataFrame) -> str:
     if first["share_of_known"] is None:
         return f"Of the {first['n_entries']} entries of {_of(first)} no base model is known."
     rest = [f"{_count(first[name])} {text}" for name, text in BESIDE.items() if first[name]]
-    beside = f"; {labels.listing(rest)} are among the entries" if rest else ""
+    beside = f"; the entries include {labels.listing(rest)}" if rest else ""
     return (
-        f"Of the {first['n_entries']} entries of {_of(first)}, {_count(first['n'])} are built on {first['family']} "
+        f"Of the {first['n_entries']} entries of {_of(first)}, {_count(first['n'])} "
+        f"{'is' if first['n'] == 1 else 'are'} built on {first['family']} "
         f"({labels.number(100 * first['share'])} %, 95 % interval {labels.number(100 * first['low'])} to "
         f"{labels.number(100 * first['high'])}): {labels.number(100 * first['share_of_known'])} % of the "
         f"{_count(known)} reward models of known base{beside}."
@@ -154,5 +156,33 @@ def _table(frame: pl.DataFrame, study: Study) -> Table:
             Col("from", "low", SHARE, "95 % interval (Wilson)"),
             Col("to", "high", SHARE),
             Col("Of known bases", "share_of_known", SHARE),
+        ],
+    )
+
+
+def _entries(study: Study) -> Table:
+    rows = study.read(
+        "fct_leaderboard_entries",
+        "leaderboard, snapshot_date, place, entry, score, kind, base_model, base_family, base_source",
+        "leaderboard, snapshot_date, place",
+        optional=True,
+    ).to_dicts()
+    return Table(
+        name=study.name("leaderboard_entries"),
+        title="All entries",
+        caption=(
+            "Base by: table, looked up; card, of the hub; config, architecture and sizes; name, a guess. "
+            "Cards are followed to the root."
+        ),
+        rows=rows,
+        columns=[
+            Col("Leaderboard", _of),
+            Col("Place", "place", COUNT),
+            Col("Entry", "entry", TEXT),
+            Col("Score", "score", POINTS, "percent"),
+            Col("Kind", "kind", TEXT),
+            Col("Base model", "base_model", MODEL),
+            Col("Family", "base_family", TEXT),
+            Col("Base by", "base_source", TEXT),
         ],
     )

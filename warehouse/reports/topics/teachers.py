@@ -242,7 +242,7 @@ def _interval_figure(rows: pl.DataFrame, study: Study, name: str, title: str) ->
         title=title,
         caption=(
             f"Pearson's r, with Fisher's 95 % interval as lines; n = {n} reward models. Each reward model was trained "
-            "once, so that their number is all that the interval knows of."
+            "once, so that the noise of a training run is not in the intervals."
         ),
         panels=tuple(panels),
         key="Pearson's r; lines: 95 % intervals (Fisher)",
