@@ -72,7 +72,7 @@ def _sentence(part: pl.DataFrame) -> str:
         f"{'is' if first['n'] == 1 else 'are'} built on {first['family']} "
         f"({labels.number(100 * first['share'])} %, 95 % interval {labels.number(100 * first['low'])} to "
         f"{labels.number(100 * first['high'])}): {labels.number(100 * first['share_of_known'])} % of the "
-        f"{_count(known)} reward models of known base{beside}."
+        f"{_count(known)} reward model{'' if known == 1 else 's'} of known base{beside}."
     )
 
 
