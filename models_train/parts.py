@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
@@ -132,6 +132,14 @@ def _facts(path: Path) -> tuple[dict[str, Any], datetime] | None:
         return None
     partition = json.loads(pq.read_schema(path).metadata[_PARTITION.encode()])
     return {name: value for name, value in partition.items() if name != _SHARD}, written_at
+
+
+def remove_parts(parts_dir: Path, table: str, study_id: str, is_stale: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Remove parts of work that takes seconds to repeat. is_stale: whether a part goes, by its partition."""
+    for path in sorted(part_path(parts_dir, table, study_id, "").parent.glob("*.parquet")):
+        facts = _facts(path)
+        if facts is not None and is_stale(facts[0]):
+            path.unlink()
 
 
 def next_time(parts_dir: Path, table: str, study_id: str) -> datetime:

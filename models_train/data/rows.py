@@ -103,7 +103,7 @@ def checked_rows(path: Path, name: str, forms: Sequence[Form]) -> Iterator[Row]:
     problems = Problems(name)
     try:
         with path.open("rb") as file:
-            kind = _other_kind(file.read(64), path.name)
+            kind = other_kind(file.read(64), path.name)
         if kind is not None:
             problems.add(kind)
             problems.raise_any()
@@ -114,11 +114,29 @@ def checked_rows(path: Path, name: str, forms: Sequence[Form]) -> Iterator[Row]:
             if row is not None:
                 yield row
     except (OSError, EOFError, pa.ArrowException) as error:
-        problems.add(_damage(error))
+        problems.add(damage(error))
     problems.raise_any()
 
 
-def _other_kind(beginning: bytes, file_name: str = "") -> str | None:
+def checked_records(records: Iterable[tuple[int, Any]], name: str, forms: Sequence[Form]) -> Iterator[Row]:
+    """As `checked_rows`, of rows with their numbers that were read before. name: of the file, for messages."""
+    problems = Problems(name)
+    told: set[str] = set()
+    form = None
+    for number, found in records:
+        if not isinstance(found, dict):
+            problems.add(f"{shown(found)} is not a row; a row is {{column: value, ...}}", number)
+            continue
+        form = form or _form(found, forms, problems, number)
+        if form is None:
+            break
+        row = _checked(found, Row(name, number, {}), form, problems, told)
+        if row is not None:
+            yield row
+    problems.raise_any()
+
+
+def other_kind(beginning: bytes, file_name: str = "") -> str | None:
     """What a file is that begins so, and what to do, where it is no data file of its name; else None."""
     start = beginning.removeprefix(b"\xef\xbb\xbf").lstrip(b" \r\n")
     for known, text in _BEGINNINGS:
@@ -130,7 +148,7 @@ def _other_kind(beginning: bytes, file_name: str = "") -> str | None:
     return None
 
 
-def _damage(error: Exception) -> str:
+def damage(error: Exception) -> str:
     if _LONG_WINDOW in str(error):
         return (
             "was packed with a longer window than 128 MiB (`zstd --long`); pack it again without it: "
@@ -198,7 +216,7 @@ def _json_rows(path: Path, forms: Sequence[Form], problems: Problems) -> Found:
     form = None
     with pa.input_stream(str(path)) as stream:
         lines = BufferedReader(stream)
-        if (kind := _other_kind(lines.peek(64)[:64])) is not None:
+        if (kind := other_kind(lines.peek(64)[:64])) is not None:
             problems.add(kind)
             return
         # Only a line feed ends a line: other line separators of Unicode may occur inside a text.

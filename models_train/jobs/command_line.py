@@ -87,6 +87,10 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Import the leaderboards of reward models that a study lists, with the base model of each entry.",
         ("study", "home"),
     ),
+    "import_scores": (
+        "Read the benchmarks of reward models and the score files that a study lists.",
+        ("study", "home"),
+    ),
     "fit_performance_model": (
         "Fit the performance model of every study: predictions, comparisons, components, recommendations.",
         ("inputs", "parts", "targets", "folds", "others", "bootstraps", "jobs"),

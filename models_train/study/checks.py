@@ -18,6 +18,7 @@ from models_train.study.benchmarks import Benchmarks
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.revisions import is_pinned
+from models_train.study.reward_benchmarks import FACTS, PUBLISHED, BenchmarkSet, ScoreImport
 from models_train.study.run_noise import RunNoise
 from models_train.study.settings import LONGEST_NAME, Location, Problem, Settings, shown
 
@@ -48,12 +49,18 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
     candidates = _listed(data.get("candidates"), "candidates", Candidate, "model_id")
     groups = _listed(data.get("size_groups"), "size_groups", SizeGroup, "name")
     seeds = _listed(data.get("seeds"), "seeds", SeedSource, "name")
+    sets = _listed(data.get("benchmark_sets"), "benchmark_sets", BenchmarkSet, "name")
+    imports = _listed(data.get("score_imports"), "score_imports", ScoreImport, "reward_id")
     everyone: Listed[StudyModel] = Listed(models.entries + candidates.entries, models.faulty | candidates.faulty)
     return [
         *_repeated(models, "model_id", "model"),
         *_repeated(groups, "name", "size group"),
         *_repeated(seeds, "name", "seed"),
         *_repeated(candidates, "model_id", "candidate"),
+        *_repeated(sets, "name", "benchmark"),
+        *_second_test_sets(sets, bool(data.get("training"))),
+        *_unknown_benchmarks(imports, sets),
+        *_disagreeing_imports(imports),
         *_candidates_among_models(candidates, models),
         *_parent_problems(everyone),
         *_default_problems(groups, models),
@@ -207,6 +214,38 @@ def _unknown_import_models(benchmarks: Benchmarks | None, models: Listed[StudyMo
                 remedy = close_match(model_id, listed, "listed are")
                 text = f"{shown(name)} is mapped to {shown(model_id)}, which the study does not list; {remedy}"
                 yield Problem(("benchmarks", "imports", index, "models", name), text)
+
+
+def _second_test_sets(sets: Listed[BenchmarkSet], is_trained: bool) -> Iterator[Problem]:
+    """The test set of training is RewardBench: a second one would take its place in the tables."""
+    for location, one in sets.entries:
+        if is_trained and one.name == "rewardbench":
+            text = "'rewardbench' is the test set of training already; remove this entry, or give it another name"
+            yield Problem((*location, "name"), text)
+
+
+def _unknown_benchmarks(imports: Listed[ScoreImport], sets: Listed[BenchmarkSet]) -> Iterator[Problem]:
+    known = [*dict.fromkeys([*(one.name for _, one in sets.entries), *PUBLISHED])]
+    for location, entry in imports.entries:
+        if entry.benchmark is not None and entry.benchmark not in known and not sets.is_faulty(entry.benchmark):
+            remedy = close_match(entry.benchmark, known, "list it there, or choose one of")
+            text = f"the benchmark {shown(entry.benchmark)} is not under benchmark_sets; {remedy}"
+            yield Problem((*location, "benchmark"), text)
+
+
+def _disagreeing_imports(imports: Listed[ScoreImport]) -> Iterator[Problem]:
+    """Several entries may have scores of one reward model, on different benchmarks; it is described once."""
+    first: dict[str, tuple[Location, ScoreImport]] = {}
+    for location, entry in imports.entries:
+        where, known = first.setdefault(entry.reward_id, (location, entry))
+        for name in FACTS:
+            one, other = getattr(known, name), getattr(entry, name)
+            if None not in (one, other) and one != other:
+                text = (
+                    f"{shown(other)}, but {Problem(where, '').where} has {shown(one)} for {shown(entry.reward_id)}; "
+                    "one reward model is described in the same way in each entry: correct one of them, or its reward_id"
+                )
+                yield Problem((*location, name), text)
 
 
 def _lab_problems(lab: Lab | None, models: Listed[StudyModel]) -> Iterator[Problem]:

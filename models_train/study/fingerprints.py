@@ -19,6 +19,7 @@ from models_train.parts import content_hash
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.lab import LAB_VERSION
 from models_train.study.models import StudyModel
+from models_train.study.reward_benchmarks import BenchmarkSet
 from models_train.study.scoring import Corpus, Engine, Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study
@@ -41,6 +42,9 @@ IMPORT_VERSION = 3
 
 LEADERBOARD_VERSION = 1
 """Version of the imports of leaderboards; a change of their results raises it."""
+
+SCORE_IMPORT_VERSION = 1
+"""Version of the imports of score files and benchmark sets; a change of their rows raises it."""
 
 
 class LocationError(UserError):
@@ -242,6 +246,42 @@ def leaderboards_run_id(study: Study, study_folder: Path) -> str:
                 one.model_dump(exclude={"path"}) | {"files": content_of(resolve(one.path, study_folder))}
                 for one in study.leaderboards
             ],
+        }
+    )
+
+
+def benchmark_set_run_id(one: BenchmarkSet, study_folder: Path) -> str:
+    """Run id of the items of a benchmark of reward models."""
+    settings = one.model_dump(include={"name", "kind", "split"})
+    return content_hash(
+        {"version": SCORE_IMPORT_VERSION, "settings": settings, "data": data_identity(one, study_folder)}
+    )
+
+
+def reward_import_run_id(study: Study, reward_id: str, study_folder: Path) -> str:
+    """Run id of the imported scores of a reward model, from its files and from the sets that they are matched with."""
+    entries = [one for one in study.score_imports if one.reward_id == reward_id]
+    bases = {one.base_model for one in entries}
+    models = [model for model in study.by_id.values() if bases & {model.model_id, model.hub_id}]
+    return content_hash(
+        {
+            "version": SCORE_IMPORT_VERSION,
+            "sets": [benchmark_set_run_id(one, study_folder) for one in study.benchmark_sets],
+            "test_set": data_identity(study.training.test_set, study_folder) if study.training else None,
+            "imports": [one.model_dump(exclude={"path"}) for one in entries],
+            "files": [content_of(resolve(one.path, study_folder)) for one in entries],
+            "models": [[model.model_id, model.hub_id, model.family, model.params_b] for model in models],
+        }
+    )
+
+
+def score_imports_run_id(study: Study, study_folder: Path) -> str:
+    """Run id of everything that a study imports of reward models."""
+    rewards = dict.fromkeys(one.reward_id for one in study.score_imports)
+    return content_hash(
+        {
+            "sets": [benchmark_set_run_id(one, study_folder) for one in study.benchmark_sets],
+            "rewards": [reward_import_run_id(study, reward_id, study_folder) for reward_id in rewards],
         }
     )
 

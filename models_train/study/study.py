@@ -21,6 +21,7 @@ from models_train.study.lab import Lab
 from models_train.study.leaderboards import EachOnce, LeaderboardImport
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.revisions import with_kept_commit
+from models_train.study.reward_benchmarks import BenchmarkSet, ScoreImport
 from models_train.study.run_noise import RunNoise
 from models_train.study.scoring import Scoring
 from models_train.study.settings import CONTRADICTION, Identifier, Name, Problem, Settings, Target, Text, field_problems
@@ -67,6 +68,11 @@ class Study(Settings):
     """Benchmarks to run on the models, or to read from result files."""
     leaderboards: Annotated[tuple[LeaderboardImport, ...], Field(strict=False), EachOnce] = ()
     """Leaderboards of reward models whose entries are imported, to see what they are built on."""
+    benchmark_sets: Annotated[tuple[BenchmarkSet, ...], Field(strict=False)] = ()
+    """Benchmarks of reward models: RewardBench, RewardBench 2, RewardMATH, RM-Bench, JudgeBench, or pairs of your own.
+    The test set of `training` is one without being listed here."""
+    score_imports: Annotated[tuple[ScoreImport, ...], Field(strict=False)] = ()
+    """Score files of reward models that ran elsewhere."""
     lab: Lab | None = None
     """Base models and data that are made on the spot."""
     hub: HubQuery | None = None
@@ -127,7 +133,8 @@ def load_study(path: Path | str, home: Path | None = None) -> Study:
     models = tuple(with_kept_commit(model, home) for model in study.models)
     candidates = tuple(with_kept_commit(candidate, home) for candidate in study.candidates)
     data = {"training": _with_kept_data(study.training, home), "scoring": _with_kept_corpus(study.scoring, home)}
-    study = study.model_copy(update={"models": models, "candidates": candidates, **data})
+    sets = tuple(with_kept_commit(one, home) for one in study.benchmark_sets)
+    study = study.model_copy(update={"models": models, "candidates": candidates, "benchmark_sets": sets, **data})
     if study.hub is None:
         return study
     found = found_models(study.study_id, study.hub, home)

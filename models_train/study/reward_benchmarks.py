@@ -1,0 +1,101 @@
+"""Settings of benchmarks of reward models: sets of items, and score files of reward models that ran elsewhere.
+
+Torch-free.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, Self, get_args
+
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
+
+from models_train.study.settings import Name, Objective, Params, Revision, Settings, Text
+from models_train.study.training import DataSource
+
+BenchmarkKind = Literal["rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench", "pairs", "best_of_k"]
+ScoreFormat = Literal["rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench", "plain"]
+PUBLISHED = ("rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench")
+"""Benchmarks whose name states the kind of their rows."""
+
+
+class BenchmarkSet(DataSource):
+    """Items that reward models are compared on: either `hub_id` or `path`."""
+
+    name: Name
+    """Name of the benchmark: rewardbench, rewardbench2, rewardmath, rm_bench or judgebench, or a name of your own."""
+    path: Text | None = None
+    """Local file or folder: JSON or JSONL (also .gz, .zst) or Parquet, with the columns of the kind. A relative path
+    begins at the folder of the study file; `~` and variables are filled in."""
+    kind: BenchmarkKind | None = None
+    """Columns of the rows. Of a benchmark with a name of your own, by default `pairs` where `chosen` and `rejected` are
+    texts or messages, `best_of_k` where they are lists of them."""
+    split: Name | None = None
+    """Split to take: files or folders of this name, or else rows with this value in the column `split`. By default all
+    rows, of RewardBench the split `filtered`."""
+
+    @model_validator(mode="after")
+    def _kind_of_name(self) -> Self:
+        if self.name in PUBLISHED and self.kind not in (None, self.name):
+            text = "has the kind {kind}, but the name {name} stands for that benchmark itself; give it another name"
+            raise PydanticCustomError("benchmark_set", text, {"kind": self.kind or "", "name": self.name})
+        return self
+
+    @property
+    def rows_kind(self) -> BenchmarkKind | None:
+        """Kind of the rows; None where the rows themselves tell."""
+        named = next((kind for kind in get_args(BenchmarkKind) if kind == self.name), None)
+        return self.kind or named
+
+
+class ScoreImport(Settings):
+    """Score files of one reward model that ran elsewhere."""
+
+    path: Text
+    """A file, or a folder, which is searched with all folders in it: JSON, JSONL (also .gz, .zst) or Parquet."""
+    format: ScoreFormat
+    """`rewardbench`, `rewardbench2`: files of reward-bench (`eval-set-scores`, `*_outputs.jsonl`, `*_all.jsonl`).
+    `rewardmath`: files of RewardMATH's `results`. `rm_bench`, `judgebench`: output files of these for reward models.
+    `plain`: rows of `item_id`, `completion` and `reward`, and where needed `benchmark` and `subset`."""
+    reward_id: Name
+    """Name of the reward model in all tables. Of scores of steps it ends with their aggregation, such as
+    `prm:math-shepherd/prod`: prod, last, min, max, mean or geometric_mean."""
+    benchmark: Name | None = None
+    """Benchmark of the scores, where the format and the file do not state it: a name under `benchmark_sets`."""
+    commit: Revision | None = None
+    """Commit of the repository that the files come from."""
+    hub_id: Name | None = None
+    """Name of the reward model on the hub."""
+    revision: Revision | None = None
+    """Commit of the reward model on the hub."""
+    base_model: Name | None = None
+    """Base model of the reward model: a model_id or hub_id of the study, or another name."""
+    objective: Name | None = None
+    """Objective that it was trained by."""
+    data_id: Name | None = None
+    """Data that it was trained on."""
+    family: Name | None = None
+    """Family of the base model; by default that of the study's model, or the one that the base model's name states."""
+    publisher: Name | None = None
+    """Publisher of the reward model."""
+    params_b: Params | None = None
+    """Parameters in billions."""
+    scale: Literal["logit", "mean_score", "bounded"] = "logit"
+    """Scale of the rewards: logit (only differences within a prompt matter), mean_score, or bounded, as of judges."""
+
+    @model_validator(mode="after")
+    def _names_go_together(self) -> Self:
+        if self.revision is not None and self.hub_id is None:
+            raise PydanticCustomError("score_import", "has a revision, which goes with hub_id only; add hub_id")
+        if self.reward_id.rpartition("/")[2] in get_args(Objective):
+            text = (
+                "has the reward_id '{name}', and names that end with an objective are those of the reward models that "
+                "are trained here; give it another, such as '{other}'"
+            )
+            other = f"import:{self.reward_id.rpartition('/')[0] or self.reward_id}"
+            raise PydanticCustomError("score_import", text, {"name": self.reward_id, "other": other})
+        return self
+
+
+FACTS = ("hub_id", "revision", "base_model", "objective", "data_id", "family", "publisher", "params_b", "scale")
+"""Settings of a score import that describe the reward model; entries of one reward_id agree in them."""
