@@ -15,6 +15,7 @@ from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
     IMPORT_VERSION,
     LEADERBOARD_VERSION,
+    SCORE_IMPORT_VERSION,
     SCORING_VERSION,
     TRAINING_VERSION,
     benchmark_run_id,
@@ -151,6 +152,25 @@ def leaderboards(
     with as_dagster_failure(context):
         paths = [path for path, study in study_files().items() if study.leaderboards]
     return run_for_studies(context, pipes, run_home.home, keys.LEADERBOARDS, "import_leaderboard", paths)
+
+
+@dg.asset(
+    key=keys.SCORE_IMPORTS,
+    # No dependency on parts/studies, as of the imports of benchmarks.
+    group_name="benchmarks",
+    owners=["team:scoring"],
+    kinds={"python", "parquet"},
+    code_version=f"score-imports-{SCORE_IMPORT_VERSION}",
+    description="Items of the benchmarks of reward models that studies name, and rewards from score files: of "
+    "reward-bench, RewardMATH, RM-Bench, JudgeBench, and plain rows.",
+)
+def score_imports(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.import_scores` for every study that names benchmarks of reward models or score files."""
+    with as_dagster_failure(context):
+        paths = [path for path, study in study_files().items() if study.benchmark_sets or study.score_imports]
+    return run_for_studies(context, pipes, run_home.home, keys.SCORE_IMPORTS, "import_scores", paths)
 
 
 def _read_again(path: Path) -> Study:

@@ -22,12 +22,15 @@ from models_train.parts import part_path, part_rows
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
+    benchmark_set_run_id,
     donors,
     evaluation_run_id,
     import_run_id,
     lab_run_id,
     leaderboards_run_id,
+    reward_import_run_id,
     sample_run_id,
+    score_imports_run_id,
     scoring_run_id,
     training_run_id,
 )
@@ -176,6 +179,7 @@ def _inputs(studies: Studies, home: Home, found: DueWork) -> set[str]:
         (keys.DOCUMENTS, samples_due, _sample_name, "sampling documents"),
         (keys.BENCHMARK_IMPORTS, imports_due, import_run_id, "importing benchmark results"),
         (keys.LEADERBOARDS, leaderboards_due, leaderboards_run_id, "importing leaderboards"),
+        (keys.SCORE_IMPORTS, scores_due, score_imports_run_id, "importing scores of reward models"),
     )
     for key, due, name_of, title in kinds:
         names: dict[str, str] = {}
@@ -253,6 +257,22 @@ def leaderboards_due(studies: Studies, home: Home) -> bool:
         for path, study in studies.items()
         if study.leaderboards
     )
+
+
+def scores_due(studies: Studies, home: Home) -> bool:
+    """True where the parts of a study's sets of items or score files are missing, or of other files than the present ones.
+
+    Raises LocationError where a file is missing.
+    """
+    counting = _Counting(home)
+    for path, study in studies.items():
+        items = [benchmark_set_run_id(one, path.parent) for one in study.benchmark_sets]
+        rewards = {reward_import_run_id(study, one.reward_id, path.parent) for one in study.score_imports}
+        wanted = [(table.name, one) for one in items for table in (BENCHMARK_ITEMS, ITEM_COMPLETIONS)]
+        wanted += [(REWARD_SOURCES.name, one) for one in rewards]
+        if not all(counting.has(table, study, run_id) for table, run_id in wanted):
+            return True
+    return False
 
 
 def gpu_work(

@@ -25,6 +25,7 @@ DOCUMENT_SCORES = dg.AssetKey(["parts", "document_scores"])
 BENCHMARKS = dg.AssetKey(["parts", "benchmarks"])
 BENCHMARK_IMPORTS = dg.AssetKey(["parts", "benchmark_imports"])
 LEADERBOARDS = dg.AssetKey(["parts", "leaderboards"])
+SCORE_IMPORTS = dg.AssetKey(["parts", "score_imports"])
 PERFORMANCE_INPUTS = dg.AssetKey(["parts", "performance_inputs"])
 PERFORMANCE = dg.AssetKey(["parts", "performance"])
 REPORT = dg.AssetKey(["reports", "base_model_choice"])
@@ -49,7 +50,7 @@ GROUPS = {
 }
 """Groups of the asset graph in the order of the work, with a description; no asset depends on a later group."""
 
-INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, BENCHMARK_IMPORTS, LEADERBOARDS)
+INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS)
 """Parts without partitions that due work makes before GPU work."""
 GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS)
 """Parts made by jobs in the pool `gpu`, one partition per base model."""

@@ -160,5 +160,5 @@ def _assets_of_job(job: str) -> Sequence[dg.AssetKey]:
         "train_reward_models": (keys.REWARD_MODELS, keys.COMPLETION_REWARDS),
         "score_documents": (keys.DOCUMENT_SCORES,),
         "run_benchmarks": (keys.BENCHMARKS,),
-        "refresh": (keys.STUDIES, keys.HUB_MODELS, keys.LAB, keys.DOCUMENTS, keys.BENCHMARK_IMPORTS, keys.LEADERBOARDS),
+        "refresh": (keys.STUDIES, *keys.INPUT_PARTS),
     }.get(job, ())

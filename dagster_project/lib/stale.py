@@ -16,7 +16,14 @@ import dagster as dg
 
 from dagster_project.lib import keys
 from dagster_project.lib.dbt import MARTS, load_manifest, models_to_build_for, relations_of, result_ids
-from dagster_project.lib.due import CODE_VERSION, imports_due, leaderboards_due, studies_without_parts, study_files
+from dagster_project.lib.due import (
+    CODE_VERSION,
+    imports_due,
+    leaderboards_due,
+    scores_due,
+    studies_without_parts,
+    study_files,
+)
 from models_train.study.fingerprints import LocationError
 from models_train.study.yaml_lines import StudyError
 from warehouse.checksums import damage, damage_of_pictures
@@ -169,6 +176,8 @@ def _in_files(home: Home, leave_out: Set[str]) -> Iterator[tuple[dg.AssetKey, st
             yield keys.BENCHMARK_IMPORTS, "result files of benchmarks were added or changed"
         if leaderboards_due(studies, home):
             yield keys.LEADERBOARDS, "files of leaderboards were added or changed"
+        if scores_due(studies, home):
+            yield keys.SCORE_IMPORTS, "score files or benchmarks of reward models were added or changed"
     except StudyError:
         pass  # the asset of the study files reads them again and reports it
     except LocationError as error:

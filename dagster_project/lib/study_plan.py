@@ -13,7 +13,7 @@ from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
 from models_train.study.fingerprints import donors
 from models_train.study.models import BenchmarkValue, Candidate
-from models_train.study.reward_ids import is_trained, trained_sources, variant, variants
+from models_train.study.reward_ids import trained_sources, variant, variants
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
 from models_train.study.yaml_lines import StudyError, parse_yaml
@@ -25,7 +25,7 @@ from warehouse.contracts import (
     STUDY_TABLES,
     Table,
 )
-from warehouse.contracts.scores import REWARD_SOURCES
+from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
 from warehouse.paths import REPOSITORY
@@ -92,7 +92,7 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         is_scored = model is None or (model in study.model_ids and donors(study).get(str(model), model) == model)
         return corpus is not None and partition.get("corpus") == corpus and is_scored
     if table.name in SCORE_TABLES:
-        return _wants_rewards(study, partition.get("reward_id"))
+        return _wants_rewards(study, partition)
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "run_benchmarks":
@@ -101,11 +101,15 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     return partition.get("objective", partition.get("variant")) in trained and model in study.compared_model_ids
 
 
-def _wants_rewards(study: Study, reward_id: Value) -> bool:
-    """Whether a study asks for the rewards of a source. Items of a benchmark (reward_id None) belong to no source."""
-    if reward_id is None or not is_trained(str(reward_id)):
-        return True
-    return reward_id in {source["reward_id"] for source in trained_sources(study)}
+def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
+    """Whether a study asks for the rewards of a source, or for the items of a benchmark, which belong to no source."""
+    if "reward_id" in partition:
+        wanted = {source["reward_id"] for source in trained_sources(study)}
+        return partition["reward_id"] in wanted | {one.reward_id for one in study.score_imports}
+    if study.score_imports:
+        return True  # score files may state the items of any benchmark
+    named = {one.name for one in study.benchmark_sets} | ({REWARDBENCH} if study.training else set())
+    return partition["benchmark"] in named
 
 
 def benchmark_writers(study: Study) -> set[str]:

@@ -13,12 +13,18 @@ from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
 from models_train.jobs.training_job import data_of, study_of
 from models_train.parts import content_hash, is_whole, part_path, remove_parts, renew_run, write_part
-from models_train.reward_benchmarks.imports import REWARDBENCH, Imported, import_scores, load_sets, reward_sources
+from models_train.reward_benchmarks.imports import Imported, import_scores, load_sets, reward_sources
 from models_train.reward_benchmarks.items import Benchmark, item_tables
 from models_train.study.fingerprints import benchmark_set_run_id, items_run_id, reward_import_run_id
 from models_train.study.study import Study
 from warehouse.contracts import Table
-from warehouse.contracts.scores import BENCHMARK_ITEMS, COMPLETION_REWARDS, ITEM_COMPLETIONS, REWARD_SOURCES
+from warehouse.contracts.scores import (
+    BENCHMARK_ITEMS,
+    COMPLETION_REWARDS,
+    ITEM_COMPLETIONS,
+    REWARD_SOURCES,
+    REWARDBENCH,
+)
 
 
 def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:

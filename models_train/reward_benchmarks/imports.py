@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from models_train.data.rewardbench import BENCHMARK as REWARDBENCH
 from models_train.data.rewardbench import load_test_pairs
 from models_train.data.sources import file_label, open_source
 from models_train.errors import Problems, UserError, close_match
@@ -35,7 +34,7 @@ from models_train.study.fingerprints import content_of, source_name
 from models_train.study.reward_benchmarks import FACTS, PUBLISHED, ScoreImport
 from models_train.study.study import Study
 from models_train.study.training import DataSource
-from warehouse.contracts.scores import COMPLETION_REWARDS
+from warehouse.contracts.scores import COMPLETION_REWARDS, REWARDBENCH
 
 REWARD = "reward"
 """Attribute of an imported reward."""
@@ -74,7 +73,11 @@ class Imported:
 
     def benchmark(self, name: str) -> Benchmark:
         """A benchmark of a set, or of the score files."""
-        return self.sets.get(name) or Benchmark(name, self.items[name], ", ".join(self.sources[name]))
+        if name in self.sets:
+            return self.sets[name]
+        first, *others = self.sources[name]
+        more = f" and {len(others)} more score file{'s' if len(others) > 1 else ''}" if others else ""
+        return Benchmark(name, self.items[name], first + more)
 
     @property
     def of_files(self) -> list[Benchmark]:

@@ -10,9 +10,8 @@ from typing import Any
 import pyarrow as pa
 
 from models_train.data.records import Prompt, Turn, prompt_id
-from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS
+from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARDBENCH
 
-REWARDBENCH = "rewardbench"
 _OF_PAIR = ("chosen", "rejected")
 TIES = "Ties"
 """Subset of RewardBench 2 with several right answers."""

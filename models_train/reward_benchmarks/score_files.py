@@ -16,7 +16,7 @@ from models_train.data.forms import item_id
 from models_train.data.records import Prompt
 from models_train.data.rows import Column, Form, Row, Values, checked_records, filled_text, text
 from models_train.errors import Problems, UserError
-from models_train.reward_benchmarks.items import REWARDBENCH, Completion, Item, as_pair, completions, user_turn
+from models_train.reward_benchmarks.items import Completion, Item, as_pair, completions, user_turn
 from models_train.reward_benchmarks.records import Records, as_list, list_of, reward, rewards, texts
 from models_train.reward_benchmarks.sets import (
     RIGHT_BY,
@@ -31,6 +31,7 @@ from models_train.reward_benchmarks.sets import (
     rm_bench_domain,
 )
 from models_train.study.settings import shown
+from warehouse.contracts.scores import REWARDBENCH
 
 AGGREGATIONS: Mapping[str, Callable[[Sequence[float]], float]] = {
     "prod": math.prod,
