@@ -260,7 +260,7 @@ def leaderboards_due(studies: Studies, home: Home) -> bool:
 
 
 def scores_due(studies: Studies, home: Home) -> bool:
-    """True where the parts of a study's sets of items or score files are missing, or of other files than the present ones.
+    """True where a study's parts of benchmark sets or score files are missing, or of others than the present ones.
 
     Raises LocationError where a file is missing.
     """
