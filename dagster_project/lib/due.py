@@ -260,7 +260,7 @@ def leaderboards_due(studies: Studies, home: Home) -> bool:
 
 
 def scores_due(studies: Studies, home: Home) -> bool:
-    """True where a study's parts of benchmark sets or score files are missing, or of others than the present ones.
+    """True where parts of a study's benchmarks of rewards or score files are missing, or are of other files.
 
     Raises LocationError where a file is missing.
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from models_train.reward_benchmarks.sets import load_benchmark
 from models_train.study.reward_benchmarks import BenchmarkSet
 from tests.support import real_data
 from tests.support.data_files import benchmark_item, preference, write
+from tests.support.hub_server import COMMIT, Hub
 from tests.support.score_files import best_of_4_items, judged, styled, write_json, write_lines
 
 
@@ -266,3 +268,10 @@ def test_family_by_name(name: str | None, family: str | None) -> None:
 def test_real_pairs_of_rewardbench() -> None:
     items = load_benchmark(BenchmarkSet(name="rewardbench", path=str(real_data.TEST_PAIRS)), Path()).items
     assert len(items) == 1850 and sum(subset == "math-prm" for subset, _ in items) == 447
+
+
+def test_a_set_of_a_hub_at_its_commit(tmp_path: Path, serve: Callable[..., Hub]) -> None:
+    files = {"README.md": b"", "total_dataset.json": json.dumps([styled(1, domain="code")]).encode()}
+    serve({"org/rm-bench": files})
+    found = load(tmp_path, "rm_bench", path=None, hub_id="org/rm-bench", revision=COMMIT)
+    assert list(found.items) == [("code", "1")] and found.source == f"org/rm-bench@{COMMIT}"

@@ -1,0 +1,81 @@
+"""Settings of benchmarks of reward models and of score imports: defaults, and the words on contradictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from models_train.study.reward_benchmarks import BenchmarkSet
+from models_train.study.study import load_study
+from models_train.study.yaml_lines import StudyError
+from tests.support.score_files import entry, study_with
+
+SETS = [{"name": "rewardmath", "path": "a"}, {"name": "mine", "path": "b", "kind": "pairs", "split": "test"}]
+TRAINING = {"preferences": {"path": "p"}, "test_set": {"path": "t"}, "objectives": ["bradley_terry"]}
+
+
+def told(tmp_path: Path, *imports: dict[str, Any], sets: Any = SETS, **more: Any) -> str:
+    with pytest.raises(StudyError) as caught:
+        load_study(study_with(tmp_path, imports, sets, **more))
+    return str(caught.value)
+
+
+def test_kind_by_name(tmp_path: Path) -> None:
+    assert BenchmarkSet(name="rewardmath", path="x").rows_kind == "rewardmath"
+    assert BenchmarkSet(name="mine", path="x").rows_kind is None
+    assert BenchmarkSet(name="mine", path="x", kind="judgebench").rows_kind == "judgebench"
+    study = load_study(study_with(tmp_path, [entry("x", "plain", benchmark="mine")], SETS))
+    assert [one.name for one in study.benchmark_sets] == ["rewardmath", "mine"]
+    assert study.score_imports[0].scale == "logit"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"sets": [{"name": "rewardmath", "path": "a", "kind": "pairs"}]}, "has the kind pairs, but the name"),
+        ({"sets": [{"name": "a", "path": "a"}, {"name": "a", "path": "b"}]}, "the benchmark 'a' is already listed at"),
+        ({"sets": [{"name": "a"}]}, "needs either hub_id or path, one of them"),
+        ({"sets": [{"name": "a", "path": "a", "revision": "main"}]}, "has a revision, which goes with hub_id only"),
+        ({"sets": [{"name": "a", "path": "a", "kind": "triples"}]}, "benchmark_sets[0].kind: 'triples' should be"),
+        ({"sets": [{"name": "a", "path": "a", "splits": "test"}]}, "benchmark_sets[0].splits: unknown key; did you"),
+        ({"sets": [{"name": "rewardbench", "path": "a"}], "training": TRAINING},
+         "benchmark_sets[0].name: 'rewardbench' is the test set of training already; remove this entry"),
+        ({"sets": {"name": "a"}}, "must be a list"),
+    ],
+)  # fmt: skip
+def test_sets_that_contradict(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    if "sets" in change and isinstance(change["sets"], dict):
+        path = study_with(tmp_path)
+        path.write_text(path.read_text().replace("benchmark_sets: []", "benchmark_sets: {name: a}"))
+        with pytest.raises(StudyError, match=said):
+            load_study(path)
+        return
+    assert said in told(tmp_path, **change)
+
+
+@pytest.mark.parametrize(
+    ("imports", "said"),
+    [
+        ([entry("x", "csv")], "score_imports[0].format: 'csv' should be"),
+        ([{"path": "x", "format": "plain"}], "score_imports[0].reward_id: missing; add this key"),
+        (
+            [entry("x", "plain", "a/regression")],
+            "are those of the reward models that are trained here; give it another",
+        ),
+        ([entry("x", "plain", revision="main")], "has a revision, which goes with hub_id only; add hub_id"),
+        (
+            [entry("x", "plain", benchmark="mnie")],
+            "the benchmark 'mnie' is not under benchmark_sets; did you mean 'mine'",
+        ),
+        ([entry("x", "plain", params_b=-1.0)], "score_imports[0].params_b: -1.0 should be greater than 0"),
+        ([entry("x", "plain", params_b="8")], "must be a number, without quotes"),
+        (
+            [entry("x", "plain", family="Llama-3"), entry("y", "plain", family="Qwen2")],
+            "score_imports[1].family: 'Qwen2', but score_imports[0] has 'Llama-3' for 'hub:RM'; one reward model is",
+        ),
+    ],
+)
+def test_imports_that_contradict(tmp_path: Path, imports: list[dict[str, Any]], said: str) -> None:
+    assert said in told(tmp_path, *imports)
