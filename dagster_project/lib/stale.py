@@ -18,6 +18,7 @@ from dagster_project.lib import keys
 from dagster_project.lib.dbt import MARTS, load_manifest, models_to_build_for, relations_of, result_ids
 from dagster_project.lib.due import (
     CODE_VERSION,
+    Studies,
     imports_due,
     leaderboards_due,
     scores_due,
@@ -172,16 +173,9 @@ def _in_files(home: Home, leave_out: Set[str]) -> Iterator[tuple[dg.AssetKey, st
         studies = study_files()
         if without := studies_without_parts(home, studies) - leave_out:
             yield keys.STUDIES, f"the study {min(without)} has no parts yet"
-        if imports_due(studies, home):
-            yield keys.BENCHMARK_IMPORTS, "result files of benchmarks were added or changed"
-        if leaderboards_due(studies, home):
-            yield keys.LEADERBOARDS, "files of leaderboards were added or changed"
-        if scores_due(studies, home):
-            yield keys.SCORE_IMPORTS, "score files or benchmarks of reward models were added or changed"
+        yield from _imports(home, studies)
     except StudyError:
         pass  # the asset of the study files reads them again and reports it
-    except LocationError as error:
-        yield keys.BENCHMARK_IMPORTS, str(error)
     if not (home.root / "inputs" / "performance").exists():
         yield keys.PERFORMANCE_INPUTS, "its files are missing"
     if problem := damage(home.reports, home.reports / PAGE_NAME):
@@ -190,6 +184,19 @@ def _in_files(home: Home, leave_out: Set[str]) -> Iterator[tuple[dg.AssetKey, st
         yield keys.CHARTS, f"of the charts, {problem}"
     if problem := snapshot_problem(home):
         yield keys.SNAPSHOT, problem
+
+
+def _imports(home: Home, studies: Studies) -> Iterator[tuple[dg.AssetKey, str]]:
+    for key, is_due, reason in (
+        (keys.BENCHMARK_IMPORTS, imports_due, "result files of benchmarks were added or changed"),
+        (keys.LEADERBOARDS, leaderboards_due, "files of leaderboards were added or changed"),
+        (keys.SCORE_IMPORTS, scores_due, "score files or benchmarks of reward models were added or changed"),
+    ):
+        try:
+            if is_due(studies, home):
+                yield key, reason
+        except LocationError as error:
+            yield key, str(error)
 
 
 def _in_warehouse(

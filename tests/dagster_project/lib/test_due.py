@@ -19,10 +19,12 @@ from dagster_project.lib.due import (
     leaderboards_due,
     new_studies,
     samples_due,
+    scores_due,
     studies_without_parts,
     study_files,
 )
-from dagster_project.lib.keys import BENCHMARKS, COMPLETION_REWARDS, DOCUMENT_SCORES, REWARD_MODELS
+from dagster_project.lib.keys import BENCHMARKS, COMPLETION_REWARDS, DOCUMENT_SCORES, REWARD_MODELS, SCORE_IMPORTS
+from models_train.jobs import import_scores
 from models_train.parts import renew_run, write_part
 from models_train.study.fingerprints import (
     LocationError,
@@ -37,6 +39,8 @@ from models_train.study.fingerprints import (
 )
 from models_train.study.leaderboards import LeaderboardImport
 from models_train.study.reward_ids import trained_sources
+from models_train.study.study import load_study
+from tests.support.score_files import best_of_4, best_of_4_items, entry, study_with, write_json, write_lines
 from tests.support.studies import SETTINGS, study_of
 from warehouse.contracts import TABLES
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
@@ -302,6 +306,30 @@ def test_leaderboards_are_due_when_a_file_changes(tmp_path: Path) -> None:
     assert not leaderboards_due(studies, home)
     (tmp_path / "b.csv").write_text("Model,Score\na,91\n")
     assert leaderboards_due(studies, home)
+
+
+def test_scores_are_due_until_all_that_a_study_imports_is_there(tmp_path: Path) -> None:
+    write_lines(tmp_path / "set.jsonl", best_of_4_items())
+    for name in ("a", "b"):
+        write_json(tmp_path / f"{name}.json", best_of_4())
+    imports = [entry(f"{name}.json", "rewardbench2", f"hub:{name}") for name in ("a", "b")]
+    path = study_with(tmp_path, imports, [{"name": "rewardbench2", "path": "set.jsonl"}])
+    home = Home(tmp_path / "home")
+    studies = {path: load_study(path)}
+    import_scores.main(["--study", str(path), "--home", str(home.root)])
+    assert not scores_due(studies, home)
+    (work,) = due_work(home, tmp_path).before_gpu or [None]
+    assert work is None
+    set_part, *_ = (home.parts / "benchmark_items" / "scores").glob("*.parquet")
+    set_part.rename(tmp_path / "aside")
+    assert scores_due(studies, home)
+    (tmp_path / "aside").rename(set_part)
+    write_json(tmp_path / "b.json", best_of_4(model="other"))
+    assert scores_due(studies, home)
+    (work,) = due_work(home, tmp_path).before_gpu
+    assert work is not None and (work.assets, work.title) == ((SCORE_IMPORTS,), "importing scores of reward models")
+    (tmp_path / "b.json").unlink()
+    assert "b.json: there is no" in due_work(home, tmp_path).problems[0]
 
 
 def test_settings_that_were_tried_in_between_leave_work_that_marks_the_old_results_as_the_newest(

@@ -292,6 +292,11 @@ TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
     "corpus": (lambda study: study["scoring"]["corpus"].update(name="other"), {"sample", "scores"}),
     "benchmarks": (lambda study: study.pop("benchmarks"), {"benchmarks", "costs of benchmarks"}),
     "lab": (lambda study: study.pop("lab"), {"truth"}),
+    "imports": (lambda study: study.pop("score_imports"), {"imported rewards", "source of imported rewards"}),
+    "imports and training": (
+        lambda study: (study.pop("score_imports"), study.pop("training")),
+        {"imported rewards", "source of imported rewards", "items"} | TRAINED,
+    ),
 }
 
 
@@ -300,6 +305,7 @@ def test_what_is_taken_out_is_asked_for_no_more(what: str) -> None:
     change, gone = TAKEN_OUT[what]
     settings: dict[str, Any] = small_lab()
     settings["training"]["seeds"] = [0, 1]
+    settings["score_imports"] = [{"path": "scores.json", "format": "rewardbench", "reward_id": "hub:coder"}]
     change(settings)
     study = Study.model_validate(settings)
     writers = benchmark_writers(study)
