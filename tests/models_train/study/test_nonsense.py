@@ -70,6 +70,10 @@ benchmarks:
   imports: [{path: ./r, format: lm_eval, models: {x: a}, unknown_models: error}]
   precision: bfloat16
   batch_size: 3
+benchmark_sets: [{name: mine, path: ./m, kind: pairs, split: test}]
+score_imports:
+- {path: ./s, format: plain, reward_id: r, benchmark: rewardmath, commit: "0123456", hub_id: o/r, revision: main,
+   base_model: a, objective: o, data_id: d, family: f, publisher: p, params_b: 8.0, scale: logit}
 lab:
   seed: 0
   vocabulary: 1024
