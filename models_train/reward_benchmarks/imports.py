@@ -151,7 +151,7 @@ def _import_file(entry: ScoreImport, path: Path, name: str, found: Imported) -> 
             f"{entry.reward_id}: {name}: {len(rows) + file.n_repeated:,} rows, {len(rows):,} of them distinct; a "
             "problem that is repeated with the same scores counts once"
         )
-    found.notes += [f"{entry.reward_id}: {name}: {n:,} {what}" for what, n in file.counts.items()]
+    found.notes += [f"{entry.reward_id}: {name}: {what}: {n:,}" for what, n in file.counts.items()]
 
 
 def _only_set(name: str, found: Imported) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models_train.data.rows import SUFFIXES, damage, other_kind, text
+from models_train.data.rows import SUFFIXES, WrongForm, damage, other_kind, text
 from models_train.data.sources import Source
 from models_train.errors import Problems, UserError, first_line
 from models_train.study.settings import shown
@@ -65,7 +65,7 @@ def read_records(path: Path, name: str) -> Records:
     try:
         said = content.decode("utf-8-sig")
     except UnicodeDecodeError:
-        raise UserError(f"{name}: is not text in UTF-8; save it as UTF-8") from None
+        raise UserError(f"{name}: is neither Parquet nor text in UTF-8; convert it to JSON, JSONL or Parquet") from None
     if not said.strip():
         raise UserError(f"{name}: is empty; fetch or make it again")
     return _of_json(said, name)
@@ -105,6 +105,8 @@ def _of_lines(said: str, name: str) -> Records:
                 records.append((number, json.loads(line)))
             except (ValueError, RecursionError) as error:
                 problems.add(f"is not JSON ({error}); one row is one line of JSON: correct or remove it", number)
+    if not records:
+        raise UserError(f"{name}: is neither JSON, JSONL nor Parquet; convert it")
     problems.raise_any()
     return records
 
@@ -149,7 +151,7 @@ def list_of(parse: Callable[[Any], Any], what: str) -> Callable[[Any], list[Any]
             try:
                 found.append(parse(one))
             except UserError as error:
-                raise UserError(f"{what} {place}: {error}") from None
+                raise type(error)(f"{what} {place}: {error}") from None
         return found
 
     return read
@@ -164,7 +166,7 @@ def reward(value: Any) -> float:
     while isinstance(value, list) and len(value) == 1:
         value = value[0]
     if isinstance(value, list):
-        raise UserError(f"is a list of {len(value)} values; a completion has one reward: choose one, or merge them")
+        raise WrongForm(f"is a list of {len(value)} values; a completion has one reward: choose one, or merge them")
     if value is None:
         raise UserError("has no reward; score it again, or take the item out of the file")
     if isinstance(value, str):

@@ -14,7 +14,7 @@ from typing import Any
 from models_train.data.conversations import alternating, messages, plain_or_turns
 from models_train.data.forms import item_id
 from models_train.data.records import Prompt
-from models_train.data.rows import Column, Form, Row, Values, checked_records, filled_text, text
+from models_train.data.rows import Column, Form, Row, Values, WrongForm, checked_records, filled_text, text
 from models_train.errors import Problems, UserError
 from models_train.reward_benchmarks.items import Completion, Item, as_pair, completions, user_turn
 from models_train.reward_benchmarks.records import Records, as_list, list_of, reward, rewards, texts
@@ -95,15 +95,15 @@ def _conversation(value: Any) -> Any:
 
 
 def _pair_texts(values: Values) -> tuple[Prompt | None, list[str | None]]:
-    """The prompt of a pair, where the file states it, and the texts of its completions."""
+    """The prompt of a pair and the texts of its completions, where the file has them as messages."""
     sides = [values["text_chosen"], values["text_rejected"]]
     if all(isinstance(side, tuple) for side in sides):
         return alternating(sides[0][:-1]), [side[-1].text for side in sides]
-    return values["prompt"], [None, None]
+    return None, [None, None]
 
 
+# The column prompt is not read: where the texts have a chat template, it has it, too.
 _TEXTS = {
-    "prompt": Column(plain_or_turns, is_optional=True),
     "text_chosen": Column(_conversation, is_optional=True),
     "text_rejected": Column(_conversation, is_optional=True),
 }
@@ -207,7 +207,7 @@ def _judgments(value: Any) -> tuple[float, float]:
     said = [one.get("judgment") for one in value if isinstance(one, Mapping)] if isinstance(value, list) else []
     scores = [one.get("scores") for one in said if isinstance(one, Mapping)]
     if not scores or any(one is None for one in scores):
-        raise UserError(
+        raise WrongForm(
             "have no scores; only output files of reward models (judge_name=reward_model) are imported, not those of "
             "judges, which decide without a score"
         )
@@ -280,6 +280,8 @@ def read_rewardmath(file: ScoreFile, records: Records) -> Iterator[Scored]:
     for row in _problems(file, records):
         try:
             one = _of_problem(file, row)
+        except WrongForm as error:
+            raise UserError(f"{file.name}, row {row.number}: {error}") from None  # other rows will be the same
         except UserError as error:
             problems.add(str(error), row.number)
             continue
@@ -345,7 +347,7 @@ def _solution_reward(file: ScoreFile, score: Any, place: int) -> float:
             return reward(score)
         name = file.reward_id.rpartition("/")[2]
         if name not in AGGREGATIONS:
-            raise UserError(
+            raise WrongForm(
                 "has scores of steps; end the reward_id with their aggregation, such as "
                 f"{file.reward_id}/prod ({', '.join(AGGREGATIONS)})"
             )
@@ -356,7 +358,7 @@ def _solution_reward(file: ScoreFile, score: Any, place: int) -> float:
             raise UserError(f"has the score {min(steps)} of a step; a geometric mean needs scores from 0")
         return AGGREGATIONS[name](steps)
     except UserError as error:
-        raise UserError(f"score {place}: {error}") from None
+        raise type(error)(f"score {place}: {error}") from None
 
 
 def _verdicts(file: ScoreFile, verdicts: Sequence[Any], positions: Sequence[Any]) -> list[float]:
@@ -373,7 +375,7 @@ def _verdicts(file: ScoreFile, verdicts: Sequence[Any], positions: Sequence[Any]
         if isinstance(verdict, int | float | list):
             raise UserError(f"judgment {place}: {shown(verdict)} is neither A nor B; correct it, or remove the row")
         if verdict not in ("A", "B"):
-            file.counts["judgments are neither A nor B, and count as ties"] += 1
+            file.counts["judgments that are neither A nor B, and count as ties"] += 1
             found.append(0.0)
         else:
             found.append(-1.0 if verdict == position else 1.0)

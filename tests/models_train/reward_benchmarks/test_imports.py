@@ -122,7 +122,7 @@ def test_pairwise_judges_win_lose_and_do_not_decide(tmp_path: Path) -> None:
     found = imported(of_file(tmp_path, "rewardmath", [row]))
     (rewards,) = rewards_of(found, "rewardmath").values()
     assert rewards == {"correct_1": 0.0, "wrong_1": -1.0, "wrong_2": 1.0, "wrong_3": 0.0}
-    assert found.notes == ["hub:RM: scores.json: 1 judgments are neither A nor B, and count as ties"]
+    assert found.notes == ["hub:RM: scores.json: judgments that are neither A nor B, and count as ties: 1"]
     row["chosen_position"] = ["A", "B"]
     assert "row 1: has 3 judgments and 2 positions" in told(of_file(tmp_path, "rewardmath", [row]))
     row["chosen_position"] = ["A", "B", "C"]
@@ -411,4 +411,4 @@ def test_published_figures_of_rewardmath(tmp_path: Path) -> None:
     assert len(found.benchmark("rewardbench").items) == 447
     counted = [note for note in found.notes if "485 rows, 483 of them distinct" in note]
     assert len(counted) == 1 and "gpt4_reward" in counted[0]
-    assert any("35 judgments are neither A nor B" in note for note in found.notes)
+    assert any("neither A nor B, and count as ties: 35" in note for note in found.notes)
