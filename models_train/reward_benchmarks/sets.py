@@ -11,6 +11,7 @@ from typing import Any
 
 from models_train.data.conversations import compared, messages, plain_or_turns, with_response
 from models_train.data.forms import PREFERENCES, TEST_PAIRS, item_id
+from models_train.data.helpsteer import preference_files
 from models_train.data.records import Prompt
 from models_train.data.rewardbench import filtered_files
 from models_train.data.rows import Column, Form, LeftOut, Row, Values, checked_records, filled_text, text
@@ -56,20 +57,19 @@ def load_benchmark(one: BenchmarkSet, study_folder: Path) -> Benchmark:
     no item; LocationError where the place is missing.
     """
     source = open_source(one, study_folder)
-    files = record_files(source)
-    kind = one.rows_kind
-    chosen = filtered_files(files) if kind == "rewardbench" and one.split is None else _of_split(files, one.split)
-    rows = [row for name in chosen for row in _rows(source, name, _KINDS[kind].forms)]
-    if one.split is not None and chosen == files:
-        rows = _rows_of_split(rows, one.split, source.label)
-    items: dict[tuple[str, str], Item] = {}
+    kind = _KINDS[one.rows_kind]
     counts: Counter[str] = Counter()
-    for item, row in _KINDS[kind].items(rows, one.name):
+    rows = []
+    for row in _rows_of_set(one, source, kind):
         if row.left_out:
             counts[f"rows left out, because {row.left_out}"] += 1
-        elif item.key not in items:
+        else:
+            rows.append(row)
+    items: dict[tuple[str, str], Item] = {}
+    for item, row in kind.items(rows, one.name):
+        if item.key not in items:
             items[item.key] = item
-        elif _KINDS[kind] is _PAIRS and not any(row.values[name] for name in OWN_IDS):
+        elif kind is _PAIRS and not any(row.values[name] for name in OWN_IDS):
             counts["repeated rows, counted once"] += 1
         else:
             _refuse_repeated(items[item.key], item, row)
@@ -89,21 +89,25 @@ def _refuse_repeated(known: Item, item: Item, row: Row) -> None:
     problems.raise_any()
 
 
-def _rows(source: Source, name: str, forms: Sequence[Form]) -> list[Row]:
-    label = file_label(source, name)
-    rows = checked_records(read_records(source.fetch(name), label), label, forms)
-    return [replace(row, name=name) for row in rows]
+def _rows_of_set(one: BenchmarkSet, source: Source, kind: _Kind) -> list[Row]:
+    """The rows of the files that count, or of a split."""
+    files = kind.files(record_files(source))
+    named = _of_split(files, one.split) if one.split else []
+    rows = []
+    for name in named or files:
+        label = file_label(source, name)
+        found = checked_records(read_records(source.fetch(name), label), label, kind.forms)
+        rows += [replace(row, name=name) for row in found]
+    return _with_split(rows, one.split, source.label) if one.split and not named else rows
 
 
-def _of_split(files: list[str], split: str | None) -> list[str]:
-    """Files of a split by their names, or by a folder's; else all."""
-    if split is None:
-        return files
+def _of_split(files: list[str], split: str) -> list[str]:
+    """Files of a split by their names, or by a folder's."""
     named = [name for name in files if re.match(rf"{re.escape(split)}{END_OF_WORD}", name.rpartition("/")[2])]
-    return sorted({*named, *below(split, files)}) or files
+    return sorted({*named, *below(split, files)})
 
 
-def _rows_of_split(rows: list[Row], split: str, label: str) -> list[Row]:
+def _with_split(rows: list[Row], split: str, label: str) -> list[Row]:
     found = [row for row in rows if row.left_out or row.values.get("split") == split]
     if not any(row.values for row in found):
         known = sorted({row.values["split"] for row in rows if row.values.get("split")})
@@ -121,13 +125,13 @@ Items = Iterator[tuple[Item, Row]]
 
 @dataclass(frozen=True)
 class _Kind:
-    """Forms of a kind's rows, and the items that they make. name: of the benchmark."""
+    """Forms of a kind's rows, the items that they make for a benchmark of some name, and the files that are read."""
 
     forms: tuple[Form, ...]
     items: Callable[[Sequence[Row], str], Items]
+    files: Callable[[list[str]], list[str]] = list
 
 
-_NOTHING = Item("", "", "", ())
 _SPLIT = {"split": Column(text, is_optional=True)}
 
 
@@ -136,10 +140,7 @@ def _each(make: Callable[[Values, str], Item]) -> Callable[[Sequence[Row], str],
 
     def items(rows: Sequence[Row], name: str) -> Items:
         for row in rows:
-            if row.left_out:
-                yield _NOTHING, row
-            else:
-                yield replace(make(row.values | {"file": row.name}, name), place=_place(row)), row
+            yield replace(make(row.values | {"file": row.name}, name), place=_place(row)), row
 
     return items
 
@@ -309,11 +310,16 @@ def _one_or_more(value: Any) -> Any:
     return [messages(one) for one in value] if all(isinstance(one, list) for one in value) else messages(value)
 
 
+def _label(value: Any) -> str | None:
+    """A name or number; empty text is none."""
+    return None if value == "" else item_id(value)
+
+
 _PAIR = PREFERENCES[2]
 _FURTHER = {
     **{name: Column(item_id, is_optional=True) for name in OWN_IDS},
     **{
-        name: Column(filled_text, is_optional=True)
+        name: Column(_label, is_optional=True)
         for name in ("subset", "domain", "category", "chosen_model", "rejected_model")
     },
     **_SPLIT,
@@ -324,7 +330,7 @@ _FURTHER = {
 def _with_pair(values: Values, form: Form) -> Values:
     pair = form.values(values)
     if not pair["strength"]:
-        raise LeftOut("they are ties: strength 0, equal scores or equal responses")
+        raise LeftOut("they are ties (strength 0, equal scores or equal responses)")
     return values | {"prompt": pair["prompt"], "right": [pair["chosen"]], "wrong": [pair["rejected"]]}
 
 
@@ -349,10 +355,23 @@ def _pair_form(form: Form, make: Callable[[Values, Form], Values] = _with_pair) 
 
 
 _LISTS = replace(_PAIR, columns={**_PAIR.columns, "chosen": Column(_one_or_more), "rejected": Column(_one_or_more)})
-_TEXTS = Form({"text_chosen": Column(_one_or_more), "text_rejected": Column(_one_or_more), **_FURTHER,
-               "prompt": Column(plain_or_turns, is_optional=True)},
-              lambda values: _with_list({**dict.fromkeys(_PAIR.columns), **values, "chosen": values["text_chosen"],
-                                         "rejected": values["text_rejected"]}, _PAIR))  # fmt: skip
+
+
+def _of_texts(values: Values) -> Values:
+    """Values of conversations that are named text_chosen and text_rejected."""
+    pair = {"chosen": values["text_chosen"], "rejected": values["text_rejected"]}
+    return _with_list(dict.fromkeys(_PAIR.columns) | values | pair, _PAIR)
+
+
+_TEXTS = Form(
+    {
+        "text_chosen": Column(_one_or_more),
+        "text_rejected": Column(_one_or_more),
+        "prompt": Column(plain_or_turns, is_optional=True),
+        **_FURTHER,
+    },
+    _of_texts,
+)
 _PAIRS = _Kind(
     (
         _pair_form(PREFERENCES[0]),
@@ -362,6 +381,7 @@ _PAIRS = _Kind(
         _pair_form(PREFERENCES[3]),
     ),
     _each(_of_pairs),
+    preference_files,
 )
 _REWARDBENCH = _Kind(
     tuple(
@@ -369,13 +389,14 @@ _REWARDBENCH = _Kind(
             form,
             columns={
                 **form.columns,
-                **{name: Column(text, is_optional=True) for name in ("chosen_model", "rejected_model")},
+                **{name: Column(_label, is_optional=True) for name in ("chosen_model", "rejected_model")},
                 **_SPLIT,
             },
         )
         for form in TEST_PAIRS
     ),
     _each(_of_rewardbench),
+    filtered_files,
 )
 
 

@@ -160,6 +160,9 @@ def test_pairs_with_ids_subsets_and_domains(tmp_path: Path) -> None:
     write_lines(tmp_path / "data" / "mine.jsonl", rows)
     items = load(tmp_path, "mine").items
     assert {key: item.category for key, item in items.items()} == {("law", "1"): "law", ("code", "1"): "code"}
+    write_lines(tmp_path / "data" / "mine.jsonl", [PAIRS["plain"] | {"id": 1, "domain": "", "subset": 7}])
+    ((subset, _),) = load(tmp_path, "mine").items
+    assert subset == "7"
     write_lines(tmp_path / "data" / "mine.jsonl", [rows[0], rows[0]])
     assert "row 2: the subset law has '1' already in row 1 of data/mine.jsonl" in told(tmp_path, "mine")
 
@@ -170,8 +173,8 @@ def test_ties_and_repeated_pairs_are_counted(tmp_path: Path) -> None:
     found = load(tmp_path, "mine")
     assert len(found.items) == 2
     assert found.notes == (
+        "mine: rows left out, because they are ties (strength 0, equal scores or equal responses): 1",
         "mine: repeated rows, counted once: 1",
-        "mine: rows left out, because they are ties: strength 0, equal scores or equal responses: 1",
     )
     write_lines(tmp_path / "data" / "mine.jsonl", [rows[2]])
     assert "no item can be used (1 rows left out, because they are ties" in told(tmp_path, "mine")
@@ -194,6 +197,8 @@ def test_best_of_k_items(tmp_path: Path) -> None:
 def test_one_split_by_file_or_by_column(tmp_path: Path) -> None:
     write_lines(tmp_path / "data" / "train.jsonl", [PAIRS["plain"] | {"id": 1}])
     write_lines(tmp_path / "data" / "test-00000-of-00001.jsonl", [PAIRS["plain"] | {"id": 2}])
+    assert [key[1] for key in load(tmp_path, "mine", split="test").items] == ["2"]
+    (tmp_path / "data" / "train.jsonl").unlink()
     assert [key[1] for key in load(tmp_path, "mine", split="test").items] == ["2"]
     one = write_lines(
         tmp_path / "one.jsonl", [PAIRS["plain"] | {"id": i, "split": ["train", "dev"][i]} for i in (0, 1)]
