@@ -239,8 +239,8 @@ def _of_file(said: Item, items: dict[Key, Item]) -> Item:
     known = items.setdefault(item.key, item)
     if told := difference(known, item):
         raise UserError(
-            f"the item {item.item_id!r} of {item.subset} has {told}, as {known.place} has it; the files are of "
-            "different versions of the benchmark: keep those of one version"
+            f"the item {item.item_id!r} of {item.subset} has {told}, unlike in {known.place}; some scores are missing, "
+            "or the files are of different versions of the benchmark: keep those of one version"
         )
     items[item.key] = completed(known, item)
     return items[item.key]
@@ -266,8 +266,8 @@ class _Finder:
         item = self._found(said, one)
         if told := difference(item, said):
             raise UserError(
-                f"the item {item.item_id!r} of {item.subset} has {told}, as {self._benchmark.source} has it; the "
-                "scores are of another version of the benchmark: score this one, or name the set of that version"
+                f"the item {item.item_id!r} of {item.subset} has {told}, unlike in {self._benchmark.source}; some "
+                "scores are missing, or of another version: score the item again, or name the set of that version"
             )
         self._compare_texts(item, said, one)
         return item

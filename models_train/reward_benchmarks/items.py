@@ -139,18 +139,17 @@ def named_for(benchmark: str, pair: Sequence[Completion]) -> tuple[Completion, .
 
 def difference(known: Item, said: Item) -> str | None:
     """What tells apart two descriptions of one item, as far as both state it; None where they agree."""
-    if len(known.completions) != len(said.completions):
-        return f"another number of completions ({len(said.completions)} instead of {len(known.completions)})"
-    n_known, n_said = (sum(one.is_correct for one in item.completions) for item in (known, said))
-    if n_known != n_said:
-        return f"another number of right completions ({n_said} instead of {n_known})"
+    by_name = {one.name: one for one in known.completions}
+    names = {one.name for one in said.completions}
+    for one in said.completions:
+        if one.name not in by_name:
+            return f"the completion {one.name!r}, which is not among {', '.join(by_name)}"
+    if missing := [name for name in by_name if name not in names]:
+        return f"no {' and no '.join(missing)}"
     if None not in (known.prompt, said.prompt) and known.prompt_hash != said.prompt_hash:
         return "another prompt"
-    by_name = {one.name: one for one in known.completions}
     for one in said.completions:
-        other = by_name.get(one.name)
-        if other is None:
-            return f"the completion {one.name!r}, which is not among {', '.join(by_name)}"
+        other = by_name[one.name]
         if None not in (one.text, other.text) and (one.text or "").strip() != (other.text or "").strip():
             return f"another text of {one.name}"
         is_of_many = len(known.completions) > 2  # pairs are labelled chosen and rejected, source, or by their authors

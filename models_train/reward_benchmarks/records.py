@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models_train.data.rows import SUFFIXES, WrongForm, damage, other_kind, text
-from models_train.data.sources import Source
+from models_train.data.sources import Source, file_label
 from models_train.errors import Problems, UserError, first_line
 from models_train.study.settings import shown
 
@@ -37,7 +37,7 @@ def record_files(source: Source) -> list[str]:
     """Names of a data set's files with records, sorted; of a single file its name, whatever it is. Raises UserError."""
     names = source.all_names()
     found = sorted(name for name in names if name.endswith(ENDINGS) and name.rpartition("/")[2] not in _NO_RECORDS)
-    if not found and len(names) == 1:
+    if not found and len(names) == 1 and file_label(source, names[0]) == source.label:
         return names
     if not found:
         there = f"; there is {', '.join(sorted(names)[:5])}" if names else ""

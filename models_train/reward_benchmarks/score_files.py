@@ -24,6 +24,7 @@ from models_train.reward_benchmarks.sets import (
     STYLES,
     TIES,
     count,
+    domain_name,
     judgebench_item,
     judgebench_label,
     refuse_other_ties,
@@ -185,7 +186,7 @@ _STYLED = Form(
         "prompt": Column(plain_or_turns, is_optional=True),
         "chosen": Column(texts, is_optional=True),
         "rejected": Column(texts, is_optional=True),
-        "domain": Column(filled_text, is_optional=True),
+        "domain": Column(domain_name, is_optional=True),
     }
 )
 
@@ -197,8 +198,7 @@ def read_rm_bench(file: ScoreFile, records: Records) -> Iterator[Scored]:
         domain = rm_bench_domain(values["domain"], file.name)
         sides = [values[name] if len(values[name] or ()) == len(STYLES) else [None] * 3 for name in PAIR_BY]
         found = completions(*sides, styles=STYLES)
-        category = RM_BENCH_DOMAINS.get(domain, domain)
-        item = Item(file.benchmark, domain, values["id"], found, category, values["prompt"])
+        item = Item(file.benchmark, domain, values["id"], found, RM_BENCH_DOMAINS[domain], values["prompt"])
         yield _scored(file, row, item, (*values["score_chosen"], *values["score_rejected"]))
 
 
@@ -277,6 +277,7 @@ def read_rewardmath(file: ScoreFile, records: Records) -> Iterator[Scored]:
     """
     problems = Problems(file.name)
     seen: dict[str, Scored] = {}
+    first: Scored | None = None
     for row in _problems(file, records):
         try:
             one = _of_problem(file, row)
@@ -284,6 +285,14 @@ def read_rewardmath(file: ScoreFile, records: Records) -> Iterator[Scored]:
             raise UserError(f"{file.name}, row {row.number}: {error}") from None  # other rows will be the same
         except UserError as error:
             problems.add(str(error), row.number)
+            continue
+        first = first or one
+        if len(one.rewards) != len(first.rewards):
+            problems.add(
+                f"has {len(one.rewards)} solutions, and row {first.row} has {len(first.rewards)}; all problems of a "
+                "file have equally many: complete the row, or remove it",
+                row.number,
+            )
             continue
         known = seen.setdefault(row.values["problem"], one)
         if known is one:
@@ -343,7 +352,7 @@ def _of_problem(file: ScoreFile, row: Row) -> Scored:
 def _solution_reward(file: ScoreFile, score: Any, place: int) -> float:
     """The reward of a solution; of scores of its steps as the end of the reward_id says."""
     try:
-        if not isinstance(score, list):
+        if not isinstance(score, list) or len(score) == 1:
             return reward(score)
         name = file.reward_id.rpartition("/")[2]
         if name not in AGGREGATIONS:

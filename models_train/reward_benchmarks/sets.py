@@ -39,6 +39,7 @@ RM_BENCH_DOMAINS = {
     "math": "math",
     "safety-refuse": "safety",
     "safety-response": "safety",
+    "safety": "safety",
 }
 """Domain of RM-Bench's rows and the category that pools them."""
 RIGHT_BY = "human"
@@ -185,9 +186,7 @@ def refuse_other_ties(name: str) -> None:
 def _of_rm_bench(values: Values, name: str) -> Item:
     domain = rm_bench_domain(values["domain"], values["file"])
     found = completions(values["chosen"], values["rejected"], styles=STYLES)
-    return Item(
-        name, domain, values["id"], found, category=RM_BENCH_DOMAINS.get(domain, domain), prompt=values["prompt"]
-    )
+    return Item(name, domain, values["id"], found, category=RM_BENCH_DOMAINS[domain], prompt=values["prompt"])
 
 
 def rm_bench_domain(stated: str | None, file: str) -> str:
@@ -201,6 +200,13 @@ def rm_bench_domain(stated: str | None, file: str) -> str:
             "rename the file as in RM-Bench's repository, or add a column domain"
         )
     return named[0]
+
+
+def domain_name(value: Any) -> str:
+    """A domain of RM-Bench."""
+    if value not in RM_BENCH_DOMAINS:
+        raise UserError(f"{shown(value)} is no domain of RM-Bench, which has {', '.join(RM_BENCH_DOMAINS)}; correct it")
+    return str(value)
 
 
 def three(value: Any) -> list[str]:
@@ -450,7 +456,7 @@ _KINDS: Mapping[str | None, _Kind] = {
                     "prompt": Column(plain_or_turns),
                     "chosen": Column(three),
                     "rejected": Column(three),
-                    "domain": Column(filled_text, is_optional=True),
+                    "domain": Column(domain_name, is_optional=True),
                     **_SPLIT,
                 }
             ),

@@ -116,6 +116,12 @@ def test_repeated_problems_count_once_where_they_agree(tmp_path: Path) -> None:
     assert said == "scores.json, row 3: has the problem of row 1 with other scores; keep one of them"
 
 
+def test_problems_of_a_file_have_equally_many_solutions(tmp_path: Path) -> None:
+    rows = [problem(1, [4, 3, 2, 1]), problem(2, [2, 1], solution_reference=["human_to_GPT-4", "x"])]
+    said = told(of_file(tmp_path, "rewardmath", rows))
+    assert said.startswith("scores.json, row 2: has 2 solutions, and row 1 has 4; all problems of a file have equally")
+
+
 def test_pairwise_judges_win_lose_and_do_not_decide(tmp_path: Path) -> None:
     row = problem(1, ["A", "A", None], chosen_position=["A", "B", "B"])
     row["solution_reference"] = row["solution_reference"][1:]
@@ -154,6 +160,9 @@ def test_scores_of_steps_need_an_aggregation(tmp_path: Path) -> None:
     negative = [problem(1, [[-0.5, 1.0], [1.0], [1.0], [1.0]])]
     said = told(of_file(tmp_path, "rewardmath", negative, reward_id="prm:x/geometric_mean"))
     assert "score 1: has the score -0.5 of a step; a geometric mean needs scores from 0" in said
+    one_step = [problem(1, [[0.5], [[0.25]], [1.0], [0.0]])]
+    (rewards,) = rewards_of(imported(of_file(tmp_path, "rewardmath", one_step)), "rewardmath").values()
+    assert list(rewards.values()) == [0.5, 0.25, 1.0, 0.0]
     empty = [problem(1, [[], [1.0], [1.0], [1.0]])]
     assert "score 1: has no step" in told(of_file(tmp_path, "rewardmath", empty, reward_id="prm:x/prod"))
 
@@ -180,7 +189,10 @@ def test_rewardmath_is_matched_with_its_set_by_the_problem(tmp_path: Path) -> No
     assert rewards_of(found, "rewardmath")["rewardmath", "101"] == {"correct_1": 3.0, "wrong_1": 2.0, "wrong_2": 1.0}
     other = [problem(1, [3, 2, 1], solution_reference=["human_to_GPT-4", "x", "z"]), rows[0]]
     said = told(of_file(tmp_path, "rewardmath", other, sets))
-    assert "row 1: the item '101' of rewardmath has another author of wrong_2 (z instead of y), as set.json@" in said
+    assert (
+        "row 1: the item '101' of rewardmath has another author of wrong_2 (z instead of y), unlike in set.json@"
+        in said
+    )
     said = told(of_file(tmp_path, "rewardmath", [problem(3, [3, 2, 1], solution_reference=authors)], sets))
     assert "row 1: rewardmath (set.json@" in said and "does not have an item with this prompt" in said
 
@@ -269,7 +281,7 @@ def test_missing_items_are_named_and_whole_subsets_may_be_missing(tmp_path: Path
         ({"num_correct": [1, 0, 1, 2]}, "row 2, column num_correct: 0 is not a whole number from 1"),
         ({"id": ["1", "2", "3", "tied:0"]}, "row 3, column id: '3' is no id of the subset Ties"),
         ({"scores": [[1.0, 0.5, 0.0], [0.0, 1.0, 0.5, 0.25], [2.0, 0.5, 0.0], [3.0, 2.5, 1.0]]},
-         "row 1: the item '1' of Math has another number of completions (3 instead of 4), as rb2@"),
+         "row 1: the item '1' of Math has no wrong_3, unlike in rb2@"),
         ({"scores": [1.0, 0.5, 0.0, 2.0]}, "row 1, column scores: 1.0 is no list"),
         ({"scores": [[1.0, [0.5, 1.0], 0, 0]] * 4}, "row 1, column scores: score 2: is a list of 2 values"),
     ],
@@ -299,6 +311,10 @@ def test_rows_of_rewardmath_that_do_not_fit(tmp_path: Path, change: dict[str, An
 def test_rows_of_rm_bench_and_judgebench_that_do_not_fit(tmp_path: Path) -> None:
     row = styled(1, domain="chat", score_rejected=[1.0, 2.0])
     assert "row 1, column score_rejected: has 2 scores, not 3" in told(of_file(tmp_path, "rm_bench", [row]))
+    poem = styled(1, domain="poems")
+    assert "row 1, column domain: 'poems' is no domain of RM-Bench, which" in told(
+        of_file(tmp_path, "rm_bench", [poem])
+    )
     judge = [judged(1) | {"judgments": [{"judgment": {"response": "[[A>B]]"}, "decision": "A>B"}] * 2}]
     said = told(of_file(tmp_path, "judgebench", judge))
     assert "row 1, column judgments: have no scores; only output files of reward models" in said
@@ -324,6 +340,13 @@ def test_plain_rows_that_do_not_fit(tmp_path: Path) -> None:
     assert "row 1: the item 'p' has rewards of chosen; without a benchmark set it needs rewards of chosen and" in said
     said = told(of_file(tmp_path, "plain", [row, row | {"completion": "wrong_2"}], benchmark="rewardmath"))
     assert "row 1: the item 'p' has rewards of correct_1, wrong_2; without a benchmark set it needs" in said
+    write_lines(tmp_path / "mine.jsonl", [{"prompt": "P", "chosen": "good", "rejected": "bad", "id": "p"}])
+    sets = [{"name": "mine", "path": "mine.jsonl"}]
+    assert "row 1: the item 'p' of mine has no wrong_1, unlike in mine.jsonl@" in told(
+        of_file(tmp_path, "plain", [row], sets)
+    )
+    said = told(of_file(tmp_path, "plain", [row, row | {"completion": "worse"}], sets))
+    assert "the item 'p' of mine has the completion 'worse', which is not among correct_1, wrong_1, unlike in" in said
 
 
 def test_files_of_one_reward_model_add_up_unless_they_overlap(tmp_path: Path) -> None:
@@ -342,7 +365,7 @@ def test_files_of_different_versions_without_a_set(tmp_path: Path) -> None:
     write_json(tmp_path / "b.json", best_of_4(scores=[scores[0][:3], *scores[1:]]))
     two = [entry("a.json", "rewardbench2"), entry("b.json", "rewardbench2", "hub:B")]
     said = told(study_with(tmp_path, two))
-    assert "b.json, row 1: the item '1' of Math has another number of completions (3 instead of 4), as row 1 of" in said
+    assert "b.json, row 1: the item '1' of Math has no wrong_3, unlike in row 1 of" in said
     write_json(tmp_path / "b.json", {name: v if isinstance(v, str) else v[1:] for name, v in best_of_4().items()})
     said = told(study_with(tmp_path, two))
     assert "b.json: 1 items of rewardbench2 have no reward of hub:B, in subsets of which others have one: '1'" in said
