@@ -115,8 +115,9 @@ def completions(
     right, wrong: texts, None where not known. generators: of all of them, right ones first. styles: of each kind.
     """
     names = completion_names(len(right), len(wrong))
-    made_by = [one or None for one in generators] or [None] * len(names)
-    styled = [*styles, *styles] or [None] * len(names)
+    unknown: list[str | None] = [None] * len(names)
+    made_by = [one or None for one in generators] or unknown
+    styled = [*styles, *styles] or unknown
     texts = [*right, *wrong]
     return tuple(
         Completion(name, place < len(right), texts[place], made_by[place], styled[place])

@@ -18,12 +18,12 @@ TEST_PAIRS = FOLDER / "data" / "rewardbench" / "filtered_part.jsonl.gz"
 """1,850 pairs of RewardBench: all of Reasoning, a part of Chat Hard."""
 DOCUMENTS = FOLDER / "data" / "documents" / "slimpajama_like.jsonl.gz"
 """2,434 texts of five domains in SlimPajama's columns."""
-REWARDMATH = FOLDER / "data" / "rewardmath"
-"""Score files of reward models on RewardMATH (483 problems) and on RewardBench's math-prm (447 pairs)."""
+REWARD_MATH = FOLDER / "data" / "rewardmath"
+"""Scores of four reward models on the 483 items of RewardMATH, and of two on RewardBench's math-prm."""
 STORIES = FOLDER / "models" / "stories260K"
 """A Llama of 260,000 parameters, trained on TinyStories."""
 
 
 def missing() -> list[str]:
     """Files that the folder lacks."""
-    return [str(path) for path in (PREFERENCES, TEST_PAIRS, DOCUMENTS, REWARDMATH, STORIES) if not path.exists()]
+    return [str(path) for path in (PREFERENCES, TEST_PAIRS, DOCUMENTS, REWARD_MATH, STORIES) if not path.exists()]

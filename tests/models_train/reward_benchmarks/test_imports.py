@@ -418,12 +418,12 @@ REAL = {
 def test_published_figures_of_rewardmath(tmp_path: Path) -> None:
     """Accuracy, accuracy with ties and mean reciprocal rank as published; the judge's file has two problems twice."""
     imports = [
-        entry(str(real_data.REWARDMATH / name.partition("/")[0]), "rewardmath", f"{kind}:{name}")
+        entry(str(real_data.REWARD_MATH / name.partition("/")[0]), "rewardmath", f"{kind}:{name}")
         for name, (kind, _) in REAL.items()
     ]
     pairs = {"ArmoRM": 92.841, "GRM_Gemma_2B": 93.065}
     imports += [
-        entry(str(real_data.REWARDMATH / f"rewardbench_{name}.json.gz"), "rewardmath", f"hub:{name}") for name in pairs
+        entry(str(real_data.REWARD_MATH / f"rewardbench_{name}.json.gz"), "rewardmath", f"hub:{name}") for name in pairs
     ]
     found = imported(study_with(tmp_path, imports))
     for name, (kind, wanted) in REAL.items():
