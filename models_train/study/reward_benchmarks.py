@@ -5,6 +5,7 @@ Torch-free.
 
 from __future__ import annotations
 
+import re
 from typing import Literal, Self, get_args
 
 from pydantic import model_validator
@@ -15,6 +16,8 @@ from models_train.study.training import DataSource
 
 BenchmarkKind = Literal["rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench", "pairs", "best_of_k"]
 ScoreFormat = Literal["rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench", "plain"]
+_TRAINED = re.compile(rf"(?:^|/)({'|'.join(get_args(Objective))})(/s\d+)?$")
+"""End of the names of reward models that a study trains: their objective, and a further seed."""
 PUBLISHED = ("rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench")
 """Benchmarks whose name states the kind of their rows."""
 
@@ -87,12 +90,12 @@ class ScoreImport(Settings):
     def _names_go_together(self) -> Self:
         if self.revision is not None and self.hub_id is None:
             raise PydanticCustomError("score_import", "has a revision, which goes with hub_id only; add hub_id")
-        if self.reward_id.rpartition("/")[2] in get_args(Objective):
+        if found := _TRAINED.search(self.reward_id):
             text = (
                 "has the reward_id '{name}', and names that end with an objective are those of the reward models that "
                 "are trained here; give it another, such as '{other}'"
             )
-            other = f"import:{self.reward_id.rpartition('/')[0] or self.reward_id}"
+            other = f"import:{self.reward_id[: found.start()] or self.reward_id}"
             raise PydanticCustomError("score_import", text, {"name": self.reward_id, "other": other})
         return self
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import PurePath
-from typing import Any, get_args
+from typing import Any
 
 from models_train.study.settings import Objective
 from models_train.study.study import Study
@@ -26,11 +25,6 @@ def trained_reward_id(model_id: str, objective: str, seed: int | None = None) ->
     """Name of the reward model of a base model and objective, such as `gemma-2-2b-it/regression`; with a further seed
     `gemma-2-2b-it/regression/s1`."""
     return f"{model_id}/{variant(objective, seed)}"
-
-
-def is_trained(reward_id: str) -> bool:
-    """True for the name of a reward model that a study trains or trained; others end otherwise."""
-    return re.search(rf"/({'|'.join(get_args(Objective))})(/s\d+)?$", reward_id) is not None
 
 
 def variants(training: Training) -> list[tuple[Objective, int | None]]:

@@ -64,6 +64,7 @@ def test_sets_that_contradict(tmp_path: Path, change: dict[str, Any], said: str)
             [entry("x", "plain", "a/regression")],
             "are those of the reward models that are trained here; give it another",
         ),
+        ([entry("x", "plain", "a/bradley_terry/s1")], "give it another, such as 'import:a'"),
         ([entry("x", "plain", revision="main")], "has a revision, which goes with hub_id only; add hub_id"),
         (
             [entry("x", "plain", benchmark="mnie")],
