@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 
 from models_train.data.rewardbench import load_test_pairs
+from models_train.data.rows import WrongForm
 from models_train.data.sources import file_label, open_source
 from models_train.errors import Problems, UserError, close_match
 from models_train.reward_benchmarks.items import (
@@ -129,7 +130,7 @@ def import_scores(study: Study, sets: Mapping[str, Benchmark], study_folder: Pat
             _import_file(entry, source.fetch(name), file_label(source, name), found)
             found.n_files += 1
     for (reward_id, benchmark), rewards in found.rewards.items():
-        _refuse_missing(reward_id, found.benchmark(benchmark), rewards)
+        _refuse_missing(reward_id, found.benchmark(benchmark), rewards, is_set=benchmark in sets)
     return found
 
 
@@ -185,6 +186,8 @@ def _match(
             said = _named(one.item, benchmark)
             item = finder.item(said, one) if finder else _of_file(said, items)
             _refuse_twice(reward_id, item, rewards)
+        except WrongForm as error:
+            raise UserError(f"{one.file}, row {one.row}: {error}") from None  # other rows will be the same
         except UserError as error:
             problems.add(str(error), one.row)
             continue
@@ -194,6 +197,8 @@ def _match(
     problems.raise_any()
     if finder:
         finder.refuse_other_texts(scored[0].file)
+        if not any(one.item.item_id or one.item.prompt for one in scored):
+            found.notes.append(f"{reward_id}: {scored[0].file}: rows have no ids, and were matched by their order")
 
 
 def _named(item: Item, benchmark: str) -> Item:
@@ -217,7 +222,7 @@ def _of_file(said: Item, items: dict[Key, Item]) -> Item:
     if said.benchmark == REWARDBENCH:
         names = ["chosen", "rejected"]
     if not said.item_id and said.prompt is None:
-        raise UserError(
+        raise WrongForm(
             f"has no id; add {said.benchmark} to benchmark_sets, so that the rows can be matched with it by their order"
         )
     if sorted(names) != sorted(one.name for one in said.completions) or not 0 < n_correct < len(names):
@@ -294,7 +299,7 @@ class _Finder:
 
     def _at_place(self, one: Scored) -> Item:
         if len(self._places) != len(self._in_order):
-            raise UserError(
+            raise WrongForm(
                 f"the {len(self._places):,} rows have no ids, and {self._benchmark.name} ({self._benchmark.source}) "
                 f"has {len(self._in_order):,} items, so they cannot be matched by order; import a file with ids"
             )
@@ -319,16 +324,18 @@ class _Finder:
             )
 
 
-def _refuse_missing(reward_id: str, benchmark: Benchmark, rewards: Mapping[Key, _Reward]) -> None:
+def _refuse_missing(reward_id: str, benchmark: Benchmark, rewards: Mapping[Key, _Reward], is_set: bool) -> None:
     """Of a subset that has scores all items need one: left out ones may be those that a reward model fails on."""
     scored = {subset for subset, _ in rewards}
     missing = [item for key, item in benchmark.items.items() if key[0] in scored and key not in rewards]
     if missing:
         files = ", ".join(dict.fromkeys(one.source.partition("@")[0] for one in rewards.values()))
         names = ", ".join(f"{item.item_id!r} ({item.place})" for item in missing[:3])
+        otherwise = "" if is_set else f"; where files name items differently, add {benchmark.name} to benchmark_sets"
         raise UserError(
             f"{files}: {len(missing):,} items of {benchmark.name} have no reward of {reward_id}, in subsets of which "
             f"others have one: {names}{', ...' if len(missing) > 3 else ''}; score them, too, or take these subsets out"
+            f"{otherwise}"
         )
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from models_train.data.rewardbench import item_rows, load_test_pairs
 from models_train.jobs import import_scores
 from models_train.study.fingerprints import benchmark_set_run_id, items_run_id, reward_import_run_id, source_name
 from models_train.study.study import load_study
+from tests.models_train.data.conftest import serve
+from tests.support.hub_server import COMMIT, Hub
 from tests.support.score_files import (
     GENERATORS,
     best_of_4,
@@ -29,6 +33,7 @@ from tests.support.score_files import (
     write_lines,
 )
 
+__all__ = ["serve"]
 SETS = [{"name": "rewardbench2", "path": "rb2.jsonl"}]
 
 
@@ -165,6 +170,17 @@ def test_items_of_a_test_set_are_those_that_scoring_writes(tmp_path: Path) -> No
         found = rows(tmp_path, name)
         assert found["run_id"].unique().to_list() == [items_run_id(settings, tmp_path)]
         assert found.drop("study_id", "run_id").to_dicts() == content
+
+
+def test_a_set_of_a_hub_is_kept_at_its_commit(tmp_path: Path, serve: Callable[..., Hub]) -> None:
+    serve({"org/rb2": {"data/test.json": json.dumps(best_of_4_items()).encode()}})
+    path = study_with(tmp_path, sets=[{"name": "rewardbench2", "hub_id": "org/rb2"}])
+    run(path)
+    (kept,) = load_study(path, tmp_path / "home").benchmark_sets
+    assert kept.revision == COMMIT
+    items = rows(tmp_path, "benchmark_items")
+    assert set(items["run_id"]) == {benchmark_set_run_id(kept, tmp_path)}
+    assert set(items["source"]) == {f"org/rb2@{COMMIT}"}
 
 
 def test_run_ids_change_with_files_settings_and_sets(study: Path, tmp_path: Path) -> None:

@@ -65,11 +65,14 @@ def test_scores_alone_are_matched_by_their_order(tmp_path: Path) -> None:
     lines = [{"chosen": 1.0, "rejected": 0.0}, {"chosen": [2.0], "rejected": [3.0]}, {"chosen": 4, "rejected": 5}]
     found = imported(of_file(tmp_path, "rewardbench", lines, sets))
     assert rewards_of(found, "rewardbench")["hep-python", "1"] == {"chosen": 2.0, "rejected": 3.0}
+    assert found.notes == ["hub:RM: scores.json: rows have no ids, and were matched by their order"]
     assert "scores.json, row 1: the 2 rows have no ids, and rewardbench (rb@" in (
         said := told(of_file(tmp_path, "rewardbench", lines[:2], sets))
     )
     assert "has 3 items, so they cannot be matched by order; import a file with ids" in said
-    assert "row 1: has no id; add rewardbench to benchmark_sets" in told(of_file(tmp_path, "rewardbench", lines))
+    assert said.count("scores.json") == 1
+    said = told(of_file(tmp_path, "rewardbench", lines))
+    assert "row 1: has no id; add rewardbench to benchmark_sets" in said and said.count("has no id") == 1
 
 
 def test_scores_of_own_pairs_from_the_command_line(tmp_path: Path) -> None:
@@ -369,6 +372,7 @@ def test_files_of_different_versions_without_a_set(tmp_path: Path) -> None:
     write_json(tmp_path / "b.json", {name: v if isinstance(v, str) else v[1:] for name, v in best_of_4().items()})
     said = told(study_with(tmp_path, two))
     assert "b.json: 1 items of rewardbench2 have no reward of hub:B, in subsets of which others have one: '1'" in said
+    assert said.endswith("; where files name items differently, add rewardbench2 to benchmark_sets")
 
 
 def test_a_test_set_of_training_is_the_set(tmp_path: Path) -> None:
