@@ -8,15 +8,17 @@ from typing import Any
 
 import pyarrow as pa
 
+from models_train.data.sources import open_source
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.jobs.training_job import data_of, study_of
 from models_train.parts import content_hash, is_whole, part_path, remove_parts, renew_run, write_part
 from models_train.reward_benchmarks.imports import Imported, import_scores, load_sets, reward_sources
 from models_train.reward_benchmarks.items import Benchmark, item_tables
 from models_train.study.fingerprints import benchmark_set_run_id, items_run_id, reward_import_run_id
-from models_train.study.study import Study
+from models_train.study.revisions import is_pinned, keep_commit
+from models_train.study.study import Study, load_study
+from models_train.study.training import DataSource
 from warehouse.contracts import Table
 from warehouse.contracts.scores import (
     BENCHMARK_ITEMS,
@@ -33,7 +35,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     Reading takes seconds, so it is repeated each time; parts that are there stay. Nothing is written unless everything
     is right.
     """
-    study = study_of(path, home)
+    study = load_study(path, home)
     if not study.benchmark_sets and not study.score_imports:
         raise UserError(
             f"{path}: the study {study.study_id} has no benchmarks of reward models and no score files; list them "
@@ -56,9 +58,13 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
 
 def _at_commits(study: Study, path: Path, home: Path) -> Study:
     """The study with the commits of its data sets on a hub."""
-    changed: dict[str, Any] = {"benchmark_sets": tuple(data_of(one, path, home) for one in study.benchmark_sets)}
-    if study.training is not None and study.score_imports:
-        test_set = data_of(study.training.test_set, path, home)
+
+    def pinned(source: DataSource) -> Any:
+        return source if is_pinned(source) else keep_commit(home, source, open_source(source, path.parent).commit)
+
+    changed: dict[str, Any] = {"benchmark_sets": tuple(pinned(one) for one in study.benchmark_sets)}
+    if study.training is not None and any(one.may_be_of_test_set for one in study.score_imports):
+        test_set = pinned(study.training.test_set)
         changed["training"] = study.training.model_copy(update={"test_set": test_set})
     return study.model_copy(update=changed)
 

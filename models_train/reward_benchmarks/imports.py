@@ -40,8 +40,6 @@ from warehouse.contracts.scores import COMPLETION_REWARDS, REWARDBENCH
 REWARD = "reward"
 """Attribute of an imported reward."""
 OK = "ok"
-OF_REWARDBENCH = ("rewardbench", "rewardmath", "plain")
-"""Formats of files that may have scores on RewardBench."""
 MOST_TEXTS = 0.5
 """Largest share of a file's texts that may differ from the set's: chat templates change some, another version most."""
 
@@ -103,7 +101,7 @@ def load_sets(study: Study, study_folder: Path) -> dict[str, Benchmark]:
     Raises UserError, LocationError.
     """
     sets = {one.name: load_benchmark(one, study_folder) for one in study.benchmark_sets}
-    if study.training is not None and any(one.format in OF_REWARDBENCH for one in study.score_imports):
+    if study.training is not None and any(one.may_be_of_test_set for one in study.score_imports):
         pairs = load_test_pairs(study.training.test_set, study_folder)
         items = [
             Item(

@@ -135,7 +135,7 @@ def named_for(benchmark: str, pair: Sequence[Completion]) -> tuple[Completion, .
     names = dict(zip(_OF_PAIR, completion_names(1, 1), strict=True))
     if benchmark == REWARDBENCH:
         names = {other: name for name, other in names.items()}
-    return tuple(replace(one, name=names.get(one.name, one.name)) for one in pair)
+    return tuple(replace(one, name=names[one.name]) if one.name in names else one for one in pair)
 
 
 def difference(known: Item, said: Item) -> str | None:
@@ -162,20 +162,15 @@ def difference(known: Item, said: Item) -> str | None:
 def completed(known: Item, said: Item) -> Item:
     """An item with what another description of it adds."""
     by_name = {one.name: one for one in said.completions}
-    filled = []
-    for one in known.completions:
-        other = by_name[one.name]
-        filled.append(
-            replace(
-                one,
-                text=other.text if one.text is None else one.text,
-                generator=one.generator or other.generator,
-                style=one.style or other.style,
-            )
-        )
-    return replace(
-        known, completions=tuple(filled), prompt=known.prompt or said.prompt, category=known.category or said.category
-    )
+    filled = tuple(_filled(one, by_name[one.name]) for one in known.completions)
+    facts = {"prompt": known.prompt or said.prompt, "category": known.category or said.category}
+    return replace(known, completions=filled, **facts)
+
+
+def _filled(one: Completion, other: Completion) -> Completion:
+    text = other.text if one.text is None else one.text
+    facts = (text, one.generator or other.generator, one.style or other.style)
+    return one if facts == (one.text, one.generator, one.style) else Completion(one.name, one.is_correct, *facts)
 
 
 def user_turn(text: str) -> Prompt:

@@ -262,12 +262,13 @@ def reward_import_run_id(study: Study, reward_id: str, study_folder: Path) -> st
     """Run id of the imported scores of a reward model, from its files and from the sets that they are matched with."""
     entries = [one for one in study.score_imports if one.reward_id == reward_id]
     bases = {one.base_model for one in entries}
+    test_set = study.training.test_set if study.training and any(one.may_be_of_test_set for one in entries) else None
     models = [model for model in study.by_id.values() if bases & {model.model_id, model.hub_id}]
     return content_hash(
         {
             "version": SCORE_IMPORT_VERSION,
             "sets": [benchmark_set_run_id(one, study_folder) for one in study.benchmark_sets],
-            "test_set": data_identity(study.training.test_set, study_folder) if study.training else None,
+            "test_set": data_identity(test_set, study_folder),
             "imports": [one.model_dump(exclude={"path"}) for one in entries],
             "files": [content_of(resolve(one.path, study_folder)) for one in entries],
             "models": [[model.model_id, model.hub_id, model.family, model.params_b] for model in models],

@@ -99,6 +99,11 @@ class ScoreImport(Settings):
             raise PydanticCustomError("score_import", text, {"name": self.reward_id, "other": other})
         return self
 
+    @property
+    def may_be_of_test_set(self) -> bool:
+        """True where the files may have scores on RewardBench, which is the test set of training."""
+        return self.format in ("rewardbench", "rewardmath", "plain")
+
 
 FACTS = ("hub_id", "revision", "base_model", "objective", "data_id", "family", "publisher", "params_b", "scale")
 """Settings of a score import that describe the reward model; entries of one reward_id agree in them."""
