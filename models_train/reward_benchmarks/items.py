@@ -163,8 +163,8 @@ def completed(known: Item, said: Item) -> Item:
     """An item with what another description of it adds."""
     by_name = {one.name: one for one in said.completions}
     filled = tuple(_filled(one, by_name[one.name]) for one in known.completions)
-    facts = {"prompt": known.prompt or said.prompt, "category": known.category or said.category}
-    return replace(known, completions=filled, **facts)
+    prompt, category = known.prompt or said.prompt, known.category or said.category
+    return replace(known, completions=filled, prompt=prompt, category=category)
 
 
 def _filled(one: Completion, other: Completion) -> Completion:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from models_train.data.conversations import compared, messages, plain_or_turns, with_response
+from models_train.data.conversations import compared, messages, plain_or_turns, text_or_messages, with_response
 from models_train.data.forms import PREFERENCES, TEST_PAIRS, item_id
 from models_train.data.helpsteer import preference_files
 from models_train.data.records import Prompt
@@ -298,13 +298,25 @@ def _of_pairs(values: Values, name: str) -> Item:
     return Item(name, subset or name, own or content, found, values["category"] or values["domain"], prompt)
 
 
-def _one_or_more(value: Any) -> Any:
-    """A completion as text or messages, or a list of them; lists may be written as Python literals."""
-    if isinstance(value, str) and re.match(r"\[\s*[{'\"\[]", value):
+def _from_literal(value: Any) -> Any:
+    """Messages that are written as text, in JSON or as a Python literal; any other value as it is."""
+    if isinstance(value, str) and re.match(r"\[\s*\{", value):
         try:
-            value = as_list(value)
+            found = as_list(value)
         except UserError:
-            return text(value)
+            return value
+        are_turns = all(isinstance(one, dict) and {"role", "from"} & one.keys() for one in found)
+        return found if are_turns else value
+    return value
+
+
+def _prompt(value: Any) -> str | Prompt:
+    return text_or_messages(_from_literal(value))
+
+
+def _one_or_more(value: Any) -> Any:
+    """A completion as text or messages, or a list of them."""
+    value = _from_literal(value)
     if isinstance(value, str):
         return text(value)
     if not isinstance(value, list) or not value:
@@ -360,7 +372,15 @@ def _pair_form(form: Form, make: Callable[[Values, Form], Values] = _with_pair) 
     return Form({**form.columns, **_FURTHER}, lambda values: make(values, form))
 
 
-_LISTS = replace(_PAIR, columns={**_PAIR.columns, "chosen": Column(_one_or_more), "rejected": Column(_one_or_more)})
+_LISTS = replace(
+    _PAIR,
+    columns={
+        **_PAIR.columns,
+        "prompt": Column(_prompt, is_optional=True),
+        "chosen": Column(_one_or_more),
+        "rejected": Column(_one_or_more),
+    },
+)
 
 
 def _of_texts(values: Values) -> Values:

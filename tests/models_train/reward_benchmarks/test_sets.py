@@ -137,6 +137,7 @@ PAIRS: dict[str, dict[str, Any]] = {
                       "score_chosen": 8.0, "score_rejected": 2.0},
     "HelpSteer3": {"context": MESSAGES, "response1": "bad", "response2": "good", "overall_preference": 2},
     "IFBench": {"text_chosen": MESSAGES + answer("good"), "text_rejected": str(MESSAGES + answer("bad"))},
+    "literals": {"prompt": str(MESSAGES), "chosen": str(answer("good")), "rejected": "bad"},
     "a list of one": {"prompt": "Hi", "chosen": ["good"], "rejected": ["bad"]},
 }  # fmt: skip
 
@@ -165,6 +166,13 @@ def test_pairs_with_ids_subsets_and_domains(tmp_path: Path) -> None:
     assert subset == "7"
     write_lines(tmp_path / "data" / "mine.jsonl", [rows[0], rows[0]])
     assert "row 2: the subset law has '1' already in row 1 of data/mine.jsonl" in told(tmp_path, "mine")
+
+
+@pytest.mark.parametrize("said", ["['a', 'b']", '["good"]', "[{'a': 1}]", "[{", "[1, 2]"])
+def test_answers_that_look_like_lists_are_texts(tmp_path: Path, said: str) -> None:
+    write_lines(tmp_path / "data" / "mine.jsonl", [PAIRS["plain"] | {"chosen": said}])
+    (item,) = load(tmp_path, "mine").items.values()
+    assert item.completions[0].text == said
 
 
 def test_ties_and_repeated_pairs_are_counted(tmp_path: Path) -> None:
