@@ -144,7 +144,7 @@ def difference(known: Item, said: Item) -> str | None:
     names = {one.name for one in said.completions}
     for one in said.completions:
         if one.name not in by_name:
-            return f"the completion {one.name!r}, which is not among {', '.join(by_name)}"
+            return f"the completion {one.name!r} in place of one of {', '.join(by_name)}"
     if missing := [name for name in by_name if name not in names]:
         return f"no {' and no '.join(missing)}"
     if None not in (known.prompt, said.prompt) and known.prompt_hash != said.prompt_hash:

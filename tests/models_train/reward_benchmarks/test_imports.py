@@ -349,7 +349,7 @@ def test_plain_rows_that_do_not_fit(tmp_path: Path) -> None:
         of_file(tmp_path, "plain", [row], sets)
     )
     said = told(of_file(tmp_path, "plain", [row, row | {"completion": "worse"}], sets))
-    assert "the item 'p' of mine has the completion 'worse', which is not among correct_1, wrong_1, unlike in" in said
+    assert "the item 'p' of mine has the completion 'worse' in place of one of correct_1, wrong_1, unlike in" in said
 
 
 def test_files_of_one_reward_model_add_up_unless_they_overlap(tmp_path: Path) -> None:
