@@ -52,11 +52,13 @@ def resample_counts(strata: NDArray[np.generic], resamples: int, seed: int) -> F
 
 def interval(resampled: Floats) -> tuple[Floats, Floats]:
     """Ends of the percentile interval over the resamples: the first axis without its first entry, the sample itself."""
-    # By columns in one piece of memory, where the quantile is found several times as fast.
+    # By columns in one piece of memory, where a quantile is found several times as fast.
     drawn = np.array(np.moveaxis(resampled[1:], 0, -1), order="C")
+    ends = np.full((2, *drawn.shape[:-1]), np.nan)
+    is_drawn = ~np.isnan(drawn).all(axis=-1)
     pick = np.nanquantile if np.isnan(drawn).any() else np.quantile
-    low, high = pick(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=-1, overwrite_input=True)
-    return np.asarray(low), np.asarray(high)
+    ends[:, is_drawn] = pick(drawn[is_drawn], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=-1, overwrite_input=True)
+    return ends[0], ends[1]
 
 
 def holm(p_values: Floats) -> Floats:

@@ -113,6 +113,8 @@ def score_comparisons(benchmark: Scored, subsets: pl.DataFrame, resamples: int) 
     subsets: study_id, benchmark, subset, part, weight. p_holm: over the pairs of rewards for the figure, over the
     subsets for one pair of rewards.
     """
+    if len(benchmark.reward_ids) < 2:
+        return pl.DataFrame(schema=pl.Schema(COMPARISONS))
     mine = subsets.filter(study_id=benchmark.study_id, benchmark=benchmark.items.benchmark).sort("subset")
     names, values = benchmark.main_values
     strata = Strata(
@@ -121,8 +123,7 @@ def score_comparisons(benchmark: Scored, subsets: pl.DataFrame, resamples: int) 
     a, b = benchmark.pairs
     whole, *by_subset = compare(values, names.astype(str), strata, a, b, resamples, benchmark.seed)
     adjusted = [holm(whole.p_value)]
-    if by_subset:
-        adjusted += list(np.apply_along_axis(holm, 0, np.stack([found.p_value for found in by_subset])))
+    adjusted += list(np.apply_along_axis(holm, 0, np.stack([found.p_value for found in by_subset])))
     frames = [
         _comparison_rows(benchmark, found, p_holm) for found, p_holm in zip((whole, *by_subset), adjusted, strict=True)
     ]
@@ -158,6 +159,8 @@ def shared_errors(benchmark: Scored, sources: pl.DataFrame, resamples: int) -> p
     sources: study_id, reward_id, base_model, data_id. An error is a pair of a right and a wrong completion that is not
     won. The class of a pair of rewards is whether their base models, and their training data, are the same.
     """
+    if len(benchmark.reward_ids) < 2:
+        return pl.DataFrame(schema=pl.Schema(CORRELATIONS))
     lost, is_pair = zip(*(pair_errors(benchmark.items, rewards) for rewards in benchmark.rewards), strict=True)
     flat = np.stack(lost).reshape(len(lost), len(benchmark.items.ids), -1)
     n_pairs = np.stack([one.sum(axis=(1, 2)) for one in is_pair], axis=1).astype(float)
@@ -177,7 +180,7 @@ def shared_errors(benchmark: Scored, sources: pl.DataFrame, resamples: int) -> p
         "error_a": found.error_a, "error_b": found.error_b, "phi": found.phi[0],
         "low": np.where(few, np.nan, low), "high": np.where(few, np.nan, high),
         "both_wrong": found.both, "both_wrong_if_independent": found.error_a * found.error_b,
-        "reason": np.where(few, FEW_ITEMS, np.where(no_phi, NO_PHI, None)),
+        "reason": np.where(few, FEW_ITEMS, np.where(no_phi, NO_PHI, None)).tolist(),
     }  # fmt: skip
     pairs = pl.DataFrame(columns, schema_overrides=CORRELATIONS).filter(pl.col("n_pairs") > 0).fill_nan(None)
     classes = [("all", "all"), *sorted(set(zip(base, data, strict=True)))]

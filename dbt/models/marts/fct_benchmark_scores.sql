@@ -19,7 +19,7 @@ weighted as (
         weight / nullif(sum(weight) over (partition by study_id, reward_id, benchmark, kind, category), 0)
             as share_of_category,
         weight / nullif(sum(weight) over (partition by study_id, reward_id, benchmark, kind, part), 0) as share_of_part,
-        n / nullif(sum(n) over (partition by study_id, reward_id, benchmark, kind), 0) as share_of_items
+        n / nullif(sum(n) over (partition by study_id, reward_id, benchmark, kind, part), 0) as plain_share_of_part
     from subset_scores
 ),
 
@@ -28,7 +28,9 @@ shares as (
     select
         *,
         share_of_part / nullif(sum(share_of_part) over (partition by study_id, reward_id, benchmark, kind), 0)
-            as share_of_whole
+            as share_of_whole,
+        plain_share_of_part
+        / nullif(sum(share_of_part) over (partition by study_id, reward_id, benchmark, kind), 0) as plain_share_of_whole
     from weighted
 ),
 
@@ -52,11 +54,11 @@ listed as (
     where is_main or benchmark != 'rewardbench2'
     union all
     select
-        * replace (null as subset, null as category, 'item_mean' as metric, false as is_main),
-        share_of_items as share,
-        'items' as level
+        * replace (null as subset, null as category, 'score_unweighted' as metric, false as is_main),
+        plain_share_of_whole as share,
+        'whole' as level
     from shares
-    where is_main and figure is not null
+    where benchmark = 'rewardbench'
 ),
 
 totals as (
@@ -148,7 +150,9 @@ select
     category,
     metric,
     is_main,
-    n = max(n) over (partition by study_id, benchmark, subset, category, metric) as is_comparable,
+    n = max(n) over (
+        partition by study_id, benchmark, subset, category, case when is_main then 'main' else metric end
+    ) as is_comparable,
     value,
     case when n >= 8 then nullif(error, 0) end as standard_error,
     case when n >= 8 and error > 0 then low end as low,
