@@ -55,6 +55,13 @@ SCORE_KINDS = {
     "centred_presence_score": "centred presence score",
     "centred_bits_per_byte": "centred bits per byte",
 }
+REWARD_BENCHMARKS = {
+    "rewardbench": "RewardBench",
+    "rewardbench2": "RewardBench 2",
+    "rewardmath": "RewardMATH",
+    "rm_bench": "RM-Bench",
+    "judgebench": "JudgeBench",
+}
 BASELINES = ("mean", "log10_params", "params_and_tokens")
 PROTOCOLS = {
     "paper_in_sample": "in-sample",
@@ -79,6 +86,7 @@ objective = _named(OBJECTIVES)
 target = _named(TARGETS)
 feature = _named(FEATURES)
 predictor = _named(PREDICTORS)
+reward_benchmark = _named(REWARD_BENCHMARKS)
 score_kind = _named(SCORE_KINDS)
 protocol = _named(PROTOCOLS)
 stage = _named(STAGES)

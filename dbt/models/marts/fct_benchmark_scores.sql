@@ -7,7 +7,7 @@ with subset_scores as (
         subsets.part,
         subsets.n_parts,
         subsets.figure,
-        case when scores.is_main then 'main' else scores.metric end as kind,
+        case when scores.is_main then 'main' else scores.metric end as figure_of,
         case when scores.n > 0 then coalesce(subsets.weight, scores.n) else 0 end as weight
     from {{ ref('int_subset_scores') }} as scores
     inner join {{ ref('int_benchmark_subsets') }} as subsets using (study_id, benchmark, subset)
@@ -16,10 +16,10 @@ with subset_scores as (
 weighted as (
     select
         *,
-        weight / nullif(sum(weight) over (partition by study_id, reward_id, benchmark, kind, category), 0)
+        weight / nullif(sum(weight) over (partition by study_id, reward_id, benchmark, figure_of, category), 0)
             as share_of_category,
-        weight / nullif(sum(weight) over (partition by study_id, reward_id, benchmark, kind, part), 0) as share_of_part,
-        n / nullif(sum(n) over (partition by study_id, reward_id, benchmark, kind, part), 0) as plain_share_of_part
+        weight / nullif(sum(weight) over (partition by study_id, reward_id, benchmark, figure_of, part), 0) as share_of_part,
+        n / nullif(sum(n) over (partition by study_id, reward_id, benchmark, figure_of, part), 0) as plain_share_of_part
     from subset_scores
 ),
 
@@ -27,10 +27,10 @@ weighted as (
 shares as (
     select
         *,
-        share_of_part / nullif(sum(share_of_part) over (partition by study_id, reward_id, benchmark, kind), 0)
+        share_of_part / nullif(sum(share_of_part) over (partition by study_id, reward_id, benchmark, figure_of), 0)
             as share_of_whole,
         plain_share_of_part
-        / nullif(sum(share_of_part) over (partition by study_id, reward_id, benchmark, kind), 0) as plain_share_of_whole
+        / nullif(sum(share_of_part) over (partition by study_id, reward_id, benchmark, figure_of), 0) as plain_share_of_whole
     from weighted
 ),
 
@@ -140,11 +140,20 @@ all_metrics as (
         n,
         coalesce(reason || ': no interval', '') as reasons
     from {{ ref('int_reward_variances') }}
+),
+
+sources as (
+    select
+        study_id,
+        reward_id,
+        kind
+    from {{ ref('stg_reward_sources') }}
 )
 
 select
     study_id,
     reward_id,
+    kind,
     benchmark,
     subset,
     category,
@@ -162,3 +171,4 @@ select
     n_errors,
     coalesce(nullif(reasons, ''), 'ok') as status
 from all_metrics
+inner join sources using (study_id, reward_id)

@@ -15,6 +15,8 @@ select
     errors.benchmark,
     errors.reward_a,
     errors.reward_b,
+    one.base_model as base_a,
+    other.base_model as base_b,
     one.base_model = other.base_model as same_base,
     one.family = other.family as same_family,
     one.data_id = other.data_id as same_data,

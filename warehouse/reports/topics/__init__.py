@@ -14,6 +14,7 @@ from warehouse.reports.elements import Section, Study
 from warehouse.reports.topics import (
     answer,
     base_and_data,
+    benchmark_scores,
     coefficients,
     components,
     correlations,
@@ -51,6 +52,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     teachers.section,
     leaderboards.section,
     results.section,
+    benchmark_scores.section,
     training.section,
     training.curves_section,
     costs.section,
