@@ -171,16 +171,12 @@ class _Differences:
     @classmethod
     def of(cls, values: Floats, scored: Flags, a: Places, b: Places, counts: Floats) -> _Differences:
         """Of one subset. values: (items, rewards), 0 where not scored; scored: the same; counts: (.., items)."""
-        shared = scored[:, a] & scored[:, b]
-        n = shared.sum(axis=0)
-        side_a, side_b = (np.where(shared, values[:, side], 0.0) for side in (a, b))
-        mean_a, mean_b = (_divided(side.sum(axis=0), n) for side in (side_a, side_b))
-        differences = side_a - side_b
-        # Deviations: a resample with more or fewer of the shared items is not moved by that.
-        deviations = np.where(shared, differences - (mean_a - mean_b), 0.0)
-        resampled = counts @ (deviations / np.maximum(n, 1))
-        resampled += mean_a - mean_b
-        return cls(n, mean_a, mean_b, resampled, (differences > 0).sum(axis=0), (differences < 0).sum(axis=0))
+        is_there = scored.astype(float)
+        n = np.rint((is_there.T @ is_there)[a, b]).astype(np.int64)
+        sums, both = values.T @ is_there, values.T @ values
+        mean_a, mean_b = _divided(sums[a, b], n), _divided(sums[b, a], n)
+        only = np.rint(sums - both).astype(np.int64)
+        return cls(n, mean_a, mean_b, _resampled(values, scored, a, b, counts), only[a, b], only[b, a])
 
     @classmethod
     def sum(cls, parts: Sequence[_Differences], shares: Floats) -> _Differences:
@@ -223,6 +219,18 @@ class _Differences:
         is_constant = ~(error > 1e-12)  # equal on every item, or apart by the same on every one
         p_value = 2 * stats.norm.sf(np.abs(_divided(difference, np.where(is_constant, 0.0, error))))
         return np.where(is_constant, np.where(np.abs(difference) <= 1e-12, 1.0, np.nan), p_value)
+
+
+def _resampled(values: Floats, scored: Flags, a: Places, b: Places, counts: Floats) -> Floats:
+    """Differences of the means of both over the items of both, in every resample: (1 + resamples, pairs)."""
+    if scored.all():
+        means = counts @ (values / max(len(values), 1))
+        return np.asarray(means[:, a] - means[:, b])
+    numbers = pair_sums(counts, scored.astype(float), scored, a, b)
+    sums = pair_sums(counts, values, scored, a, b) - pair_sums(counts, values, scored, b, a)
+    found = _divided(sums, numbers)
+    # A resample without an item of both takes the sample's own difference.
+    return np.where(numbers > 0, found, found[:1])
 
 
 def _divided(sums: Floats, numbers: Floats) -> Floats:

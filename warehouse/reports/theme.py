@@ -111,7 +111,7 @@ def _styles(colours: dict[str, str]) -> dict[str, dict[str, Any]]:
         "value-strong": {"color": colours["text"], "fontSize": 12, "fontWeight": 700},
         "note": {"color": colours["muted"], "fontSize": 11},
         "cell": {"stroke": colours["background"], "strokeWidth": 1.5},
-        "own-family": {"stroke": colours["text"], "strokeWidth": 1.6},
+        "own-family": {"color": colours["text"], "strokeWidth": 1.6},
         "cell-strong": {"color": colours["on_strong"], "fontSize": 11, "fontWeight": 600},
         "cell-weak": {"color": colours["text"], "fontSize": 11, "fontWeight": 600},
         "cell-strong-thin": {"color": colours["on_strong"], "fontSize": 11},

@@ -8,17 +8,15 @@ import polars as pl
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.queries import MOST_DRAWN, parts
-from warehouse.reports.tables import COUNT, MODEL, TEXT, Col, Row, Table, decimals
+from warehouse.reports.tables import COUNT, MODEL, PROSE, TEXT, Col, Row, Table, decimals
 
 OWN_BENCHMARK = "rewardbench"
 ROW_HEIGHT = 24
-RELATIONS = {
-    ("all", "all"): "all pairs",
-    ("same", "same"): "same base, same data",
-    ("same", "different"): "same base, other data",
-    ("different", "same"): "other base, same data",
-    ("different", "different"): "other base, other data",
-}
+MOST_NAMED = 6
+"""Most reward models that a sentence names."""
+RELATIONS = {"same": "same", "different": "other", "unknown": "unknown"}
+FEWEST_RANKED = 4
+"""Fewest reward models whose rank correlation is shown."""
 _SHARE = decimals(2)
 
 
@@ -116,11 +114,11 @@ def _summary(scores: pl.DataFrame) -> tuple[str, ...]:
     for benchmark, part in parts(scores.sort("benchmark"), "benchmark"):
         first = part.filter(pl.col("best_place") == 1).sort("value", descending=True, nulls_last=True)
         if part.height > 1 and 0 < first.height < part.height:
-            names = labels.listing(first["reward_id"].head(6).to_list())
-            more = f" and {first.height - 6} more" if first.height > 6 else ""
+            more = [f"{first.height - MOST_NAMED} more"] if first.height > MOST_NAMED else []
+            names = labels.listing([*first["reward_id"].head(MOST_NAMED).to_list(), *more])
             text.append(
                 f"{labels.reward_benchmark(benchmark)}: of {part.height} reward models none is clearly better than "
-                f"{names}{more}."
+                f"{names}."
             )
         elif part.height > 1 and first.height == part.height:
             text.append(
@@ -139,7 +137,10 @@ def matrix(frame: pl.DataFrame) -> alt.LayerChart:
         .then(pl.format("{} ± {}", _one_digit(pl.col("value")), _one_digit(half)))
         .otherwise(_one_digit(pl.col("value")))
         .alias("text"),
-        pl.when("is_comparable").then(pl.lit("")).otherwise(pl.lit("°")).alias("mark"),
+        pl.when(pl.col("is_comparable") & (pl.col("metric") != "mean_of_present"))
+        .then(pl.lit(""))
+        .otherwise(pl.lit("°"))
+        .alias("mark"),
     )
     frame = frame.with_columns(pl.concat_str("text", "mark", ignore_nulls=True).alias("text"))
     tips: charts.Tooltip = (
@@ -183,8 +184,8 @@ def _matrix(scores: pl.DataFrame, study: Study) -> Figure:
         caption=(
             "Percent, ± half of the 95 % interval over items. RewardBench: mean of the four categories; RewardBench 2 "
             "and RM-Bench: mean of six subsets and of four domains; others: share of items whose right answer has the "
-            "highest reward, a tie not won. °: on fewer items than another model, perhaps the mean of a part of the "
-            f"benchmark.{more}"
+            "highest reward, a tie not won. °: on fewer items than another model, or the mean of those parts that are "
+            f"there.{more}"
         ),
         panels=(
             Panel(
@@ -193,7 +194,7 @@ def _matrix(scores: pl.DataFrame, study: Study) -> Figure:
                 matrix(drawn),
             ),
         ),
-        key="Percent ± half of the 95 % interval over items; °: on fewer items",
+        key="Percent ± half of the 95 % interval over items; °: not on all items",
         panel_width=max(320, 130 * n_benchmarks),
     )
 
@@ -216,8 +217,7 @@ def _places(scores: pl.DataFrame, study: Study) -> Table:
             Col("Figure (%)", "value", decimals(1), note=_interval_note),
             Col("Possible places", _place_text, TEXT, sort=lambda row: row["best_place"]),
             Col("Items", "n", COUNT),
-            Col("Ties", "n_ties", COUNT, hint="Best right and best wrong answer with equal rewards; not won."),
-            Col("Status", "status", TEXT),
+            Col("Remark", lambda row: None if row["status"] == "ok" else row["status"], PROSE),
         ],
     )
 
@@ -236,8 +236,10 @@ def _place_text(row: Row) -> str | None:
 
 def rank_map(frame: pl.DataFrame) -> alt.LayerChart:
     """Benchmarks x benchmarks, colour and text = Spearman's correlation; frame: rows of `rank_correlations`."""
+    shown = pl.when(pl.col("n_rewards") >= FEWEST_RANKED).then(pl.col("spearman"))
     frame = charts.ranked(
-        frame.with_columns(
+        frame.with_columns(shown.alias("spearman"))
+        .with_columns(
             charts.named("benchmark_a", labels.reward_benchmark, "row"),
             charts.named("benchmark_b", labels.reward_benchmark, "column"),
             pl.when(pl.col("spearman").is_null())
@@ -245,7 +247,8 @@ def rank_map(frame: pl.DataFrame) -> alt.LayerChart:
             .otherwise(pl.format("{} (n = {})", charts.two_digits("spearman"), "n_rewards"))
             .alias("text"),
             (pl.col("spearman").abs() >= 0.78).fill_null(False).alias("is_strong"),
-        ),
+        )
+        .sort("row", "column"),
         "row",
     )
     tips: charts.Tooltip = (
@@ -277,8 +280,8 @@ def _rank_correlations(frame: pl.DataFrame, study: Study) -> Figure:
         title="How alike the benchmarks rank reward models",
         caption=(
             "Spearman's correlation of two benchmarks over the reward models that have all items of both; n is their "
-            "number, and the 95 % interval over them is in the tooltip (none below 4). With few models it is wide: at "
-            "n = 6 it takes 0.89 to be significant."
+            "number, and the 95 % interval over them is in the tooltip; below 4 nothing is shown. With few models it "
+            "is wide: at n = 6 it takes 0.89 to be significant."
         ),
         panels=panels if frame.height else (),
         empty="No two benchmarks share two comparable reward models, so their ranks cannot be compared.",
@@ -344,10 +347,9 @@ def _herding_classes(frame: pl.DataFrame, study: Study) -> Table:
         row
         | {
             "benchmark_text": labels.reward_benchmark(row["benchmark"]),
-            "relation": RELATIONS.get(
-                (row["base_relation"], row["data_relation"]),
-                f"base {row['base_relation']}, data {row['data_relation']}",
-            ),
+            "relation": "all pairs"
+            if row["base_relation"] == "all"
+            else f"{RELATIONS[row['base_relation']]} base, {RELATIONS[row['data_relation']]} data",
         }
         for row in frame.to_dicts()
     ]
@@ -357,7 +359,7 @@ def _herding_classes(frame: pl.DataFrame, study: Study) -> Table:
         "Mean correlation of errors over the pairs of reward models of each class, with a 95 % interval over items and "
         "reward models. Bases and data are crossed, so that one is not taken for the other. The last columns: the "
         "share of pairs of answers that all models of the class get wrong, and that share if their errors were "
-        "independent.",
+        "independent. Below 4 reward models there is no interval.",
         rows,
         [
             Col("Benchmark", "benchmark_text"),
@@ -367,7 +369,6 @@ def _herding_classes(frame: pl.DataFrame, study: Study) -> Table:
             Col("Models", "n_rewards", COUNT),
             Col("All wrong (%)", lambda row: _percent(row["all_wrong"]), decimals(1)),
             Col("If independent (%)", lambda row: _percent(row["all_wrong_if_independent"]), decimals(1)),
-            Col("Status", "status", TEXT),
         ],
         empty="No two reward models share a benchmark.",
     )
@@ -383,6 +384,7 @@ def _phi_note(row: Row) -> str:
 
 def preference_map(frame: pl.DataFrame) -> alt.LayerChart:
     """Family of rewards x family of generators, colour and text = preference in ranks; frame: `family_preferences`."""
+    reach = max(0.5, *frame["preference"].abs())
     is_told = (pl.col("low") > 0) | (pl.col("high") < 0)
     frame = charts.ranked(
         frame.with_columns(
@@ -393,10 +395,10 @@ def preference_map(frame: pl.DataFrame) -> alt.LayerChart:
                 pl.when(is_told.fill_null(False)).then(pl.lit("*")).otherwise(pl.lit("")),
             ).alias("text"),
             pl.format("{} ({})", "reward_family", "n_rewards").alias("row"),
+            (pl.col("preference").abs() > 0.7 * reach).alias("is_strong"),
         ),
         "row",
     )
-    reach = max(0.5, *frame["preference"].abs())
     tips: charts.Tooltip = (
         ("reward_family:N", "Family of the reward models"),
         ("generator_family:N", "Answers of"),
@@ -411,7 +413,8 @@ def preference_map(frame: pl.DataFrame) -> alt.LayerChart:
     base = charts.row_chart(frame, "row", tips).encode(x=_column_axis("generator_family"))
     color = charts.heat_color("preference", "Ranks higher than by others", (-reach, reach), "diverging")
     own = base.transform_filter("datum.is_own_family").mark_rect(style="own-family", filled=False)
-    layers = [*charts.heat_map(base, color, {"true": "cell-weak"}), own]
+    styles = {"datum.is_strong": "cell-strong", "!datum.is_strong": "cell-weak"}
+    layers = [*charts.heat_map(base, color, styles), own]
     return charts.layered(layers, 30 * frame["row"].n_unique())
 
 
@@ -432,8 +435,8 @@ def _family_preference(frame: pl.DataFrame, study: Study) -> Figure:
         caption=(
             "How many ranks higher the reward models of a family (rows; their number in brackets) put the wrong "
             "answers of a family of generators (columns) than reward models of other families do. Wrong answers only, "
-            "so that being right does not count; framed: their own family; *: the 95 % interval over items does not reach 0. "
-            "With few reward models per family, the family and the single model cannot be told apart."
+            "so that being right does not count; framed: their own family; *: the 95 % interval over items leaves "
+            "out 0. With few reward models per family, the family and the single model cannot be told apart."
         ),
         panels=panels,
         empty=(
