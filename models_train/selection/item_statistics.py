@@ -51,13 +51,14 @@ def resample_counts(strata: NDArray[np.generic], resamples: int, seed: int) -> F
 
 
 def interval(resampled: Floats) -> tuple[Floats, Floats]:
-    """Ends of the percentile interval over the resamples: the first axis without its first entry, the sample itself."""
-    # By columns in one piece of memory, where a quantile is found several times as fast.
-    drawn = np.array(np.moveaxis(resampled[1:], 0, -1), order="C")
+    """Ends of the percentile interval over the resamples: the last axis without its first entry, the sample itself."""
+    drawn = resampled[..., 1:]
+    is_unknown = np.isnan(drawn)
+    is_drawn = ~is_unknown.all(axis=-1)
+    pick = np.nanquantile if is_unknown.any() else np.quantile
     ends = np.full((2, *drawn.shape[:-1]), np.nan)
-    is_drawn = ~np.isnan(drawn).all(axis=-1)
-    pick = np.nanquantile if np.isnan(drawn).any() else np.quantile
-    ends[:, is_drawn] = pick(drawn[is_drawn], [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=-1, overwrite_input=True)
+    levels = [(1 - LEVEL) / 2, (1 + LEVEL) / 2]
+    ends[:, is_drawn] = pick(drawn[is_drawn], levels, axis=-1, overwrite_input=True)
     return ends[0], ends[1]
 
 
@@ -76,18 +77,18 @@ def mcnemar_p(only_a: NDArray[np.int64], only_b: NDArray[np.int64]) -> Floats:
     return np.asarray(np.minimum(2 * stats.binom.cdf(np.minimum(only_a, only_b), only_a + only_b, 0.5), 1.0))
 
 
-def pair_sums(counts: Floats, values: Floats, scored: Flags, of: Places, shared_with: Places) -> Floats:
-    """Resampled sums of rewards' values over the items that another reward has, too: (resamples, pairs).
+def pair_sums(counts: Floats, values: Floats, scored: Flags, a: Places, b: Places) -> tuple[Floats, Floats]:
+    """Resampled sums of the values of the first and of the second reward over the items of both: (pairs, resamples).
 
-    counts: (resamples, items); values: (items, rewards), 0 where not scored; scored: the same; of, shared_with: rewards
-    of each pair.
+    counts: (resamples, items); values: (items, rewards), 0 where not scored; scored: the same; a, b: rewards of each
+    pair.
     """
     # Few rewards lack items, and one product serves all that lack the same.
     masks: dict[bytes, int] = {}
     mask_of = np.array([masks.setdefault(mask.tobytes(), len(masks)) for mask in scored.T])
     shared = (np.frombuffer(mask, bool)[:, None] for mask in masks)
-    sums = np.stack([counts @ (values * mask) for mask in shared], axis=1)
-    return np.asarray(sums[:, mask_of[shared_with], of])
+    sums = np.stack([(values * mask).T @ counts.T for mask in shared])
+    return sums[mask_of[b], a], sums[mask_of[a], b]
 
 
 @dataclass(frozen=True)
@@ -159,7 +160,7 @@ def _shares(strata: Strata, n: NDArray[np.int64]) -> Floats:
 
 @dataclass(frozen=True)
 class _Differences:
-    """Means of both rewards of each pair, (pairs,), and their resampled difference, (1 + resamples, pairs)."""
+    """Means of both rewards of each pair, (pairs,), and their resampled difference, (pairs, 1 + resamples)."""
 
     n: NDArray[np.int64]
     mean_a: Floats
@@ -183,8 +184,12 @@ class _Differences:
         """Of subsets with shares, (subsets, pairs)."""
 
         def weighted(values: Sequence[Floats]) -> Floats:
-            # A subset without shared items has share 0, and no mean.
-            return np.asarray(sum(np.nan_to_num(value) * share for share, value in zip(shares, values, strict=True)))
+            total = np.zeros(values[0].shape)
+            for share, value in zip(shares, values, strict=True):
+                # A subset without shared items has share 0, and no mean.
+                known = value if (share > 0).all() else np.nan_to_num(value)
+                total += known * share.reshape(-1, *[1] * (value.ndim - 1))
+            return total
 
         return cls(
             np.sum([part.n for part in parts], axis=0),
@@ -215,22 +220,22 @@ class _Differences:
         )
 
     def _normal_p(self, difference: Floats) -> Floats:
-        error = self.resampled[1:].std(axis=0, ddof=1)
+        error = self.resampled[:, 1:].std(axis=1, ddof=1)
         is_constant = ~(error > 1e-12)  # equal on every item, or apart by the same on every one
         p_value = 2 * stats.norm.sf(np.abs(_divided(difference, np.where(is_constant, 0.0, error))))
         return np.where(is_constant, np.where(np.abs(difference) <= 1e-12, 1.0, np.nan), p_value)
 
 
 def _resampled(values: Floats, scored: Flags, a: Places, b: Places, counts: Floats) -> Floats:
-    """Differences of the means of both over the items of both, in every resample: (1 + resamples, pairs)."""
+    """Differences of the means of both over the items of both, in every resample: (pairs, 1 + resamples)."""
     if scored.all():
-        means = counts @ (values / max(len(values), 1))
-        return np.asarray(means[:, a] - means[:, b])
-    numbers = pair_sums(counts, scored.astype(float), scored, a, b)
-    sums = pair_sums(counts, values, scored, a, b) - pair_sums(counts, values, scored, b, a)
-    found = _divided(sums, numbers)
+        means = values.T @ counts.T / max(len(values), 1)
+        return np.asarray(means[a] - means[b])
+    numbers, _ = pair_sums(counts, scored.astype(float), scored, a, b)
+    sums_a, sums_b = pair_sums(counts, values, scored, a, b)
     # A resample without an item of both takes the sample's own difference.
-    return np.where(numbers > 0, found, found[:1])
+    found = _divided(sums_a - sums_b, numbers)
+    return np.where(numbers > 0, found, found[:, :1])
 
 
 def _divided(sums: Floats, numbers: Floats) -> Floats:
@@ -241,7 +246,7 @@ def _divided(sums: Floats, numbers: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class ErrorCorrelations:
-    """Errors that pairs of rewards share. phi: (1 + resamples, pairs), the sample first; others: (pairs,), shares."""
+    """Errors that pairs of rewards share. phi: (pairs, 1 + resamples), the sample first; others: (pairs,), shares."""
 
     n: NDArray[np.int64]
     error_a: Floats
@@ -260,19 +265,19 @@ def error_correlations(
     counts: (1 + resamples, items).
     """
     scored = n_pairs > 0
-    number = pair_sums(counts, n_pairs, scored, a, b)
-    wrong_a, wrong_b = pair_sums(counts, errors, scored, a, b), pair_sums(counts, errors, scored, b, a)
+    number, _ = pair_sums(counts, n_pairs, scored, a, b)
+    wrong_a, wrong_b = pair_sums(counts, errors, scored, a, b)
     exact = float((counts.max(initial=1.0) * n_pairs.max(axis=1, initial=0)).sum()) < EXACT_FLOAT32
     kind = np.float32 if exact else np.float64
-    both = (counts.astype(kind) @ joint.astype(kind)).astype(float)
+    both = (joint.astype(kind).T @ counts.astype(kind).T).astype(float)
     spread = np.sqrt(wrong_a * (number - wrong_a) * wrong_b * (number - wrong_b))
     phi = np.divide(number * both - wrong_a * wrong_b, spread, out=np.full(spread.shape, np.nan), where=spread > 0)
-    first = number[0]
+    first = number[:, 0]
     return ErrorCorrelations(
         np.rint(first).astype(np.int64),
-        _divided(wrong_a[0], first),
-        _divided(wrong_b[0], first),
-        _divided(both[0], first),
+        _divided(wrong_a[:, 0], first),
+        _divided(wrong_b[:, 0], first),
+        _divided(both[:, 0], first),
         phi,
     )
 
@@ -292,24 +297,23 @@ class Herding:
 def herding(phi: Floats, a: Places, b: Places, members: Flags, n_items: int, seed: int) -> Herding:
     """Mean of phi over the pairs `members` of all pairs, with rewards resampled beside the items of phi's resamples.
 
-    phi: (1 + resamples, pairs); members: (pairs,). In a resample of rewards a pair counts as often as the product of
+    phi: (pairs, 1 + resamples); members: (pairs,). In a resample of rewards a pair counts as often as the product of
     how often its two are drawn.
     """
-    known = members & ~np.isnan(phi[0])
+    known = members & ~np.isnan(phi[:, 0])
     rewards = np.union1d(a[known], b[known])
-    sample = float(phi[0, known].mean()) if known.any() else float("nan")
+    sample = float(phi[known, 0].mean()) if known.any() else float("nan")
     few = FEW_ITEMS if n_items < MIN_ITEMS else FEW_REWARDS if rewards.size < MIN_REWARDS else None
     if few or not known.any():
         reason = few if known.any() else "no pair with errors of both"
         return Herding(sample, float("nan"), float("nan"), rewards.size, int(known.sum()), reason)
-    resamples = len(phi) - 1
     generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(rewards.size, np.full(rewards.size, 1 / rewards.size), size=resamples)
-    weights = drawn[:, np.searchsorted(rewards, a[known])] * drawn[:, np.searchsorted(rewards, b[known])]
-    values = phi[1:, known]
+    drawn = generator.multinomial(rewards.size, np.full(rewards.size, 1 / rewards.size), size=phi.shape[1] - 1).T
+    weights = drawn[np.searchsorted(rewards, a[known])] * drawn[np.searchsorted(rewards, b[known])]
+    values = phi[known, 1:]
     usable = ~np.isnan(values)
-    sums = (np.where(usable, values, 0.0) * weights).sum(axis=1)
-    means = _divided(sums, (usable * weights).sum(axis=1).astype(float))
+    sums = (np.where(usable, values, 0.0) * weights).sum(axis=0)
+    means = _divided(sums, (usable * weights).sum(axis=0).astype(float))
     low, high = interval(np.concatenate([[sample], means]))
     return Herding(sample, float(low), float(high), rewards.size, int(known.sum()), None)
 

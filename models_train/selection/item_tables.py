@@ -84,7 +84,7 @@ def reward_variances(benchmark: Scored, resamples: int) -> pl.DataFrame:
     found = variance_shares(np.moveaxis(benchmark.rewards, 0, 2), scored, counts)
     rows: list[tuple[object, ...]] = []
     for metric, values in found.items():
-        low, high = interval(values)
+        low, high = interval(values.T)
         error = values[1:].std(axis=0, ddof=1)
         for place, reward_id in enumerate(benchmark.reward_ids):
             n = int(scored[:, place].sum())
@@ -172,12 +172,12 @@ def shared_errors(benchmark: Scored, sources: pl.DataFrame, resamples: int) -> p
     n_items = ((n_pairs[:, a] > 0) & (n_pairs[:, b] > 0)).sum(axis=0)
     base, data = (_relation(benchmark, sources, column, a, b) for column in ("base_model", "data_id"))
     few = n_items < MIN_ITEMS
-    no_phi = np.isnan(found.phi[0])
+    no_phi = np.isnan(found.phi[:, 0])
     columns = {
         "study_id": benchmark.study_id, "benchmark": benchmark.items.benchmark, "kind": "pair",
         "reward_a": np.array(benchmark.reward_ids, object)[a], "reward_b": np.array(benchmark.reward_ids, object)[b],
         "base": base, "data": data, "n_items": n_items, "n_pairs": found.n, "n_rewards": 2, "n_reward_pairs": 1,
-        "error_a": found.error_a, "error_b": found.error_b, "phi": found.phi[0],
+        "error_a": found.error_a, "error_b": found.error_b, "phi": found.phi[:, 0],
         "low": np.where(few, np.nan, low), "high": np.where(few, np.nan, high),
         "both_wrong": found.both, "both_wrong_if_independent": found.error_a * found.error_b,
         "reason": np.where(few, FEW_ITEMS, np.where(no_phi, NO_PHI, None)).tolist(),
@@ -262,7 +262,7 @@ def family_preferences(benchmark: Scored, sources: pl.DataFrame, resamples: int)
         )
         n_items = np.maximum(counts @ has_it, 1)
         preference = (counts @ (other_mean - mean)) / n_items
-        low, high = interval(preference)
+        low, high = interval(preference.T)
         for place, generator in enumerate(names):
             n = int(is_own.sum()), int(is_other.sum()), int(has_it[:, place].sum()), int(number[:, place].sum())
             if n[2]:

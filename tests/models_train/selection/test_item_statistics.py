@@ -99,20 +99,20 @@ def test_phi_is_the_correlation_of_the_errors_over_the_items_of_both() -> None:
     for place, (i, j) in enumerate(zip(a, b, strict=True)):
         rows = slice(6, None) if j == 2 else slice(None)
         one, other = wrong[i, rows].ravel(), wrong[j, rows].ravel()
-        assert found.phi[0, place] == pytest.approx(np.corrcoef(one, other)[0, 1], abs=1e-12)
+        assert found.phi[place, 0] == pytest.approx(np.corrcoef(one, other)[0, 1], abs=1e-12)
         assert found.both[place] == pytest.approx((one & other).mean()) and found.n[place] == one.size
         drawn = np.repeat(np.arange(50), counts[9].astype(int))
         drawn = drawn[drawn >= 6] if j == 2 else drawn
         again = np.corrcoef(wrong[i, drawn].ravel(), wrong[j, drawn].ravel())[0, 1]
-        assert found.phi[9, place] == pytest.approx(again, abs=1e-12)
+        assert found.phi[place, 9] == pytest.approx(again, abs=1e-12)
 
 
 def test_herding_has_an_interval_from_four_rewards_on() -> None:
     a, b = np.triu_indices(5, 1)
-    phi = np.random.default_rng(8).normal(0.3, 0.05, (1001, 10))
+    phi = np.random.default_rng(8).normal(0.3, 0.05, (10, 1001))
     whole = herding(phi, a, b, np.full(10, True), 100, 1)
     assert (whole.n_rewards, whole.n_pairs, whole.reason) == (5, 10, None)
-    assert whole.mean_phi == pytest.approx(phi[0].mean()) and whole.low < whole.mean_phi < whole.high
+    assert whole.mean_phi == pytest.approx(phi[:, 0].mean()) and whole.low < whole.mean_phi < whole.high
     three = herding(phi, a, b, (a < 3) & (b < 3), 100, 1)
     assert three.n_rewards == 3 and np.isnan(three.low) and three.reason == "fewer than 4 rewards"
     few = herding(phi, a, b, np.full(10, True), 7, 1)
@@ -148,5 +148,5 @@ def test_variance_shares_are_those_of_whitened_rewards() -> None:
 def test_an_interval_leaves_out_the_sample_and_what_is_not_known() -> None:
     drawn = np.concatenate([[99.0], np.linspace(0, 1, 1001)])
     assert interval(drawn) == (pytest.approx(0.025), pytest.approx(0.975))
-    low, high = interval(np.stack([drawn, np.full(1002, np.nan)], axis=1))
+    low, high = interval(np.stack([drawn, np.full(1002, np.nan)]))
     assert low[0] == pytest.approx(0.025) and np.isnan([low[1], high[1]]).all()
