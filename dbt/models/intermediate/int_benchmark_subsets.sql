@@ -24,10 +24,16 @@ select
         else 'all'
     end as part,
     rewardbench.weight::double as weight,
-    case subsets.benchmark when 'rewardbench2' then 6 when 'rewardbench' then 4 when 'rm_bench' then 4 else 1 end
-        as n_parts,
-    case subsets.benchmark when 'rewardbench2' then 'overall' when 'rewardbench' then 'score' when 'rm_bench' then 'overall' end
-        as figure
+    case subsets.benchmark
+        when 'rewardbench' then 4
+        when 'rewardbench2' then 6
+        when 'rm_bench' then 4
+        else 1
+    end as n_parts,
+    case
+        when subsets.benchmark = 'rewardbench' then 'score'
+        when subsets.benchmark in ('rewardbench2', 'rm_bench') then 'overall'
+    end as figure
 from subsets
 left join {{ ref('stg_rewardbench_subsets') }} as rewardbench
     on subsets.benchmark = 'rewardbench' and subsets.subset = rewardbench.subset

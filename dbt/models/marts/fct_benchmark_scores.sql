@@ -1,6 +1,14 @@
 with subset_scores as (
     select
-        scores.* exclude (mean, variance),
+        scores.study_id,
+        scores.reward_id,
+        scores.benchmark,
+        scores.subset,
+        scores.metric,
+        scores.is_main,
+        scores.n,
+        scores.n_ties,
+        scores.n_errors,
         scores.mean,
         scores.variance / nullif(scores.n, 0) as variance,
         subsets.category,
@@ -16,46 +24,56 @@ with subset_scores as (
 weighted as (
     select
         *,
-        weight / nullif(sum(weight) over (partition by study_id, reward_id, benchmark, figure_of, category), 0)
-            as share_of_category,
-        weight / nullif(sum(weight) over (partition by study_id, reward_id, benchmark, figure_of, part), 0) as share_of_part,
-        n / nullif(sum(n) over (partition by study_id, reward_id, benchmark, figure_of, part), 0) as plain_share_of_part
+        weight / nullif(sum(weight) over category, 0) as share_of_category,
+        weight / nullif(sum(weight) over part, 0) as share_of_part,
+        n / nullif(sum(n) over part, 0) as plain_share_of_part
     from subset_scores
+    window
+        category as (partition by study_id, reward_id, benchmark, figure_of, category),
+        part as (partition by study_id, reward_id, benchmark, figure_of, part)
 ),
 
 -- Shares of the parts add up to the number of parts that are there.
 shares as (
     select
         *,
-        share_of_part / nullif(sum(share_of_part) over (partition by study_id, reward_id, benchmark, figure_of), 0)
-            as share_of_whole,
-        plain_share_of_part
-        / nullif(sum(share_of_part) over (partition by study_id, reward_id, benchmark, figure_of), 0) as plain_share_of_whole
+        sum(share_of_part) over (partition by study_id, reward_id, benchmark, figure_of) as n_present
     from weighted
 ),
 
 -- Every row of the mart as a weighted mean of subsets.
 listed as (
-    select * replace (false as is_main), 1.0 as share, 'subset' as level
+    select
+        * replace (false as is_main),
+        1.0 as share,
+        'subset' as level
     from shares
     union all
-    select * replace (null as subset, false as is_main), share_of_category as share, 'category' as level
+    select
+        * replace (null as subset, false as is_main),
+        share_of_category as share,
+        'category' as level
     from shares
-    where category is not null and benchmark != 'rewardbench2'
+    where
+        category is not null
+        and benchmark != 'rewardbench2'
     union all
     select
         * replace (
-            null as subset, null as category,
+            null as subset,
+            null as category,
             case when is_main then coalesce(figure, metric) else metric end as metric
         ),
-        share_of_whole as share,
+        share_of_part / nullif(n_present, 0) as share,
         'whole' as level
     from shares
-    where is_main or benchmark != 'rewardbench2'
+    where
+        is_main
+        or benchmark != 'rewardbench2'
     union all
     select
         * replace (null as subset, null as category, 'score_unweighted' as metric, false as is_main),
-        plain_share_of_whole as share,
+        plain_share_of_part / nullif(n_present, 0) as share,
         'whole' as level
     from shares
     where benchmark = 'rewardbench'
@@ -77,7 +95,8 @@ totals as (
         -- Rounded: a sum of shares must not come out above 100, nor depend on the order of summing.
         round(100 * sum(share * mean), 9) as value,
         case
-            when count(variance) = count(*) filter (where n > 0) then 100 * sqrt(sum(share * share * variance))
+            when count(variance) = count(*) filter (where n > 0)
+                then round(100 * sqrt(sum(share * share * variance)), 9)
         end as error,
         level = 'whole' and count(distinct part) filter (where n > 0) < any_value(n_parts) as is_partial,
         count(distinct part) filter (where n > 0) || ' of ' || any_value(n_parts) || ' parts: '
@@ -142,12 +161,12 @@ all_metrics as (
     from {{ ref('int_reward_variances') }}
 ),
 
-sources as (
+with_kind as (
     select
-        study_id,
-        reward_id,
-        kind
-    from {{ ref('stg_reward_sources') }}
+        all_metrics.*,
+        sources.kind
+    from all_metrics
+    inner join {{ ref('stg_reward_sources') }} as sources using (study_id, reward_id)
 )
 
 select
@@ -170,5 +189,4 @@ select
     n_ties,
     n_errors,
     coalesce(nullif(reasons, ''), 'ok') as status
-from all_metrics
-inner join sources using (study_id, reward_id)
+from with_kind
