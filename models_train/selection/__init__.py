@@ -6,4 +6,6 @@
 forecasts), `scores` (with intervals). `recommendation` ranks the models per size limit. `components`, `correlations`,
 `paired_comparisons` and `teacher_predictors` are statistics beside the model: principal components of the benchmarks,
 features against results, two reward models on the same pairs, properties of reward models against what they teach.
+`item_arrays` has the rewards of any benchmark as arrays, `item_metrics` their metrics, `item_statistics` what is drawn
+and tested over items, `item_tables` the tables of both for dbt.
 """

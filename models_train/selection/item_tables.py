@@ -203,19 +203,20 @@ def _class_row(
 ) -> tuple[object, ...]:
     a, b = benchmark.pairs
     own = [np.array([kind[side] in ("all", name) for name in relations[side]], bool) for side in (0, 1)]
-    members = own[0] & own[1]
+    members = own[0] & own[1] & ~np.isnan(phi[:, 0])
     rewards = np.union1d(a[members], b[members])
-    shared = (n_pairs[:, rewards] > 0).all(axis=1)
+    has_it = n_pairs[:, rewards] > 0
+    shared, n_items = has_it.all(axis=1) & bool(rewards.size), int((has_it.sum(axis=1) > 1).sum())
     number = n_pairs[shared][:, rewards[:1]].sum()
     seed = seed_of(benchmark.study_id, benchmark.items.benchmark, *kind)
-    found = herding(phi, a, b, members, int(shared.sum()), seed)
+    found = herding(phi, a, b, members, n_items, seed)
     both = alone = None
     if number:
         wrong = flat[rewards][:, shared]
         both = float(wrong.all(axis=0).sum() / number)
         alone = float((wrong.sum(axis=(1, 2)) / number).prod())
     return (
-        benchmark.study_id, benchmark.items.benchmark, "class", None, None, *kind, int(shared.sum()), int(number),
+        benchmark.study_id, benchmark.items.benchmark, "class", None, None, *kind, n_items, int(number),
         found.n_rewards, found.n_pairs, None, None, found.mean_phi, found.low, found.high, both, alone, found.reason,
     )  # fmt: skip
 

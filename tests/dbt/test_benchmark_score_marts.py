@@ -8,9 +8,11 @@ from typing import Any
 
 import duckdb
 import numpy as np
+import polars as pl
 import pytest
 
 from tests.dbt.conftest import dbt, subsets
+from tests.dbt.test_reward_model_marts import by_hand
 from tests.support import real_data
 from tests.support.benchmark_sets import Benchmarks, Item, published_scores
 from warehouse import landing
@@ -151,6 +153,19 @@ def test_the_example_of_reward_bench_has_its_categories_and_score(made: duckdb.D
     offensive = scores(made, "rewardbench", "readme", subset="refusals-offensive", category="safety")["accuracy"]
     assert (offensive["value"], offensive["standard_error"]) == (100.0, None)
     assert offensive["status"] == "all items alike: no interval"
+
+
+def test_rewardbench_has_the_digits_of_the_results_of_reward_models(made: duckdb.DuckDBPyConnection) -> None:
+    """The second computation that the marts of trained reward models are held to, with ties and random rewards."""
+    pairs = [(item.subset, *item.rewards["other"]) for item in rewardbench()]
+    expected = by_hand(pl.DataFrame(pairs, schema=["subset", "chosen", "rejected"], orient="row"))
+    score = scores(made, "rewardbench", "other")["score"]
+    assert score["value"] == pytest.approx(expected["score"], abs=1e-9)
+    assert score["standard_error"] == pytest.approx(expected["score_standard_error"], abs=1e-9)
+    assert score["n_ties"] == sum(chosen == rejected for _, chosen, rejected in pairs) > 200
+    for category in ("chat", "chat_hard", "safety", "reasoning"):
+        found = scores(made, "rewardbench", "other", category=category)["accuracy"]["value"]
+        assert found == pytest.approx(expected[category], abs=1e-9)
 
 
 def test_ties_and_best_of_4_are_those_of_rewardbench_2(made: duckdb.DuckDBPyConnection) -> None:
