@@ -60,4 +60,4 @@ def source_row(model_id: str, objective: Objective, **facts: Any) -> dict[str, A
 def _data_id(training: Training, objective: Objective) -> str | None:
     """Name of the data set on the hub, or of the file, that the reward model is trained on."""
     read = training.ratings if objective == "regression" else training.preferences
-    return read and (read.hub_id or PurePath(read.path or "").name)
+    return None if read is None else read.hub_id or PurePath(read.path or "").name

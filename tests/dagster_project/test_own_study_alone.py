@@ -76,7 +76,8 @@ def write_rewards(path: Path, home: Home) -> None:
 def reward_rows(own: dict[str, str], subset: str, item: int, rank: int) -> list[dict[str, object]]:
     """The rewards of a pair, which a model of this rank wins in 12 + rank of 20."""
     attribute = "reward" if own["objective"] == "bradley_terry" else "merged"
-    common = {"reward_id": trained_reward_id(**own), "benchmark": "rewardbench", "subset": subset}
+    reward_id = trained_reward_id(own["model_id"], own["objective"])
+    common: dict[str, object] = {"reward_id": reward_id, "benchmark": "rewardbench", "subset": subset}
     common |= {"item_id": str(item), "attribute": attribute, "n_tokens": 10, "is_truncated": False}
     common |= {"status": "ok", "source": None}
     won = item < 12 + rank
