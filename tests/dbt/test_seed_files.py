@@ -6,11 +6,15 @@ import csv
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
 import pytest
 
+from warehouse.paths import Home
+
+Dbt = Callable[..., subprocess.CompletedProcess[str]]
 REPOSITORY = Path(__file__).resolve().parents[2]
 # A guess would take the apostrophes for quotes: no cell of the file needs the true ones.
 CELLS = [["'HumanEval'", "1e2", "''"], ["x'y", "", "; | \\"], ["NULL", "0.5", ""]]
@@ -40,3 +44,17 @@ def test_apostrophes_marks_and_line_ends_change_no_cell(tmp_path: Path) -> None:
         ["x'y", None, "; | \\"],
         ["NULL", "0.5", None],
     ]
+
+
+def test_a_seed_replaces_the_table_of_an_earlier_version(run_dbt: Dbt, tmp_path: Path) -> None:
+    """That one had other columns: the table is made again."""
+    home = Home(tmp_path / "home").ensure()
+    with duckdb.connect(str(home.warehouse)) as connection:
+        connection.execute("create schema seeds; create table seeds.rewardbench_subsets as select 'x' as category")
+    done = run_dbt(home, "seed", "--select", "rewardbench_subsets")
+    assert done.returncode == 0, done.stdout
+    with duckdb.connect(str(home.warehouse), read_only=True) as connection:
+        assert connection.execute("select count(*), sum(n_examples) from seeds.rewardbench_subsets").fetchone() == (
+            23,
+            2985,
+        )
