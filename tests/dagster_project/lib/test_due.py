@@ -318,8 +318,7 @@ def test_scores_are_due_until_all_that_a_study_imports_is_there(tmp_path: Path) 
     studies = {path: load_study(path)}
     import_scores.main(["--study", str(path), "--home", str(home.root)])
     assert not scores_due(studies, home)
-    (work,) = due_work(home, tmp_path).before_gpu or [None]
-    assert work is None
+    assert not due_work(home, tmp_path).before_gpu
     set_part, *_ = (home.parts / "benchmark_items" / "scores").glob("*.parquet")
     set_part.rename(tmp_path / "aside")
     assert scores_due(studies, home)
@@ -327,7 +326,7 @@ def test_scores_are_due_until_all_that_a_study_imports_is_there(tmp_path: Path) 
     write_json(tmp_path / "b.json", best_of_4(model="other"))
     assert scores_due(studies, home)
     (work,) = due_work(home, tmp_path).before_gpu
-    assert work is not None and (work.assets, work.title) == ((SCORE_IMPORTS,), "importing scores of reward models")
+    assert (work.assets, work.title) == ((SCORE_IMPORTS,), "importing scores of reward models")
     (tmp_path / "b.json").unlink()
     assert "b.json: there is no" in due_work(home, tmp_path).problems[0]
 
