@@ -24,8 +24,6 @@ MIN_ITEMS = 8
 MIN_REWARDS = 4
 """Fewest rewards behind an interval over rewards."""
 LEVEL = 0.95
-EXACT_FLOAT32 = 1 << 24
-"""Sums of whole numbers below this are exact in single precision."""
 FEW_ITEMS = f"fewer than {MIN_ITEMS} items"
 FEW_REWARDS = f"fewer than {MIN_REWARDS} rewards"
 
@@ -267,9 +265,7 @@ def error_correlations(
     scored = n_pairs > 0
     number, _ = pair_sums(counts, n_pairs, scored, a, b)
     wrong_a, wrong_b = pair_sums(counts, errors, scored, a, b)
-    exact = float((counts.max(initial=1.0) * n_pairs.max(axis=1, initial=0)).sum()) < EXACT_FLOAT32
-    kind = np.float32 if exact else np.float64
-    both = (joint.astype(kind).T @ counts.astype(kind).T).astype(float)
+    both = joint.T @ counts.T
     spread = np.sqrt(wrong_a * (number - wrong_a) * wrong_b * (number - wrong_b))
     phi = np.divide(number * both - wrong_a * wrong_b, spread, out=np.full(spread.shape, np.nan), where=spread > 0)
     first = number[:, 0]

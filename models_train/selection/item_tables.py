@@ -117,9 +117,8 @@ def score_comparisons(benchmark: Scored, subsets: pl.DataFrame, resamples: int) 
         return pl.DataFrame(schema=pl.Schema(COMPARISONS))
     mine = subsets.filter(study_id=benchmark.study_id, benchmark=benchmark.items.benchmark).sort("subset")
     names, values = benchmark.main_values
-    strata = Strata(
-        *(mine[column].to_numpy() for column in ("subset", "part")), mine["weight"].cast(pl.Float64).to_numpy()
-    )
+    weights = mine["weight"].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+    strata = Strata(mine["subset"].to_numpy(), mine["part"].to_numpy(), weights)
     a, b = benchmark.pairs
     whole, *by_subset = compare(values, names.astype(str), strata, a, b, resamples, benchmark.seed)
     adjusted = [holm(whole.p_value)]
@@ -180,7 +179,7 @@ def shared_errors(benchmark: Scored, sources: pl.DataFrame, resamples: int) -> p
         "error_a": found.error_a, "error_b": found.error_b, "phi": found.phi[:, 0],
         "low": np.where(few, np.nan, low), "high": np.where(few, np.nan, high),
         "both_wrong": found.both, "both_wrong_if_independent": found.error_a * found.error_b,
-        "reason": np.where(few, FEW_ITEMS, np.where(no_phi, NO_PHI, None)).tolist(),
+        "reason": [FEW_ITEMS if one else NO_PHI if other else None for one, other in zip(few, no_phi, strict=True)],
     }  # fmt: skip
     pairs = pl.DataFrame(columns, schema_overrides=CORRELATIONS).filter(pl.col("n_pairs") > 0).fill_nan(None)
     classes = [("all", "all"), *sorted(set(zip(base, data, strict=True)))]
@@ -240,17 +239,18 @@ def family_preferences(benchmark: Scored, sources: pl.DataFrame, resamples: int)
     mine = sources.filter(study_id=benchmark.study_id)
     known = dict(zip(mine["reward_id"], mine["family"], strict=True))
     of_reward = np.array([known.get(name) for name in benchmark.reward_ids], object)
+    has_family = np.array([name is not None for name in of_reward], bool)
     names, codes = _generator_families(benchmark)
     several = codes.max(axis=1) > np.where(codes < 0, len(names), codes).min(axis=1)
-    if not several.any() or len({name for name in of_reward if name is not None}) < 2:
+    if not several.any() or len(set(of_reward[has_family])) < 2:
         return found
     codes = codes[several]
     wanted = (codes >= 0) & benchmark.is_scored.T[:, several, None]
     ranks = ranks_from_best(np.where(wanted, benchmark.rewards[:, several], np.nan))
     counts = resample_counts(benchmark.items.subsets[several].astype(str), resamples, benchmark.seed)
     rows = []
-    for family in sorted({name for name in of_reward if name is not None}):
-        is_own, is_other = of_reward == family, np.not_equal(of_reward, None) & (of_reward != family)
+    for family in sorted(set(of_reward[has_family])):
+        is_own, is_other = of_reward == family, has_family & (of_reward != family)
         own, others = (_mean_of(ranks[side]) for side in (is_own, is_other))
         known = ~np.isnan(own) & ~np.isnan(others)
         cells = np.stack([(codes == code) & known for code in range(len(names))], axis=-1)

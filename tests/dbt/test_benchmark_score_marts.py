@@ -42,7 +42,7 @@ README_SHARES = {
 }  # fmt: skip
 
 # Fixture F4 of the specification: right scores first.
-TIES = {
+TIES: dict[str, tuple[int, list[float]]] = {
     "ref:0": (1, [2, 0.5, 0, -1]), "tied:0": (3, [3, 2.5, 2.75, 1, 0]),
     "ref:1": (1, [1, 1.5, 0, 0]), "tied:1": (2, [4, 1, 0.5, 0.25]),
     "ref:2": (1, [1, 0.9, 0, 0]), "tied:2": (2, [2, 2, 1, 0]),

@@ -9,7 +9,7 @@ import pytest
 
 from models_train.selection.item_metrics import Items, is_scored, unit_values
 
-F4 = {
+F4: dict[str, tuple[int, list[float]]] = {
     "ref:0": (1, [2, 0.5, 0, -1]), "tied:0": (3, [3, 2.5, 2.75, 1, 0]),
     "ref:1": (1, [1, 1.5, 0, 0]), "tied:1": (2, [4, 1, 0.5, 0.25]),
     "ref:2": (1, [1, 0.9, 0, 0]), "tied:2": (2, [2, 2, 1, 0]),
