@@ -261,6 +261,8 @@ def test_math_prm_has_its_published_digits(made: duckdb.DuckDBPyConnection) -> N
     for name, (value, n_ties) in {"ArmoRM": (92.841, 1), "GRM-Gemma": (93.065, 0)}.items():
         found = scores(made, "rewardbench", name, subset="math-prm", category="reasoning")["accuracy"]
         assert (round(found["value"], 3), found["n_ties"], found["n"]) == (value, n_ties, 447)
+        whole = scores(made, "rewardbench", name)["mean_of_present"]
+        assert whole["status"] == "only 1 of 4 parts: reasoning; the study has 447 of the 2985 items of RewardBench"
 
 
 @pytest.mark.real_data

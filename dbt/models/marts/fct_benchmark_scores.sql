@@ -120,6 +120,30 @@ figures as (
     where is_main and is_partial
 ),
 
+-- Pairs of RewardBench: a study that is not synthetic may have a part of them.
+whole_sizes as (
+    select
+        'rewardbench' as benchmark,
+        category,
+        subset,
+        sum(n_examples) as n_whole
+    from {{ ref('stg_rewardbench_subsets') }}
+    group by grouping sets ((), (category), (category, subset))
+),
+
+with_sizes as (
+    select
+        figures.*,
+        case when not coalesce(studies.synthetic, false) then whole_sizes.n_whole end as n_whole
+    from figures
+    left join {{ ref('stg_studies') }} as studies using (study_id)
+    left join whole_sizes
+        on
+            figures.benchmark = whole_sizes.benchmark
+            and figures.category is not distinct from whole_sizes.category
+            and figures.subset is not distinct from whole_sizes.subset
+),
+
 all_metrics as (
     select
         study_id,
@@ -140,11 +164,15 @@ all_metrics as (
             '; ',
             case when n = 0 then 'no item has a reward' end,
             case when is_partial then 'only ' || present end,
+            case
+                when n + n_errors < n_whole
+                    then 'the study has ' || (n + n_errors) || ' of the ' || n_whole || ' items of RewardBench'
+            end,
             case when n > 0 and n_errors > 0 then n_errors || ' of ' || (n + n_errors) || ' items have no reward' end,
             case when value is not null and n < 8 then 'fewer than 8 items: no interval' end,
             case when value is not null and n >= 8 and error = 0 then 'all items alike: no interval' end
         ) as reasons
-    from figures
+    from with_sizes
     union all by name
     select
         study_id,
