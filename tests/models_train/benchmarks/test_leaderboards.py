@@ -261,6 +261,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[hub_server.
                 ("org/odd-card", {"not": "a name"}, {}),
             )
         ]
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub_cache"))
         yield served
 
 
@@ -278,6 +279,27 @@ def test_a_card_is_followed_to_its_root(hub: hub_server.Hub, tmp_path: Path) -> 
     # A second import asks nothing again.
     asked = len(hub.asked)
     assert base_of(entry("org/rm"), HubCards(tmp_path)).base_source == "card" and len(hub.asked) == asked
+
+
+def test_without_a_base_on_the_card_the_configuration_answers(hub: hub_server.Hub, tmp_path: Path) -> None:
+    configs = {
+        "org/plain": {"model_type": "gemma2", "vocab_size": 256000, "_name_or_path": "/local/checkpoint"},
+        "org/trained": {"model_type": "llama", "vocab_size": 32001, "_name_or_path": "mistralai/Mistral-7B-v0.1"},
+        "org/own-name-Qwen3": {"model_type": "made_up", "vocab_size": 1, "_name_or_path": "org/own-name-Qwen3"},
+    }
+    hub.repositories = {name: {"config.json": json.dumps(config).encode()} for name, config in configs.items()}
+    hub.repositories["org/broken-Qwen3"] = {"config.json": b"{"}
+    hub.repositories["org/without-config"] = {"README.md": b"no words"}
+    cards = HubCards(tmp_path)
+    assert base_of(entry("org/plain"), cards) == Base("model", None, "Gemma-2", "config")
+    assert base_of(entry("org/trained"), cards) == Base("model", "mistralai/Mistral-7B-v0.1", "Mistral", "config")
+    assert base_of(entry("org/own-name-Qwen3"), cards) == Base("model", None, "Qwen3", "name")
+    assert base_of(entry("org/broken-Qwen3"), cards) == Base("model", None, "Qwen3", "name")
+    assert base_of(entry("org/without-config"), cards) == Base("model", None, "unknown", "unknown")
+    assert cards.n_unasked == 0
+    # A damaged file of kept answers is no answer.
+    (tmp_path / "hub_bases" / "org%2Fplain.json").write_text("[")
+    assert base_of(entry("org/plain"), HubCards(tmp_path)).base_source == "config"
 
 
 def test_without_a_hub_the_name_answers_and_nothing_is_kept(hub: hub_server.Hub, tmp_path: Path) -> None:

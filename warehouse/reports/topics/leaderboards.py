@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import altair as alt
 import polars as pl
 
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
-from warehouse.reports.tables import COUNT, MODEL, POINTS, SHARE, TEXT, Col, Table
+from warehouse.reports.tables import COUNT, MODEL, POINTS, SHARE, TEXT, Col, Row, Table
 
 OTHERS = {"judge": "judges (no such base)", "unknown": "unknown base"}
 BESIDE = {"judges": "judges", "unknown": "of unknown base"}
@@ -50,7 +48,7 @@ def leaderboard_bases(study: Study) -> pl.DataFrame:
     return frame.with_columns(pl.col("family").replace(OTHERS).alias("family_text")) if frame.height else frame
 
 
-def _of(row: dict[str, Any]) -> str:
+def _of(row: Row) -> str:
     return f"{row['leaderboard']} ({row['snapshot_date']:%Y-%m-%d})"
 
 
