@@ -253,6 +253,7 @@ KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
     "costs of scoring": ("run_costs", CELL | {"job": "score_documents", "variant": "packed"}),
     "benchmarks": ("benchmark_results", {"study_id": "small", "written_by": "run of coder"}),
     "costs of benchmarks": ("run_costs", CELL | {"job": "run_benchmarks", "variant": "lm_eval"}),
+    "leaderboards": ("leaderboard_entries", {"study_id": "small"}),
     "truth": ("lab_mixes", {"study_id": "small"}),
 }
 OF_MODEL = {kind for kind, (_, partition) in KINDS.items() if "model_id" in partition} | {"benchmarks"}
@@ -291,6 +292,7 @@ TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
     "scoring": (lambda study: study.pop("scoring"), SCORED),
     "corpus": (lambda study: study["scoring"]["corpus"].update(name="other"), {"sample", "scores"}),
     "benchmarks": (lambda study: study.pop("benchmarks"), {"benchmarks", "costs of benchmarks"}),
+    "leaderboards": (lambda study: study.pop("leaderboards"), {"leaderboards"}),
     "lab": (lambda study: study.pop("lab"), {"truth"}),
     "imports": (lambda study: study.pop("score_imports"), {"imported rewards", "source of imported rewards"}),
     "imports and training": (
@@ -303,7 +305,8 @@ TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
 @pytest.mark.parametrize("what", TAKEN_OUT)
 def test_what_is_taken_out_is_asked_for_no_more(what: str) -> None:
     change, gone = TAKEN_OUT[what]
-    settings: dict[str, Any] = small_lab()
+    board = {"name": "b", "path": "./b.csv", "format": "csv", "snapshot_date": "2024-12-01"}
+    settings: dict[str, Any] = small_lab() | {"leaderboards": [board]}
     settings["training"]["seeds"] = [0, 1]
     settings["score_imports"] = [{"path": "scores.json", "format": "rewardbench", "reward_id": "hub:coder"}]
     change(settings)
