@@ -67,7 +67,8 @@ _QWEN_2_5_ONLY = (2048, 5120)
 """Hidden sizes of Qwen2.5 that Qwen2 has not; at the others the two are alike."""
 _PADDING = 400
 """Most entries that a reward model's tokenizer adds to the vocabulary."""
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+"""An organisation and a name; paths such as ./model are none."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,7 @@ class HubCards:
         stated = card.get("base_model") or []
         stated = [stated] if isinstance(stated, str) else stated
         names = [one.strip() for one in stated if isinstance(one, str) and _HUB_ID.fullmatch(one.strip())]
+        names = [name for name in names if name != hub_id]
         # With a base the card answers already.
         config = None if names else self._config(hub_id)
         return {"base": list(dict.fromkeys(names)), "relation": card.get("base_model_relation"), "config": config}

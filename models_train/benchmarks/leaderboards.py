@@ -22,6 +22,7 @@ from models_train.errors import UserError, listed
 from models_train.files import LFS_POINTER, files_below
 from models_train.study.fingerprints import resolve
 from models_train.study.leaderboards import LeaderboardImport
+from models_train.study.settings import LONGEST_NAME, shown
 
 RESULTS: dict[str, set[str]] = {
     "rewardbench": {
@@ -52,7 +53,7 @@ _LINK = re.compile(
 )
 """A link in HTML or Markdown."""
 _HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?!datasets/|spaces/|papers/)([\w.-]+/[\w.-]+)")
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+", re.ASCII)
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
 _CLOSED = re.compile(r"(^|/)(gpt-|chatgpt|o[134]-|claude|gemini)|^(openai|anthropic)/", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
@@ -160,7 +161,12 @@ def _reason_to_leave_out(entry: Entry) -> str:
 def _entry(
     name: str, link: str, model_type: str | None, score: float | None, results: Mapping[str, float], where: str
 ) -> Entry:
-    """link: address or hub id. A judge is a language model that is asked: by its type, or by a name of a closed one."""
+    """An entry; link: address or hub id. Raises UserError for a name that cannot be shown.
+
+    A judge is a language model that is asked: by its type, or by a name of a closed one.
+    """
+    if not name.isprintable() or len(name) > LONGEST_NAME:
+        raise UserError(f"{where}: the name {shown(name)} is too long or holds a control character; correct it")
     found = _HUB.match(link)
     hub_id = found[1] if found else link if _HUB_ID.fullmatch(link) else None
     words = (model_type or "").casefold().split()

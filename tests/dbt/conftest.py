@@ -232,7 +232,7 @@ def leaderboard_rows() -> list[dict[str, Any]]:
         ("org/part", None, part, "model", "Llama-3.x", "name"),
         ("org/merge", 50.0, {}, "merge", "Llama-3.x + Mistral", "card"),
         ("openai/judge", 90.0, {}, "judge", "unknown", "unknown"),
-        ("nexusflow/starling-rm-34b", 80.0, {}, "model", "unknown", "unknown"),
+        ("Nexusflow/Starling-RM-34B", 80.0, {}, "model", "unknown", "unknown"),
     ]
     return [
         common

@@ -153,7 +153,7 @@ def test_merges_judges_and_what_was_looked_up_count_as_they_are(warehouse: duckd
     ).fetchall()
     assert entries == [
         ("openai/judge", "judge", "judge"),
-        ("nexusflow/starling-rm-34b", "Yi", "table"),
+        ("Nexusflow/Starling-RM-34B", "Yi", "table"),
         ("PKU-Alignment/beaver-7b-v1.0-cost", "unknown", "unknown"),
         ("org/merge", "Llama-3.x + Mistral", "card"),
         ("org/part", "Llama-3.x", "name"),

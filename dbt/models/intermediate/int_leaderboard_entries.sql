@@ -26,7 +26,7 @@ with entries as (
             and entries.leaderboard = computed.leaderboard
             and entries.snapshot_date = computed.snapshot_date
             and entries.entry = computed.entry
-    left join {{ ref('base_of_entry') }} as looked_up on lower(entries.entry) = lower(looked_up.entry)
+    left join {{ ref('base_of_entry') }} as looked_up on entries.entry = looked_up.entry
 )
 
 select

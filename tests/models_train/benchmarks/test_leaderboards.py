@@ -71,6 +71,8 @@ def test_the_score_of_rewardbench_2_is_the_mean_of_six_domains(tmp_path: Path) -
         ({"hep-cpp": True}, "hep-cpp: True is no number"),
         ({"hep-cpp": [0.5]}, "hep-cpp: [0.5] is no number"),
         ({"model": ""}, "states no model"),
+        ({"model": "org/a\x1b[2J"}, "is too long or holds a control character"),
+        ({"model": "org/" + "a" * 300}, "is too long or holds a control character"),
         ({"model": ["a", "b"]}, "states no model"),
     ],
 )
@@ -259,6 +261,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[hub_server.
                 ("org/circle", "org/circle-b", {}),
                 ("org/circle-b", "org/circle", {}),
                 ("org/odd-card", {"not": "a name"}, {}),
+                ("org/path-card", ["./models/llama", "org/path-card", 7], {}),
             )
         ]
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub_cache"))
@@ -272,7 +275,8 @@ def test_a_card_is_followed_to_its_root(hub: hub_server.Hub, tmp_path: Path) -> 
     merge = base_of(entry("org/merge"), cards)
     assert (merge.kind, merge.base_family) == ("merge", "Mistral + Llama-3.x")
     assert base_of(entry("org/circle"), cards).base_model == "org/circle-b"
-    assert base_of(entry("org/odd-card"), cards) == Base("model", None, "unknown", "unknown")
+    for name in ("org/odd-card", "org/path-card"):
+        assert base_of(entry(name), cards) == Base("model", None, "unknown", "unknown")
     assert base_of(entry("org/nowhere-Qwen2.5-7B"), cards) == Base("model", None, "Qwen2.5", "name")
     assert base_of(entry("gpt-4o", judge=True), cards) == Base("judge", None, "unknown", "unknown")
     assert cards.n_unasked == 0
