@@ -88,7 +88,7 @@ def unit_values(items: Items, rewards: Floats, *, main_only: bool = False) -> Va
     """
     if items.benchmark != "rewardbench2":
         return _plain_values(items, rewards, main_only)
-    is_tied = np.array([str(name).lower() == TIES for name in items.subsets], bool)
+    is_tied = np.isin(items.subsets, [name for name in set(items.subsets) if str(name).lower() == TIES])
     plain, tied = items.take(~is_tied), items.take(is_tied)
     parts = [_plain_values(plain, rewards[~is_tied], main_only)] if not is_tied.all() else []
     parts += [_ties_values(tied, rewards[is_tied])] if is_tied.any() else []

@@ -32,7 +32,7 @@ NAMES = {
     "judgebench": ("mmlu-pro", "livebench-reasoning", "livebench-math", "livecodebench"),
 }
 BEFORE = (
-    "rewardbench_subsets", "stg_rewardbench_subsets", "stg_reward_sources", "stg_benchmark_items",
+    "rewardbench_subsets", "stg_studies", "stg_rewardbench_subsets", "stg_reward_sources", "stg_benchmark_items",
     "stg_item_completions", "stg_completion_rewards",
 )  # fmt: skip
 EVERYTHING = (

@@ -1,6 +1,7 @@
 """Every pair of rewards on the items of both: on a benchmark and on each of its subsets."""
 
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from models_train.selection.item_arrays import scored_benchmarks
 from models_train.selection.item_tables import COMPARISONS, score_comparisons
@@ -13,5 +14,8 @@ def model(dbt, session):
     arrays = session.execute(dbt.ref("int_reward_arrays").sql_query()).pl()
     subsets = session.execute(dbt.ref("int_benchmark_subsets").sql_query()).pl()
     found = [pl.DataFrame(schema=pl.Schema(COMPARISONS))]
-    found += [score_comparisons(benchmark, subsets, resamples) for benchmark in scored_benchmarks(completions, arrays)]
+    with threadpool_limits(1):  # dbt runs two models at once
+        found += [
+            score_comparisons(benchmark, subsets, resamples) for benchmark in scored_benchmarks(completions, arrays)
+        ]
     return pl.concat(found).to_arrow()
