@@ -81,11 +81,15 @@ def pair_sums(counts: Floats, values: Floats, scored: Flags, a: Places, b: Place
     counts: (resamples, items); values: (items, rewards), 0 where not scored; scored: the same; a, b: rewards of each
     pair.
     """
-    # Few rewards lack items, and one product serves all that lack the same.
     masks: dict[bytes, int] = {}
     mask_of = np.array([masks.setdefault(mask.tobytes(), len(masks)) for mask in scored.T])
-    shared = (np.frombuffer(mask, bool)[:, None] for mask in masks)
-    sums = np.stack([(values * mask).T @ counts.T for mask in shared])
+    whole = values.T @ counts.T
+    sums = np.empty((len(masks), *whole.shape))
+    for place, mask in enumerate(np.frombuffer(mask, bool) for mask in masks):
+        # Over the items that are there, or all less those that are not: whichever are fewer.
+        few = mask if 2 * mask.sum() < mask.size else ~mask
+        part = values[few].T @ counts[:, few].T
+        sums[place] = part if few is mask else whole - part
     return sums[mask_of[b], a], sums[mask_of[a], b]
 
 
