@@ -196,8 +196,8 @@ def read_rm_bench(file: ScoreFile, records: Records) -> Iterator[Scored]:
     for row in _rows(file, records, _STYLED):
         values = row.values
         domain = rm_bench_domain(values["domain"], file.name)
-        sides = [values[name] if len(values[name] or ()) == len(STYLES) else [None] * 3 for name in PAIR_BY]
-        found = completions(*sides, styles=STYLES)
+        right, wrong = (values[name] if len(values[name] or ()) == len(STYLES) else [None] * 3 for name in PAIR_BY)
+        found = completions(right, wrong, styles=STYLES)
         item = Item(file.benchmark, domain, values["id"], found, RM_BENCH_DOMAINS[domain], values["prompt"])
         yield _scored(file, row, item, (*values["score_chosen"], *values["score_rejected"]))
 
