@@ -13,7 +13,7 @@ from warehouse.reports import labels, queries
 WIDTH = 110
 LEADS = {"clear": "a clear lead", "likely": "a likely lead, within noise", "open": "not distinguishable"}
 HOW_TO_READ = (
-    "Score: mean of the four RewardBench categories, in percent; a coin has 50. Gains are percentage points over the "
+    "Score: {basis}, in percent; a coin has 50. Gains are percentage points over the "
     "default base model of the size group (billions of parameters), with their 95 % interval over test questions and "
     "training runs. Two trainings of one base are taken to differ by a standard deviation of {noise}."
 )
@@ -41,8 +41,9 @@ def print_answer(connection: Connection, console: Console) -> None:
             line(console, NO_ANSWER)
         else:
             noise = queries.run_noise(connection, study["study_id"]).to_dicts()
-            reading = HOW_TO_READ.format(noise=labels.run_noise(noise))
-            reading += "" if best["is_paired"].any() else NO_ITEMS
+            basis = labels.score_basis(queries.scored_categories(connection, study["study_id"]))
+            reading = HOW_TO_READ.format(basis=basis, noise=labels.run_noise(noise))
+            reading += "" if best["is_paired"].any() or best["is_gap_paired"].any() else NO_ITEMS
             for text in textwrap.wrap(reading, WIDTH):
                 line(console, text, "dim")
 

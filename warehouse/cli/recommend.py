@@ -25,7 +25,7 @@ from warehouse.training_memory import way_within, ways_to_train
 WIDTH = 96
 _INDENT = " " * 5
 HOW_TO_READ = (
-    "Score: mean of the four RewardBench categories, in percent (a coin has 50), with its 90 % interval. Gain: points "
+    "Score: {basis}, in percent (a coin has 50), with its 90 % interval. Gain: points "
     "over the default base model of the model's own size group. Best: chance of being the best within the limit. Both "
     "count test questions and training runs, which differ by a standard deviation of {noise}. =: not distinguishable "
     f"from the first. A size limit is {SIZE_RULE}."
@@ -132,7 +132,10 @@ def print_recommendation(
             _wrapped(console, _plain(labels.near_chance_defaults(weak.to_dicts())))
     line(console)
     noise = [row for study, _ in shown for row in queries.run_noise(connection, study["study_id"]).to_dicts()]
-    reading = HOW_TO_READ.format(noise=labels.run_noise([row for row in noise if row["objective"] in wanted]))
+    bases = {labels.score_basis(queries.scored_categories(connection, study["study_id"])): None for study, _ in shown}
+    reading = HOW_TO_READ.format(
+        basis="; or ".join(bases), noise=labels.run_noise([row for row in noise if row["objective"] in wanted])
+    )
     for text in textwrap.wrap(reading + ("" if memory is None else f" {MEMORY_RULE}"), WIDTH):
         line(console, text, "dim")
 

@@ -240,6 +240,20 @@ NOISE_BASES = {
 }
 
 
+CATEGORIES = ("chat", "chat_hard", "safety", "reasoning")
+"""Categories of RewardBench; the score of a reward model is their mean (definitions, Section 1)."""
+
+
+def score_basis(categories: list[str]) -> str:
+    """What the score is the mean of, by the categories that the test set of a study has: 'mean of the four ...'."""
+    if len(categories) in (0, len(CATEGORIES)):
+        return "mean of the four RewardBench categories"
+    names = listing([target(name) for name in categories])
+    if len(categories) == 1:
+        return f"accuracy in RewardBench's category {names}, the only one with test pairs here"
+    return f"mean of RewardBench's categories {names}, the only ones with test pairs here"
+
+
 def run_noise(rows: list[dict[str, Any]]) -> str:
     """'0.7 points by regression, 1.4 by Bradley-Terry (an estimate from ...)'; rows: of queries.run_noise."""
     texts = [f"{number(row['run_deviation'])} points by {objective(row['objective'])}" for row in rows]

@@ -13,6 +13,7 @@ import polars as pl
 
 from models_train.errors import UserError, first_line
 from warehouse.connection import has_table
+from warehouse.reports.labels import CATEGORIES
 
 MOST_DRAWN = 40
 """Most features of a chart, or charts of a figure: more could not be read."""
@@ -100,6 +101,13 @@ def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> 
         {"study_id": study_id},
         f"{BY_OBJECTIVE}, size_group_position",
     )
+
+
+def scored_categories(connection: duckdb.DuckDBPyConnection, study_id: str) -> list[str]:
+    """Categories of RewardBench that the scores of a study are the mean of."""
+    rows = read(connection, "fct_reward_model_results", ", ".join((*CATEGORIES, "score")), {"study_id": study_id}, "1")
+    scored = rows.filter(pl.col("score").is_not_null())
+    return [name for name in CATEGORIES if scored[name].count()]
 
 
 def run_noise(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:

@@ -67,33 +67,53 @@ wide as (
         max(accuracy_unweighted) filter (where category = 'reasoning') as reasoning_unweighted,
         count(*) as n_categories,
         count(variance) as n_variances,
-        sqrt(sum(variance)) / 4 as standard_error,
-        sqrt(sum(accuracy * (100 - accuracy) / n_effective)) / 4 as standard_error_approximate,
+        sqrt(sum(variance)) / count(*) as standard_error,
+        sqrt(sum(accuracy * (100 - accuracy) / n_effective)) / count(*) as standard_error_approximate,
         sum(n_scored)::integer as n_scored
     from {{ ref('int_category_results') }}
     group by study_id, objective, model_id
+),
+
+-- A score is the mean of the categories that the test set of the study has; a model without one of them has no score.
+scored as (
+    select
+        *,
+        n_categories = max(n_categories) over (partition by study_id) as is_whole
+    from wide
 )
 
 select
     explained.study_id,
     explained.objective,
     explained.model_id,
-    wide.chat,
-    wide.chat_hard,
-    wide.safety,
-    wide.reasoning,
+    scored.chat,
+    scored.chat_hard,
+    scored.safety,
+    scored.reasoning,
     -- Added in this order: otherwise a mean on the border of two roundings could differ between runs.
     case
-        when wide.n_categories = 4 then round((wide.chat + wide.chat_hard + wide.safety + wide.reasoning) / 4, 9)
+        when scored.is_whole
+            then
+                round(
+                    (
+                        coalesce(scored.chat, 0)
+                        + coalesce(scored.chat_hard, 0)
+                        + coalesce(scored.safety, 0)
+                        + coalesce(scored.reasoning, 0)
+                    ) / scored.n_categories,
+                    9
+                )
     end as score,
-    case when wide.n_categories = 4 and wide.n_variances = 4 then wide.standard_error end as score_standard_error,
-    case when wide.n_categories = 4 then wide.standard_error_approximate end as score_standard_error_approximate,
-    wide.reasoning_unweighted,
-    coalesce(wide.n_scored, 0)::integer as n_pairs,
+    case
+        when scored.is_whole and scored.n_variances = scored.n_categories then scored.standard_error
+    end as score_standard_error,
+    case when scored.is_whole then scored.standard_error_approximate end as score_standard_error_approximate,
+    scored.reasoning_unweighted,
+    coalesce(scored.n_scored, 0)::integer as n_pairs,
     case when explained.status_reason is null then 'complete' else 'incomplete' end as status,
     explained.status_reason,
     coalesce(explained.n_scored = reach.n_items, false) as is_comparable,
     explained.run_id as source
 from explained
-left join wide using (study_id, objective, model_id)
+left join scored using (study_id, objective, model_id)
 left join reach using (study_id, objective)

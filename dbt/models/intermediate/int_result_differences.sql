@@ -52,10 +52,15 @@ paired as (
         sum(n_only_model)::integer as n_only_model,
         sum(n_only_other)::integer as n_only_other,
         sum(n_neither)::integer as n_neither,
-        case when count(*) = 4 then round(sum(difference_points) / 4, 9) end as difference_points,
-        case when count(variance) = 4 then sum(variance) / 16 end as variance
+        -- Only of the categories that the test set of the study has, and of all of them.
+        case
+            when count(*) = max(count(*)) over (partition by study_id) then round(sum(difference_points) / count(*), 9)
+        end as difference_points,
+        case
+            when count(variance) = max(count(*)) over (partition by study_id) then sum(variance) / count(*) ** 2
+        end as variance
     from paired_categories
-    group by all
+    group by study_id, objective, model_id, other_objective, other_model_id
 ),
 
 -- Without item results: errors of the two taken as independent, which is rather too wide on the same test pairs.

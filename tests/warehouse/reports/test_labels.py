@@ -83,6 +83,13 @@ def test_gain_names_both_units_and_says_when_the_default_is_best():
     assert "no interval is known" in answer.gain(row | {"gain_low": None})
 
 
+def test_the_score_is_said_to_be_of_the_categories_that_there_are():
+    assert labels.score_basis(list(labels.CATEGORIES)) == "mean of the four RewardBench categories"
+    two = labels.score_basis(["chat_hard", "reasoning"])
+    assert two == "mean of RewardBench's categories Chat Hard and Reasoning, the only ones with test pairs here"
+    assert labels.score_basis(["safety"]).startswith("accuracy in RewardBench's category Safety, the only one")
+
+
 def test_gain_says_what_stands_near_chance():
     row = {"is_near_chance": False, "is_default_near_chance": True, "default_score": 55.6, "score": 69.9}
     assert "its lead over the coin is 5.6 points and the best model's 19.9" in answer.near_chance(row)

@@ -31,12 +31,23 @@ def section(study: Study) -> Section:
     return Section(
         key="answer",
         title=TITLE,
-        paragraphs=(certainty(rows, queries.run_noise(study.connection, study.study_id).to_dicts()),),
+        paragraphs=(certainty(rows, queries.run_noise(study.connection, study.study_id).to_dicts()), *_basis(study)),
         answers=tuple(
             (objective, tuple(_card(row) for row in part.to_dicts())) for objective, part in parts(best, "objective")
         ),
         items=(_figure(best, study),),
         headlines=headlines(rows),
+    )
+
+
+def _basis(study: Study) -> tuple[str, ...]:
+    """A sentence where the test set of the study lacks categories of RewardBench."""
+    categories = queries.scored_categories(study.connection, study.study_id)
+    if len(categories) == len(labels.CATEGORIES):
+        return ()
+    return (
+        f"The score is the {labels.score_basis(categories)}: it does not compare with a score of all four, and the "
+        "stated run-to-run noise is that of all four.",
     )
 
 

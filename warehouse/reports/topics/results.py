@@ -26,7 +26,6 @@ from warehouse.reports.tables import (
     extreme,
 )
 
-CATEGORIES = ("chat", "chat_hard", "safety", "reasoning")
 _P = Format(lambda value: "< 0.001" if value < 0.001 else f"{value:.3f}", "number")
 
 
@@ -78,7 +77,8 @@ def subsets(study: Study) -> pl.DataFrame:
     frame = study.read(
         "fct_reward_model_subsets",
         "objective, category, subset, model_id, n_examples, n_pairs, n_won, n_ties, n_errors, accuracy",
-        f"{BY_OBJECTIVE}, list_position({list(CATEGORIES)}, category) nulls last, n_examples desc, subset, model_id",
+        f"{BY_OBJECTIVE}, list_position({list(labels.CATEGORIES)}, category) nulls last, n_examples desc, subset, "
+        "model_id",
         optional=True,
     )
     return frame.filter(pl.col("n_pairs").max().over("objective", "subset") > 0) if frame.height else frame
@@ -86,7 +86,7 @@ def subsets(study: Study) -> pl.DataFrame:
 
 def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
     """Accuracy per category and score of every model for one objective; the best of the comparable marked."""
-    rows = frame.to_dicts()
+    rows, categories = frame.to_dicts(), queries.scored_categories(study.connection, study.study_id)
     accuracies = [
         Col(
             labels.TARGETS[key],
@@ -96,18 +96,18 @@ def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
             best=extreme(max, rows, key, among="is_comparable"),
             note=partial(_near_chance, key=key),
         )
-        for key in (*CATEGORIES, "score")
+        for key in (*labels.CATEGORIES, "score")
     ]
     return Table(
         name=study.name("results", objective),
         title=f"{labels.objective(objective)}: accuracy by category",
         caption=(
-            "Share of RewardBench pairs in which the chosen answer got the higher reward, in percent; the score is the "
-            "mean of the four categories. ± is the standard error of the score over test questions in points; ≈ marks "
-            "a binomial approximation from the category sizes. A second training would differ by a standard deviation "
-            f"of {labels.number(rows[0]['run_deviation'])} points. A coin has 50; “chance” marks values whose 95 % "
-            "interval over test questions reaches 55 or less. The best value of each column is in bold; others "
-            f"may not be distinguishable from it. n = {labels.plural(frame.height, 'model')}."
+            "Share of RewardBench pairs in which the chosen answer got the higher reward, in percent; the score is "
+            f"the {labels.score_basis(categories)}. ± is the standard error of the score over test questions in "
+            "points; ≈ marks a binomial approximation from the category sizes. A second training would differ by a "
+            f"standard deviation of {labels.number(rows[0]['run_deviation'])} points. A coin has 50; “chance” marks "
+            "values whose 95 % interval over test questions reaches 55 or less. The best value of each column is in "
+            f"bold; others may not be distinguishable from it. n = {labels.plural(frame.height, 'model')}."
         ),
         rows=rows,
         columns=[
