@@ -7,7 +7,7 @@ with margins as (
         item_id,
         attribute,
         sum(case completion when 'chosen' then reward else -reward end) as margin
-    from {{ ref('int_trained_rewards') }}
+    from {{ ref('int_base_rewards') }}
     where objective = 'regression' and benchmark = 'rewardbench' and status = 'ok'
     group by study_id, model_id, subset, item_id, attribute
     having count(*) = 2

@@ -1,9 +1,9 @@
 with rewards as (
     select
         *,
-        -- Reward that decides a pair: the scalar reward, or the five attributes merged.
-        attribute = case objective when 'regression' then 'merged' else 'reward' end as is_final
-    from {{ ref('int_trained_rewards') }}
+        -- Reward that decides a pair: the scalar reward, or the five attributes merged. No reward model has both.
+        attribute in ('merged', 'reward') as is_final
+    from {{ ref('int_base_rewards') }}
     where benchmark = 'rewardbench'
 ),
 
