@@ -70,8 +70,9 @@ def test_missing_categories_are_missing_and_not_zero(marts: duckdb.DuckDBPyConne
         (model, objective) for model in ("stories", RANDOM) for objective in ("bradley_terry", "regression")
     }
     for row in rows:
-        assert row[2:5] == (None, None, None), "Chat and Safety are not in the test set, so there is no score"
+        assert row[2:4] == (None, None), "Chat and Safety are not in the test set"
         assert 0 < row[5] < 100 and 0 < row[6] < 100
+        assert row[4] == pytest.approx((row[5] + row[6]) / 2), "the score is the mean of what the test set has"
         assert row[7] == "incomplete" and "chat" in row[8]
         # Over-long completions are errors, not lost pairs.
         assert 30 < row[9] <= 12 * PER_SUBSET
