@@ -32,6 +32,8 @@ SIZES = {"one-1B": 1.24, "three-3B": 3.2, "seven-7B": 7.6, "eight-8B": 8.03}
 SUBSETS = ("alpacaeval-easy", "llmbar-natural", "refusals-dangerous", "hep-python")
 """One of each category."""
 N_PAIRS = 20
+OF_TRAINING_DATA = ("fct_error_correlations", "fct_herding")
+"""Marts that tell rewards by their training data, which parts of an earlier version do not name."""
 
 
 def write_own(folder: Path) -> Path:
@@ -136,10 +138,14 @@ def test_without_the_published_study_one_s_own_is_published_alone(
 
 
 def marts_of(home: Path) -> dict[str, list[tuple[object, ...]]]:
-    """Rows of every published mart."""
+    """Rows of every published mart but those that tell rewards by their training data."""
     with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as connection:
         names = [name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()]
-        return {name: connection.execute(f'from "{name}" order by all').fetchall() for name in names}
+        return {
+            name: connection.execute(f'from "{name}" order by all').fetchall()
+            for name in names
+            if name not in OF_TRAINING_DATA
+        }
 
 
 def test_a_home_of_an_earlier_version_is_carried_over_with_its_figures(alone: tuple[Path, str]) -> None:
@@ -158,7 +164,7 @@ def test_a_home_of_an_earlier_version_is_carried_over_with_its_figures(alone: tu
     assert rebuilt.returncode == 0, rebuilt.stdout + rebuilt.stderr
     assert "8 parts of rewards of an earlier version were carried over." in rebuilt.stdout
     marts = re.findall(r"^marts\.(\w+) +[0-9a-f]{12} (.+)$", rebuilt.stdout, flags=re.MULTILINE)
-    assert len(marts) > 35 and {word for _, word in marts} == {"same"}
+    assert len(marts) > 35 and {word for name, word in marts if name not in OF_TRAINING_DATA} == {"same"}
     assert marts_of(home) == before and before["fct_reward_model_results"]
     again = run_program("run", home)
     assert again.returncode == 0, again.stdout + again.stderr
