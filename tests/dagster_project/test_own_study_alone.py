@@ -142,9 +142,11 @@ def marts_of(home: Path) -> dict[str, list[tuple[object, ...]]]:
     with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as connection:
         names = [name for (name,) in connection.execute("select table_name from duckdb_tables()").fetchall()]
         return {
-            name: connection.execute(f'from "{name}" order by all').fetchall()
+            name: connection.execute(
+                f"select columns(name -> name != 'snapshot_id') from \"{name}\" order by all"
+            ).fetchall()
             for name in names
-            if name not in OF_TRAINING_DATA
+            if name not in (*OF_TRAINING_DATA, "snapshot")
         }
 
 
