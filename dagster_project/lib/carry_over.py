@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from models_train.errors import first_line
 from models_train.parts import content_hash, write_part
-from models_train.study.reward_ids import OF_MODEL, SCALES, source_row, trained_reward_id
+from models_train.study.reward_ids import OF_MODEL, SCALES, source_row, source_run_id, trained_reward_id
 from models_train.study.settings import Objective
 from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, COMPLETION_REWARDS, ITEM_COMPLETIONS, REWARD_SOURCES
@@ -79,7 +79,7 @@ def _cell(part: Part) -> tuple[str, str]:
 
 
 def _rewrite(part: Part) -> None:
-    """Write a part anew in its place: model and objective become the name of the reward model."""
+    """Replace a part: model and objective become the name of the reward model."""
     model_id, objective = _cell(part)
     rows = _rows(part)
     name = pa.repeat(pa.scalar(trained_reward_id(model_id, objective)), rows.num_rows)
@@ -119,7 +119,7 @@ def _write_sources(root: Path, study_id: str, cells: Iterable[tuple[str, str]]) 
     for model_id, objective in sorted(cells):
         row = source_row(model_id, cast(Objective, objective), **models.get(model_id, {}))
         if row["reward_id"] not in known:
-            write_part(root, REWARD_SOURCES, [row], study_id=study_id, run_id=content_hash(row))
+            write_part(root, REWARD_SOURCES, [row], study_id=study_id, run_id=source_run_id(row))
 
 
 def _write_items(root: Path, study_id: str, last: Part) -> None:

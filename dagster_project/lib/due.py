@@ -37,7 +37,7 @@ from models_train.study.fingerprints import (
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
-from models_train.study.reward_ids import trained_sources
+from models_train.study.reward_ids import source_run_id, trained_sources
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
@@ -135,16 +135,19 @@ def study_check(
 
 
 def studies_without_parts(home: Home, studies: Studies) -> set[str]:
-    """Studies of the study files that have no part of `raw.studies`, or none of the source of a reward model that they
-    train. A damaged part counts: landing reports it."""
+    """Studies of the study files that have no part of `raw.studies`, or not the present facts on a reward model that
+    they train: rewards that were carried over have less. A damaged part counts: landing reports it."""
     present = {path.parent.name for path in (home.parts / STUDY_TABLE.name).glob("*/*.parquet")}
     without = {study.study_id for study in studies.values()} - present
     try:
-        sources = {part.partition for part in newest_parts(home.parts, REWARD_SOURCES)}
+        sources = {(part.partition, part.run_id) for part in newest_parts(home.parts, REWARD_SOURCES)}
     except LandingError:
         return without
     for study in studies.values():
-        wanted = [(("study_id", study.study_id), ("reward_id", row["reward_id"])) for row in trained_sources(study)]
+        wanted = [
+            ((("study_id", study.study_id), ("reward_id", row["reward_id"])), source_run_id(row))
+            for row in trained_sources(study)
+        ]
         if not sources.issuperset(wanted):
             without.add(study.study_id)
     return without

@@ -13,7 +13,7 @@ from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
 from models_train.study.fingerprints import donors
 from models_train.study.models import BenchmarkValue, Candidate
-from models_train.study.reward_ids import trained_sources, variant, variants
+from models_train.study.reward_ids import source_run_id, trained_reward_ids, trained_sources, variant, variants
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
 from models_train.study.yaml_lines import StudyError, parse_yaml
@@ -104,8 +104,8 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     """Whether a study asks for the rewards of a source, or for the items of a benchmark, which belong to no source."""
     if "reward_id" in partition:
-        wanted = {source["reward_id"] for source in trained_sources(study)}
-        return partition["reward_id"] in wanted | {one.reward_id for one in study.score_imports}
+        wanted = trained_reward_ids(study) | {one.reward_id for one in study.score_imports}
+        return partition["reward_id"] in wanted
     if study.score_imports:
         return True  # score files may state the items of any benchmark
     named = {one.name for one in study.benchmark_sets} | ({REWARDBENCH} if study.training else set())
@@ -217,7 +217,7 @@ def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts
             continue  # without rows there is no writer: an older part is set aside
         write_part(parts, STUDY_TABLES[name], rows, study_id=study.study_id, run_id=run_id)
     for source in trained_sources(study):
-        write_part(parts, REWARD_SOURCES, [source], study_id=study.study_id, run_id=content_hash(source))
+        write_part(parts, REWARD_SOURCES, [source], study_id=study.study_id, run_id=source_run_id(source))
     return StudyFacts(
         study_id=study.study_id,
         n_compared=len(study.compared_model_ids),

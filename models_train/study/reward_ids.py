@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import PurePath
 from typing import Any
 
+from models_train.parts import content_hash
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.training import Training
@@ -32,6 +34,12 @@ def variants(training: Training) -> list[tuple[Objective, int | None]]:
     return [(objective, seed) for objective in training.objectives for seed in (None, *training.further_seeds)]
 
 
+def trained_reward_ids(study: Study) -> set[str]:
+    """Names of the reward models that the study trains."""
+    found = variants(study.training) if study.training else []
+    return {trained_reward_id(model, *one) for model in study.compared_model_ids for one in found}
+
+
 def trained_sources(study: Study) -> list[dict[str, Any]]:
     """Rows of reward_sources, one per reward model that the study trains."""
     training = study.training
@@ -55,6 +63,11 @@ def source_row(model_id: str, objective: Objective, **facts: Any) -> dict[str, A
     own = {"kind": "trained", "model_id": model_id, "objective": objective, "base_model": model_id}
     own["reward_id"], own["scale"] = trained_reward_id(model_id, objective), SCALES[objective]
     return unknown | own | facts
+
+
+def source_run_id(row: Mapping[str, Any]) -> str:
+    """Run id of a row of reward_sources: with other facts it is another one."""
+    return content_hash(row)
 
 
 def _data_id(training: Training, objective: Objective) -> str | None:

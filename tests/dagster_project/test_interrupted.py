@@ -90,7 +90,7 @@ def test_make_run_ends_with_its_training(study: Path, tmp_path: Path, ui: Simple
         assert time.monotonic() - began < LONGEST_S
         assert process.returncode == 130
         assert errors.strip() == "Interrupted. The published snapshot stays readable; `make run` resumes the work."
-        ui.wait_for(lambda: not any(map(is_at_work, started)), LONGEST_S)
+        ui.wait_for(lambda: not any(map(is_at_work, started)), LONGEST_S - (time.monotonic() - began))
     finally:
         if process.poll() is None:
             process.kill()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -38,7 +39,7 @@ from models_train.study.fingerprints import (
     training_run_id,
 )
 from models_train.study.leaderboards import LeaderboardImport
-from models_train.study.reward_ids import trained_sources
+from models_train.study.reward_ids import source_run_id, trained_sources
 from models_train.study.study import load_study
 from tests.support.score_files import best_of_4, best_of_4_items, entry, study_with, write_json, write_lines
 from tests.support.studies import SETTINGS, study_of
@@ -172,9 +173,12 @@ def test_a_study_without_the_source_of_a_reward_model_has_no_parts(studies: Path
     assert [row["reward_id"] for row in rows] == [
         f"{model}/{objective}" for model in ("small", "large") for objective in ("bradley_terry", "regression")
     ]
-    for number, row in enumerate(rows):
+    for row in rows:
         assert studies_without_parts(home, read) == {"tiny"}
-        write_part(home.parts, TABLES["reward_sources"], [row], study_id="tiny", run_id=str(number))
+        put_source = partial(write_part, home.parts, TABLES["reward_sources"], study_id="tiny")
+        put_source([row | {"data_id": None}], run_id=source_run_id(row | {"data_id": None}))
+        assert studies_without_parts(home, read) == {"tiny"}, "facts that a carried-over reward does not have"
+        put_source([row], run_id=source_run_id(row))
     assert studies_without_parts(home, read) == set()
 
 
