@@ -57,10 +57,11 @@ def incomplete_result_tables(connection: Connection, database: str | None = None
 
 
 def scores_off_the_mean(connection: Connection, database: str | None = None) -> list[str]:
-    """Messages on results whose score is further from the mean of the four categories than rounding allows."""
+    """Messages on results whose score is further from the mean of its categories than rounding allows."""
     rows = connection.execute(
         f"""
-        select study_id, objective, model_id, score, (chat + chat_hard + safety + reasoning) / 4 as mean
+        select study_id, objective, model_id, score,
+            list_avg([chat, chat_hard, safety, reasoning]) as mean
         from {_marts(database)}.fct_reward_model_results
         where abs(score - mean) > ?
         order by all

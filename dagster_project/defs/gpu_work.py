@@ -118,59 +118,52 @@ def benchmarks(
     return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
 
 
-@dg.asset(
-    key=keys.BENCHMARK_IMPORTS,
-    # No dependency on parts/studies, although it reads the same files: Dagster would split the dbt run for it.
-    group_name="benchmarks",
-    owners=["team:scoring"],
-    kinds={"python", "parquet"},
-    code_version=f"imports-{IMPORT_VERSION}",
-    description="Benchmark values from result files that studies name: of lm_eval (--output_path) and of EvalPlus.",
+def imports(
+    key: dg.AssetKey, job: str, code_version: str, description: str, is_listed: Callable[[Study], object]
+) -> dg.AssetsDefinition:
+    """Runs a job for every study that lists files for it. is_listed: whether a study does."""
+
+    @dg.asset(
+        key=key,
+        # No dependency on parts/studies, although it reads the same files: Dagster would split the dbt run for it.
+        group_name="benchmarks",
+        owners=["team:scoring"],
+        kinds={"python", "parquet"},
+        code_version=code_version,
+        description=description,
+    )
+    def imported(
+        context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+    ) -> dg.MaterializeResult:
+        with as_dagster_failure(context):
+            paths = [path for path, study in study_files().items() if is_listed(study)]
+        return run_for_studies(context, pipes, run_home.home, key, job, paths)
+
+    return imported
+
+
+benchmark_imports = imports(
+    keys.BENCHMARK_IMPORTS,
+    "import_benchmarks",
+    f"imports-{IMPORT_VERSION}",
+    "Benchmark values from result files that studies name: of lm_eval (--output_path) and of EvalPlus.",
+    lambda study: study.benchmarks and study.benchmarks.imports,
 )
-def benchmark_imports(
-    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
-) -> dg.MaterializeResult:
-    """Run `models_train.jobs.import_benchmarks` for every study that imports results."""
-    with as_dagster_failure(context):
-        paths = [path for path, study in study_files().items() if study.benchmarks and study.benchmarks.imports]
-    return run_for_studies(context, pipes, run_home.home, keys.BENCHMARK_IMPORTS, "import_benchmarks", paths)
-
-
-@dg.asset(
-    key=keys.LEADERBOARDS,
-    # No dependency on parts/studies, as of the imports of benchmarks.
-    group_name="benchmarks",
-    owners=["team:scoring"],
-    kinds={"python", "parquet"},
-    code_version=f"leaderboards-{LEADERBOARD_VERSION}",
-    description="Entries of the leaderboards of reward models that studies list, and what they are built on.",
+leaderboards = imports(
+    keys.LEADERBOARDS,
+    "import_leaderboard",
+    f"leaderboards-{LEADERBOARD_VERSION}",
+    "Entries of the leaderboards of reward models that studies list, and what they are built on.",
+    lambda study: study.leaderboards,
 )
-def leaderboards(
-    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
-) -> dg.MaterializeResult:
-    """Run `models_train.jobs.import_leaderboard` for every study that lists leaderboards."""
-    with as_dagster_failure(context):
-        paths = [path for path, study in study_files().items() if study.leaderboards]
-    return run_for_studies(context, pipes, run_home.home, keys.LEADERBOARDS, "import_leaderboard", paths)
-
-
-@dg.asset(
-    key=keys.SCORE_IMPORTS,
-    # No dependency on parts/studies, as of the imports of benchmarks.
-    group_name="benchmarks",
-    owners=["team:scoring"],
-    kinds={"python", "parquet"},
-    code_version=f"score-imports-{SCORE_IMPORT_VERSION}",
-    description="Items of the benchmarks of reward models that studies name, and rewards from score files: of "
+score_imports = imports(
+    keys.SCORE_IMPORTS,
+    "import_scores",
+    f"score-imports-{SCORE_IMPORT_VERSION}",
+    "Items of the benchmarks of reward models that studies name, and rewards from score files: of "
     "reward-bench, RewardMATH, RM-Bench, JudgeBench, and plain rows.",
+    lambda study: study.benchmark_sets or study.score_imports,
 )
-def score_imports(
-    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
-) -> dg.MaterializeResult:
-    """Run `models_train.jobs.import_scores` for every study that names benchmarks of reward models or score files."""
-    with as_dagster_failure(context):
-        paths = [path for path, study in study_files().items() if study.benchmark_sets or study.score_imports]
-    return run_for_studies(context, pipes, run_home.home, keys.SCORE_IMPORTS, "import_scores", paths)
 
 
 def _read_again(path: Path) -> Study:

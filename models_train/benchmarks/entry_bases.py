@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from models_train.benchmarks.leaderboards import Entry
+from models_train.benchmarks.leaderboards import HUB_ID, Entry
 from models_train.errors import first_line
 from models_train.files import write_text
 from models_train.study.hub import asked
@@ -67,8 +67,6 @@ _QWEN_2_5_ONLY = (2048, 5120)
 """Hidden sizes of Qwen2.5 that Qwen2 has not; at the others the two are alike."""
 _PADDING = 400
 """Most entries that a reward model's tokenizer adds to the vocabulary."""
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
-"""An organisation and a name; paths such as ./model are none."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +134,7 @@ class HubCards:
         card = info.card_data.to_dict() if info.card_data else {}
         stated = card.get("base_model") or []
         stated = [stated] if isinstance(stated, str) else stated
-        names = [one.strip() for one in stated if isinstance(one, str) and _HUB_ID.fullmatch(one.strip())]
+        names = [one.strip() for one in stated if isinstance(one, str) and HUB_ID.fullmatch(one.strip())]
         names = [name for name in names if name != hub_id]
         # With a base the card answers already.
         config = None if names else self._config(hub_id)
@@ -165,7 +163,7 @@ def base_of(entry: Entry, cards: HubCards) -> Base:
         return Base(kind, JOINT.join(roots), JOINT.join(_family_of_root(root, cards) for root in roots), "card")
     config = said.get("config") or {}
     trained_from = str(config.get("_name_or_path") or "")
-    if _HUB_ID.fullmatch(trained_from) and trained_from != entry.hub_id and family_of_name(trained_from):
+    if HUB_ID.fullmatch(trained_from) and trained_from != entry.hub_id and family_of_name(trained_from):
         return Base("model", trained_from, family_of_name(trained_from) or UNKNOWN, "config")
     if family := family_of_config(config):
         return Base("model", None, family, "config")

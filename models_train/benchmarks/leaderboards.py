@@ -53,7 +53,8 @@ _LINK = re.compile(
 )
 """A link in HTML or Markdown."""
 _HUB = re.compile(r"(?:https?://)?(?:www\.)?(?:huggingface\.co|hf\.co)/(?!datasets/|spaces/|papers/)([\w.-]+/[\w.-]+)")
-_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+"""An organisation and a name; paths such as ./model are none."""
 _CLOSED = re.compile(r"(^|/)(gpt-|chatgpt|o[134]-|claude|gemini)|^(openai|anthropic)/", re.IGNORECASE)
 _NUMBER = re.compile(r"[+-]?\d+(\.\d+)?", re.ASCII)
 
@@ -168,7 +169,7 @@ def _entry(
     if not name.isprintable() or len(name) > LONGEST_NAME:
         raise UserError(f"{where}: the name {shown(name)} is too long or holds a control character; correct it")
     found = _HUB.match(link)
-    hub_id = found[1] if found else link if _HUB_ID.fullmatch(link) else None
+    hub_id = found[1] if found else link if HUB_ID.fullmatch(link) else None
     words = (model_type or "").casefold().split()
     is_judge = "generative" in words or "llm" in words or bool(_CLOSED.search(name))
     return Entry(name, hub_id, model_type, score, results, is_judge, where)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from models_train.data.forms import TEST_PAIRS
-from models_train.data.records import TestPair, prompt_id
+from models_train.data.records import TestPair
 from models_train.data.sources import END_OF_WORD, below, open_data
 from models_train.errors import Problems, UserError
 from models_train.study.training import DataSource
-from warehouse.contracts.scores import REWARDBENCH
 
 
 def load_test_pairs(source: DataSource, study_folder: Path) -> tuple[TestPair, ...]:
@@ -39,21 +36,6 @@ def load_test_pairs(source: DataSource, study_folder: Path) -> tuple[TestPair, .
     if not pairs:
         raise UserError(f"{source.path or source.hub_id}: holds no row; give a test set of RewardBench's columns")
     return tuple(pairs.values())
-
-
-def item_rows(pairs: Sequence[TestPair], source: str) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of benchmark_items and of item_completions. source: data set, with its commit or content."""
-    items, completions = [], []
-    for pair in pairs:
-        own = {"benchmark": REWARDBENCH, "subset": pair.subset, "item_id": pair.item_id}
-        # The category of a subset is a fact of RewardBench, not of the test set: staging adds it.
-        figures = {"category": None, "n_completions": 2, "n_correct": 1}
-        items.append(own | figures | {"prompt_hash": prompt_id(pair.prompt), "source": source})
-        for place, (name, text) in enumerate((("chosen", pair.chosen), ("rejected", pair.rejected)), 1):
-            facts = {"completion": name, "place": place, "is_correct": name == "chosen"}
-            unknown = dict.fromkeys(("style", "generator", "generator_family"))
-            completions.append(own | facts | unknown | {"n_bytes": len(text.encode())})
-    return items, completions
 
 
 def filtered_files(names: list[str]) -> list[str]:

@@ -19,7 +19,7 @@ import torch
 
 from models_train.data.chat import Renderer, has_thoughts
 from models_train.data.records import TestPair
-from models_train.data.rewardbench import item_rows, load_test_pairs
+from models_train.data.rewardbench import load_test_pairs
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
@@ -27,6 +27,7 @@ from models_train.jobs.training_job import TrainingJob, beside_others, data_of, 
 from models_train.metering import default_device, measure
 from models_train.modeling.base_models import ModelSource, context_length, load_tokenizer
 from models_train.parts import part_path, part_rows, renew_run, write_part
+from models_train.reward_benchmarks.items import item_tables, of_test_set
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import OK, score_pairs
 from models_train.study.fingerprints import evaluation_run_id, items_run_id, source_name
@@ -85,8 +86,9 @@ def _keep_items(job: TrainingJob, pairs: Sequence[TestPair] | None = None) -> No
             renew_run(parts, name, study_id, run_id)
         return
     test_set = job.training.test_set
-    rows = item_rows(pairs or load_test_pairs(test_set, job.study_folder), source_name(test_set, job.study_folder))
-    for name, found in zip((ITEMS, COMPLETIONS), rows, strict=True):
+    pairs = pairs or load_test_pairs(test_set, job.study_folder)
+    tables = item_tables(of_test_set(pairs, source_name(test_set, job.study_folder)))
+    for name, found in zip((ITEMS, COMPLETIONS), tables, strict=True):
         write_part(parts, TABLES[name], found, study_id=study_id, run_id=run_id)
 
 

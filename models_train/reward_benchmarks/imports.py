@@ -19,14 +19,13 @@ from models_train.errors import Problems, UserError, close_match
 from models_train.reward_benchmarks.items import (
     Benchmark,
     Item,
-    as_pair,
     as_table,
     completed,
     completion_names,
-    completions,
     difference,
     family_of,
     named_for,
+    of_test_set,
 )
 from models_train.reward_benchmarks.records import read_records, record_files
 from models_train.reward_benchmarks.score_files import READERS, Scored, ScoreFile
@@ -103,19 +102,7 @@ def load_sets(study: Study, study_folder: Path) -> dict[str, Benchmark]:
     sets = {one.name: load_benchmark(one, study_folder) for one in study.benchmark_sets}
     if study.training is not None and any(one.may_be_of_test_set for one in study.score_imports):
         pairs = load_test_pairs(study.training.test_set, study_folder)
-        items = [
-            Item(
-                REWARDBENCH,
-                pair.subset,
-                pair.item_id,
-                as_pair(completions([pair.chosen], [pair.rejected])),
-                prompt=pair.prompt,
-                place="the test set",
-            )
-            for pair in pairs
-        ]
-        source = source_name(study.training.test_set, study_folder)
-        sets[REWARDBENCH] = Benchmark(REWARDBENCH, {item.key: item for item in items}, source)
+        sets[REWARDBENCH] = of_test_set(pairs, source_name(study.training.test_set, study_folder))
     return sets
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from models_train.data.records import Prompt, Turn, prompt_id
+from models_train.data.records import Prompt, TestPair, Turn, prompt_id
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARDBENCH
 
 _OF_PAIR = ("chosen", "rejected")
@@ -176,6 +176,19 @@ def _filled(one: Completion, other: Completion) -> Completion:
 def user_turn(text: str) -> Prompt:
     """A prompt of one turn."""
     return (Turn("user", text),)
+
+
+def of_test_set(pairs: Iterable[TestPair], source: str) -> Benchmark:
+    """The test set of training as a benchmark. source: data set, with its commit or content.
+
+    No item has a category: that of a subset is a fact of RewardBench, which staging adds.
+    """
+    items = {}
+    for pair in pairs:
+        found = as_pair(completions([pair.chosen], [pair.rejected]))
+        item = Item(REWARDBENCH, pair.subset, pair.item_id, found, prompt=pair.prompt, place="the test set")
+        items[item.key] = item
+    return Benchmark(REWARDBENCH, items, source)
 
 
 def item_tables(benchmark: Benchmark) -> tuple[pa.Table, pa.Table]:

@@ -262,7 +262,7 @@ def _ties_values(items: Items, rewards: Floats) -> Values:
             "ties_accuracy_reference": gap[reference] > 0,
             "ties_margin_tied": gap[tied] > spread,
             "ties_margin_both": smaller > spread,
-            # 0 / 0: nothing is told apart, neither right from wrong nor right from right.
+            # 0 / 0: equal rewards of all right completions, and of a right and a wrong one.
             "ties_margin_size": np.nan_to_num(np.tanh(smaller / spread - 1)),
         }
     counts = scored[reference] & scored[tied]

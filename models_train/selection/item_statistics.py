@@ -333,7 +333,7 @@ def variance_shares(rewards: Floats, scored: Flags, counts: Floats) -> dict[str,
 
     rewards: (items, completions, rewards), NaN where an item has fewer completions; scored: (items, rewards); counts:
     (1 + resamples, items). reward_variance: mean variance within an item over the variance of all rewards, both ddof 1,
-    as of rewards whitened anew in every resample; NaN where a reward does not vary.
+    as of rewards that are whitened in every resample; NaN where a reward does not vary.
     """
     known = ~np.isnan(rewards) & scored[:, None, :]
     n = known.sum(axis=1).astype(float)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
-from models_train.selection.item_arrays import Scored
+from models_train.selection.item_arrays import Scored, scored_benchmarks
 from models_train.selection.item_metrics import Flags, Floats, pair_errors
 from models_train.selection.item_statistics import (
     FEW_ITEMS,
@@ -30,6 +31,20 @@ from models_train.selection.item_statistics import (
 )
 
 NO_PHI = "one of the two makes no error, or nothing else"
+
+Schema = Mapping[str, type[pl.DataType]]
+
+
+def over_benchmarks(
+    make: Callable[[Scored], pl.DataFrame], schema: Schema, completions: pl.DataFrame, arrays: pl.DataFrame
+) -> pl.DataFrame:
+    """The rows of every benchmark that has rewards, by one thread: dbt runs two models at once.
+
+    make: rows of a benchmark, with the schema. completions, arrays: as in `scored_benchmarks`.
+    """
+    with threadpool_limits(1):
+        rows = [make(benchmark) for benchmark in scored_benchmarks(completions, arrays)]
+    return pl.concat([pl.DataFrame(schema=pl.Schema(schema)), *rows])
 
 
 SUBSET_SCORES = {

@@ -53,7 +53,7 @@ reach as (
     select
         *,
         case
-            when n_rewards >= 4 and abs(spearman) < 1
+            when n_rewards >= {{ var('min_rewards') }} and abs(spearman) < 1
                 then {{ var('reach_of_95_percent') }} * sqrt((1 + spearman ** 2 / 2) / (n_rewards - 3))
         end as half_width
     from correlations
@@ -68,7 +68,7 @@ select
     tanh(atanh(spearman) - half_width) as low,
     tanh(atanh(spearman) + half_width) as high,
     case
-        when n_rewards < 4 then 'fewer than 4 rewards: no interval'
+        when n_rewards < {{ var('min_rewards') }} then 'fewer than {{ var('min_rewards') }} rewards: no interval'
         when spearman is null then 'one of the benchmarks ranks all alike'
         when half_width is null then 'equal or opposite ranks: no interval'
         else 'ok'

@@ -16,5 +16,8 @@ select
     p_holm,
     coalesce(p_holm < 0.05, false) as is_told_apart,
     method,
-    case when n < 8 then 'fewer than 8 items: no interval, no test' else 'ok' end as status
+    case
+        when n < {{ var('min_items') }} then 'fewer than {{ var('min_items') }} items: no interval, no test'
+        else 'ok'
+    end as status
 from {{ ref('int_score_comparisons') }}

@@ -169,8 +169,14 @@ all_metrics as (
                     then 'the study has ' || (n + n_errors) || ' of the ' || n_whole || ' items of RewardBench'
             end,
             case when n > 0 and n_errors > 0 then n_errors || ' of ' || (n + n_errors) || ' items have no reward' end,
-            case when value is not null and n < 8 then 'fewer than 8 items: no interval' end,
-            case when value is not null and n >= 8 and error = 0 then 'all items alike: no interval' end
+            case
+                when value is not null and n < {{ var('min_items') }}
+                    then 'fewer than {{ var('min_items') }} items: no interval'
+            end,
+            case
+                when value is not null and n >= {{ var('min_items') }} and error = 0
+                    then 'all items alike: no interval'
+            end
         ) as reasons
     from with_sizes
     union all by name
@@ -210,9 +216,9 @@ select
         partition by study_id, benchmark, subset, category, case when is_main then 'main' else metric end
     ) as is_comparable,
     value,
-    case when n >= 8 then nullif(error, 0) end as standard_error,
-    case when n >= 8 and error > 0 then low end as low,
-    case when n >= 8 and error > 0 then high end as high,
+    case when n >= {{ var('min_items') }} then nullif(error, 0) end as standard_error,
+    case when n >= {{ var('min_items') }} and error > 0 then low end as low,
+    case when n >= {{ var('min_items') }} and error > 0 then high end as high,
     n,
     n_ties,
     n_errors,

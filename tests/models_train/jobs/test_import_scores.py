@@ -14,7 +14,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from models_train.data.rewardbench import item_rows, load_test_pairs
+from models_train.data.records import prompt_id
+from models_train.data.rewardbench import load_test_pairs
 from models_train.jobs import import_scores
 from models_train.study.fingerprints import benchmark_set_run_id, items_run_id, reward_import_run_id, source_name
 from models_train.study.study import load_study
@@ -165,7 +166,16 @@ def test_items_of_a_test_set_are_those_that_scoring_writes(tmp_path: Path) -> No
     run(path)
     settings = load_study(path).training
     assert settings is not None
-    wanted = item_rows(load_test_pairs(settings.test_set, tmp_path), source_name(settings.test_set, tmp_path))
+    source = source_name(settings.test_set, tmp_path)
+    wanted: tuple[list[dict[str, object]], list[dict[str, object]]] = ([], [])
+    for pair in load_test_pairs(settings.test_set, tmp_path):
+        own = {"benchmark": "rewardbench", "subset": pair.subset, "item_id": pair.item_id}
+        of_item = {"category": None, "n_completions": 2, "n_correct": 1}
+        wanted[0].append(own | of_item | {"prompt_hash": prompt_id(pair.prompt), "source": source})
+        for place, (name, text) in enumerate((("chosen", pair.chosen), ("rejected", pair.rejected)), 1):
+            facts = {"completion": name, "place": place, "is_correct": name == "chosen"}
+            unknown = dict.fromkeys(("style", "generator", "generator_family"))
+            wanted[1].append(own | facts | unknown | {"n_bytes": len(text.encode())})
     for name, content in zip(("benchmark_items", "item_completions"), wanted, strict=True):
         found = rows(tmp_path, name)
         assert found["run_id"].unique().to_list() == [items_run_id(settings, tmp_path)]

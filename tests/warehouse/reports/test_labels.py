@@ -7,15 +7,19 @@ from pathlib import Path
 import pytest
 import yaml
 
+from models_train.selection.item_statistics import MIN_ITEMS, MIN_REWARDS
 from warehouse.contracts.leads import LEAD_REACH
 from warehouse.reports import labels
-from warehouse.reports.topics import answer
+from warehouse.reports.topics import answer, benchmark_scores
 
 DBT_PROJECT = Path(__file__).resolve().parents[3] / "dbt" / "dbt_project.yml"
 
 
-def test_the_reach_of_a_lead_is_that_of_dbt():
-    assert yaml.safe_load(DBT_PROJECT.read_text())["vars"]["reach_of_95_percent"] == LEAD_REACH
+def test_limits_that_dbt_states_too_are_the_same():
+    stated = yaml.safe_load(DBT_PROJECT.read_text())["vars"]
+    assert stated["reach_of_95_percent"] == LEAD_REACH
+    assert (stated["min_items"], stated["min_rewards"]) == (MIN_ITEMS, MIN_REWARDS)
+    assert stated["min_rewards"] == benchmark_scores.FEWEST_RANKED
 
 
 @pytest.mark.parametrize(

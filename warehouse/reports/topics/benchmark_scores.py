@@ -329,8 +329,8 @@ def _herding_map(frame: pl.DataFrame, study: Study) -> Figure:
         title="Which reward models make the same errors",
         caption=(
             "Correlation (phi) of the errors of two reward models over all pairs of a right and a wrong answer, mean "
-            "over the reward models of each base; on the diagonal different reward models of one base. Where a base is "
-            "not known the reward model's name stands. 0 is independent: an ensemble gains most from models whose "
+            "over the reward models of each base; on the diagonal different reward models of one base. A base that is "
+            "not known is shown by the reward model's name. 0 is independent: an ensemble gains most from models whose "
             "errors correlate least."
         ),
         panels=tuple(panels),
