@@ -144,7 +144,7 @@ def test_the_best_of_a_column_is_one_that_may_be_compared(make: Make) -> None:
         )
         lab = study_of(connection, "lab")
         frame = results.reward_model_results(lab).filter(objective="regression")
-    rows = {row[0].text: row for row in results.results_table(frame, "regression", lab).cells}
+        rows = {row[0].text: row for row in results.results_table(frame, "regression", lab).cells}
     assert not rows["model-4B-0"][6].best and rows["model-4B-0"][6].text == "99.0"
     assert sum(row[6].best for row in rows.values()) == 1
 
