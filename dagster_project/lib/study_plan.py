@@ -26,7 +26,7 @@ from warehouse.contracts import (
     Table,
 )
 from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
-from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDY_FILE, run_of
+from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDIES, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
 from warehouse.paths import REPOSITORY
 
@@ -230,7 +230,7 @@ def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts
 def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str, Any]]]:
     """Rows of the raw tables that a study file fills, by table."""
     return {
-        "studies": [study.model_dump(include={"study_id", "title", "synthetic", "source", "use_loose_benchmarks"})],
+        "studies": [study.model_dump(include=set(STUDIES.filled_columns.names) | {"study_id"})],
         "run_noise": [
             {
                 "objective": objective,

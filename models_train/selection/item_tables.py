@@ -84,6 +84,37 @@ def _moments(values: Floats, codes: NDArray[np.int64], n: NDArray[np.int64]) -> 
         return mean, np.where(n > 1, squares / (n - 1), np.nan)
 
 
+ITEM_VALUES = {
+    **dict.fromkeys(("study_id", "reward_id", "benchmark", "subset"), pl.String),
+    "item_no": pl.Int64,
+    "value": pl.Float64,
+    "is_tie": pl.Boolean,
+}
+
+
+def item_values(benchmark: Scored) -> pl.DataFrame:
+    """One row per reward and unit, an item or an ID of Ties: its part in the benchmark's figure, null without rewards.
+
+    item_no: from 0; of a benchmark with Ties these come last.
+    """
+    frames = [
+        pl.DataFrame(
+            {
+                "study_id": benchmark.study_id,
+                "reward_id": reward_id,
+                "benchmark": benchmark.items.benchmark,
+                "subset": found.subsets.astype(str),
+                "item_no": np.arange(len(found.subsets)),
+                "value": found.main_values,
+                "is_tie": found.is_tie,
+            },
+            schema_overrides=ITEM_VALUES,
+        )
+        for reward_id, found in zip(benchmark.reward_ids, benchmark.values, strict=True)
+    ]
+    return pl.concat(frames).fill_nan(None)
+
+
 REWARD_VARIANCES = {
     **dict.fromkeys(("study_id", "reward_id", "benchmark", "metric"), pl.String),
     "n": pl.Int64,

@@ -22,6 +22,8 @@ from models_train.study.reward_benchmarks import FACTS, PUBLISHED, BenchmarkSet,
 from models_train.study.run_noise import RunNoise
 from models_train.study.settings import LONGEST_NAME, Location, Problem, Settings, shown
 
+_OF_MODELS = ("seeds", "candidates", "training", "scoring", "benchmarks", "lab", "hub", "also_learn_from")
+"""Settings of a study that are about its base models."""
 FURTHER_STAGES = ("sft", "dpo", "rlvr")
 """Stages that the lab can train a model to from its parent."""
 
@@ -59,6 +61,8 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_repeated(candidates, "model_id", "candidate"),
         *_repeated(sets, "name", "benchmark"),
         *_second_test_sets(sets, bool(data.get("training"))),
+        *_missing_models(data),
+        *_unknown_answer(data, sets),
         *_unknown_benchmarks(imports, sets),
         *_disagreeing_imports(imports),
         *_candidates_among_models(candidates, models),
@@ -222,6 +226,27 @@ def _second_test_sets(sets: Listed[BenchmarkSet], is_trained: bool) -> Iterator[
         if is_trained and one.name == "rewardbench":
             text = "'rewardbench' is the test set of training already; remove this entry, or give it another name"
             yield Problem((*location, "name"), text)
+
+
+def _missing_models(data: Mapping[str, Any]) -> Iterator[Problem]:
+    """Only scores of others can do without base models, and only both lists together can be left out."""
+    missing = [name for name in ("models", "size_groups") if not data.get(name)]
+    wanting = [name for name in _OF_MODELS if data.get(name)]
+    has_scores = data.get("score_imports") or data.get("leaderboards")
+    if missing and (len(missing) == 1 or wanting or not has_scores):
+        because = f", because the study has {' and '.join(wanting)}" if wanting and len(missing) == 2 else ""
+        for name in missing:
+            text = "missing; add this key" if name not in data else "empty; list at least 1"
+            yield Problem((name,), f"{text}{because}")
+
+
+def _unknown_answer(data: Mapping[str, Any], sets: Listed[BenchmarkSet]) -> Iterator[Problem]:
+    """The answer stands on a benchmark that the study can have rewards on."""
+    name, imports = data.get("answer_on"), data.get("score_imports")
+    known = [*dict.fromkeys([*(one.name for _, one in sets.entries), *(PUBLISHED if imports else ("rewardbench",))])]
+    if isinstance(name, str) and name not in known and not sets.is_faulty(name):
+        remedy = close_match(name, known, "list it there, or choose one of")
+        yield Problem(("answer_on",), f"the benchmark {shown(name)} is not under benchmark_sets; {remedy}")
 
 
 def _unknown_benchmarks(imports: Listed[ScoreImport], sets: Listed[BenchmarkSet]) -> Iterator[Problem]:

@@ -42,14 +42,18 @@ class Study(Settings):
     """Origin of the figures."""
     use_loose_benchmarks: bool = False
     """Use benchmark values of the match class "loose", too: of another task, or of a set-up that is not comparable."""
+    answer_on: Name | None = None
+    """Benchmark of reward models that the answer stands on: a name under `benchmark_sets`, or rewardbench for the test
+    set of `training`. By default RewardBench, and without results of it the benchmark with the most reward models."""
     run_noise: RunNoise = RunNoise()
     """How far two trainings of one base model lie apart; by default an estimate from near-twins that were published."""
-    size_groups: Annotated[tuple[SizeGroup, ...], Field(strict=False, min_length=1)]
-    """Size groups, from the smallest models up."""
+    size_groups: Annotated[tuple[SizeGroup, ...], Field(strict=False)] = ()
+    """Size groups, from the smallest models up; left out only together with `models`."""
     seeds: Annotated[tuple[SeedSource, ...], Field(strict=False)] = ()
     """Files of published figures in dbt/seeds."""
-    models: Annotated[tuple[StudyModel, ...], Field(strict=False, min_length=1)]
-    """Base models with a reward model, trained here or published."""
+    models: Annotated[tuple[StudyModel, ...], Field(strict=False)] = ()
+    """Base models with a reward model, trained here or published; left out in a study of score files alone, which
+    compares reward models whatever their base."""
     candidates: Annotated[tuple[Candidate, ...], Field(strict=False)] = ()
     """Base models without a reward model; the performance model predicts their results."""
     predicted_targets: Annotated[tuple[Target, ...], Field(strict=False, min_length=1)] = ("score",)

@@ -11,7 +11,7 @@ from warehouse.paths import Home
 DOMAINS = ("ArXiv", "Book", "Github", "StackExchange", "Wikipedia")
 STUDY = {
     "studies": "select 'made' as study_id, 'Made up' as title, true as synthetic, 'a benchmark' as source, "
-    "false as use_loose_benchmarks, 'r' as run_id",
+    "false as use_loose_benchmarks, null as answer_on, 'r' as run_id",
     "size_groups": "select 'made' as study_id, 'any' as size_group, 1 as position, 0 as params_b_from, "
     "'model-00' as default_model_id, 'r' as run_id",
     "score_bins": "from (values ('presence_score', -10, 0), ('bits_per_byte', 0, 4)) as t (score_kind, low, high) "

@@ -127,7 +127,9 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
     ]
     return {
         "run_noise": noise,
-        "studies": [{"title": "Yours", "synthetic": False, "source": "a test", "use_loose_benchmarks": False}],
+        "studies": [
+            {"title": "Yours", "synthetic": False, "source": "a test", "use_loose_benchmarks": False, "answer_on": None}
+        ],
         "size_groups": [dict(zip(names, group, strict=True)) for group in groups],
         "base_models": models,
         "benchmarks": BENCHMARKS,

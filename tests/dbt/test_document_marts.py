@@ -64,7 +64,9 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
     ]  # fmt: skip
     names = ("size_group", "position", "params_b_from", "params_b_below", "default_model_id")
     return {
-        "studies": [{"title": "Yours", "synthetic": True, "source": "a test", "use_loose_benchmarks": False}],
+        "studies": [
+            {"title": "Yours", "synthetic": True, "source": "a test", "use_loose_benchmarks": False, "answer_on": None}
+        ],
         "size_groups": [dict(zip(names, ("any", 1, 0.0, None, "ant-1b"), strict=True))],
         "base_models": models,
         "benchmarks": [],

@@ -69,7 +69,9 @@ def study_rows() -> dict[str, list[dict[str, Any]]]:
         "default_model_id": "small-0",
     }
     return {
-        "studies": [{"title": "Lab", "synthetic": True, "source": "a test", "use_loose_benchmarks": False}],
+        "studies": [
+            {"title": "Lab", "synthetic": True, "source": "a test", "use_loose_benchmarks": False, "answer_on": None}
+        ],
         "size_groups": [group],
         "base_models": models,
         "study_seeds": [],

@@ -36,6 +36,15 @@ def rows(connection: duckdb.DuckDBPyConnection, query: str) -> list[dict[str, An
     return connection.execute(query).pl().to_dicts()
 
 
+def counted(rewards: Rewards) -> Rewards:
+    """The pairs that count: by Bradley-Terry those that alpha, beta and gamma all have rewards for."""
+    failed = rewards["gamma", "bradley_terry"].filter(pl.col("chosen").is_nan() | pl.col("rejected").is_nan())
+    return {
+        key: frame if key[1] == "regression" else frame.join(failed, on=["subset", "item_id"], how="anti")
+        for key, frame in rewards.items()
+    }
+
+
 def by_hand(frame: pl.DataFrame) -> dict[str, Any]:
     """Categories, score and errors of one reward model, from its pairs alone (definitions, Section 1)."""
     accuracies: dict[str, float] = {}
@@ -70,7 +79,7 @@ def test_results_equal_a_second_computation(warehouse: duckdb.DuckDBPyConnection
     found = rows(warehouse, "select * from marts.fct_reward_model_results where study_id = 'yours'")
     assert {(row["model_id"], row["objective"]) for row in found} == set(rewards)
     for row in found:
-        expected = by_hand(rewards[row["model_id"], row["objective"]])
+        expected = by_hand(counted(rewards)[row["model_id"], row["objective"]])
         for name, value in expected.items():
             assert row[name] == pytest.approx(value, abs=1e-9), (row["model_id"], row["objective"], name)
         assert row["source"] == f"{row['model_id']}-{row['objective']}"
@@ -84,7 +93,7 @@ def test_what_is_missing_is_said(warehouse: duckdb.DuckDBPyConnection) -> None:
     }
     assert found["alpha", "bradley_terry"] == found["beta", "bradley_terry"] == ("complete", None, True)
     failed = "pairs without a reward: 3 (donotanswer 1, hep-go 1, hep-rust 1)"
-    assert found["gamma", "bradley_terry"] == ("incomplete", failed, False)
+    assert found["gamma", "bradley_terry"] == ("incomplete", failed, True)
     part = "no pairs of chat, safety; not all pairs of mt-bench-hard 0 of 37"
     assert found["delta", "regression"] == ("incomplete", part, False)
 
@@ -94,12 +103,14 @@ def test_subsets_are_counted(warehouse: duckdb.DuckDBPyConnection, rewards: Rewa
     assert len(found) == 23 * len(rewards)
     n_ties = 0
     for row in found:
-        part = rewards[row["model_id"], row["objective"]].filter(subset=row["subset"])
-        errors = part["chosen"].is_nan().sum()
+        whole = rewards[row["model_id"], row["objective"]].filter(subset=row["subset"])
+        part = counted(rewards)[row["model_id"], row["objective"]].filter(subset=row["subset"])
+        errors = whole["chosen"].is_nan().sum()
         won = part.filter(pl.col("chosen").is_not_nan() & (pl.col("chosen") > pl.col("rejected"))).height
         ties = part.filter(pl.col("chosen") == pl.col("rejected")).height
-        assert (row["n_pairs"], row["n_won"], row["n_ties"], row["n_errors"]) == (part.height, won, ties, errors)
-        assert row["accuracy"] == (pytest.approx(100 * won / (part.height - errors)) if part.height else None)
+        assert (row["n_pairs"], row["n_won"], row["n_ties"], row["n_errors"]) == (whole.height, won, ties, errors)
+        assert row["n_left_out"] == whole.height - part.height - errors
+        assert row["accuracy"] == (pytest.approx(100 * won / part.height) if part.height else None)
         n_ties += ties
     assert n_ties > 100
 
@@ -119,14 +130,14 @@ def test_published_results_are_beside_them_untouched(warehouse: duckdb.DuckDBPyC
 
 
 def test_only_models_judged_on_the_same_pairs_are_compared(warehouse: duckdb.DuckDBPyConnection) -> None:
-    """gamma failed on three pairs, delta has half of a test set, echo (a default) was not trained."""
+    """delta has half of a test set; echo, the default of gamma, was not trained."""
     gains = rows(warehouse, "select * from marts.fct_size_group_gains where study_id = 'yours'")
     assert {(row["objective"], row["model_id"]) for row in gains} == {
         ("bradley_terry", "alpha"), ("bradley_terry", "beta"), ("regression", "alpha"),
     }  # fmt: skip
     for mart in ("fct_benchmark_correlations", "fct_benchmark_coverage", "fct_post_training_stages"):
         used = rows(warehouse, f"select * from marts.{mart} where study_id = 'yours'")
-        assert all(row.get("n", 0) <= 2 for row in used), mart
+        assert all(row.get("n", 0) <= 3 for row in used), mart
     differences = rows(warehouse, "select * from marts.fct_objective_differences where study_id = 'yours'")
     assert {row["model_id"] for row in differences} == {"alpha"} and len(differences) == 5
     features = rows(warehouse, "select * from marts.fct_regression_features where study_id = 'yours'")
@@ -168,7 +179,8 @@ def test_paired_comparisons_equal_a_bootstrap_of_items(warehouse: duckdb.DuckDBP
     found = [row for row in found if row["compared_with"] == "default"]
     assert {(row["model_id"], row["other_model_id"]) for row in found} == {("beta", "alpha")}
     names = ["subset", "item_id"]
-    both = rewards["beta", "bradley_terry"].join(rewards["alpha", "bradley_terry"], on=names, suffix="_default")
+    pairs = counted(rewards)
+    both = pairs["beta", "bradley_terry"].join(pairs["alpha", "bradley_terry"], on=names, suffix="_default")
     info = {row["subset"]: row for row in subsets()}
     model = (both["chosen"] > both["rejected"]).to_numpy()
     default = (both["chosen_default"] > both["rejected_default"]).to_numpy()

@@ -128,6 +128,8 @@ def study_marts(study: Study) -> dict[str, pl.DataFrame]:
             {
                 "title": [study.title],
                 "synthetic": [study.synthetic],
+                "answer_benchmark": ["rewardbench"],
+                "answer_chance": [50.0],
                 "source": [study.source],
                 "n_models": [study.models.height],
             }
@@ -232,6 +234,9 @@ def _results(study: Study) -> pl.DataFrame:
         pl.lit("twins").alias("run_noise_basis"),
         pl.lit(None, pl.String).alias("near_chance_categories"),
         pl.lit(None, pl.Float64).alias("reasoning_unweighted"),
+        pl.lit("rewardbench").alias("benchmark"),
+        pl.lit("chat, chat_hard, reasoning, safety").alias("score_categories"),
+        pl.lit(0).alias("n_left_out"),
         pl.lit(2985).alias("n_pairs"),
         pl.lit("complete").alias("status"),
         pl.lit(None, pl.String).alias("status_reason"),

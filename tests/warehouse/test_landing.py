@@ -34,7 +34,7 @@ def parts(tmp_path: Path) -> Path:
 
 
 def study(parts: Path, study_id: str, title: str, run_id: str) -> Path:
-    row = {"title": title, "synthetic": False, "source": "x", "use_loose_benchmarks": False}
+    row = {"title": title, "synthetic": False, "source": "x", "use_loose_benchmarks": False, "answer_on": None}
     return write_part(parts, STUDIES, [row], study_id=study_id, run_id=run_id)
 
 
@@ -178,7 +178,14 @@ def test_a_changed_contract_drops_the_table_and_takes_the_parts_that_fit(
     assert titles(connection) == []  # its only part was written for the old contract
     with pytest.raises(LandingError, match="has no column note"):
         rebuild(connection, parts)
-    row = {"title": "A", "synthetic": False, "source": "x", "use_loose_benchmarks": False, "note": None}
+    row = {
+        "title": "A",
+        "synthetic": False,
+        "source": "x",
+        "use_loose_benchmarks": False,
+        "answer_on": None,
+        "note": None,
+    }
     write_part(parts, newer, [row], study_id="a", run_id="r2")
     land_newest(connection, newer, parts)
     assert titles(connection) == [("a", "A", "r2")]

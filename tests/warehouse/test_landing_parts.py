@@ -246,7 +246,7 @@ def test_retiring_a_study_keeps_what_was_retired_before(parts: Path) -> None:
     write_part(
         parts,
         STUDIES,
-        [{"title": "S", "synthetic": False, "source": "x", "use_loose_benchmarks": False}],
+        [{"title": "S", "synthetic": False, "source": "x", "use_loose_benchmarks": False, "answer_on": None}],
         study_id="s",
         run_id="r",
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from typing import Any
 
+import polars as pl
 from rich.console import Console
 
 from warehouse.connection import Connection
@@ -13,18 +14,26 @@ from warehouse.reports import labels, queries
 WIDTH = 110
 LEADS = {"clear": "a clear lead", "likely": "a likely lead, within noise", "open": "not distinguishable"}
 HOW_TO_READ = (
-    "Score: {basis}, in percent; a coin has 50. Gains are percentage points over the "
+    "Score: {basis}, in percent; {chance}. Gains are percentage points over the "
     "default base model of the size group (billions of parameters), with their 95 % interval over test questions and "
     "training runs. Two trainings of one base are taken to differ by a standard deviation of {noise}."
 )
 NO_ITEMS = " Intervals are approximate: published tables have no item-level results, and each model was trained once."
+HOW_TO_READ_REWARDS = (
+    "Percent, with the 95 % interval over items. Two reward models are told apart by paired tests on the items that "
+    "both have, with Holm's correction over all pairs of reward models of the benchmark."
+)
+MOST_NAMED = 6
 NO_ANSWER = "No reward model can be compared with the default of its size group yet."
 
 
 def print_answer(connection: Connection, console: Console) -> None:
     """Print, per study, the best base model of each size group and objective, its gain and how sure that is."""
     for study in queries.studies(connection).iter_rows(named=True):
+        rewards = queries.reward_scores(connection, study["study_id"])
         if queries.has_other_scores(connection, study["study_id"]):
+            if rewards.height:
+                _print_rewards(rewards, study, console)
             continue  # no default to gain over; the report has its section
         best = queries.size_group_winners(connection, study["study_id"])
         line(console)
@@ -41,11 +50,50 @@ def print_answer(connection: Connection, console: Console) -> None:
             line(console, NO_ANSWER)
         else:
             noise = queries.run_noise(connection, study["study_id"]).to_dicts()
-            basis = labels.score_basis(queries.scored_categories(connection, study["study_id"]))
-            reading = HOW_TO_READ.format(basis=basis, noise=labels.run_noise(noise))
+            basis = queries.score_basis(connection, study["study_id"])
+            reading = HOW_TO_READ.format(basis=basis.text, chance=basis.by_chance, noise=labels.run_noise(noise))
             reading += "" if best["is_paired"].any() or best["is_gap_paired"].any() else NO_ITEMS
             for text in textwrap.wrap(reading, WIDTH):
                 line(console, text, "dim")
+        if not rewards.filter(pl.col("kind") != "trained").is_empty():
+            _print_rewards(rewards, study, console)
+
+
+def _print_rewards(rewards: pl.DataFrame, study: dict[str, Any], console: Console) -> None:
+    """The best reward models of each benchmark, whatever their base; rewards: of queries.reward_scores."""
+    line(console)
+    line(console, "Which reward model is best?", "bold")
+    line(console, study["title"] + (" (synthetic data)" if study["synthetic"] else ""), "dim")
+    for benchmark, part in queries.parts(rewards, "benchmark"):
+        line(console)
+        line(console, labels.reward_benchmark(benchmark), "bold")
+        for text, style in reward_lines(part):
+            line(console, text, style)
+    line(console)
+    for text in textwrap.wrap(HOW_TO_READ_REWARDS, WIDTH):
+        line(console, text, "dim")
+
+
+def reward_lines(rewards: pl.DataFrame) -> list[tuple[str, str]]:
+    """Lines of text with their styles: the best reward model of a benchmark, and what can be told from it.
+
+    rewards: rows of queries.reward_scores of one benchmark, best first.
+    """
+    best, *others = rewards.to_dicts()
+    if best["value"] is None:
+        return [(f"  no figure: {best['status']}", "")]
+    ends = "no interval" if best["low"] is None else labels.interval(best["low"], best["high"])
+    text = f"  {best['reward_id']}  {labels.number(best['value'])} {ends}, {labels.plural(best['n'], 'item')}"
+    lines = [(text, "green")]
+    if not others:
+        return [*lines, ("    the only reward model", "")]
+    lines.append((f"    clearly better than {best['n_worse']} of {labels.plural(best['n_compared'], 'other')}", ""))
+    open_ones = [row for row in others if row["is_in_first_group"] and row["value"] is not None]
+    named = [f"{row['reward_id']} {labels.number(row['value'])}" for row in open_ones[:MOST_NAMED]]
+    named += [f"{len(open_ones) - MOST_NAMED} more"] if len(open_ones) > MOST_NAMED else []
+    if named:
+        lines.append((f"    not distinguishable from the best: {labels.listing(named)}", ""))
+    return lines
 
 
 def answer_lines(row: dict[str, Any]) -> list[tuple[str, str]]:

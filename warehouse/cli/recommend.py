@@ -25,7 +25,7 @@ from warehouse.training_memory import way_within, ways_to_train
 WIDTH = 96
 _INDENT = " " * 5
 HOW_TO_READ = (
-    "Score: {basis}, in percent (a coin has 50), with its 90 % interval. Gain: points "
+    "Score: {basis}, with its 90 % interval. Gain: points "
     "over the default base model of the model's own size group. Best: chance of being the best within the limit. Both "
     "count test questions and training runs, which differ by a standard deviation of {noise}. =: not distinguishable "
     f"from the first. A size limit is {SIZE_RULE}."
@@ -118,6 +118,7 @@ def print_recommendation(
         raise UserError(_nothing([frame for _, frame, _ in answers], wanted, limits))
     limit = "" if max_params is None else f"of at most {max_params:g} billion parameters "
     limit += "" if memory is None else f"trainable in {memory:g} GiB "
+    bases = {study["study_id"]: queries.score_basis(connection, study["study_id"]) for study, _ in shown}
     for study, found in shown:
         line(console)
         line(console, f"Which base model {limit}should I train my reward model on?", "bold")
@@ -129,12 +130,12 @@ def print_recommendation(
         weak = queries.near_chance_defaults(connection, study["study_id"]).filter(pl.col("objective").is_in(wanted))
         if weak.height:
             line(console)
-            _wrapped(console, _plain(labels.near_chance_defaults(weak.to_dicts())))
+            _wrapped(console, _plain(labels.near_chance_defaults(weak.to_dicts(), bases[study["study_id"]])))
     line(console)
     noise = [row for study, _ in shown for row in queries.run_noise(connection, study["study_id"]).to_dicts()]
-    bases = {labels.score_basis(queries.scored_categories(connection, study["study_id"])): None for study, _ in shown}
+    texts = dict.fromkeys(f"{basis.text}, in percent ({basis.by_chance})" for basis in bases.values())
     reading = HOW_TO_READ.format(
-        basis="; or ".join(bases), noise=labels.run_noise([row for row in noise if row["objective"] in wanted])
+        basis="; or ".join(texts), noise=labels.run_noise([row for row in noise if row["objective"] in wanted])
     )
     for text in textwrap.wrap(reading + ("" if memory is None else f" {MEMORY_RULE}"), WIDTH):
         line(console, text, "dim")

@@ -13,6 +13,7 @@ STUDIES = table(
         "use_loose_benchmarks",
         "True where loosely matching benchmark values (another task or an incomparable set-up) may be used.",
     ),
+    text("answer_on", "Benchmark of reward models that the study names for its answer; null for none.", nullable=True),
 )
 
 RUN_NOISE = table(

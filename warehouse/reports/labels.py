@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from warehouse.contracts.leads import LEAD_REACH
@@ -222,8 +223,8 @@ def with_error(points: float | None, error: float | None) -> str:
     return text if error is None else f"{text} ± {number(error)}"
 
 
-def near_chance_defaults(rows: list[dict[str, Any]]) -> str:
-    """A sentence on the defaults near chance, or nothing; rows: of queries.near_chance_defaults."""
+def near_chance_defaults(rows: list[dict[str, Any]], basis: ScoreBasis) -> str:
+    """Sentences on the defaults near chance, or nothing; rows: of queries.near_chance_defaults."""
     if not rows:
         return ""
     texts = [
@@ -231,7 +232,7 @@ def near_chance_defaults(rows: list[dict[str, Any]]) -> str:
         f"{number(row['group_median_score'])})"
         for row in rows
     ]
-    return f"A coin has 50. Near chance, so that a gain over it says little: {listing(texts)}."
+    return f"{capital(basis.by_chance)}. Near chance, so that a gain over it says little: {listing(texts)}."
 
 
 NOISE_BASES = {
@@ -242,16 +243,47 @@ NOISE_BASES = {
 
 CATEGORIES = ("chat", "chat_hard", "safety", "reasoning")
 """Categories of RewardBench; the score of a reward model is their mean (definitions, Section 1)."""
+PARTS = {
+    "rewardbench": (4, "the four RewardBench categories", "category", "categories"),
+    "rewardbench2": (6, "the six subsets of RewardBench 2", "subset", "subsets"),
+    "rm_bench": (4, "the four domains of RM-Bench", "domain", "domains"),
+}
+"""Benchmarks whose figure is the mean of parts: how many there are, all of them, one, several."""
 
 
-def score_basis(categories: list[str]) -> str:
-    """What the score is the mean of, by the categories that the test set of a study has: 'mean of the four ...'."""
-    if len(categories) in (0, len(CATEGORIES)):
-        return "mean of the four RewardBench categories"
-    names = listing([target(name) for name in categories])
-    if len(categories) == 1:
-        return f"accuracy in RewardBench's category {names}, the only one with test pairs here"
-    return f"mean of RewardBench's categories {names}, the only ones with test pairs here"
+@dataclass(frozen=True)
+class ScoreBasis:
+    """What the scores of a study are: a benchmark, those of its parts that have items, and chance in percent."""
+
+    benchmark: str = "rewardbench"
+    parts: tuple[str, ...] = ()
+    chance: float | None = 50
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether no part of the benchmark is missing; True where nothing is scored yet."""
+        return self.benchmark not in PARTS or len(self.parts) in (0, PARTS[self.benchmark][0])
+
+    @property
+    def text(self) -> str:
+        """'mean of the four RewardBench categories', or of those that have items, or what another benchmark counts."""
+        name = reward_benchmark(self.benchmark)
+        if self.benchmark not in PARTS:
+            return f"share of the items of {name} whose right answer has the highest reward"
+        _, whole, one, several = PARTS[self.benchmark]
+        if self.is_whole:
+            return f"mean of {whole}"
+        names = listing([target(part) for part in self.parts])
+        if len(self.parts) == 1:
+            return f"figure of {name}'s {one} {names}, the only one with test items here"
+        return f"mean of {name}'s {several} {names}, the only ones with test items here"
+
+    @property
+    def by_chance(self) -> str:
+        """'a coin has 50', 'a choice at random has 25', or 'chance is not known'."""
+        if self.chance is None:
+            return "chance is not known"
+        return "a coin has 50" if self.chance == 50 else f"a choice at random has {number(self.chance, 0)}"
 
 
 def run_noise(rows: list[dict[str, Any]]) -> str:

@@ -13,7 +13,7 @@ import polars as pl
 
 from models_train.errors import UserError, first_line
 from warehouse.connection import has_table
-from warehouse.reports.labels import CATEGORIES
+from warehouse.reports.labels import CATEGORIES, ScoreBasis
 
 MOST_DRAWN = 40
 """Most features of a chart, or charts of a figure: more could not be read."""
@@ -81,12 +81,35 @@ def studies(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def has_other_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> bool:
-    """Whether a study has figures on base and data or on teachers, and no results of RewardBench."""
-    rewardbench, *others = (
+    """Whether a study has figures on base and data, on teachers or of score files, and no results of base models."""
+    results, *others = (
         read(connection, mart, "study_id", {"study_id": study_id}, "study_id limit 1", optional=True).height
-        for mart in ("fct_reward_model_results", "fct_base_by_data_results", "fct_teacher_predictors")
+        for mart in (
+            "fct_reward_model_results",
+            "fct_base_by_data_results",
+            "fct_teacher_predictors",
+            "fct_benchmark_scores",
+        )
     )
-    return not rewardbench and any(others)
+    return not results and any(others)
+
+
+def reward_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
+    """One row per benchmark and reward model of any kind: its figure in percent, and the places that are possible."""
+    where = {"study_id": study_id}
+    scores = read(
+        connection,
+        "fct_benchmark_scores",
+        "benchmark, reward_id, kind, metric, value, low, high, n, is_comparable, status",
+        {**where, "is_main": True},
+        "benchmark, value desc nulls last, reward_id",
+        optional=True,
+    )
+    if not scores.height:
+        return scores
+    columns = "benchmark, reward_id, n_compared, n_better, n_worse, is_in_first_group"
+    places = read(connection, "fct_benchmark_groups", columns, where, "benchmark, reward_id")
+    return scores.join(places, on=["benchmark", "reward_id"], how="left", maintain_order="left")
 
 
 def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
@@ -103,11 +126,22 @@ def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> 
     )
 
 
-def scored_categories(connection: duckdb.DuckDBPyConnection, study_id: str) -> list[str]:
-    """Categories of RewardBench that the scores of a study are the mean of."""
-    rows = read(connection, "fct_reward_model_results", ", ".join((*CATEGORIES, "score")), {"study_id": study_id}, "1")
-    scored = rows.filter(pl.col("score").is_not_null())
-    return [name for name in CATEGORIES if scored[name].count()]
+def score_basis(connection: duckdb.DuckDBPyConnection, study_id: str) -> ScoreBasis:
+    """What the scores of a study stand on; of a study without results RewardBench."""
+    where = {"study_id": study_id}
+    (study,) = read(connection, "dim_studies", "answer_benchmark, answer_chance", where).to_dicts()
+    rows = read(connection, "fct_reward_model_results", "score, score_categories", where, "1, 2")
+    found = {
+        name
+        for row in rows.filter(pl.col("score").is_not_null()).iter_rows(named=True)
+        for name in (row["score_categories"] or "").split(", ")
+        if name
+    }
+    known = [name for name in CATEGORIES if name in found]
+    parts = (*known, *sorted(found.difference(known)))
+    if study["answer_benchmark"] is None:
+        return ScoreBasis()
+    return ScoreBasis(study["answer_benchmark"], parts, study["answer_chance"])
 
 
 def run_noise(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:

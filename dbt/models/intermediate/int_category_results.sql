@@ -1,7 +1,9 @@
 with subsets as (
     select
         *,
-        accuracy / 100 as p
+        accuracy / 100 as p,
+        -- Below 0 where items are won in part, which lowers the variance; 0 for pairs.
+        (n_squares - n_points) / n_scored as excess
     from {{ ref('int_subset_results') }}
     where
         category is not null
@@ -15,8 +17,8 @@ weighted as (
     from subsets
 )
 
--- RewardBench's weights among the subsets that have pairs. The variance is that of a weighted mean of independent
--- subsets, each with its sample variance p(1-p) n/(n-1); a subset of one pair has none, and then nor has the mean.
+-- The benchmark's weights among the subsets that have pairs. The variance is that of a weighted mean of independent
+-- subsets, each with its sample variance, of pairs p(1-p) n/(n-1); a subset of one has none, and then nor has the mean.
 select
     study_id,
     objective,
@@ -25,10 +27,10 @@ select
     -- Rounded: a sum of shares must not come out above 100, nor depend on the order of summing.
     round(100 * sum(share * p), 9) as accuracy,
     case
-        when min(n_scored) > 1 then 10000 * sum(share * share * p * (1 - p) / nullif(n_scored - 1, 0))
+        when min(n_scored) > 1 then 10000 * sum(share * share * greatest(p * (1 - p) + excess, 0) / nullif(n_scored - 1, 0))
     end as variance,
     1 / sum(share * share / n_scored) as n_effective,
-    100 * sum(n_won) / sum(n_scored) as accuracy_unweighted,
+    100 * sum(n_points) / sum(n_scored) as accuracy_unweighted,
     sum(n_scored)::integer as n_scored
 from weighted
 group by study_id, objective, model_id, category

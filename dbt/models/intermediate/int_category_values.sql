@@ -15,31 +15,44 @@ with results as (
     where is_comparable
 ),
 
-long as (
-    from results
-    unpivot (value for category in (chat, chat_hard, safety, reasoning, score))
+printed as (
+    from (select * from results where basis = 'published')
+    unpivot (value for category in (chat, chat_hard, safety, reasoning))
 )
 
 select
-    long.study_id,
-    long.objective,
-    long.model_id,
-    long.category,
-    long.value,
-    case
-        when long.category = 'score' then coalesce(long.score_standard_error, long.score_standard_error_approximate)
-        -- Binomial where no variance is measured: from the pairs of the category, for a printed result RewardBench's.
-        else coalesce(
-            sqrt(measured.variance),
-            sqrt(long.value * (100 - long.value) / coalesce(measured.n_effective, whole.n_effective))
-        )
-    end as standard_error
-from long
-left join {{ ref('int_category_results') }} as measured
-    on
-        long.basis = 'item_results'
-        and long.study_id = measured.study_id
-        and long.objective = measured.objective
-        and long.model_id = measured.model_id
-        and long.category = measured.category
-left join {{ ref('int_rewardbench_categories') }} as whole on long.category = whole.category
+    study_id,
+    objective,
+    model_id,
+    'score' as category,
+    score as value,
+    coalesce(score_standard_error, score_standard_error_approximate) as standard_error
+from results
+where score is not null
+union all
+-- Binomial where no variance is measured: from the pairs of the category, for a printed result RewardBench's.
+select
+    printed.study_id,
+    printed.objective,
+    printed.model_id,
+    printed.category,
+    printed.value,
+    sqrt(printed.value * (100 - printed.value) / whole.n_effective) as standard_error
+from printed
+inner join {{ ref('int_rewardbench_categories') }} as whole using (category)
+union all
+select
+    measured.study_id,
+    measured.objective,
+    measured.model_id,
+    measured.category,
+    measured.accuracy as value,
+    coalesce(
+        sqrt(measured.variance), sqrt(measured.accuracy * (100 - measured.accuracy) / measured.n_effective)
+    ) as standard_error
+from {{ ref('int_category_results') }} as measured
+inner join results using (study_id, objective, model_id)
+where
+    results.basis = 'item_results'
+    -- The only part of a benchmark: its value is the score.
+    and measured.category != 'all'

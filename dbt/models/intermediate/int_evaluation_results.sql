@@ -5,25 +5,15 @@ with subsets as (
     from {{ ref('int_subset_results') }}
 ),
 
--- Models are compared on the same pairs: those that any reward model of the study and objective has rewards for.
-reach as (
-    select
-        study_id,
-        objective,
-        count(distinct row(subset, item_id)) as n_items
-    from {{ ref('int_pair_outcomes') }}
-    where outcome != 'error'
-    group by study_id, objective
-),
-
 states as (
     select
         study_id,
         objective,
         model_id,
         any_value(run_id) as run_id,
-        sum(n_scored) as n_scored,
+        bool_or(is_comparable) as is_comparable,
         sum(n_errors) as n_errors,
+        sum(n_left_out) as n_left_out,
         string_agg(distinct category, ', ' order by category) filter (
             where category is not null and n_pairs_of_category = 0
         ) as missing,
@@ -65,6 +55,8 @@ wide as (
         max(accuracy) filter (where category = 'safety') as safety,
         max(accuracy) filter (where category = 'reasoning') as reasoning,
         max(accuracy_unweighted) filter (where category = 'reasoning') as reasoning_unweighted,
+        -- Added in this order: otherwise a mean on the border of two roundings could differ between runs.
+        round(list_sum(list(accuracy order by category)) / count(*), 9) as score,
         count(*) as n_categories,
         count(variance) as n_variances,
         sqrt(sum(variance)) / count(*) as standard_error,
@@ -90,30 +82,17 @@ select
     scored.chat_hard,
     scored.safety,
     scored.reasoning,
-    -- Added in this order: otherwise a mean on the border of two roundings could differ between runs.
-    case
-        when scored.is_whole
-            then
-                round(
-                    (
-                        coalesce(scored.chat, 0)
-                        + coalesce(scored.chat_hard, 0)
-                        + coalesce(scored.safety, 0)
-                        + coalesce(scored.reasoning, 0)
-                    ) / scored.n_categories,
-                    9
-                )
-    end as score,
+    case when scored.is_whole then scored.score end as score,
     case
         when scored.is_whole and scored.n_variances = scored.n_categories then scored.standard_error
     end as score_standard_error,
     case when scored.is_whole then scored.standard_error_approximate end as score_standard_error_approximate,
     scored.reasoning_unweighted,
     coalesce(scored.n_scored, 0)::integer as n_pairs,
+    explained.n_left_out::integer as n_left_out,
     case when explained.status_reason is null then 'complete' else 'incomplete' end as status,
     explained.status_reason,
-    coalesce(explained.n_scored = reach.n_items, false) as is_comparable,
+    explained.is_comparable,
     explained.run_id as source
 from explained
 left join scored using (study_id, objective, model_id)
-left join reach using (study_id, objective)

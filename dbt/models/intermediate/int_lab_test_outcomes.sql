@@ -8,7 +8,7 @@ with margins as (
         attribute,
         sum(case completion when 'chosen' then reward else -reward end) as margin
     from {{ ref('int_base_rewards') }}
-    where objective = 'regression' and benchmark = 'rewardbench' and status = 'ok'
+    where objective = 'regression' and status = 'ok'
     group by study_id, model_id, subset, item_id, attribute
     having count(*) = 2
 ),

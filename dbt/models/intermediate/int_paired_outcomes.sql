@@ -1,38 +1,35 @@
-with outcomes as (
-    select
-        outcomes.study_id,
-        outcomes.objective,
-        outcomes.model_id,
-        outcomes.subset,
-        outcomes.item_id,
-        outcomes.outcome = 'won' as is_won,
-        subsets.category,
-        subsets.weight
-    from {{ ref('int_pair_outcomes') }} as outcomes
-    inner join {{ ref('stg_rewardbench_subsets') }} as subsets using (subset)
-    where outcomes.outcome != 'error'
+with pairs as (
+    select * from {{ ref('int_compared_pairs') }}
+    where is_counted
 )
 
 select
-    pairs.study_id,
-    pairs.objective,
-    pairs.model_id,
-    pairs.other_objective,
-    pairs.other_model_id,
+    compared.study_id,
+    compared.objective,
+    compared.model_id,
+    compared.other_objective,
+    compared.other_model_id,
     mine.category,
     mine.subset,
-    mine.weight,
-    count(*) filter (where mine.is_won and others.is_won)::integer as n_both,
-    count(*) filter (where mine.is_won and not others.is_won)::integer as n_only_model,
-    count(*) filter (where not mine.is_won and others.is_won)::integer as n_only_other,
-    count(*) filter (where not mine.is_won and not others.is_won)::integer as n_neither
-from {{ ref('int_compared_reward_models') }} as pairs
-inner join outcomes as mine using (study_id, objective, model_id)
-inner join outcomes as others
+    any_value(subsets.weight) as weight,
+    count(*) filter (where mine.value >= 1 and others.value >= 1)::integer as n_both,
+    count(*) filter (where mine.value >= 1 and others.value < 1)::integer as n_only_model,
+    count(*) filter (where mine.value < 1 and others.value >= 1)::integer as n_only_other,
+    count(*) filter (where mine.value < 1 and others.value < 1)::integer as n_neither,
+    sum(mine.value - others.value) as sum_of_differences,
+    sum((mine.value - others.value) ** 2) as sum_of_squares,
+    bool_or(mine.value not in (0, 1) or others.value not in (0, 1)) as has_parts
+from {{ ref('int_compared_reward_models') }} as compared
+inner join pairs as mine using (study_id, objective, model_id)
+inner join pairs as others
     on
-        pairs.study_id = others.study_id
-        and pairs.other_objective = others.objective
-        and pairs.other_model_id = others.model_id
+        compared.study_id = others.study_id
+        and compared.other_objective = others.objective
+        and compared.other_model_id = others.model_id
         and mine.subset = others.subset
         and mine.item_id = others.item_id
+inner join {{ ref('int_answer_subsets') }} as subsets
+    on
+        compared.study_id = subsets.study_id
+        and mine.subset = subsets.subset
 group by all

@@ -5,13 +5,12 @@ with subsets as (
     from {{ ref('int_paired_outcomes') }}
 ),
 
--- A pair's difference is 1, -1 or 0. Of a subset: its mean, and its sample variance over n - 1, none for one pair.
+-- A pair's difference is 1, -1 or 0, or a part. Of a subset: its mean, and its sample variance over n - 1, none for one.
 paired_subsets as (
     select
         *,
-        (n_only_model - n_only_other) / n_pairs as difference,
-        ((n_only_model + n_only_other) / n_pairs - ((n_only_model - n_only_other) / n_pairs) ** 2)
-        / nullif(n_pairs - 1, 0) as variance,
+        sum_of_differences / n_pairs as difference,
+        greatest(sum_of_squares / n_pairs - (sum_of_differences / n_pairs) ** 2, 0) / nullif(n_pairs - 1, 0) as variance,
         weight / sum(weight) over (
             partition by study_id, objective, model_id, other_objective, other_model_id, category
         ) as share
@@ -39,6 +38,8 @@ paired_categories as (
 
 paired as (
     select * from paired_categories
+    -- The only part of a benchmark: its difference is that of the score.
+    where category != 'all'
     union all by name
     select
         study_id,

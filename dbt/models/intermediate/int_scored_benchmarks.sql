@@ -4,7 +4,8 @@ with scored as (
         reward_id,
         benchmark,
         -- The reward that decides: of several attributes the merged one.
-        min(attribute) as attribute
+        min(attribute) as attribute,
+        min(run_id) as run_id
     from {{ ref('stg_completion_rewards') }}
     where attribute in ('merged', 'reward')
     group by study_id, reward_id, benchmark
@@ -25,6 +26,7 @@ select
     scored.reward_id,
     scored.benchmark,
     scored.attribute,
+    scored.run_id,
     shapes.n_items,
     shapes.n_completions,
     (

@@ -12,6 +12,9 @@ select
     studies.title,
     studies.synthetic,
     studies.source,
-    coalesce(models.n_models, 0)::integer as n_models
+    coalesce(models.n_models, 0)::integer as n_models,
+    answers.benchmark as answer_benchmark,
+    answers.chance::double as answer_chance
 from {{ ref('stg_studies') }} as studies
 left join models using (study_id)
+left join {{ ref('int_answer_benchmarks') }} as answers using (study_id)

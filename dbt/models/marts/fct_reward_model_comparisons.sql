@@ -53,5 +53,5 @@ select
     tests.sign_flip_p
 from wanted
 inner join differences using (study_id, objective, model_id, other_model_id)
-inner join {{ ref('int_sign_flip_tests') }} as tests
+left join {{ ref('int_sign_flip_tests') }} as tests
     using (study_id, objective, model_id, other_objective, other_model_id, category)

@@ -10,5 +10,6 @@ select
     n_won::integer as n_won,
     n_ties::integer as n_ties,
     n_errors::integer as n_errors,
+    n_left_out::integer as n_left_out,
     accuracy
 from {{ ref('int_subset_results') }}

@@ -3,5 +3,6 @@ select
     title,
     synthetic,
     source,
-    use_loose_benchmarks
+    use_loose_benchmarks,
+    answer_on
 from {{ source('raw', 'studies') }}

@@ -19,7 +19,7 @@ from warehouse.publish import publish
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     home = Home(tmp_path / "home").ensure()
-    rows = [{"title": "T" * 5000, "synthetic": False, "source": "x", "use_loose_benchmarks": False}]
+    rows = [{"title": "T" * 5000, "synthetic": False, "source": "x", "use_loose_benchmarks": False, "answer_on": None}]
     write_part(home.parts, STUDIES, rows, study_id="s", run_id="r")
     change(home, MARTS)
     publish(home)

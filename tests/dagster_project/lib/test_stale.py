@@ -155,7 +155,7 @@ def test_a_study_without_a_file_is_set_aside_and_goes_from_the_tables(tmp_path: 
 
     parts = tmp_path / "parts"
     for study in ("kept", "gone"):
-        row = {"title": study, "synthetic": False, "source": "x", "use_loose_benchmarks": False}
+        row = {"title": study, "synthetic": False, "source": "x", "use_loose_benchmarks": False, "answer_on": None}
         write_part(parts, STUDIES, [row], study_id=study, run_id="r1")
     database = tmp_path / "warehouse.duckdb"
     duckdb.connect(str(database)).close()

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from models_train.selection.paired_comparisons import CATEGORIES, SCORE, flipped_differences, sign_flip_tests
+from models_train.selection.paired_comparisons import SCORE, flipped_differences, sign_flip_tests
 
 KEY = {"study_id": "s", "objective": "regression", "model_id": "a", "other_objective": "regression"}
 
@@ -43,14 +43,17 @@ def test_weights_count_as_in_a_permutation_of_items() -> None:
     assert exact.pvalue < 0.2
 
 
-def test_the_score_needs_all_categories_and_a_clear_winner_has_the_least_p() -> None:
-    rows = [(category, category, 1, 60, 2, 10) for category in CATEGORIES]
-    assert SCORE not in p_values(*rows[:3], flips=1_000)
+def test_the_score_needs_all_categories_of_the_study_and_a_clear_winner_has_the_least_p() -> None:
+    rows = [(category, category, 1, 60, 2, 10) for category in ("chat", "chat_hard", "safety", "reasoning")]
     assert p_values(*rows, flips=1_000)[SCORE] == pytest.approx(1 / 1001)
+    assert p_values(*rows[:2], flips=1_000)[SCORE] == pytest.approx(1 / 1001)
+    both = pl.concat([counts(*rows), counts(*rows[:3]).with_columns(pl.lit("c").alias("other_model_id"))])
+    found = sign_flip_tests(both, flips=1_000).filter(category=SCORE)
+    assert found["other_model_id"].to_list() == ["b"]
 
 
 def test_equal_models_have_p_one() -> None:
-    assert p_values(("chat", "one", 1, 0, 0, 5), flips=100) == {"chat": 1.0}
+    assert p_values(("chat", "one", 1, 0, 0, 5), flips=100) == {"chat": 1.0, SCORE: 1.0}
 
 
 def test_flips_have_the_variance_of_the_decided_pairs() -> None:

@@ -22,6 +22,7 @@ title: Everything
 synthetic: true
 source: made
 use_loose_benchmarks: false
+answer_on: rewardbench
 predicted_targets: [score]
 run_noise:
   basis: seeds

@@ -51,7 +51,7 @@ def test_shipped_studies_name_the_schema_and_fit_it(path: Path) -> None:
     [
         ({"titel": "x"}, "'titel' was unexpected"),
         ({"study_id": "My-1"}, "does not match"),
-        ({"models": []}, "should be non-empty"),
+        ({"predicted_targets": []}, "should be non-empty"),
         ({"training": {"precision": "float16"}}, "is not valid under any of the given schemas"),
     ],
 )

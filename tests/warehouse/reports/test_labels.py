@@ -15,6 +15,9 @@ from warehouse.reports.topics import answer, benchmark_scores
 DBT_PROJECT = Path(__file__).resolve().parents[3] / "dbt" / "dbt_project.yml"
 
 
+BASIS = labels.ScoreBasis()
+
+
 def test_limits_that_dbt_states_too_are_the_same():
     stated = yaml.safe_load(DBT_PROJECT.read_text())["vars"]
     assert stated["reach_of_95_percent"] == LEAD_REACH
@@ -81,24 +84,34 @@ def test_gain_names_both_units_and_says_when_the_default_is_best():
         "+4.9 points (+5.9\u00a0%) over base; 95 % interval about +2.9 to +6.8 points over test questions, +2.1 to "
         "+7.7 with training runs. +7.9 points against the median of the size group."
     )
-    assert answer.gain(row) == text
-    assert "about" not in answer.gain(row | {"is_paired": True})
-    assert "default itself" in answer.gain(row | {"is_default": True})
-    assert "no interval is known" in answer.gain(row | {"gain_low": None})
+    assert answer.gain(row, BASIS) == text
+    assert "about" not in answer.gain(row | {"is_paired": True}, BASIS)
+    assert "default itself" in answer.gain(row | {"is_default": True}, BASIS)
+    assert "no interval is known" in answer.gain(row | {"gain_low": None}, BASIS)
 
 
-def test_the_score_is_said_to_be_of_the_categories_that_there_are():
-    assert labels.score_basis(list(labels.CATEGORIES)) == "mean of the four RewardBench categories"
-    two = labels.score_basis(["chat_hard", "reasoning"])
-    assert two == "mean of RewardBench's categories Chat Hard and Reasoning, the only ones with test pairs here"
-    assert labels.score_basis(["safety"]).startswith("accuracy in RewardBench's category Safety, the only one")
+def test_the_score_is_said_to_be_of_what_there_is():
+    assert labels.ScoreBasis(parts=labels.CATEGORIES).text == "mean of the four RewardBench categories"
+    two = labels.ScoreBasis(parts=("chat_hard", "reasoning"))
+    assert two.text == "mean of RewardBench's categories Chat Hard and Reasoning, the only ones with test items here"
+    assert not two.is_whole
+    one = labels.ScoreBasis(parts=("safety",))
+    assert one.text == "figure of RewardBench's category Safety, the only one with test items here"
+    of_four = labels.ScoreBasis("rewardbench2", ("Factuality", "Focus", "Math", "Precise IF", "Safety", "Ties"), 25)
+    assert (of_four.text, of_four.by_chance) == (
+        "mean of the six subsets of RewardBench 2", "a choice at random has 25",
+    )  # fmt: skip
+    own = labels.ScoreBasis("my_pairs")
+    assert own.text == "share of the items of my_pairs whose right answer has the highest reward" and own.is_whole
+    assert own.by_chance == "a coin has 50"
 
 
 def test_gain_says_what_stands_near_chance():
     row = {"is_near_chance": False, "is_default_near_chance": True, "default_score": 55.6, "score": 69.9}
-    assert "its lead over the coin is 5.6 points and the best model's 19.9" in answer.near_chance(row)
-    assert "near chance (54.0; a coin has 50)" in answer.near_chance(row | {"is_near_chance": True, "score": 54.0})
-    assert answer.near_chance(row | {"is_default_near_chance": False}) == ""
+    assert "its lead over chance is 5.6 points and the best model's 19.9" in answer.near_chance(row, BASIS)
+    near = row | {"is_near_chance": True, "score": 54.0}
+    assert "near chance (54.0; a coin has 50)" in answer.near_chance(near, BASIS)
+    assert answer.near_chance(row | {"is_default_near_chance": False}, BASIS) == ""
 
 
 @pytest.mark.parametrize(
@@ -123,7 +136,7 @@ def test_the_basis_of_a_comparison_is_that_of_the_gain_or_the_lead(
         "is_default_near_chance": False,
         "is_default": True,
     }
-    text = answer.certainty([row], [])
+    text = answer.certainty([row], [], BASIS)
     assert [phrase in text for phrase in ("pair by pair", "without item-level data")].count(True) == bool(words)
     assert words in text and "  " not in text
 

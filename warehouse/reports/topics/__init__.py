@@ -62,12 +62,18 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     sources.section,
 )
 """Topics in the order of the page."""
-OTHER_SCORES = (base_and_data.section, teachers.section, leaderboards.section, sources.section)
-"""Topics of a study of other figures than RewardBench's."""
+OTHER_SCORES = (
+    benchmark_scores.section,
+    base_and_data.section,
+    teachers.section,
+    leaderboards.section,
+    sources.section,
+)
+"""Topics of a study without results of base models."""
 
 
 def sections(study: Study) -> list[Section]:
-    """The sections of a study; one without results of RewardBench has those of its own tables only."""
+    """The sections of a study; one without results of base models has those of its own tables only."""
     has_other_scores = queries.has_other_scores(study.connection, study.study_id)
     of_study = OTHER_SCORES if has_other_scores else ORDER
     return [section for topic in of_study if (section := topic(study))]

@@ -9,6 +9,7 @@ import polars as pl
 
 from warehouse.reports import charts, labels, queries
 from warehouse.reports.elements import AnswerCard, Figure, Panel, Section, Study
+from warehouse.reports.labels import ScoreBasis
 from warehouse.reports.queries import parts
 from warehouse.reports.topics import gains
 
@@ -27,28 +28,30 @@ def section(study: Study) -> Section:
                 "the results so far are under “All results”."
             )
         return Section("answer", TITLE, (text,))
-    rows = best.to_dicts()
+    rows, noise = best.to_dicts(), queries.run_noise(study.connection, study.study_id).to_dicts()
+    basis = queries.score_basis(study.connection, study.study_id)
     return Section(
         key="answer",
         title=TITLE,
-        paragraphs=(certainty(rows, queries.run_noise(study.connection, study.study_id).to_dicts()), *_basis(study)),
+        paragraphs=(certainty(rows, noise, basis), *_other_basis(basis, noise)),
         answers=tuple(
-            (objective, tuple(_card(row) for row in part.to_dicts())) for objective, part in parts(best, "objective")
+            (objective, tuple(_card(row, basis) for row in part.to_dicts()))
+            for objective, part in parts(best, "objective")
         ),
         items=(_figure(best, study),),
         headlines=headlines(rows),
     )
 
 
-def _basis(study: Study) -> tuple[str, ...]:
-    """A sentence where the test set of the study lacks categories of RewardBench."""
-    categories = queries.scored_categories(study.connection, study.study_id)
-    if len(categories) == len(labels.CATEGORIES):
+def _other_basis(basis: ScoreBasis, noise: list[dict[str, Any]]) -> tuple[str, ...]:
+    """Sentences where the score is not RewardBench's mean of four categories."""
+    if basis.benchmark == "rewardbench" and basis.is_whole:
         return ()
-    return (
-        f"The score is the {labels.score_basis(categories)}: it does not compare with a score of all four, and the "
-        "stated run-to-run noise is that of all four.",
-    )
+    what = "a score of all parts" if basis.benchmark == "rewardbench" else "scores on RewardBench"
+    text = f"The score is the {basis.text}; it does not compare with {what}."
+    if any(row["run_noise_basis"] == "twins" for row in noise):
+        text += " The stated run-to-run noise is that of RewardBench's score: state your own under run_noise."
+    return (text,)
 
 
 def headlines(rows: list[dict[str, Any]]) -> tuple[tuple[str, str, str], ...]:
@@ -63,37 +66,39 @@ def headlines(rows: list[dict[str, Any]]) -> tuple[tuple[str, str, str], ...]:
     )
 
 
-def gain(row: dict[str, Any]) -> str:
+def gain(row: dict[str, Any], basis: ScoreBasis) -> str:
     """The gain over the default in both units with its intervals and over the median; notes on chance."""
     median = f"{labels.number(row['gain_over_median_points'], signed=True)} points against the median of the size group"
     if row["is_default"]:
-        return f"This is the default itself: nothing in its size group scored higher. {median}.{near_chance(row)}"
+        return (
+            f"This is the default itself: nothing in its size group scored higher. {median}.{near_chance(row, basis)}"
+        )
     text = f"{labels.change(row['gain_points'], row['gain_percent'])} over {row['default_model_id']}"
     if row["gain_low"] is None:
-        return f"{text}; no interval is known. {median}.{near_chance(row)}"
+        return f"{text}; no interval is known. {median}.{near_chance(row, basis)}"
     about = "" if row["is_paired"] else "about "
     questions = labels.interval(row["gain_low"], row["gain_high"], signed=True)
     runs = labels.interval(row["gain_low_with_runs"], row["gain_high_with_runs"], signed=True)
     return (
         f"{text}; 95 % interval {about}{questions} points over test questions, {runs} with training runs. "
-        f"{median}.{near_chance(row)}"
+        f"{median}.{near_chance(row, basis)}"
     )
 
 
-def near_chance(row: dict[str, Any]) -> str:
-    """A sentence where the best or the default stands near 50, the accuracy of a coin."""
+def near_chance(row: dict[str, Any], basis: ScoreBasis) -> str:
+    """A sentence where the best or the default stands near chance, which for pairs is the 50 of a coin."""
     if row["is_near_chance"]:
-        return f" Its score is near chance ({labels.number(row['score'])}; a coin has 50)."
-    if row["is_default_near_chance"]:
-        default, best = (row[name] - 50 for name in ("default_score", "score"))
+        return f" Its score is near chance ({labels.number(row['score'])}; {basis.by_chance})."
+    if row["is_default_near_chance"] and basis.chance is not None:
+        default, best = (row[name] - basis.chance for name in ("default_score", "score"))
         return (
-            f" The default is near chance: it scores {labels.number(row['default_score'])}, a coin 50, so its lead "
-            f"over the coin is {labels.number(default)} points and the best model's {labels.number(best)}."
+            f" The default is near chance: it scores {labels.number(row['default_score'])}, and {basis.by_chance}, so "
+            f"its lead over chance is {labels.number(default)} points and the best model's {labels.number(best)}."
         )
     return ""
 
 
-def certainty(best: list[dict[str, Any]], noise: list[dict[str, Any]]) -> str:
+def certainty(best: list[dict[str, Any]], noise: list[dict[str, Any]], basis: ScoreBasis) -> str:
     """One paragraph on how certain the whole answer is: rows of fct_size_group_winners, and of queries.run_noise."""
     rows = [row for row in best if row["runner_up"] is not None]
     clear = sum(labels.confidence(row)[0] == "clear" for row in rows)
@@ -118,10 +123,9 @@ def certainty(best: list[dict[str, Any]], noise: list[dict[str, Any]]) -> str:
             "approximation from the number of test pairs per category, and those of two models are taken as "
             "independent although both met the same questions, which is rather too wide."
         ]
-    sentences += [
-        "The best of several models is a little flattered by its selection.",
-        "Chance is 50 in every category.",
-    ]
+    sentences += ["The best of several models is a little flattered by its selection."]
+    if basis.chance is not None:
+        sentences += [f"Chance is {labels.number(basis.chance, 0)}{' in every category' * (len(basis.parts) > 1)}."]
     if any(row["is_default_near_chance"] and not row["is_default"] for row in best):
         sentences += ["Some defaults are near it, so that gains over them say little about the best model."]
     return " ".join(sentences)
@@ -165,13 +169,13 @@ def _headline(row: dict[str, Any]) -> str:
     )
 
 
-def _card(row: dict[str, Any]) -> AnswerCard:
+def _card(row: dict[str, Any], basis: ScoreBasis) -> AnswerCard:
     level, verdict = labels.confidence(row)
     return AnswerCard(
         size_group=labels.size_group(row["size_group"]),
         model_id=row["model_id"],
         score=labels.number(row["score"]),
-        gain=gain(row),
+        gain=gain(row, basis),
         level=level,
         verdict=verdict,
     )

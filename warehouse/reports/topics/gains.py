@@ -38,7 +38,8 @@ def section(study: Study) -> Section:
     if not frame.height:
         text = "The study holds no results that could be compared with a default, so there is no ranking."
     elif weak := queries.near_chance_defaults(study.connection, study.study_id).to_dicts():
-        text += f" {labels.near_chance_defaults(weak)} Gains over the median of the group are in the tooltips."
+        basis = queries.score_basis(study.connection, study.study_id)
+        text += f" {labels.near_chance_defaults(weak, basis)} Gains over the median of the group are in the tooltips."
     figures = tuple(_figure(part, objective, study) for objective, part in parts(frame, "objective"))
     return Section("gains", "Ranking and gain per size group", (text,), items=figures)
 
@@ -97,6 +98,7 @@ def gain_bars(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
 
 def _figure(part: pl.DataFrame, objective: str, study: Study) -> Figure:
     domain, panels = gain_range(part), []
+    basis = queries.score_basis(study.connection, study.study_id)
     for group, rows in parts(part, "size_group"):
         best = rows.row(0, named=True)
         drawn = rows.filter((pl.col("rank_in_group") <= MOST_DRAWN) | pl.col("is_default"))
@@ -121,10 +123,10 @@ def _figure(part: pl.DataFrame, objective: str, study: Study) -> Figure:
         name=study.name("gains", objective),
         title=f"{labels.objective(objective)}: gain over the default of the size group",
         caption=(
-            "Each bar is a base model's RewardBench score minus that of its size group's default (diamond), in "
-            "percentage points; dark blue is the group's best, orange is worse than the default. Thin lines are 95 % "
-            "intervals over test questions and training runs: models whose lines overlap widely are not ranked by "
-            "their bars. The number at the right is the score (0-100; a coin has 50). "
+            f"Each bar is a base model's {labels.reward_benchmark(basis.benchmark)} score minus that of its size "
+            "group's default (diamond), in percentage points; dark blue is the group's best, orange is worse than the "
+            "default. Thin lines are 95 % intervals over test questions and training runs: models whose lines overlap "
+            f"widely are not ranked by their bars. The number at the right is the score (0-100; {basis.by_chance}). "
             f"n = {labels.plural(part.height, 'model')}; as Figure 2 of the paper, whose text calls these points "
             f"percent.{which}"
         ),

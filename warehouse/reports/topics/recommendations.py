@@ -35,7 +35,9 @@ def section(study: Study) -> Section:
     )
     if abstained.height:
         items.append(_abstentions(abstained, study))
-    weak = labels.near_chance_defaults(queries.near_chance_defaults(study.connection, study.study_id).to_dicts())
+    basis = queries.score_basis(study.connection, study.study_id)
+    defaults = queries.near_chance_defaults(study.connection, study.study_id).to_dicts()
+    weak = labels.near_chance_defaults(defaults, basis)
     paragraphs = (*_paragraphs(frame, ranked, abstained), *([weak] if weak else []))
     return Section("recommendations", TITLE, paragraphs, items=tuple(items))
 

@@ -10,6 +10,7 @@ import polars as pl
 
 from warehouse.reports import labels, queries
 from warehouse.reports.elements import Section, Study
+from warehouse.reports.labels import ScoreBasis
 from warehouse.reports.queries import BY_OBJECTIVE, parts
 from warehouse.reports.tables import (
     COUNT,
@@ -49,7 +50,8 @@ def reward_model_results(study: Study) -> pl.DataFrame:
         "fct_reward_model_results",
         "objective, model_id, size_group, chat, chat_hard, safety, reasoning, score, score_standard_error, "
         "score_standard_error_approximate, standard_error_method, run_deviation, is_near_chance, "
-        "near_chance_categories, reasoning_unweighted, n_pairs, status, status_reason, is_comparable, basis",
+        "near_chance_categories, reasoning_unweighted, n_pairs, n_left_out, status, status_reason, is_comparable, "
+        "basis",
         f"{BY_OBJECTIVE}, score desc nulls last, model_id",
     )
 
@@ -77,8 +79,8 @@ def subsets(study: Study) -> pl.DataFrame:
     frame = study.read(
         "fct_reward_model_subsets",
         "objective, category, subset, model_id, n_examples, n_pairs, n_won, n_ties, n_errors, accuracy",
-        f"{BY_OBJECTIVE}, list_position({list(labels.CATEGORIES)}, category) nulls last, n_examples desc, subset, "
-        "model_id",
+        f"{BY_OBJECTIVE}, list_position({list(labels.CATEGORIES)}, category) nulls last, category nulls last, "
+        "n_examples desc, subset, model_id",
         optional=True,
     )
     return frame.filter(pl.col("n_pairs").max().over("objective", "subset") > 0) if frame.height else frame
@@ -86,7 +88,8 @@ def subsets(study: Study) -> pl.DataFrame:
 
 def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
     """Accuracy per category and score of every model for one objective; the best of the comparable marked."""
-    rows, categories = frame.to_dicts(), queries.scored_categories(study.connection, study.study_id)
+    rows, basis = frame.to_dicts(), queries.score_basis(study.connection, study.study_id)
+    categories = labels.CATEGORIES if basis.benchmark == "rewardbench" else ()
     accuracies = [
         Col(
             labels.TARGETS[key],
@@ -96,18 +99,18 @@ def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
             best=extreme(max, rows, key, among="is_comparable"),
             note=partial(_near_chance, key=key),
         )
-        for key in (*labels.CATEGORIES, "score")
+        for key in (*categories, "score")
     ]
     return Table(
         name=study.name("results", objective),
-        title=f"{labels.objective(objective)}: accuracy by category",
+        title=f"{labels.objective(objective)}: {'accuracy by category' if categories else 'score'}",
         caption=(
-            "Share of RewardBench pairs in which the chosen answer got the higher reward, in percent; the score is "
-            f"the {labels.score_basis(categories)}. ± is the standard error of the score over test questions in "
-            "points; ≈ marks a binomial approximation from the category sizes. A second training would differ by a "
-            f"standard deviation of {labels.number(rows[0]['run_deviation'])} points. A coin has 50; “chance” marks "
-            "values whose 95 % interval over test questions reaches 55 or less. The best value of each column is in "
-            f"bold; others may not be distinguishable from it. n = {labels.plural(frame.height, 'model')}."
+            f"{_accuracy_of(basis)}The score is the {basis.text}, in percent. ± is its standard error over "
+            "test questions in points; ≈ marks a binomial approximation from the number of items. A second training "
+            f"would differ by a standard deviation of {labels.number(rows[0]['run_deviation'])} points. "
+            f"{labels.capital(basis.by_chance)}; “chance” marks values whose 95 % interval over test questions reaches "
+            "5 points above that or less. The best value of each column is in bold; others may not be distinguishable "
+            f"from it. n = {labels.plural(frame.height, 'model')}."
         ),
         rows=rows,
         columns=[
@@ -123,6 +126,12 @@ def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
             ),
         ],
     )
+
+
+def _accuracy_of(basis: ScoreBasis) -> str:
+    if basis.benchmark != "rewardbench":
+        return ""
+    return "Share of RewardBench pairs in which the chosen answer got the higher reward, in percent. "
 
 
 def _near_chance(row: Row, key: str) -> str:
@@ -150,6 +159,11 @@ def _missing(frame: pl.DataFrame, models: pl.DataFrame) -> list[str]:
     for objective, part in parts(frame, "objective"):
         present = set(part["model_id"])
         missing = [model_id for model_id in compared if model_id not in present]
+        if left_out := max(part.filter("is_comparable")["n_left_out"].to_list(), default=0):
+            sentences.append(
+                f"{labels.objective(objective)}: {labels.plural(left_out, 'pair')} left out of all scores, because one "
+                "of the compared models has no reward for them."
+            )
         if missing:
             count = f"{len(missing)} of {labels.plural(len(compared), 'compared model')}"
             sentences.append(f"{labels.objective(objective)}: no result yet for {count}: {labels.listing(missing)}.")
@@ -162,7 +176,8 @@ def _incomplete_table(frame: pl.DataFrame, study: Study) -> Table:
         title="Incomplete results",
         caption=(
             "Missing pairs are left out, never counted as lost. Compared: a result is ranked and correlated only if "
-            "its model was judged on every pair that any model of its objective was judged on."
+            "its model has rewards for nine tenths of the pairs of each category that any model of its objective has; "
+            "these models are compared on the pairs that all of them have."
         ),
         rows=frame.to_dicts(),
         columns=[
@@ -231,7 +246,7 @@ def subset_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
         columns=[
             Col("Subset", "subset"),
             Col("Category", _category),
-            Col("Pairs", lambda row: row["n_examples"] or None, COUNT, "pairs that RewardBench has"),
+            Col("Pairs", lambda row: row["n_examples"] or None, COUNT, "pairs that the benchmark has"),
             *(
                 Col(model_id, _of_model(model_id, _accuracy), POINTS, "percent", note=_of_model(model_id, _pairs))
                 for model_id in frame["model_id"].unique().sort()
@@ -242,7 +257,7 @@ def subset_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
 
 def _category(row: Row) -> str:
     name = row["category"]
-    return "not RewardBench's" if name is None else labels.target(name)
+    return "not RewardBench's" if name is None else "" if name == "all" else labels.target(name)
 
 
 def _of_model(model_id: str, value: Callable[[dict[str, Any]], Any]) -> Callable[[Row], Any]:
@@ -255,7 +270,7 @@ def _accuracy(row: dict[str, Any]) -> float | None:
 
 
 def _pairs(row: dict[str, Any]) -> str:
-    """Ties, errors and the number of pairs where it is not RewardBench's."""
+    """Ties, errors and the number of pairs where it is not the benchmark's."""
     if not row["n_pairs"]:
         return ""
     notes = [labels.plural(row["n_ties"], "tie")] if row["n_ties"] else []
