@@ -16,8 +16,8 @@ from models_train.study.models import BenchmarkValue, Candidate
 from models_train.study.reward_ids import (
     scoring_variant,
     source_run_id,
+    stated_sources,
     trained_reward_ids,
-    trained_sources,
     variant,
     variants,
 )
@@ -102,6 +102,8 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return _wants_rewards(study, partition)
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
+    if job == "score_reward_model":
+        return model in _scored_ids(study) and partition.get("variant") in study.reward_benchmarks
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
     pairs = variants(study.training) if study.training else []
@@ -117,8 +119,14 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
     if "reward_id" in partition:
         imported = {one.reward_id for one in study.score_imports}
-        return partition["reward_id"] in imported or (partition["reward_id"] in trained_reward_ids(study) and is_named)
+        scored = trained_reward_ids(study) | _scored_ids(study)
+        return partition["reward_id"] in imported or (partition["reward_id"] in scored and is_named)
     return is_named or bool(study.score_imports)  # score files may state the items of any benchmark
+
+
+def _scored_ids(study: Study) -> set[str]:
+    """Names of the reward models of a hub or folder that the study scores."""
+    return {one.reward_id for one in study.reward_models}
 
 
 def benchmark_writers(study: Study) -> set[str]:
@@ -225,7 +233,7 @@ def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts
         if not rows and "written_by" in STUDY_TABLES[name].partition_by:
             continue  # without rows there is no writer: an older part is set aside
         write_part(parts, STUDY_TABLES[name], rows, study_id=study.study_id, run_id=run_id)
-    for source in trained_sources(study):
+    for source in stated_sources(study):
         write_part(parts, REWARD_SOURCES, [source], study_id=study.study_id, run_id=source_run_id(source))
     return StudyFacts(
         study_id=study.study_id,

@@ -21,8 +21,7 @@ from models_train.metering import default_device, measure
 from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.reward_benchmarks.items import Benchmark, item_tables
 from models_train.reward_benchmarks.sets import load_named
-from models_train.reward_models.model import RewardModel
-from models_train.reward_models.scoring import OK, score_items
+from models_train.reward_models.scoring import OK, Scorer, score_items
 from models_train.study.fingerprints import items_run_id
 from models_train.study.study import Study
 from warehouse.contracts import TABLES
@@ -46,7 +45,7 @@ class Scored:
     name: str
     reward_id: str
     run_ids: Mapping[str, str]
-    load: Callable[[], tuple[RewardModel, Renderer]]
+    load: Callable[[], tuple[Scorer, Renderer]]
     costs: Callable[[str], tuple[str, str, str]]
     tokens_per_pack: int | None = None
     thoughts: str = "keep"
@@ -118,7 +117,7 @@ class BenchmarkScoring:
             self.rows += found
 
     def _scored(
-        self, one: Scored, reward_model: RewardModel, renderer: Renderer, benchmark: Benchmark
+        self, one: Scored, reward_model: Scorer, renderer: Renderer, benchmark: Benchmark
     ) -> tuple[Rows, dict[str, Any]]:
         """Rows of completion_rewards, and the row of run_costs. Raises UserError where nothing can be scored."""
         items = list(benchmark.items.values())

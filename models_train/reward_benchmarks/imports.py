@@ -22,7 +22,6 @@ from models_train.reward_benchmarks.items import (
     completed,
     completion_names,
     difference,
-    family_of,
     named_for,
 )
 from models_train.reward_benchmarks.records import read_records, record_files
@@ -30,6 +29,7 @@ from models_train.reward_benchmarks.score_files import READERS, Scored, ScoreFil
 from models_train.reward_benchmarks.sets import load_named
 from models_train.study.fingerprints import content_of
 from models_train.study.reward_benchmarks import FACTS, PUBLISHED, ScoreImport
+from models_train.study.reward_ids import described_source
 from models_train.study.study import Study
 from models_train.study.training import DataSource
 from warehouse.contracts.scores import COMPLETION_REWARDS, REWARDBENCH
@@ -328,15 +328,4 @@ def reward_sources(study: Study) -> Iterator[dict[str, Any]]:
         by_name.setdefault(entry.reward_id, []).append(entry)
     for reward_id, entries in by_name.items():
         facts = {name: next((v for one in entries if (v := getattr(one, name)) is not None), None) for name in FACTS}
-        base = facts["base_model"]
-        models = [model for model in study.by_id.values() if base in (model.model_id, model.hub_id)]
-        model = models[0] if base is not None and len(models) == 1 else None
-        yield {
-            **facts,
-            "reward_id": reward_id,
-            "kind": "hub" if facts["hub_id"] else "imported",
-            "model_id": model.model_id if model else None,
-            "seed": None,
-            "family": facts["family"] or (model.family if model else family_of(base)),
-            "params_b": facts["params_b"] or (model.params_b if model else None),
-        }
+        yield described_source(study, reward_id, "hub" if facts["hub_id"] else "imported", facts)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
+from transformers import PreTrainedConfig
 
 from models_train.data.chat import Rendered, Renderer, RenderError
 from models_train.errors import first_line
-from models_train.modeling.packing import bins, pack
+from models_train.modeling.packing import Pack, bins, pack
 from models_train.reward_benchmarks.items import Completion, Item
-from models_train.reward_models.model import MERGED, RewardModel
+from models_train.reward_models.model import MERGED
 
 OK = "ok"
 TOKENS_PER_PACK = {"cpu": 2048, "cuda": 32_768}
@@ -21,6 +22,29 @@ TOKENS_PER_PACK = {"cpu": 2048, "cuda": 32_768}
 
 Progress = Callable[[int, int], None]
 """Called with the number of sequences that are done, and of tokens in them, after every pack."""
+
+
+class Scorer(Protocol):
+    """A reward model on a device, trained here or elsewhere."""
+
+    @property
+    def config(self) -> PreTrainedConfig:
+        """Transformers' configuration."""
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+
+    @property
+    def merge_weights(self) -> dict[str, float] | None:
+        """Weight of each attribute in the merged reward; None where there is one output."""
+
+    def rewards(self, pack: Pack) -> torch.Tensor:
+        """(n_sequences, n_outputs) float32, in the pack's order."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +56,7 @@ class Outcome:
 
 
 def token_rewards(
-    reward_model: RewardModel,
+    reward_model: Scorer,
     sequences: Sequence[Sequence[int]],
     tokens_per_pack: int | None = None,
     progress: Progress | None = None,
@@ -63,7 +87,7 @@ def token_rewards(
 
 
 def score_items(
-    reward_model: RewardModel,
+    reward_model: Scorer,
     renderer: Renderer,
     items: Sequence[Item],
     weights: Mapping[str, float] | None = None,
@@ -131,7 +155,7 @@ def _unfit(token_ids: Sequence[int], n_rows: int) -> str | None:
     return None if 0 <= worst < n_rows else f"token {worst} is outside the model's vocabulary of {n_rows}"
 
 
-def _forward(reward_model: RewardModel, sequences: Sequence[Sequence[int]]) -> list[Outcome]:
+def _forward(reward_model: Scorer, sequences: Sequence[Sequence[int]]) -> list[Outcome]:
     """Outcomes of one pack. Where it fails, each half is tried by itself, down to the sequence that is at fault."""
     failure = None
     try:

@@ -19,7 +19,7 @@ from models_train.parts import content_hash
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.lab import LAB_VERSION
 from models_train.study.models import StudyModel
-from models_train.study.reward_benchmarks import BenchmarkSet
+from models_train.study.reward_benchmarks import BenchmarkSet, ScoredRewardModel
 from models_train.study.scoring import Corpus, Engine, Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study
@@ -30,6 +30,8 @@ TRAINING_VERSION = 2
 """Version of training and evaluation; a change of their results raises it, and everything is trained again."""
 ITEMS_VERSION = 1
 """Version of the rows of a test set's items; a change of them raises it, and nothing is scored again."""
+SCORED_VERSION = 1
+"""Version of the scoring of reward models of a hub or folder; a change of its results raises it."""
 SAMPLE_VERSION = 1
 """Version of the sampling of documents; a change of its results raises it."""
 SCORING_VERSION = 2
@@ -177,6 +179,15 @@ def trained_run_ids(study: Study, model: StudyModel, objective: Objective, study
     assert study.training is not None
     first = training_run_id(model, study.training, objective, study_folder)
     return {seed: seed_run_id(first, seed) for seed in (None, *study.training.further_seeds)}
+
+
+def scored_run_id(one: ScoredRewardModel, study_folder: Path) -> str:
+    """Run id of a reward model of a hub or folder, from what its rewards depend on."""
+    place = {"hub_id": one.hub_id, "revision": one.revision}
+    if one.path is not None:
+        place = {"content": content_of(resolve(one.path, study_folder))}
+    settings = one.model_dump(include={"reward_id", "remote_code", "merge_weights", "precision", "max_tokens"})
+    return content_hash({"version": SCORED_VERSION, "model": place, "settings": settings})
 
 
 def _on_test_set(reward_model: str, test_set: DataSource | None, study_folder: Path) -> str:

@@ -17,20 +17,22 @@ from urllib.parse import quote
 from models_train.files import write_text
 from models_train.study.hub import HOME
 from models_train.study.models import StudyModel
+from models_train.study.reward_benchmarks import ScoredRewardModel
 from models_train.study.training import DataSource
 
-Stated = TypeVar("Stated", bound=StudyModel | DataSource)
-"""A model or data set of a study."""
+AnyStated = StudyModel | ScoredRewardModel | DataSource
+Stated = TypeVar("Stated", bound=AnyStated)
+"""A model, reward model or data set of a study."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A whole commit."""
 
 
-def is_pinned(stated: StudyModel | DataSource) -> bool:
+def is_pinned(stated: AnyStated) -> bool:
     """True where no hub is needed to know the content: a commit is stated, or the place is on this machine."""
     return stated.is_local or bool(COMMIT.fullmatch(stated.revision or ""))
 
 
-def commit_file(home: Path, stated: StudyModel | DataSource) -> Path:
+def commit_file(home: Path, stated: AnyStated) -> Path:
     """File with the commit of a repository's revision."""
     kind = "datasets/" if isinstance(stated, DataSource) else ""
     at = f"@{stated.revision}" if stated.revision else ""

@@ -21,7 +21,7 @@ from models_train.study.lab import Lab
 from models_train.study.leaderboards import EachOnce, LeaderboardImport
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.revisions import with_kept_commit
-from models_train.study.reward_benchmarks import BenchmarkSet, ScoreImport
+from models_train.study.reward_benchmarks import BenchmarkSet, ScoredRewardModel, ScoreImport
 from models_train.study.run_noise import RunNoise
 from models_train.study.scoring import Scoring
 from models_train.study.settings import CONTRADICTION, Identifier, Name, Problem, Settings, Target, Text, field_problems
@@ -72,6 +72,8 @@ class Study(Settings):
     benchmark_sets: Annotated[tuple[BenchmarkSet, ...], Field(strict=False)] = ()
     """Benchmarks of reward models: RewardBench, RewardBench 2, RewardMATH, RM-Bench, JudgeBench, or pairs of your own.
     The test set of `training` is one without being listed here."""
+    reward_models: Annotated[tuple[ScoredRewardModel, ...], Field(strict=False)] = ()
+    """Reward models of a hub or of folders, which are scored on the benchmarks of the study."""
     score_imports: Annotated[tuple[ScoreImport, ...], Field(strict=False)] = ()
     """Score files of reward models that ran elsewhere."""
     lab: Lab | None = None
@@ -146,7 +148,9 @@ def load_study(path: Path | str, home: Path | None = None) -> Study:
     candidates = tuple(with_kept_commit(candidate, home) for candidate in study.candidates)
     data = {"training": _with_kept_data(study.training, home), "scoring": _with_kept_corpus(study.scoring, home)}
     sets = tuple(with_kept_commit(one, home) for one in study.benchmark_sets)
-    study = study.model_copy(update={"models": models, "candidates": candidates, "benchmark_sets": sets, **data})
+    scored = tuple(with_kept_commit(one, home) for one in study.reward_models)
+    own = {"models": models, "candidates": candidates, "benchmark_sets": sets, "reward_models": scored}
+    study = study.model_copy(update=own | data)
     if study.hub is None:
         return study
     found = found_models(study.study_id, study.hub, home)

@@ -11,6 +11,7 @@ from warehouse.reports.tables import COUNT, MODEL, POINTS, THOUSANDS, Col, Table
 JOBS = {
     "train_reward_model": "training",
     "score_completions": "scoring completions",
+    "score_reward_model": "scoring completions",
     "score_documents": "scoring documents",
     "run_benchmarks": "benchmarks",
 }
@@ -59,9 +60,13 @@ def cost_table(costs: pl.DataFrame, study: Study) -> Table:
     """One row per job and model; device hours and money only where they say something."""
     hundredths = decimals(2)
     columns = [
-        Col("Base model", "model_id", MODEL),
+        Col("Model", "model_id", MODEL),
         Col("Job", lambda row: JOBS.get(row["job"], row["job"])),
-        Col("For", lambda row: purpose(row["variant"]), hint="objective and benchmark, or engine of document scoring"),
+        Col(
+            "For",
+            lambda row: row["variant"] if row["job"] == "score_reward_model" else purpose(row["variant"]),
+            hint="objective and benchmark, or engine of document scoring",
+        ),
         Col("Tokens", "n_tokens", THOUSANDS),
         Col("GPU hours", "gpu_hours", hundredths),
         Col("Device hours", "device_hours", hundredths, "GPUs and CPUs"),
