@@ -303,7 +303,8 @@ def gpu_work(
                 except LocationError as error:
                     if problems is None:
                         raise
-                    problems.append(f"{study.study_id}, {name}: {error}")
+                    if f"{study.study_id}: {error}" not in problems:  # of an import, which reads the same files
+                        problems.append(f"{study.study_id}, {name}: {error}")
     return works
 
 

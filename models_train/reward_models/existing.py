@@ -2,7 +2,8 @@
 
 A reward is what Transformers gives the text alone, unpadded. Where the head is a linear one on a hidden state, the
 model runs on packs (or padded batches) as those that are trained here do, and is compared with its own forward on two
-conversations first. Any other model runs its own forward, a sequence at a time.
+conversations first. Any other model runs its own forward, a sequence at a time; so does one of another class than
+Transformers' own in 16 bits, where a comparison shows too little.
 """
 
 from __future__ import annotations
@@ -268,12 +269,21 @@ def _module(classifier: PreTrainedModel, n_outputs: int, trial: Sequence[Sequenc
 def _on_hidden_states(
     classifier: PreTrainedModel, head: str, conversations: Pack, wanted: torch.Tensor
 ) -> RewardModule | None:
-    """The head on hidden states; None where that does not give the rewards that are wanted."""
-    try:
-        pad_token_id = getattr(classifier.config.get_text_config(), "pad_token_id", None)
-        module = RewardModule(classifier, head, pad_token_id)
-        given = module(conversations)
-    except (UserError, *FORWARD_ERRORS):
+    """The head on hidden states; None where that does not give the rewards that are wanted.
+
+    Transformers' classes read the last token that is no pad token, others may read the last one.
+    """
+    # Classes of Transformers with a head `score` are of this kind. Of others, rewards in 16 bits tell too little.
+    is_known = head == "score" and type(classifier).__module__.startswith("transformers.")
+    if not is_known and classifier.dtype not in TOLERANCES:
         return None
     most = TOLERANCES.get(classifier.dtype, COARSE_TOLERANCE) * max(1.0, float(wanted.abs().max()))
-    return module if float((given - wanted).abs().max()) <= most else None
+    for pad_token_id in dict.fromkeys((getattr(classifier.config.get_text_config(), "pad_token_id", None), None)):
+        try:
+            module = RewardModule(classifier, head, pad_token_id)
+            given = module(conversations)
+        except (UserError, *FORWARD_ERRORS):
+            return None
+        if float((given - wanted).abs().max()) <= most:
+            return module
+    return None

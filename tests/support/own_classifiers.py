@@ -56,9 +56,9 @@ def write_classifier(folder: Path, config: PreTrainedConfig, n_outputs: int = 1,
     return folder
 
 
-def write_own_class(folder: Path, config: PreTrainedConfig, head: str, n_outputs: int = 1) -> Path:
-    """A reward model of a class of its own, with one of OWN_HEADS."""
-    write_classifier(folder, config, n_outputs)
+def write_own_class(folder: Path, config: PreTrainedConfig, head: str, n_outputs: int = 1, **settings: Any) -> Path:
+    """A reward model of a class of its own, with one of OWN_HEADS. It reads the last token, whatever the pad token."""
+    write_classifier(folder, config, n_outputs, **settings)
     made, logits = OWN_HEADS[head]
     code = OWN_CLASS.format(head=made.format(n=n_outputs), logits=logits)
     (folder / "modeling_judge.py").write_text(code)
