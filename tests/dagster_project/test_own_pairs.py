@@ -80,11 +80,10 @@ def test_rewards_on_own_pairs_land_and_follow_the_study(folder: Path, tmp_path: 
 
     study = yaml.safe_load((folder / "study.yaml").read_text())
     trained = sorted(path.stat().st_mtime_ns for path in (home / "reward_models").rglob("*"))
-    save(folder, study | {"benchmark_sets": [MY_PAIRS, {"name": "rewardbench2", "path": "rb2.json"}]})
+    sets = [{"name": "my_pairs_2", "path": "pairs.jsonl"}, {"name": "rewardbench2", "path": "rb2.json"}]
+    save(folder, study | {"benchmark_sets": sets, "reward_models": []})
     run(home)
-    assert sorted(ask(home, scored + "'rewardbench2'")) == [(name,) for name in REWARDS]
+    assert ask(home, scored + "'my_pairs'") == []
+    for benchmark in ("my_pairs_2", "rewardbench2"):
+        assert sorted(ask(home, f"{scored}'{benchmark}'")) == [(name,) for name in REWARDS[1:]]
     assert sorted(path.stat().st_mtime_ns for path in (home / "reward_models").rglob("*")) == trained
-    save(folder, study | {"reward_models": []})
-    assert "Task 1" not in run(home)
-    assert ask(home, scored + "'rewardbench2'") == []
-    assert sorted(ask(home, scored + "'my_pairs'")) == [(name,) for name in REWARDS[1:]]

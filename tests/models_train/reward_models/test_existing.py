@@ -41,7 +41,7 @@ from tests.support.tiny_models import (
 
 __all__ = ["hub"]
 EOS = 2
-GPT2 = {"vocab_size": VOCABULARY, "n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 512}
+GPT2: dict[str, Any] = {"vocab_size": VOCABULARY, "n_embd": 32, "n_head": 4, "n_layer": 2, "n_positions": 512}
 CONFIGS: dict[str, Callable[[], PreTrainedConfig]] = {
     "llama": FAMILIES["llama3"],
     "qwen2": FAMILIES["qwen2"],
@@ -147,7 +147,12 @@ def test_a_family_that_cannot_be_packed_is_padded(tmp_path: Path) -> None:
 
 @torch.no_grad()
 def test_an_encoder_runs_its_own_forward(tmp_path: Path) -> None:
-    sizes = {"hidden_size": 32, "num_attention_heads": 4, "num_hidden_layers": 1, "intermediate_size": 48}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 1,
+        "intermediate_size": 48,
+    }
     folder = write_classifier(tmp_path / "bert", BertConfig(vocab_size=VOCABULARY, **sizes))
     model = load(folder)
     assert not isinstance(model.module, RewardModule)
