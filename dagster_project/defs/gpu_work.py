@@ -1,6 +1,7 @@
-"""GPU work on base models, one partition each: reward models, document scores, benchmarks; and imported benchmarks."""
+"""GPU work on base models and reward models, one partition each: training, rewards, document scores, benchmarks; and
+imports of files."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,28 @@ from dagster_project.defs.jobs import RunHome
 from dagster_project.lib import keys
 from dagster_project.lib.due import study_files
 from dagster_project.lib.failures import as_dagster_failure
-from dagster_project.lib.jobs import job_command, model_of, nothing_to_do, run_for_studies, run_job, with_costs
+from dagster_project.lib.jobs import (
+    job_command,
+    model_of,
+    nothing_to_do,
+    reward_of,
+    run_for_studies,
+    run_job,
+    with_costs,
+)
 from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
     IMPORT_VERSION,
     LEADERBOARD_VERSION,
     SCORE_IMPORT_VERSION,
+    SCORED_VERSION,
     SCORING_VERSION,
     TRAINING_VERSION,
     benchmark_run_id,
-    evaluation_run_id,
+    evaluation_run_ids,
+    scored_run_id,
     scoring_run_id,
-    training_run_id,
+    trained_run_ids,
 )
 from models_train.study.study import Study, load_study
 
@@ -51,20 +62,44 @@ def reward_models(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.train_reward_model` for the partition; an interrupted search resumes."""
-    return _run_by_objective(context, run_home, pipes, "train_reward_model", training_run_id)
+    return _run_by_objective(context, run_home, pipes, "train_reward_model", lambda trained, *_: [trained])
 
 
 @dg.asset(
     key=keys.COMPLETION_REWARDS,
     deps=[keys.REWARD_MODELS],
-    description="The reward of every completion of the test set, by each reward model (definitions, Section 1).",
+    description="The reward of every completion of the study's benchmarks, by each reward model (definitions, "
+    "Section 1).",
     **REWARD_MODEL,
 )
 def completion_rewards(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.score_completions` for the partition."""
-    return _run_by_objective(context, run_home, pipes, "score_completions", evaluation_run_id)
+    return _run_by_objective(context, run_home, pipes, "score_completions", _of_benchmarks)
+
+
+@dg.asset(
+    key=keys.HUB_REWARDS,
+    deps=[keys.STUDIES],
+    partitions_def=keys.HUB_REWARD_PARTITIONS,
+    group_name="training",
+    owners=["team:training"],
+    code_version=f"hub-rewards-{SCORED_VERSION}",
+    description="The reward of every completion of the study's benchmarks, by each reward model of a hub or folder.",
+    **GPU_WORK,
+)
+def hub_rewards(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.score_reward_model` for the partition."""
+    with as_dagster_failure(context):
+        path, _, reward_id = reward_of(study_files(), context.partition_key)
+    done = run_job(context, pipes, job_command("score_reward_model", path, run_home.home, None, "--reward", reward_id))
+    study = _read_again(path)
+    (scored,) = (one for one in study.reward_models if one.reward_id == reward_id)
+    run_ids = evaluation_run_ids(scored_run_id(scored, path.parent), study, path.parent).values()
+    return with_costs(done.get_materialize_result(), run_home.home, study, *run_ids)
 
 
 @dg.asset(
@@ -176,9 +211,12 @@ def _run_by_objective(
     run_home: RunHome,
     pipes: dg.PipesSubprocessClient,
     job: str,
-    run_id: Callable[..., str],
+    made_by: Callable[[str, Study, Path], Iterable[str]],
 ) -> dg.MaterializeResult:
-    """One job for the base model and objective of the context's partition; run_id: names the parts that it makes."""
+    """One job for the base model and objective of the context's partition.
+
+    made_by: the run ids of the parts that it makes, from that of the reward model.
+    """
     partition = context.partition_key.keys_by_dimension
     with as_dagster_failure(context):
         path, study, model = model_of(study_files(), partition["base_model"])
@@ -190,5 +228,10 @@ def _run_by_objective(
     command = job_command(job, path, run_home.home, model, "--objective", objective)
     done = run_job(context, pipes, command)
     study = _read_again(path)
-    made = run_id(study.by_id[model], study.training, objective, path.parent)
-    return with_costs(done.get_materialize_result(), run_home.home, study, made)
+    trained = trained_run_ids(study, study.by_id[model], objective, path.parent)[None]
+    made = made_by(trained, study, path.parent)
+    return with_costs(done.get_materialize_result(), run_home.home, study, *made)
+
+
+def _of_benchmarks(trained: str, study: Study, folder: Path) -> Iterable[str]:
+    return evaluation_run_ids(trained, study, folder).values()

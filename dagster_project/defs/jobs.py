@@ -59,7 +59,14 @@ train_reward_models = dg.define_asset_job(
     name="train_reward_models",
     selection=dg.AssetSelection.assets(keys.REWARD_MODELS, keys.COMPLETION_REWARDS),
     tags=GPU_TAGS,
-    description="Reward models of one base model by one objective: training search, then the test set.",
+    description="Reward models of one base model by one objective: training search, then the benchmarks of the study.",
+)
+
+score_reward_models = dg.define_asset_job(
+    name="score_reward_models",
+    selection=dg.AssetSelection.assets(keys.HUB_REWARDS),
+    tags=GPU_TAGS,
+    description="The benchmarks of a study under one reward model of a hub or folder.",
 )
 
 score_documents = dg.define_asset_job(
@@ -81,7 +88,7 @@ run_benchmarks = dg.define_asset_job(
 def jobs() -> dg.Definitions:
     """Jobs, resources, and the executor: steps are short or start processes, so one process runs them all."""
     return dg.Definitions(
-        jobs=[refresh, train_reward_models, score_documents, run_benchmarks],
+        jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks],
         resources={"run_home": RunHome(), "pipes": JobProcesses(env=job_environment())},
         executor=dg.in_process_executor,
     )

@@ -26,7 +26,7 @@ VERSION = keys.version_of_files("warehouse/contracts/*.py", "warehouse/landing.p
 
 GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | SCORE_TABLES | DOCUMENT_TABLES | LEADERBOARD_TABLES
 _WRITERS = {
-    **dict.fromkeys(SCORE_TABLES, (keys.COMPLETION_REWARDS, keys.SCORE_IMPORTS)),
+    **dict.fromkeys(SCORE_TABLES, (keys.COMPLETION_REWARDS, keys.HUB_REWARDS, keys.SCORE_IMPORTS)),
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),
     "run_costs": keys.GPU_PARTS,

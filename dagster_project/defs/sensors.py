@@ -2,9 +2,15 @@
 
 import dagster as dg
 
-from dagster_project.defs.jobs import REFRESH_TAGS, refresh, run_benchmarks, score_documents, train_reward_models
+from dagster_project.defs.jobs import (
+    REFRESH_TAGS,
+    refresh,
+    run_benchmarks,
+    score_documents,
+    score_reward_models,
+    train_reward_models,
+)
 from dagster_project.environment import STUDIES, settings
-from dagster_project.lib.keys import BASE_MODEL_PARTITIONS
 from dagster_project.lib.locks import make_run_is_at_work
 from dagster_project.lib.run_requests import evaluate, is_being_written, nightly_request
 from warehouse.paths import Home
@@ -23,11 +29,11 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
 
 @dg.sensor(
     name="new_models",
-    jobs=[refresh, train_reward_models, score_documents, run_benchmarks],
+    jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks],
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=settings().look_seconds,
-    description="Base models that are added to the study files or removed from them, and all due work: parts that are "
-    "missing under the run id of their inputs. Failed work is tried three times at most.",
+    description="Base models and reward models that are added to the study files or removed from them, and all due "
+    "work: parts that are missing under the run id of their inputs. Failed work is tried three times at most.",
 )
 def new_models(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Compare the folder of study files with the partitions and the parts."""
@@ -40,10 +46,11 @@ def new_models(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     for note in found.notes:
         context.log.warning(note)
     requests: list[dg.AddDynamicPartitionsRequest | dg.DeleteDynamicPartitionsRequest] = []
-    if found.added:
-        requests.append(BASE_MODEL_PARTITIONS.build_add_request(found.added))
-    if found.retired:
-        requests.append(BASE_MODEL_PARTITIONS.build_delete_request(found.retired))
+    for change in found.partitions:
+        if change.added:
+            requests.append(change.partitions.build_add_request(change.added))
+        if change.retired:
+            requests.append(change.partitions.build_delete_request(change.retired))
     if not found.runs:
         return dg.SensorResult(
             skip_reason="\n".join(found.notes) or "nothing is due", dynamic_partitions_requests=requests

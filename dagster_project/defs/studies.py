@@ -34,9 +34,9 @@ def study_parts(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.Mate
         moved = follow_models(home.parts, studies)
         added, gone = keys.update_partitions(context.instance, studies)
     for key in added:
-        context.log.info(f"{key}: new base model")
+        context.log.info(f"{key}: new model")
     for key in gone:
-        context.log.info(f"{key}: retired, no study file names this base model any more")
+        context.log.info(f"{key}: retired, no study file names this model any more")
     for name in retired:
         context.log.info(f"{name}: set aside, its study has no file any more")
     for message in moved:

@@ -24,20 +24,21 @@ from models_train.study.fingerprints import (
     benchmark_run_id,
     benchmark_set_run_id,
     donors,
-    evaluation_run_id,
+    evaluation_run_ids,
     import_run_id,
     lab_run_id,
     leaderboards_run_id,
     reward_import_run_id,
     sample_run_id,
     score_imports_run_id,
+    scored_run_id,
     scoring_run_id,
-    training_run_id,
+    trained_run_ids,
 )
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
-from models_train.study.reward_ids import source_run_id, trained_sources
+from models_train.study.reward_ids import source_run_id, stated_sources
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
@@ -136,7 +137,8 @@ def study_check(
 
 def studies_without_parts(home: Home, studies: Studies) -> set[str]:
     """Studies of the study files that have no part of `raw.studies`, or not the present facts on a reward model that
-    they train: rewards that were carried over have less. A damaged part counts: landing reports it."""
+    they train or score: rewards that were carried over have less, and the commit of one on a hub is known once it was
+    fetched. A damaged part counts: landing reports it."""
     present = {path.parent.name for path in (home.parts / STUDY_TABLE.name).glob("*/*.parquet")}
     without = {study.study_id for study in studies.values()} - present
     try:
@@ -146,7 +148,7 @@ def studies_without_parts(home: Home, studies: Studies) -> set[str]:
     for study in studies.values():
         wanted = [
             ((("study_id", study.study_id), ("reward_id", row["reward_id"])), source_run_id(row))
-            for row in trained_sources(study)
+            for row in stated_sources(study)
         ]
         if not sources.issuperset(wanted):
             without.add(study.study_id)
@@ -288,33 +290,45 @@ def gpu_work(
     """
     newest, counting = _newest(home, BENCHMARK_RESULTS), _Counting(home)
     works: list[Work] = []
-    for models_of, works_of in ((_trained, _trainings), (_scored, _scorings), (_benchmarked, _benchmarkings)):
+    for names_of, works_of in (
+        (_trained, _trainings),
+        (_hub_rewards, _hub_scorings),
+        (_scored, _scorings),
+        (_benchmarked, _benchmarkings),
+    ):
         for path, study in studies.items():
-            for model_id in models_of(study):
-                model = _ModelWork(study, study.by_id[model_id], path.parent, counting, newest, everything)
+            for name in names_of(study):
                 try:
-                    works += works_of(model)
+                    works += works_of(_ModelWork(study, name, path.parent, counting, newest, everything))
                 except LocationError as error:
                     if problems is None:
                         raise
-                    problems.append(f"{study.study_id}, {model_id}: {error}")
+                    if f"{study.study_id}: {error}" not in problems:  # of an import, which reads the same files
+                        problems.append(f"{study.study_id}, {name}: {error}")
     return works
 
 
 @dataclass(frozen=True)
 class _ModelWork:
-    """A model of a study, and the facts that decide whether work on it is due."""
+    """A model or reward model of a study, and the facts that decide whether work on it is due."""
 
     study: Study
-    model: StudyModel
+    name: str
     folder: Path
     counting: _Counting
     newest: Mapping[tuple[str, str], str]
     everything: bool
 
     @property
+    def model(self) -> StudyModel:
+        return self.study.by_id[self.name]
+
+    @property
     def partition(self) -> str:
-        return keys.partition_key(self.study.study_id, self.model.model_id)
+        return keys.partition_key(self.study.study_id, self.name)
+
+    def has_rewards(self, run_id: str) -> bool:
+        return self.counting.has("completion_rewards", self.study, run_id)
 
     def work(self, job: str, assets: tuple[dg.AssetKey, ...], partition: str, title: str, run_id: str) -> Work:
         """run_id: of the parts that the work makes."""
@@ -329,28 +343,42 @@ def _trained(study: Study) -> Sequence[str]:
 
 
 def _trainings(model: _ModelWork) -> Iterator[Work]:
-    training, name = model.study.training, model.model.model_id
+    training, name = model.study.training, model.name
     assert training is not None
     for objective in training.objectives:
-        trained = training_run_id(model.model, training, objective, model.folder)
-        evaluated = [
-            evaluation_run_id(model.model, training, objective, model.folder, seed)
-            for seed in (None, *training.further_seeds)
-        ]
-        have = [model.counting.has("completion_rewards", model.study, run_id) for run_id in evaluated]
-        # The job of the search trains further seeds, too, and passes over what is there.
-        retrain = model.everything or not model.counting.has_search(model.study, trained) or not all(have[1:])
-        is_scored = all(have)
-        # The first reward model answers for the items, which all of them share.
+        trained = trained_run_ids(model.study, model.model, objective, model.folder)
+        evaluated = {
+            seed: list(evaluation_run_ids(run_id, model.study, model.folder).values())
+            for seed, run_id in trained.items()
+        }
+        have = {seed: [model.has_rewards(run_id) for run_id in run_ids] for seed, run_ids in evaluated.items()}
+        # The job of the search trains further seeds, too, and passes over what is there: a seed is trained where it is
+        # scored on any benchmark.
+        is_trained = model.counting.has_search(model.study, trained[None])
+        is_trained = is_trained and all(any(found) for seed, found in have.items() if seed is not None)
+        retrain = model.everything or not is_trained
+        is_scored = all(map(all, have.values()))
+        # The first reward model answers for the items of the test set, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
-        if is_first and not model.counting.has_items(model.study):
+        if is_first and model.study.test_set is not None and not model.counting.has_items(model.study):
             is_scored = False
         if retrain or not is_scored:
             key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
-            yield model.work(
-                "train_reward_models", assets, key, f"reward model of {name}, {objective}", ",".join(evaluated)
-            )
+            run_ids = ",".join(run_id for found in evaluated.values() for run_id in found)
+            yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", run_ids)
+
+
+def _hub_rewards(study: Study) -> Sequence[str]:
+    return [one.reward_id for one in study.reward_models]
+
+
+def _hub_scorings(reward: _ModelWork) -> Iterator[Work]:
+    (one,) = (one for one in reward.study.reward_models if one.reward_id == reward.name)
+    run_ids = evaluation_run_ids(scored_run_id(one, reward.folder), reward.study, reward.folder).values()
+    if reward.everything or not all(map(reward.has_rewards, run_ids)):
+        title = f"rewards of {reward.name}"
+        yield reward.work("score_reward_models", (keys.HUB_REWARDS,), reward.partition, title, ",".join(run_ids))
 
 
 def _scored(study: Study) -> Sequence[str]:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import get_context
 from multiprocessing.reduction import DupFd
@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 
 from dagster_project.environment import settings
 from dagster_project.lib.failures import give_up, try_again
-from dagster_project.lib.keys import models_by_partition
+from dagster_project.lib.keys import models_by_partition, rewards_by_partition
 from dagster_project.lib.locks import CUT_SHORT
 from models_train.machine import KILLED, group_kills, out_of_memory
 from models_train.processes import descendants, end_processes, tree
@@ -37,7 +37,10 @@ FAILURE, MAY_PASS, ASSET_KEY = "failure", "may_pass", "asset_key"
 _GRACE_SECONDS = 30.0
 """Time that a job has between SIGTERM and SIGKILL, in seconds."""
 JOBS = "models_train.jobs."
-LOADED = [JOBS + name for name in ("train_reward_model", "score_completions", "score_documents", "run_benchmarks")]
+LOADED = [
+    JOBS + name
+    for name in ("train_reward_model", "score_completions", "score_reward_model", "score_documents", "run_benchmarks")
+]
 SERVER_LOST = 255
 """Exit status of a job whose server was killed, as the library of processes reports it."""
 _STREAMS = (1, 2)
@@ -114,12 +117,12 @@ def _ended_after(seconds: float) -> Iterator[threading.Event]:
         timer.cancel()
 
 
-def with_costs(result: dg.MaterializeResult, home: Home, study: Study, run_id: str) -> dg.MaterializeResult:
-    """The result with the costs of the work, from its part of `run_costs`; unchanged where there is no such part."""
-    part = home.parts / "run_costs" / study.study_id / f"{run_id}.parquet"
-    if not part.is_file():
+def with_costs(result: dg.MaterializeResult, home: Home, study: Study, *run_ids: str) -> dg.MaterializeResult:
+    """The result with the costs of the work, from its parts of `run_costs`; unchanged where there is no such part."""
+    parts = [home.parts / "run_costs" / study.study_id / f"{run_id}.parquet" for run_id in run_ids]
+    rows = [row for part in parts if part.is_file() for row in pq.read_table(part, partitioning=None).to_pylist()]
+    if not rows:
         return result
-    rows = pq.read_table(part, partitioning=None).to_pylist()
     memory = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
     costs = {
         "device seconds": round(sum(row["device_seconds"] for row in rows), 1),
@@ -158,10 +161,21 @@ def _row_count(result: dg.MaterializeResult) -> int:
 
 def model_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
     """Study file, study and model of a partition key. Raises dagster.Failure for one that no study file has."""
+    return _named_by(studies, key, models_by_partition)
+
+
+def reward_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
+    """The same with the reward_id of a reward model of a hub or folder."""
+    return _named_by(studies, key, rewards_by_partition)
+
+
+def _named_by(
+    studies: Mapping[Path, Study], key: str, names_of: Callable[[Study], Mapping[str, str]]
+) -> tuple[Path, Study, str]:
     for path, study in studies.items():
-        model = models_by_partition(study).get(key)
-        if model is not None:
-            return path, study, model
+        name = names_of(study).get(key)
+        if name is not None:
+            return path, study, name
     text = f"{key}: no study file names this model any more; materialize parts/studies to retire the partition"
     raise dg.Failure(description=text, allow_retries=False)
 

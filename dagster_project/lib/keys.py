@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import dagster as dg
@@ -20,6 +21,7 @@ HUB_MODELS = dg.AssetKey(["parts", "hub_models"])
 LAB = dg.AssetKey(["parts", "lab"])
 REWARD_MODELS = dg.AssetKey(["parts", "reward_models"])
 COMPLETION_REWARDS = dg.AssetKey(["parts", "completion_rewards"])
+HUB_REWARDS = dg.AssetKey(["parts", "hub_rewards"])
 DOCUMENTS = dg.AssetKey(["parts", "documents"])
 DOCUMENT_SCORES = dg.AssetKey(["parts", "document_scores"])
 BENCHMARKS = dg.AssetKey(["parts", "benchmarks"])
@@ -35,7 +37,8 @@ SNAPSHOT = dg.AssetKey(["published", "snapshot"])
 GROUPS = {
     "studies": "Study files and seeds, checked, as parts; models that a hub query found.",
     "lab": "Synthetic studies, made on this machine: models, texts, preferences, tasks, and the truth about them.",
-    "training": "Reward models of each base model by each objective, and their rewards on the test set.",
+    "training": "Reward models of each base model by each objective, reward models of a hub, and their rewards on "
+    "benchmarks.",
     "scoring": "Samples of documents, and their log-probabilities under each base model.",
     "benchmarks": "Benchmarks, run on each base model or read from result files.",
     "raw": "Tables of the warehouse that parts of the groups before are landed in.",
@@ -52,14 +55,15 @@ GROUPS = {
 
 INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS)
 """Parts without partitions that due work makes before GPU work."""
-GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS)
-"""Parts made by jobs in the pool `gpu`, one partition per base model."""
+GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS)
+"""Parts made by jobs in the pool `gpu`, one partition per base model or reward model."""
 AFTER_FIRST_ANSWER = (PERFORMANCE_INPUTS, PERFORMANCE, CHARTS)
 """Assets that the first publication does without: the performance model, and the charts as pictures."""
 GPU_POOL = "gpu"
 WAREHOUSE_POOL = "warehouse"
 
 BASE_MODEL_PARTITIONS = dg.DynamicPartitionsDefinition(name="base_models")
+HUB_REWARD_PARTITIONS = dg.DynamicPartitionsDefinition(name="hub_rewards")
 OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(["bradley_terry", "regression"])
 REWARD_MODEL_PARTITIONS = dg.MultiPartitionsDefinition(
     {"base_model": BASE_MODEL_PARTITIONS, "objective": OBJECTIVE_PARTITIONS}
@@ -71,9 +75,19 @@ _RESERVED = "%|,[]"
 _SEPARATOR = "/"
 
 
-def partition_key(study_id: str, model_id: str) -> str:
-    """The key of a study's model, such as `lab/tiny-llama`; characters that Dagster reserves are written as %XX."""
-    name = "".join(f"%{ord(letter):02X}" if letter in _RESERVED else letter for letter in model_id)
+@dataclass(frozen=True)
+class PartitionChange:
+    """Keys of a set of partitions that the studies have and the instance lacks, and keys that no study has any more."""
+
+    partitions: dg.DynamicPartitionsDefinition
+    added: list[str]
+    retired: list[str]
+
+
+def partition_key(study_id: str, name: str) -> str:
+    """The key of a study's model or reward, such as `lab/tiny-llama`; characters that Dagster reserves are written as
+    %XX."""
+    name = "".join(f"%{ord(letter):02X}" if letter in _RESERVED else letter for letter in name)
     return study_id + _SEPARATOR + name.replace("...", "%2E%2E%2E")
 
 
@@ -85,24 +99,37 @@ def models_by_partition(study: Study) -> dict[str, str]:
     return {partition_key(study.study_id, model): model for model in sorted(models)}
 
 
-def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) -> tuple[list[str], list[str]]:
-    """Keys of base models that the studies have and the instance lacks, and keys that no study has any more."""
-    wanted = {key for study in studies for key in models_by_partition(study)}
-    present = set(instance.get_dynamic_partitions("base_models"))
-    return sorted(wanted - present), sorted(present - wanted)
+def rewards_by_partition(study: Study) -> dict[str, str]:
+    """Partition key -> reward_id, for every reward model of a hub or folder that the study scores."""
+    return {partition_key(study.study_id, one.reward_id): one.reward_id for one in study.reward_models}
+
+
+def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) -> list[PartitionChange]:
+    """Changes of each set of partitions."""
+    studies, changes = list(studies), []
+    for partitions, keys_of in (
+        (BASE_MODEL_PARTITIONS, models_by_partition),
+        (HUB_REWARD_PARTITIONS, rewards_by_partition),
+    ):
+        wanted = {key for study in studies for key in keys_of(study)}
+        present = set(instance.get_dynamic_partitions(str(partitions.name)))
+        changes.append(PartitionChange(partitions, sorted(wanted - present), sorted(present - wanted)))
+    return changes
 
 
 def update_partitions(instance: dg.DagsterInstance, studies: Iterable[Study]) -> tuple[list[str], list[str]]:
-    """Make the instance's base models those of the studies; returns the keys added and the keys retired.
+    """Make the instance's partitions those of the studies; returns the keys added and the keys retired.
 
     The record of what was materialized of a retired key stays, and its parts are set aside, not deleted.
     """
-    added, retired = partition_changes(instance, studies)
-    if added:
-        instance.add_dynamic_partitions("base_models", added)
-    for key in retired:
-        instance.delete_dynamic_partition("base_models", key)
-    return added, retired
+    changes = partition_changes(instance, studies)
+    for change in changes:
+        name = str(change.partitions.name)
+        if change.added:
+            instance.add_dynamic_partitions(name, change.added)
+        for key in change.retired:
+            instance.delete_dynamic_partition(name, key)
+    return [key for one in changes for key in one.added], [key for one in changes for key in one.retired]
 
 
 def version_of_files(*patterns: str, root: Path = REPOSITORY, may_be_none: bool = False) -> str:

@@ -42,10 +42,9 @@ _AT_WORK = [dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.Dagste
 
 @dataclass
 class Evaluation:
-    """Result of an evaluation: partitions to add and to retire, runs to start, and notes for people."""
+    """Result of an evaluation: changes of partitions, runs to start, and notes for people."""
 
-    added: list[str] = field(default_factory=list)
-    retired: list[str] = field(default_factory=list)
+    partitions: list[keys.PartitionChange] = field(default_factory=list)
     runs: list[dg.RunRequest] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -65,7 +64,7 @@ def evaluate(instance: dg.DagsterInstance, home: Home, folder: Path, *, now: flo
     try:
         due = due_work(home, folder, now=seconds)
         studies = due.studies
-        found.added, found.retired = keys.partition_changes(instance, studies.values())
+        found.partitions = keys.partition_changes(instance, studies.values())
         found.notes += due.problems
         works = [*due.before_gpu, *due.gpu]
     except StudyError as error:
@@ -158,6 +157,7 @@ def _assets_of_job(job: str) -> Sequence[dg.AssetKey]:
     """Assets that a run without a selection makes, of those that sensors request."""
     return {
         "train_reward_models": (keys.REWARD_MODELS, keys.COMPLETION_REWARDS),
+        "score_reward_models": (keys.HUB_REWARDS,),
         "score_documents": (keys.DOCUMENT_SCORES,),
         "run_benchmarks": (keys.BENCHMARKS,),
         "refresh": (keys.STUDIES, *keys.INPUT_PARTS),

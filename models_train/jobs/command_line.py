@@ -40,6 +40,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "study": {"dest": "path", "type": Path, "required": True, "help": "study file"},
     "model": {"dest": "model_id", "required": True, "help": "model_id of the base model in the study file"},
     "objective": {"choices": get_args(Objective), "required": True, "help": "objective of the reward model"},
+    "reward": {"dest": "reward_id", "required": True, "help": "reward_id under reward_models in the study file"},
     "home": {"type": Path, "required": True, "help": "run-time folder: parts, texts, reward models, caches"},
     "inputs": {"type": Path, "required": True, "help": "folder with one folder of inputs per study"},
     "parts": {"type": Path, "required": True, "help": "folder of the parts"},
@@ -64,8 +65,12 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("study", "model", "objective", "home"),
     ),
     "score_completions": (
-        "Compute the reward of every completion of the test set with a trained reward model.",
+        "Compute the reward of every completion of the study's benchmarks with a trained reward model.",
         ("study", "model", "objective", "home"),
+    ),
+    "score_reward_model": (
+        "Compute the reward of every completion of the study's benchmarks with a reward model of a hub or folder.",
+        ("study", "reward", "home"),
     ),
     "sample_documents": (
         "Draw the sample of documents of a study and write its texts.",

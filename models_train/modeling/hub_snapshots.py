@@ -7,7 +7,7 @@ model or its code. A snapshot counts as whole by the repository's listing, which
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,15 +58,17 @@ class HubModel:
         except Exception as error:
             raise self._refusal(error) from error
 
-    def snapshot(self, commit: str, *, with_code: bool) -> ModelFiles:
+    def snapshot(
+        self, commit: str, *, with_code: bool, check: Callable[[ModelFiles], object] = check_kind
+    ) -> ModelFiles:
         """The model's files on this machine, fetched where they are not there. Raises UserError.
 
         What the listing and config.json show to be unusable is refused before the weights are fetched. with_code: also
-        the repository's Python code.
+        the repository's Python code. check: of the listing and config.json.
         """
         folder = self._fetched(commit, ["*.json"], ["*/*"])
         files = ModelFiles(f"{self.name}: {self.hub_id} at {commit}", folder, self._listing(commit))
-        check_kind(files)
+        check(files)
         beside = [name for name in files.names if _belongs(name, with_code)]
         self._fetched(commit, [*beside, *weight_names(files)])
         return files

@@ -43,11 +43,16 @@ class RewardModule(nn.Module):
 
     A model that cannot run on packs (`is_packed` False, for the reason `not_packed`) runs on batches padded on the
     right instead: the same rewards, more slowly. Raises UserError where padding changes them.
+
+    head: name of the linear head. A reward is read at the last token; with a pad_token_id at the last one that is no
+    pad token, as Transformers does.
     """
 
-    def __init__(self, classifier: PreTrainedModel) -> None:
+    def __init__(self, classifier: PreTrainedModel, head: str = "score", pad_token_id: int | None = None) -> None:
         super().__init__()
         self.classifier = classifier
+        self.head_name = head
+        self.pad_token_id = pad_token_id
         self.not_packed: str | None = None
         try:
             use_packed_attention(classifier)
@@ -90,21 +95,29 @@ class RewardModule(nn.Module):
         return torch.cat(rewards)[order.argsort()]
 
     def _last_hidden(self, pack: Pack) -> torch.Tensor:
-        """(n_sequences, hidden_size): hidden state of each sequence's last token."""
+        """(n_sequences, hidden_size): the hidden state of each sequence that the head reads."""
         backbone = self.classifier.base_model
+        sequences = pack.token_ids.split(list(pack.lengths))
+        places = torch.tensor([self._place(one) for one in sequences], device=pack.token_ids.device)
         if self.is_packed:
             hidden: torch.Tensor = backbone(**packed_inputs(pack)).last_hidden_state[0]
-            return hidden[pack.last_positions]
-        sequences = pack.token_ids.split(list(pack.lengths))
+            return hidden[pack.boundaries[:-1].long() + places]
         token_ids = nn.utils.rnn.pad_sequence(list(sequences), batch_first=True)
         lengths = torch.tensor(pack.lengths, device=token_ids.device)
         mask = torch.arange(token_ids.shape[1], device=token_ids.device) < lengths[:, None]
         hidden = backbone(input_ids=token_ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
-        return hidden[torch.arange(len(lengths), device=hidden.device), lengths - 1]
+        return hidden[torch.arange(len(lengths), device=hidden.device), places]
+
+    def _place(self, token_ids: torch.Tensor) -> int:
+        """Place of the token of a sequence at which its reward is read."""
+        if self.pad_token_id is None:
+            return len(token_ids) - 1
+        others = torch.nonzero(token_ids != self.pad_token_id)
+        return int(others[-1]) if len(others) else 0
 
     def _head(self, hidden: torch.Tensor) -> torch.Tensor:
         """bf16 steps around a reward of 4 are 0.03 wide and make ties: the head's weights decide, which are float32."""
-        head = head_of(self.classifier)
+        head: nn.Linear = getattr(self.classifier, self.head_name)
         with torch.autocast(hidden.device.type, enabled=False):
             rewards: torch.Tensor = head(hidden.to(head.weight.dtype))
         return rewards.float()

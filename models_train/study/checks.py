@@ -18,9 +18,10 @@ from models_train.study.benchmarks import Benchmarks
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.revisions import is_pinned
-from models_train.study.reward_benchmarks import FACTS, PUBLISHED, BenchmarkSet, ScoreImport
+from models_train.study.reward_benchmarks import FACTS, PUBLISHED, BenchmarkSet, ScoredRewardModel, ScoreImport
 from models_train.study.run_noise import RunNoise
 from models_train.study.settings import LONGEST_NAME, Location, Problem, Settings, shown
+from models_train.study.training import Training
 
 _OF_MODELS = ("seeds", "candidates", "training", "scoring", "benchmarks", "lab", "hub", "also_learn_from")
 """Settings of a study that are about its base models."""
@@ -53,6 +54,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
     seeds = _listed(data.get("seeds"), "seeds", SeedSource, "name")
     sets = _listed(data.get("benchmark_sets"), "benchmark_sets", BenchmarkSet, "name")
     imports = _listed(data.get("score_imports"), "score_imports", ScoreImport, "reward_id")
+    scored = _listed(data.get("reward_models"), "reward_models", ScoredRewardModel, "reward_id")
     everyone: Listed[StudyModel] = Listed(models.entries + candidates.entries, models.faulty | candidates.faulty)
     return [
         *_repeated(models, "model_id", "model"),
@@ -60,7 +62,11 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_repeated(seeds, "name", "seed"),
         *_repeated(candidates, "model_id", "candidate"),
         *_repeated(sets, "name", "benchmark"),
-        *_second_test_sets(sets, bool(data.get("training"))),
+        *_without_benchmark(data.get("training"), scored, sets),
+        *_repeated(scored, "reward_id", "reward model"),
+        *_imported_and_scored(scored, imports),
+        *_unpinned_code(scored),
+        *_second_test_sets(sets, _has_test_set(data.get("training"))),
         *_missing_models(data),
         *_unknown_answer(data, sets),
         *_unknown_benchmarks(imports, sets),
@@ -201,10 +207,11 @@ def _models_without_group(groups: Listed[SizeGroup], models: Listed[StudyModel])
             yield Problem((*location, "params_b"), text)
 
 
-def _unpinned_code(models: Listed[StudyModel]) -> Iterator[Problem]:
+def _unpinned_code(models: Listed[StudyModel] | Listed[ScoredRewardModel]) -> Iterator[Problem]:
     """Code of a hub repository may only run at a commit that the study states."""
     for location, model in models.entries:
-        if model.remote_code and (model.revision is None or not is_pinned(model)):
+        has_place = isinstance(model, ScoredRewardModel) and model.is_local
+        if model.remote_code and not has_place and (model.revision is None or not is_pinned(model)):
             text = "runs code of the repository, but states no commit as revision; add it, or remove remote_code"
             yield Problem((*location, "remote_code"), text)
 
@@ -220,10 +227,45 @@ def _unknown_import_models(benchmarks: Benchmarks | None, models: Listed[StudyMo
                 yield Problem(("benchmarks", "imports", index, "models", name), text)
 
 
-def _second_test_sets(sets: Listed[BenchmarkSet], is_trained: bool) -> Iterator[Problem]:
+def _has_test_set(training: Any) -> bool:
+    """training: settings, or what the file has."""
+    found = training.get("test_set") if isinstance(training, Mapping) else getattr(training, "test_set", None)
+    return found is not None
+
+
+def _without_benchmark(
+    training: Any, scored: Listed[ScoredRewardModel], sets: Listed[BenchmarkSet]
+) -> Iterator[Problem]:
+    """Reward models that nothing would be known of."""
+    if _has_test_set(training) or sets.entries or sets.faulty:
+        return
+    if isinstance(training, Mapping | Training):
+        text = (
+            "trains reward models, but the study names nothing to compare them on; name test pairs of RewardBench's "
+            "columns as test_set here, or other benchmarks, such as pairs of your own, under benchmark_sets"
+        )
+        yield Problem(("training",), text)
+    elif scored.entries:
+        text = "the study names nothing to score reward models on; name a benchmark under benchmark_sets"
+        yield Problem(("reward_models",), text)
+
+
+def _imported_and_scored(scored: Listed[ScoredRewardModel], imports: Listed[ScoreImport]) -> Iterator[Problem]:
+    """Scores of one name come from one place."""
+    first: dict[str, Location] = {}
+    for location, entry in imports.entries:
+        first.setdefault(entry.reward_id, location)
+    for location, one in scored.entries:
+        if one.reward_id in first:
+            at = Problem(first[one.reward_id], "").where
+            text = f"{shown(one.reward_id)} is also the reward_id of the scores of {at}; give one of them another"
+            yield Problem((*location, "reward_id"), text)
+
+
+def _second_test_sets(sets: Listed[BenchmarkSet], is_tested: bool) -> Iterator[Problem]:
     """The test set of training is RewardBench: a second one would take its place in the tables."""
     for location, one in sets.entries:
-        if is_trained and one.name == "rewardbench":
+        if is_tested and one.name == "rewardbench":
             text = "'rewardbench' is the test set of training already; remove this entry, or give it another name"
             yield Problem((*location, "name"), text)
 
@@ -232,7 +274,7 @@ def _missing_models(data: Mapping[str, Any]) -> Iterator[Problem]:
     """Only scores of others can do without base models, and only both lists together can be left out."""
     missing = [name for name in ("models", "size_groups") if not data.get(name)]
     wanting = [name for name in _OF_MODELS if data.get(name)]
-    has_scores = data.get("score_imports") or data.get("leaderboards")
+    has_scores = data.get("score_imports") or data.get("leaderboards") or data.get("reward_models")
     if missing and (len(missing) == 1 or wanting or not has_scores):
         because = f", because the study has {' and '.join(wanting)}" if wanting and len(missing) == 2 else ""
         for name in missing:

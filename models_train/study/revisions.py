@@ -11,26 +11,44 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import TypeVar
+from typing import Protocol, Self, TypeVar
 from urllib.parse import quote
 
 from models_train.files import write_text
 from models_train.study.hub import HOME
-from models_train.study.models import StudyModel
 from models_train.study.training import DataSource
 
-Stated = TypeVar("Stated", StudyModel, DataSource)
-"""A model or data set of a study."""
+
+class InRepository(Protocol):
+    """A model, reward model or data set of a study: in a repository of a hub, or on this machine."""
+
+    @property
+    def is_local(self) -> bool:
+        """True for a folder or file."""
+
+    @property
+    def hub_id(self) -> str | None:
+        """Repository."""
+
+    @property
+    def revision(self) -> str | None:
+        """Commit, branch or tag; None: the newest commit."""
+
+    def at_commit(self, commit: str) -> Self:
+        """The same at the commit of its revision."""
+
+
+Stated = TypeVar("Stated", bound=InRepository)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A whole commit."""
 
 
-def is_pinned(stated: StudyModel | DataSource) -> bool:
+def is_pinned(stated: InRepository) -> bool:
     """True where no hub is needed to know the content: a commit is stated, or the place is on this machine."""
     return stated.is_local or bool(COMMIT.fullmatch(stated.revision or ""))
 
 
-def commit_file(home: Path, stated: StudyModel | DataSource) -> Path:
+def commit_file(home: Path, stated: InRepository) -> Path:
     """File with the commit of a repository's revision."""
     kind = "datasets/" if isinstance(stated, DataSource) else ""
     at = f"@{stated.revision}" if stated.revision else ""

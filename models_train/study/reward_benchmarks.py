@@ -1,18 +1,18 @@
-"""Settings of benchmarks of reward models: sets of items, and score files of reward models that ran elsewhere.
-
-Torch-free.
+"""Settings of benchmarks of reward models: sets of items, reward models of a hub or folder that are scored on them, and
+score files of reward models that ran elsewhere. Torch-free.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Literal, Self, get_args
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import model_validator
+from pydantic import AfterValidator, BeforeValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from models_train.study.settings import Name, Objective, Params, Revision, Settings, Text
-from models_train.study.training import DataSource
+from models_train.study.models import LOCAL
+from models_train.study.settings import Name, Number, Objective, Params, Revision, Settings, Text
+from models_train.study.training import DataSource, MaxTokens, Precision
 
 BenchmarkKind = Literal["rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench", "pairs", "best_of_k"]
 ScoreFormat = Literal["rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench", "plain"]
@@ -51,22 +51,12 @@ class BenchmarkSet(DataSource):
         return self.kind or named
 
 
-class ScoreImport(Settings):
-    """Score files of one reward model that ran elsewhere."""
+class RewardFacts(Settings):
+    """Facts on a reward model that was not trained here."""
 
-    path: Text
-    """A file, or a folder, which is searched with all folders in it: JSON, JSONL (also .gz, .zst) or Parquet."""
-    format: ScoreFormat
-    """`rewardbench`, `rewardbench2`: files of reward-bench (`eval-set-scores`, `*_outputs.jsonl`, `*_all.jsonl`).
-    `rewardmath`: files of RewardMATH's `results`. `rm_bench`, `judgebench`: output files of these for reward models.
-    `plain`: rows of `item_id`, `completion` and `reward`, and where needed `benchmark` and `subset`."""
     reward_id: Name
-    """Name of the reward model in all tables. Of scores of steps it ends with their aggregation, such as
+    """Name of the reward model in all tables. Of imported scores of steps it ends with their aggregation, such as
     `prm:math-shepherd/prod`: prod, last, min, max, mean or geometric_mean."""
-    benchmark: Name | None = None
-    """Benchmark of the scores, where the format and the file do not state it: a name under `benchmark_sets`."""
-    commit: Revision | None = None
-    """Commit of the repository that the files come from."""
     hub_id: Name | None = None
     """Name of the reward model on the hub."""
     revision: Revision | None = None
@@ -89,15 +79,30 @@ class ScoreImport(Settings):
     @model_validator(mode="after")
     def _names_go_together(self) -> Self:
         if self.revision is not None and self.hub_id is None:
-            raise PydanticCustomError("score_import", "has a revision, which goes with hub_id only; add hub_id")
+            raise PydanticCustomError("reward_facts", "has a revision, which goes with hub_id only; add hub_id")
         if found := _TRAINED.search(self.reward_id):
             text = (
                 "has the reward_id '{name}', and names that end with an objective are those of the reward models that "
                 "are trained here; give it another, such as '{other}'"
             )
             other = f"import:{self.reward_id[: found.start()] or self.reward_id}"
-            raise PydanticCustomError("score_import", text, {"name": self.reward_id, "other": other})
+            raise PydanticCustomError("reward_facts", text, {"name": self.reward_id, "other": other})
         return self
+
+
+class ScoreImport(RewardFacts):
+    """Score files of one reward model that ran elsewhere."""
+
+    path: Text
+    """A file, or a folder, which is searched with all folders in it: JSON, JSONL (also .gz, .zst) or Parquet."""
+    format: ScoreFormat
+    """`rewardbench`, `rewardbench2`: files of reward-bench (`eval-set-scores`, `*_outputs.jsonl`, `*_all.jsonl`).
+    `rewardmath`: files of RewardMATH's `results`. `rm_bench`, `judgebench`: output files of these for reward models.
+    `plain`: rows of `item_id`, `completion` and `reward`, and where needed `benchmark` and `subset`."""
+    benchmark: Name | None = None
+    """Benchmark of the scores, where the format and the file do not state it: a name under `benchmark_sets`."""
+    commit: Revision | None = None
+    """Commit of the repository that the files come from."""
 
     @property
     def may_be_of_test_set(self) -> bool:
@@ -105,5 +110,60 @@ class ScoreImport(Settings):
         return self.format in ("rewardbench", "rewardmath", "plain")
 
 
-FACTS = ("hub_id", "revision", "base_model", "objective", "data_id", "family", "publisher", "params_b", "scale")
-"""Settings of a score import that describe the reward model; entries of one reward_id agree in them."""
+FACTS = tuple(name for name in RewardFacts.model_fields if name != "reward_id")
+"""Settings that describe a reward model; score imports of one reward_id agree in them."""
+
+
+def _with_text_keys(value: Any) -> Any:
+    """Outputs by number have names, too."""
+    is_group = isinstance(value, dict) and not any(isinstance(key, bool) for key in value)
+    return {str(key) if isinstance(key, int) else key: one for key, one in value.items()} if is_group else value
+
+
+def _of_several(weights: dict[str, float]) -> dict[str, float]:
+    if len(weights) < 2:
+        text = "needs a weight of each output, of which there are several where weights are needed; add the others"
+        raise PydanticCustomError("merge_weights", text)
+    if not any(weights.values()):
+        raise PydanticCustomError("merge_weights", "has weights that are all 0; give one output another weight")
+    return weights
+
+
+MergeWeights = Annotated[dict[Name, Number], AfterValidator(_of_several), BeforeValidator(_with_text_keys)]
+
+
+class ScoredRewardModel(RewardFacts):
+    """A reward model of a hub or of a folder, which is scored on the study's benchmarks: either `hub_id` or `path`.
+
+    It is a sequence classification model in Transformers format, with the chat template of its training.
+    """
+
+    path: Text | None = None
+    """Local folder. A relative path begins at the folder of the study file; `~` and variables are filled in."""
+    remote_code: bool = False
+    """Run Python code of the repository or folder; of a hub only with a commit as revision."""
+    merge_weights: MergeWeights | None = None
+    """Weight of each output in the reward, for a model of several: by the names in its config.json (`id2label`) or by
+    number, from 0. By default those of `merge_weights` in its config.json, as reward models that are trained here have
+    them."""
+    precision: Precision = "bfloat16"
+    """Number format of the forward pass."""
+    max_tokens: MaxTokens = 4096
+    """Most tokens of prompt and completion; of longer ones the oldest tokens of the prompt are cut."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.hub_id is None) == (self.path is None):
+            raise PydanticCustomError("scored", "needs either hub_id or path, one of them")
+        if self.hub_id is not None and self.hub_id.startswith(LOCAL):
+            raise PydanticCustomError("scored", "has a folder as hub_id; give the folder as path instead")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """True for a folder."""
+        return self.path is not None
+
+    def at_commit(self, commit: str) -> Self:
+        """The reward model at the commit of its revision."""
+        return self.model_copy(update={"revision": commit})

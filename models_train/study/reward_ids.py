@@ -7,9 +7,12 @@ from pathlib import PurePath
 from typing import Any
 
 from models_train.parts import content_hash
+from models_train.reward_benchmarks.items import family_of
+from models_train.study.reward_benchmarks import FACTS
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.training import Training
+from warehouse.contracts.scores import REWARDBENCH
 
 SCALES: dict[Objective, str] = {"bradley_terry": "logit", "regression": "mean_score"}
 """Scale of the reward by objective: of Bradley-Terry only differences within a prompt matter."""
@@ -21,6 +24,11 @@ OF_MODEL = ("family", "publisher", "params_b")
 def variant(objective: str, seed: int | None = None) -> str:
     """Objective, and seed of a further reward model, such as `regression/s1`."""
     return objective if seed is None else f"{objective}/s{seed}"
+
+
+def scoring_variant(benchmark: str, objective: str, seed: int | None = None) -> str:
+    """Variant of the costs of scoring a benchmark, such as `regression/s1@rewardmath`; of RewardBench without it."""
+    return variant(objective, seed) + ("" if benchmark == REWARDBENCH else f"@{benchmark}")
 
 
 def trained_reward_id(model_id: str, objective: str, seed: int | None = None) -> str:
@@ -55,6 +63,33 @@ def trained_sources(study: Study) -> list[dict[str, Any]]:
             row["reward_id"] = trained_reward_id(model.model_id, objective, seed)
             rows.append(row | {"seed": first if seed is None else seed})
     return rows
+
+
+def stated_sources(study: Study) -> list[dict[str, Any]]:
+    """Rows of reward_sources of the reward models that the study trains, and of those that it only scores."""
+    scored = [
+        described_source(study, one.reward_id, "hub", one.model_dump(include=set(FACTS))) for one in study.reward_models
+    ]
+    return [*trained_sources(study), *scored]
+
+
+def described_source(study: Study, reward_id: str, kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """The row of reward_sources of a reward model that was not trained here.
+
+    facts: FACTS; where its base model is one of the study's, that one adds some.
+    """
+    base = facts["base_model"]
+    models = [model for model in study.by_id.values() if base in (model.model_id, model.hub_id)]
+    model = models[0] if base is not None and len(models) == 1 else None
+    return {
+        **facts,
+        "reward_id": reward_id,
+        "kind": kind,
+        "model_id": model.model_id if model else None,
+        "seed": None,
+        "family": facts["family"] or (model.family if model else family_of(base)),
+        "params_b": facts["params_b"] or (model.params_b if model else None),
+    }
 
 
 def source_row(model_id: str, objective: Objective, **facts: Any) -> dict[str, Any]:

@@ -78,6 +78,7 @@ Name = Annotated[Text, AfterValidator(_short), _text_schema(maxLength=LONGEST_NA
 Identifier = Annotated[Name, AfterValidator(_identifier), _text_schema(maxLength=LONGEST_NAME, pattern="^[a-z0-9_]+$")]
 Revision = Annotated[Name, AfterValidator(_revision), _text_schema(maxLength=LONGEST_NAME)]
 Positive = Annotated[float, Field(gt=0, le=MOST, allow_inf_nan=False)]
+Number = Annotated[float, Field(ge=-MOST, le=MOST, allow_inf_nan=False)]
 Rate = Annotated[float, Field(gt=0, le=1, allow_inf_nan=False)]
 Params = Annotated[float, Field(gt=0, le=MOST_PARAMS_B, allow_inf_nan=False)]
 Tokens = Annotated[float, Field(gt=0, le=MOST_TOKENS_T, allow_inf_nan=False)]

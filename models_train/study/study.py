@@ -21,12 +21,13 @@ from models_train.study.lab import Lab
 from models_train.study.leaderboards import EachOnce, LeaderboardImport
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
 from models_train.study.revisions import with_kept_commit
-from models_train.study.reward_benchmarks import BenchmarkSet, ScoreImport
+from models_train.study.reward_benchmarks import BenchmarkSet, ScoredRewardModel, ScoreImport
 from models_train.study.run_noise import RunNoise
 from models_train.study.scoring import Scoring
 from models_train.study.settings import CONTRADICTION, Identifier, Name, Problem, Settings, Target, Text, field_problems
-from models_train.study.training import Training
+from models_train.study.training import DataSource, Training
 from models_train.study.yaml_lines import StudyError, parse_yaml
+from warehouse.contracts.scores import REWARDBENCH
 
 
 class Study(Settings):
@@ -75,6 +76,8 @@ class Study(Settings):
     benchmark_sets: Annotated[tuple[BenchmarkSet, ...], Field(strict=False)] = ()
     """Benchmarks of reward models: RewardBench, RewardBench 2, RewardMATH, RM-Bench, JudgeBench, or pairs of your own.
     The test set of `training` is one without being listed here."""
+    reward_models: Annotated[tuple[ScoredRewardModel, ...], Field(strict=False)] = ()
+    """Reward models of a hub or of folders, which are scored on the benchmarks of the study."""
     score_imports: Annotated[tuple[ScoreImport, ...], Field(strict=False)] = ()
     """Score files of reward models that ran elsewhere."""
     lab: Lab | None = None
@@ -89,6 +92,17 @@ class Study(Settings):
             text = "\n".join(f"{problem.where}: {problem.text}" for problem in problems)
             raise PydanticCustomError(CONTRADICTION, "{text}", {"text": text})
         return self
+
+    @property
+    def test_set(self) -> DataSource | None:
+        """The test set of training, which is RewardBench."""
+        return self.training.test_set if self.training else None
+
+    @property
+    def reward_benchmarks(self) -> tuple[str, ...]:
+        """Names of the benchmarks that reward models are scored on."""
+        tested = () if self.test_set is None else (REWARDBENCH,)
+        return (*tested, *(one.name for one in self.benchmark_sets))
 
     @property
     def compared_model_ids(self) -> tuple[str, ...]:
@@ -138,7 +152,9 @@ def load_study(path: Path | str, home: Path | None = None) -> Study:
     candidates = tuple(with_kept_commit(candidate, home) for candidate in study.candidates)
     data = {"training": _with_kept_data(study.training, home), "scoring": _with_kept_corpus(study.scoring, home)}
     sets = tuple(with_kept_commit(one, home) for one in study.benchmark_sets)
-    study = study.model_copy(update={"models": models, "candidates": candidates, "benchmark_sets": sets, **data})
+    scored = tuple(with_kept_commit(one, home) for one in study.reward_models)
+    own = {"models": models, "candidates": candidates, "benchmark_sets": sets, "reward_models": scored}
+    study = study.model_copy(update=own | data)
     if study.hub is None:
         return study
     found = found_models(study.study_id, study.hub, home)
@@ -209,7 +225,7 @@ def _reason_against_other(study: Study, name: str, studies: Mapping[str, Study],
         known = [other for other in studies if other != study.study_id]
         return f"is no study of the folder; {close_match(name, known, 'there are') if known else 'there is no other'}"
     other = studies[name]
-    if other.training is None and not RESULT_SEEDS.intersection(seed.name for seed in other.seeds):
+    if other.test_set is None and not RESULT_SEEDS.intersection(seed.name for seed in other.seeds):
         return (
             "has no results of RewardBench's four categories, and scores of another benchmark do not compare with "
             "them; remove it"

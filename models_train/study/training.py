@@ -24,6 +24,7 @@ from models_train.study.settings import (
 )
 
 Precision = Literal["bfloat16", "float32"]
+MaxTokens = Annotated[int, Field(ge=8, le=MOST)]
 Beta = Annotated[float, Field(ge=0, lt=1)]
 """A decay rate of AdamW's moments."""
 BRADLEY_TERRY_RATES = (5e-7, 6e-7, 7e-7, 8e-7, 9e-7, 1e-6, 2e-6, 3e-6, 4e-6, 5e-6)
@@ -75,7 +76,7 @@ class Recipe(Settings):
     """Steps of linear warm-up."""
     checkpoint_every: Count = 20
     """Steps between two checkpoints."""
-    max_tokens: Annotated[int, Field(ge=8, le=MOST)] = 4096
+    max_tokens: MaxTokens = 4096
     """Most tokens of an example, prompt and response together."""
     over_long: Literal["drop", "left_truncate"] = "left_truncate"
     """Longer examples: drop them, or cut the oldest tokens of their prompts (left_truncate); both are counted."""
@@ -124,8 +125,8 @@ class Training(Settings):
     objectives."""
     ratings: DataSource | None = None
     """Rated responses, with the columns of HelpSteer2; needed for the objective regression."""
-    test_set: DataSource
-    """Test pairs, with the columns of RewardBench."""
+    test_set: DataSource | None = None
+    """Test pairs, with the columns of RewardBench. May be left out where the study has `benchmark_sets`."""
     objectives: Annotated[tuple[Objective, ...], Field(strict=False, min_length=1), Distinct] = (
         "bradley_terry",
         "regression",

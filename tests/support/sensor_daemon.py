@@ -26,10 +26,11 @@ RUN_KEY = "dagster/run_key"
 
 def take(instance: dg.DagsterInstance, found: Evaluation) -> None:
     """What the daemon does with partitions after an evaluation."""
-    if found.added:
-        instance.add_dynamic_partitions("base_models", found.added)
-    for key in found.retired:
-        instance.delete_dynamic_partition("base_models", key)
+    for change in found.partitions:
+        if change.added:
+            instance.add_dynamic_partitions(str(change.partitions.name), change.added)
+        for key in change.retired:
+            instance.delete_dynamic_partition(str(change.partitions.name), key)
 
 
 def start(instance: dg.DagsterInstance, run: dg.RunRequest) -> dg.DagsterRun:

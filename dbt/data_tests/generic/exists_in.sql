@@ -2,8 +2,13 @@
    `other_columns`: their names there, where they differ. #}
 {% test exists_in(model, columns, to, other_columns=none) %}
 {% set theirs = other_columns or columns %}
+-- The model is a query of its own where the test has a condition.
+with child as (
+    select * from {{ model }}
+)
+
 select {{ columns | join(', ') }}
-from {{ model }} as child
+from child
 where
     {% for column in columns %}child.{{ column }} is not null and {% endfor %}
     not exists (

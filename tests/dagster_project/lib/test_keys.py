@@ -9,6 +9,7 @@ from dagster_project.lib.keys import (
     REWARD_MODEL_PARTITIONS,
     models_by_partition,
     partition_key,
+    rewards_by_partition,
     update_partitions,
 )
 from models_train.study.study import Study
@@ -73,6 +74,20 @@ def test_partitions_follow_the_studies() -> None:
         assert update_partitions(instance, [a_study("a", "b")]) == ([], [])
         assert update_partitions(instance, [a_study("b", "c")]) == (["tiny/c"], ["tiny/a"])
         assert set(instance.get_dynamic_partitions("base_models")) == {"tiny/b", "tiny/c"}
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_reward_models_have_partitions_of_their_own(name: str) -> None:
+    reward = {"reward_id": name, "hub_id": "org/rm"}
+    settings = a_study("a").model_dump(exclude_none=True) | {"reward_models": [reward]}
+    study = Study.model_validate(settings)
+    with dg.DagsterInstance.ephemeral() as instance:
+        added, retired = update_partitions(instance, [study])
+        assert (added, retired) == (["tiny/a", partition_key("tiny", name)], [])
+        assert instance.get_dynamic_partitions("hub_rewards") == [partition_key("tiny", name)]
+        assert rewards_by_partition(study) == {partition_key("tiny", name): name}
+        assert update_partitions(instance, [a_study("a")]) == ([], [partition_key("tiny", name)])
+        assert instance.get_dynamic_partitions("hub_rewards") == []
 
 
 def test_a_study_of_seeds_alone_has_no_work() -> None:

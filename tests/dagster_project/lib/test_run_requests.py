@@ -45,6 +45,14 @@ def folder(tmp_path: Path) -> Path:
     return studies
 
 
+def added(found: Evaluation) -> list[str]:
+    return [key for one in found.partitions for key in one.added]
+
+
+def retired(found: Evaluation) -> list[str]:
+    return [key for one in found.partitions for key in one.retired]
+
+
 def trainings(found: Evaluation) -> list[str]:
     return [str(run.partition_key) for run in found.runs if run.job_name == "train_reward_models"]
 
@@ -59,7 +67,7 @@ def fail(instance: dg.DagsterInstance, run: dg.DagsterRun) -> None:
 
 def test_a_new_model_is_found_with_its_work(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
     found = evaluate(instance, home, folder)
-    assert (found.added, found.retired) == (["first/small"], [])
+    assert (added(found), retired(found)) == (["first/small"], [])
     studies, training = found.runs
     assert set(studies.asset_selection or ()) == STUDIES_ASSET and studies.job_name == "refresh"
     assert training.partition_key == "first/small|bradley_terry"
@@ -81,7 +89,7 @@ def test_a_crash_between_the_steps_doubles_nothing(
     second = evaluate(instance, home, folder)
     # What was started is not asked for again, and the rest under the same key, of which Dagster starts a run once.
     assert [run.run_key for run in second.runs] == [run.run_key for run in first.runs[started:]]
-    assert second.added == (first.added if crash == "before partitions" else [])
+    assert added(second) == (added(first) if crash == "before partitions" else [])
     take(instance, second)
     assert sorted(instance.get_dynamic_partitions("base_models")) == ["first/small", "second/a", "second/b"]
 
@@ -99,12 +107,12 @@ def test_a_model_that_goes_is_retired_and_one_that_comes_back_is_new(
     take(instance, evaluate(instance, home, folder))
     write_study(folder, "second", "a")
     found = evaluate(instance, home, folder)
-    assert (found.added, found.retired) == ([], ["second/b"])
+    assert (added(found), retired(found)) == ([], ["second/b"])
     take(instance, found)
     (folder / "second.yaml").unlink()
-    assert evaluate(instance, home, folder).retired == ["second/a"]
+    assert retired(evaluate(instance, home, folder)) == ["second/a"]
     write_study(folder, "second", "a", "b")
-    assert evaluate(instance, home, folder).added == ["second/b"]
+    assert added(evaluate(instance, home, folder)) == ["second/b"]
 
 
 def test_a_new_revision_is_new_work(instance: dg.DagsterInstance, home: Home, folder: Path) -> None:
@@ -192,7 +200,7 @@ def test_a_bad_study_file_is_reported_once_and_begins_nothing(
     (folder / "bad.yaml").write_text("study_id: 7\n")
     found = evaluate(instance, home, folder)
     assert [run.job_name for run in found.runs] == ["refresh"], "the check that fails with the file's problems"
-    assert "bad.yaml" in found.notes[0] and (found.added, found.retired) == ([], [])
+    assert "bad.yaml" in found.notes[0] and (added(found), retired(found)) == ([], [])
     run = start(instance, found.runs[0])
     instance.add_run_tags(run.run_id, {GIVEN_UP: "yes"})
     fail(instance, run)
@@ -208,13 +216,13 @@ def test_the_hub_is_asked_when_its_answer_is_old_and_what_it_found_is_new_work(
     path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | {"hub": query}))
     before = evaluate(instance, home, folder)
     asked = [run for run in before.runs if set(run.asset_selection or ()) == {keys.HUB_MODELS}]
-    assert len(asked) == 1 and before.added == ["first/small"]
+    assert len(asked) == 1 and added(before) == ["first/small"]
     fail(instance, start(instance, asked[0]))
     assert keys.HUB_MODELS not in assets(evaluate(instance, home, folder))
     found = {"hub_id": "acme/new", "revision": "a" * 40, "publisher": "acme", "family": "f", "params_b": 1.0}
     keep_found(home.root, "first", HubQuery.model_validate(query), [found | {"stage": "base"}])
     after = evaluate(instance, home, folder)
-    assert "first/new" in after.added and "first/new|bradley_terry" in trainings(after)
+    assert "first/new" in added(after) and "first/new|bradley_terry" in trainings(after)
     assert keys.HUB_MODELS not in assets(after) and after.runs[0].run_key != before.runs[0].run_key
     assert keys.HUB_MODELS in assets(evaluate(instance, home, folder, now=time.time() + 11 * 3600))
 

@@ -238,11 +238,22 @@ CELL = {"study_id": "small", "model_id": "coder"}
 OF_CODER: dict[str, str | None] = {"study_id": "small", "reward_id": "coder/bradley_terry"}
 OF_SEED: dict[str, str | None] = {"study_id": "small", "reward_id": "coder/bradley_terry/s1"}
 OF_OTHER: dict[str, str | None] = {"study_id": "small", "reward_id": "hub:coder"}
+OF_HUB: dict[str, str | None] = {"study_id": "small", "reward_id": "hub:other"}
+COSTS_OF_HUB: dict[str, str | None] = {"study_id": "small", "model_id": "hub:other", "job": "score_reward_model"}
 KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
     "reward model": ("reward_model_searches", CELL | {"objective": "bradley_terry"}),
     "rewards": ("completion_rewards", OF_CODER | {"benchmark": "rewardbench"}),
     "source of rewards": ("reward_sources", OF_CODER),
     "rewards of a further seed": ("completion_rewards", OF_SEED | {"benchmark": "rewardbench"}),
+    "rewards on a set": ("completion_rewards", OF_CODER | {"benchmark": "my pairs"}),
+    "costs on a set": ("run_costs", CELL | {"job": "score_completions", "variant": "bradley_terry/s1@my pairs"}),
+    "costs on the test set": ("run_costs", CELL | {"job": "score_completions", "variant": "bradley_terry"}),
+    "items of a set": ("benchmark_items", {"study_id": "small", "benchmark": "my pairs"}),
+    "hub rewards": ("completion_rewards", OF_HUB | {"benchmark": "rewardbench"}),
+    "hub rewards on a set": ("completion_rewards", OF_HUB | {"benchmark": "my pairs"}),
+    "source of hub rewards": ("reward_sources", OF_HUB),
+    "costs of hub rewards": ("run_costs", COSTS_OF_HUB | {"variant": "my pairs"}),
+    "costs of hub rewards on the test set": ("run_costs", COSTS_OF_HUB | {"variant": "rewardbench"}),
     "costs of a further seed": ("run_costs", CELL | {"job": "train_reward_model", "variant": "bradley_terry/s1"}),
     "items": ("benchmark_items", {"study_id": "small", "benchmark": "rewardbench"}),
     "imported rewards": ("completion_rewards", OF_OTHER | {"benchmark": "rewardbench"}),
@@ -256,10 +267,15 @@ KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
     "leaderboards": ("leaderboard_entries", {"study_id": "small"}),
     "truth": ("lab_mixes", {"study_id": "small"}),
 }
-OF_MODEL = {kind for kind, (_, partition) in KINDS.items() if "model_id" in partition} | {"benchmarks"}
-OF_SEEDS = {"rewards of a further seed", "costs of a further seed"}
-OF_MODEL |= {"rewards", "source of rewards", *OF_SEEDS}
-TRAINED = {"reward model", "rewards", "source of rewards", "costs of training", *OF_SEEDS}
+OF_MODEL = {kind for kind, (_, partition) in KINDS.items() if partition.get("model_id") == "coder"} | {"benchmarks"}
+OF_SEEDS = {"rewards of a further seed", "costs of a further seed", "costs on a set"}
+OF_MODEL |= {"rewards", "source of rewards", "rewards on a set", *OF_SEEDS}
+TRAINED = {"reward model", "rewards", "source of rewards", "costs of training", "rewards on a set", *OF_SEEDS}
+TRAINED |= {"costs on the test set"}
+ON_SET = {"rewards on a set", "costs on a set", "hub rewards on a set", "costs of hub rewards"}
+HUB = {"hub rewards", "hub rewards on a set", "source of hub rewards", "costs of hub rewards"}
+ON_TEST_SET = {"hub rewards", "costs of hub rewards on the test set"}
+HUB |= ON_TEST_SET
 SCORED = {"sample", "scores", "costs of scoring"}
 
 
@@ -288,7 +304,8 @@ TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
     "comparison": (without_comparison, TRAINED | OF_MODEL - SCORED),
     "objective": (lambda study: study["training"].update(objectives=["regression"], ratings={"path": "r"}), TRAINED),
     "seed": (lambda study: study["training"].pop("seeds"), OF_SEEDS),
-    "training": (lambda study: study.pop("training"), TRAINED),
+    "training": (lambda study: study.pop("training"), TRAINED | ON_TEST_SET),
+    "reward models": (lambda study: study.pop("reward_models"), HUB),
     "scoring": (lambda study: study.pop("scoring"), SCORED),
     "corpus": (lambda study: study["scoring"]["corpus"].update(name="other"), {"sample", "scores"}),
     "benchmarks": (lambda study: study.pop("benchmarks"), {"benchmarks", "costs of benchmarks"}),
@@ -297,7 +314,12 @@ TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
     "imports": (lambda study: study.pop("score_imports"), {"imported rewards", "source of imported rewards"}),
     "imports and training": (
         lambda study: (study.pop("score_imports"), study.pop("training")),
-        {"imported rewards", "source of imported rewards", "items"} | TRAINED,
+        {"imported rewards", "source of imported rewards", "items"} | TRAINED | ON_TEST_SET,
+    ),
+    "set": (lambda study: study.pop("benchmark_sets"), ON_SET),
+    "imports and set": (
+        lambda study: (study.pop("score_imports"), study.pop("benchmark_sets")),
+        {"imported rewards", "source of imported rewards", "items of a set"} | ON_SET,
     ),
 }
 
@@ -308,6 +330,8 @@ def test_what_is_taken_out_is_asked_for_no_more(what: str) -> None:
     board = {"name": "b", "path": "./b.csv", "format": "csv", "snapshot_date": "2024-12-01"}
     settings: dict[str, Any] = small_lab() | {"leaderboards": [board]}
     settings["training"]["seeds"] = [0, 1]
+    settings["benchmark_sets"] = [{"name": "my pairs", "path": "pairs.jsonl"}]
+    settings["reward_models"] = [{"reward_id": "hub:other", "hub_id": "org/other"}]
     settings["score_imports"] = [{"path": "scores.json", "format": "rewardbench", "reward_id": "hub:coder"}]
     change(settings)
     study = Study.model_validate(settings)

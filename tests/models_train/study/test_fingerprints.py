@@ -13,12 +13,15 @@ from models_train.study.fingerprints import (
     content_of,
     donors,
     evaluation_run_id,
+    evaluation_run_ids,
     resolve,
     sample_run_id,
+    scored_run_id,
     scoring_run_id,
     training_run_id,
 )
 from models_train.study.models import StudyModel
+from models_train.study.reward_benchmarks import ScoredRewardModel
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from tests.support.studies import SETTINGS, changed, study_of
@@ -106,6 +109,44 @@ def test_a_name_changes_with_the_content_of_files(folder: Path, file: str, renam
     (folder / file).write_text("something else")
     after = names(folder, SETTINGS, "local")
     assert {name for name in before if before[name] != after[name]} == renamed
+
+
+@pytest.mark.parametrize(
+    ("change", "is_renamed"),
+    [
+        ({"hub_id": "org/second"}, True),
+        ({"revision": "1" * 40}, True),
+        ({"precision": "float32"}, True),
+        ({"max_tokens": 100}, True),
+        ({"merge_weights": {"a": 1.0, "b": 2.0}}, True),
+        ({"merge_weights": {"a": 1.0, "b": -1.0}}, False),
+        ({"remote_code": True}, True),
+        ({"reward_id": "hub:second"}, True),
+        ({"base_model": "hub", "objective": "regression", "family": "F", "params_b": 3.0, "scale": "bounded"}, False),
+        ({"hub_id": None, "path": "./local"}, True),
+    ],
+)
+def test_a_scored_reward_model_has_a_name_by_what_its_rewards_depend_on(
+    folder: Path, change: dict[str, Any], is_renamed: bool
+) -> None:
+    own = {"reward_id": "hub:first", "hub_id": "org/first", "merge_weights": {"a": 1.0, "b": -1.0}}
+    before, after = (scored_run_id(ScoredRewardModel.model_validate(one), folder) for one in (own, own | change))
+    assert (before != after) == is_renamed
+
+
+def test_rewards_have_a_name_per_benchmark(folder: Path) -> None:
+    (folder / "pairs.jsonl").write_text("{}")
+    sets = [{"name": name, "path": "pairs.jsonl"} for name in ("one", "two")]
+    study = study_of(changed(SETTINGS, "benchmark_sets", sets))
+    assert study.training is not None
+    trained = training_run_id(study.models[0], study.training, "regression", folder)
+    found = evaluation_run_ids(trained, study, folder)
+    assert list(found) == ["rewardbench", "one", "two"] and len(set(found.values())) == 3
+    assert found["rewardbench"] == evaluation_run_id(study.models[0], study.training, "regression", folder)
+    (folder / "pairs.jsonl").write_text("{ }")
+    after = evaluation_run_ids(trained, study, folder)
+    assert [name for name in found if found[name] != after[name]] == ["one", "two"]
+    assert not set(found.values()) & set(evaluation_run_ids("other", study, folder).values())
 
 
 def test_auto_has_the_names_of_the_engines(folder: Path) -> None:

@@ -73,6 +73,11 @@ benchmarks:
   batch_size: 3
 benchmark_sets: [{name: mine, path: ./m, kind: pairs, split: test}]
 leaderboards: [{name: l, path: ./l, format: csv, snapshot_date: "2024-12-01"}]
+reward_models:
+- {reward_id: h, hub_id: o/h, revision: main, base_model: a, objective: o, data_id: d, family: f, publisher: p,
+   params_b: 8.0, scale: logit, remote_code: false, merge_weights: {helpful: 1.0, safe: 0.5}, precision: float32,
+   max_tokens: 8}
+- {reward_id: i, path: ./i}
 score_imports:
 - {path: ./s, format: plain, reward_id: r, benchmark: rewardmath, commit: "0123456", hub_id: o/r, revision: main,
    base_model: a, objective: o, data_id: d, family: f, publisher: p, params_b: 8.0, scale: logit}
@@ -146,7 +151,8 @@ def test_every_key_refuses_nonsense_by_its_name() -> None:
         here = Problem(location, "").where
         for value in (*ALWAYS_WRONG, *SOMETIMES_RIGHT):
             problems = problems_of(changed(location, value))
-            is_edge = location[-1] in ("low", "high") and value in (-1, -0.5)  # of bins of scores below zero
+            # Bins of scores below zero, and weights of harm.
+            is_edge = (location[-1] in ("low", "high") or "merge_weights" in location[:-1]) and value in (-1, -0.5)
             is_date = location[-1] == "snapshot_date" and isinstance(value, datetime.date)
             if not problems and not is_edge and not is_date and any(value is wrong for wrong in ALWAYS_WRONG):
                 accepted.append((here, value))
