@@ -24,6 +24,7 @@ from models_train.reward_benchmarks.sets import load_named
 from models_train.reward_models.scoring import OK, Scorer, score_items
 from models_train.study.fingerprints import items_run_id
 from models_train.study.study import Study
+from models_train.study.training import Training
 from warehouse.contracts import TABLES
 from warehouse.contracts.scores import REWARDBENCH
 
@@ -82,8 +83,9 @@ class BenchmarkScoring:
                 self._score_due(one, due)
         else:
             self.report.say(f"{one.name}: the rewards are there; nothing to do")
-        if REWARDBENCH in one.run_ids and self._is_there(one.run_ids[REWARDBENCH]):
-            self._keep_items()
+        training = self.study.training
+        if training is not None and training.test_set is not None and self._is_there(one.run_ids[REWARDBENCH]):
+            self._keep_items(training)
 
     def figures(self) -> dict[str, Any]:
         """Rows, and completions by status. Raises UserError with the problems of all benchmarks."""
@@ -144,10 +146,8 @@ class BenchmarkScoring:
             )
         return [{"reward_id": one.reward_id, **row} for row in found], meter.costs.row(*one.costs(benchmark.name))
 
-    def _keep_items(self) -> None:
+    def _keep_items(self, training: Training) -> None:
         """Write the items of the test set, unless another reward model of the study did."""
-        training = self.study.training
-        assert training is not None
         parts, study_id = self.home / "parts", self.study.study_id
         run_id = items_run_id(training, self.path.parent)
         if all(self._part(table, run_id).exists() for table in (ITEMS, COMPLETIONS)):

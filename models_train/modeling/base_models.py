@@ -38,6 +38,7 @@ _LOADING_ERRORS = (
     RuntimeError,
     AttributeError,
     TypeError,
+    AssertionError,
     SafetensorError,
     StrictDataclassError,
 )

@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME
 
-from models_train.data.chat import Renderer
+from models_train.data.chat import NO_LIMIT, Renderer, RenderError
 from models_train.errors import UserError, close_match, first_line, listed
 from models_train.modeling.base_models import ModelSource, context_length, load_config, load_model, load_tokenizer
 from models_train.modeling.hub_snapshots import HubModel
@@ -107,17 +107,24 @@ def load_existing(one: ScoredRewardModel, study_folder: Path) -> tuple[ExistingR
     """
     source = _source(one, study_folder)
     attributes, weights = outputs(source.files, one)
+    check_tokenizer_files(source.files)
     config, tokenizer = load_config(source), load_tokenizer(source)
     if not tokenizer.chat_template:
         raise UserError(
             f"{source.label} has no chat template, so it is not known how its training joined prompt and response; "
             "save that template as chat_template.jinja in the model's folder, and give the folder as path"
         )
-    renderer = Renderer(tokenizer, one.max_tokens, context=context_length(config))
+    try:
+        renderer = Renderer(tokenizer, one.max_tokens, context=context_length(config))
+        trial = [Renderer(tokenizer, NO_LIMIT).render(*probe).token_ids for probe in PROBES]
+    except RenderError as error:
+        raise UserError(
+            f"{source.label}: its chat template cannot be used ({first_line(error)}); correct the template, or give a "
+            "folder with another one as path"
+        ) from error
     kind = classifier_class(source.name, config, remote_code=one.remote_code)
     _refuse_other_heads(source, len(attributes))
     classifier = load_model(source, kind, getattr(torch, one.precision))
-    trial = [renderer.render(*probe).token_ids for probe in PROBES]
     return ExistingRewardModel(classifier, attributes, weights, trial, source.label), renderer
 
 
@@ -130,7 +137,6 @@ def _source(one: ScoredRewardModel, study_folder: Path) -> ModelSource:
         commit = on_hub.commit()
         fetched = on_hub.snapshot(commit, with_code=one.remote_code, check=lambda files: outputs(files, one))
         source = ModelSource(one.reward_id, str(fetched.folder), commit, one.remote_code, hub_id=one.hub_id)
-    check_tokenizer_files(source.files)
     return source
 
 

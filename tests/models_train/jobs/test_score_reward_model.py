@@ -104,6 +104,16 @@ def test_the_test_set_of_training_is_a_benchmark_too(tmp_path: Path) -> None:
     assert set(rewards["item_id"]) == set(items["item_id"])
 
 
+def test_rewardbench_is_a_set_where_there_is_no_test_set(tmp_path: Path) -> None:
+    """Its items are those of `import_scores` then."""
+    write_classifier(tmp_path / "rm", LlamaConfig(**SIZES))
+    write(tmp_path / "filtered.jsonl", made_pairs(1)[:6])
+    path = study(tmp_path, FOLDER, sets=[{"name": "rewardbench", "path": "filtered.jsonl"}])
+    run(path)
+    assert set(rows(tmp_path, "completion_rewards")["completion"]) == {"chosen", "rejected"}
+    assert not (tmp_path / "home" / "parts" / "benchmark_items").exists()
+
+
 def test_the_newest_commit_of_a_hub_is_kept(tmp_path: Path, hub: Hub) -> None:
     folder = write_classifier(tmp_path / "rm", LlamaConfig(**SIZES))
     hub.repositories["org/rm"] = {path.name: path.read_bytes() for path in folder.iterdir()}

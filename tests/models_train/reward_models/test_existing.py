@@ -289,6 +289,21 @@ SPOILED: dict[str, tuple[Callable[[Path], object], dict[str, Any], str]] = {
         {},
         "has no chat template, so it is not known how its training joined prompt and response; save that template as",
     ),
+    "broken template": (
+        lambda folder: (folder / "chat_template.jinja").write_text("{% for message in %}"),
+        {},
+        "its chat template cannot be used (the chat template refuses the conversation: Expected an expression, got",
+    ),
+    "template without the response": (
+        lambda folder: (folder / "chat_template.jinja").write_text("constant"),
+        {},
+        "its chat template cannot be used (the chat template does not write the response); correct the template, or",
+    ),
+    "pad token outside of the vocabulary": (
+        lambda folder: change(folder, pad_token_id=VOCABULARY),
+        {},
+        "cannot be loaded: Padding_idx must be within num_embeddings. Correct",
+    ),
     "no config": (lambda folder: (folder / "config.json").unlink(), {}, "holds no config.json"),
 }
 
