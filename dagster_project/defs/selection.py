@@ -12,6 +12,7 @@ from dagster_project.lib import keys
 from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.due import study_files
 from dagster_project.lib.failures import as_dagster_failure
+from dagster_project.lib.jobs import nothing_to_do
 from models_train.files import atomic_path
 from warehouse import connection
 
@@ -82,15 +83,18 @@ def performance(
 ) -> dg.MaterializeResult:
     """Run the job `models_train.jobs.fit_performance_model` over all studies."""
     home = run_home.home
+    inputs = home.root / "inputs" / "performance"
     with as_dagster_failure():
         studies = study_files().values()
+    if not any(inputs.glob("*/")):
+        return nothing_to_do("no study has base models, so there are no scores to predict")
     settings = {
         "--targets": {study.study_id: list(study.predicted_targets) for study in studies},
         "--folds": {study.study_id: study.folds for study in studies},
         "--others": {study.study_id: list(study.also_learn_from) for study in studies},
     }
     command = [sys.executable, "-m", "models_train.jobs.fit_performance_model"]
-    folders = ["--inputs", str(home.root / "inputs" / "performance"), "--parts", str(home.parts)]
+    folders = ["--inputs", str(inputs), "--parts", str(home.parts)]
     flags = [word for flag, by_study in settings.items() for word in (flag, json.dumps(by_study))]
     done = pipes.run(command=[*command, *folders, *flags], context=context)
     for message in done.get_custom_messages():
@@ -99,19 +103,24 @@ def performance(
 
 
 def write_inputs(warehouse: connection.Connection, folder: Path) -> dict[str, int]:
-    """Write `<folder>/<study>/<name>.parquet` for every study and input, and `study.json`; returns rows per study.
+    """Write `<folder>/<study>/<name>.parquet` and `study.json` for every study of base models; returns rows per study.
 
     The folder is replaced whole, so a removed study leaves no inputs behind.
     """
     rows = {}
     with atomic_path(folder) as fresh:
         fresh.mkdir()
-        for (study,) in warehouse.execute("select study_id from marts.dim_studies order by study_id").fetchall():
+        with_models = (
+            "select study_id, answer_benchmark from marts.dim_studies "
+            "where study_id in (select study_id from marts.fct_regression_features) order by study_id"
+        )
+        for study, benchmark in warehouse.execute(with_models).fetchall():
             (fresh / study).mkdir()
             frames = {name: _frame(warehouse, query, study) for name, query in INPUTS.items()}
             for name, frame in frames.items():
                 frame.write_parquet(fresh / study / f"{name}.parquet")
-            (fresh / study / "study.json").write_text(json.dumps({"aggregates": _aggregates(warehouse, study)}))
+            facts = {"aggregates": _aggregates(warehouse, study), "benchmark": benchmark}
+            (fresh / study / "study.json").write_text(json.dumps(facts))
             rows[study] = sum(frame.height for frame in frames.values())
     return rows
 

@@ -41,7 +41,10 @@ SCORE = "score"
 
 @dataclass(frozen=True)
 class Inputs:
-    """Frames of one study, its benchmarks that are averages of others, and a hash of all of it."""
+    """Frames of one study, its benchmarks that are averages of others, and a hash of all of it.
+
+    benchmark: the one of reward models that the scores are of.
+    """
 
     study_id: str
     features: pl.DataFrame
@@ -50,6 +53,7 @@ class Inputs:
     size_groups: pl.DataFrame
     pipeline_values: pl.DataFrame
     aggregates: tuple[str, ...]
+    benchmark: str | None
     content: str
 
 
@@ -89,18 +93,19 @@ def read_inputs(folder: Path) -> Inputs:
     """The inputs of one study."""
     names = ("features", "results", "models", "size_groups", "pipeline_values")
     frames = {name: pl.read_parquet(folder / f"{name}.parquet", glob=False) for name in names}
-    aggregates = json.loads((folder / "study.json").read_text())["aggregates"]
-    digest = hashlib.sha256(json.dumps(aggregates).encode())
+    facts = json.loads((folder / "study.json").read_text())
+    digest = hashlib.sha256(json.dumps(facts).encode())
     for name in names:
         digest.update(frames[name].write_csv().encode())
-    return Inputs(folder.name, **frames, aggregates=tuple(aggregates), content=digest.hexdigest())
+    aggregates, benchmark, content = tuple(facts["aggregates"]), facts["benchmark"], digest.hexdigest()
+    return Inputs(folder.name, **frames, aggregates=aggregates, benchmark=benchmark, content=content)
 
 
 def other_studies(study: Inputs, folder: Path, names: Sequence[str], report: Reporter) -> list[Inputs]:
-    """Inputs of the studies that are learned from, too, with their results of all pairs of RewardBench.
+    """Inputs of the studies that are learned from, too, with their results of all pairs.
 
-    Only results of all these pairs compare between studies; what cannot be learned from for now is said. Raises
-    UserError for a study without inputs.
+    Only results of all pairs of the same benchmark compare between studies; what cannot be learned from for now is
+    said. Raises UserError for a study without inputs.
     """
     found = []
     for name in names:
@@ -110,7 +115,9 @@ def other_studies(study: Inputs, folder: Path, names: Sequence[str], report: Rep
             )
         other = read_inputs(folder / name)
         whole = other.results.filter("is_complete")
-        if not study.results["is_complete"].all():
+        if other.benchmark != study.benchmark:
+            report.say(f"{study.study_id}: nothing is learned from {name}, whose scores are of another benchmark")
+        elif not study.results["is_complete"].all():
             report.say(
                 f"{study.study_id}: nothing is learned from {name}, since not all results here have all test pairs"
             )

@@ -1,6 +1,7 @@
 """A study of two base models, a reward model of a folder and sixty pairs of one's own, through `make run`.
 
-It has no RewardBench. Its rewards land, a benchmark that is added is scored alone, and one that is taken out is gone.
+It has no RewardBench. Its rewards land, and its answer stands on these pairs; a benchmark that is added is scored
+alone, and one that is taken out is gone.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import numpy as np
 import pytest
 import yaml
 from transformers import LlamaConfig
@@ -65,6 +67,27 @@ def ask(home: Path, query: str) -> list[tuple[Any, ...]]:
         return connection.execute(query).fetchall()
 
 
+def assert_answer_of_pairs(home: Path, said: str) -> None:
+    """The scores are those of plain counting, and the gain has the interval of a paired difference."""
+    assert "share of the items of my_pairs whose right answer has the highest reward" in said
+    won = """
+        select reward_id, item_id,
+            max(reward) filter (completion = 'correct_1') > max(reward) filter (completion = 'wrong_1')
+        from raw.completion_rewards where reward_id != 'hub:other' group by all order by reward_id, item_id
+    """
+    wins = np.array([is_won for *_, is_won in ask(home, won)], float).reshape(2, 60)  # other, tiny
+    found = ask(home, "select model_id, score, benchmark from marts.fct_reward_model_results order by 1")
+    assert found == [
+        (n, pytest.approx(100 * w.mean()), "my_pairs") for n, w in zip(("other", "tiny"), wins, strict=True)
+    ]
+    gain = "select gain_points, gain_low, gain_high, is_paired from marts.fct_size_group_gains where not is_default"
+    ((points, low, high, is_paired),) = ask(home, gain)
+    difference = wins[0] - wins[1]
+    assert is_paired and points == pytest.approx(100 * difference.mean())
+    error = 100 * difference.std(ddof=1) / np.sqrt(60)
+    assert (high - low) / 2 == pytest.approx(1.959964 * error, rel=1e-5)
+
+
 def test_rewards_on_own_pairs_land_and_follow_the_study(folder: Path, tmp_path: Path) -> None:
     home, scored = tmp_path / "home", "select distinct reward_id from raw.completion_rewards where benchmark = "
     said = run(home)
@@ -75,15 +98,27 @@ def test_rewards_on_own_pairs_land_and_follow_the_study(folder: Path, tmp_path: 
     assert kinds == [(name, "hub" if name == "hub:other" else "trained") for name in REWARDS]
     scores = ask(home, "select reward_id, n, low < value from marts.fct_benchmark_scores where is_main order by 1")
     assert scores == [(name, 60, True) for name in REWARDS]
+    assert_answer_of_pairs(home, said)
     costs = ask(home, "select model_id, variant from marts.fct_run_costs where job like 'score%' order by all")
     assert costs == [("hub:other", "my_pairs"), *((name, "bradley_terry@my_pairs") for name in ("other", "tiny"))]
 
     study = yaml.safe_load((folder / "study.yaml").read_text())
     trained = sorted(path.stat().st_mtime_ns for path in (home / "reward_models").rglob("*"))
     sets = [{"name": "my_pairs_2", "path": "pairs.jsonl"}, {"name": "rewardbench2", "path": "rb2.json"}]
-    save(folder, study | {"benchmark_sets": sets, "reward_models": []})
-    run(home)
+    save(folder, study | {"benchmark_sets": sets, "reward_models": [], "answer_on": "rewardbench2"})
+    said = run(home)
+    assert "RewardBench 2" in said
     assert ask(home, scored + "'my_pairs'") == []
     for benchmark in ("my_pairs_2", "rewardbench2"):
         assert sorted(ask(home, f"{scored}'{benchmark}'")) == [(name,) for name in REWARDS[1:]]
     assert sorted(path.stat().st_mtime_ns for path in (home / "reward_models").rglob("*")) == trained
+    assert ask(home, "select answer_benchmark, answer_chance from marts.dim_studies") == [("rewardbench2", 25.0)]
+    means = """
+        select model_id || '/' || objective, score from marts.fct_reward_model_results order by all
+    """
+    of_parts = """
+        select reward_id, round(avg(value), 9) from marts.fct_benchmark_scores
+        where benchmark = 'rewardbench2' and subset is not null and metric in ('best_of_4', 'ties_score')
+        group by all order by all
+    """
+    assert ask(home, means) == [(name, pytest.approx(value)) for name, value in ask(home, of_parts)]

@@ -39,7 +39,8 @@ atexit.register(shutil.rmtree, STUDIES, ignore_errors=True)
 def environment(home: Path, project: Path = REPOSITORY) -> dict[str, str]:
     """What a program of `project` finds in its environment: its home, and secrets, which it must leave nowhere."""
     studies = STUDIES if project == REPOSITORY else project / "dagster_project" / "studies"
-    places = {"REWARDBASE_HOME": str(home), "REWARDBASE_STUDIES": str(studies), "PYTHONPATH": str(project)}
+    path = os.pathsep.join(filter(None, (str(project), os.environ.get("PYTHONPATH"))))
+    places = {"REWARDBASE_HOME": str(home), "REWARDBASE_STUDIES": str(studies), "PYTHONPATH": path}
     return os.environ | places | {"COLUMNS": "160"} | SECRETS
 
 
