@@ -335,7 +335,7 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         trained = training_run_id(model.model, training, objective, model.folder)
         evaluated = [
             evaluation_run_id(model.model, training, objective, model.folder, seed)
-            for seed in (None, *training.further_seeds)
+            for seed in (None, *training.further_seeds(name))
         ]
         have = [model.counting.has("completion_rewards", model.study, run_id) for run_id in evaluated]
         # The job of the search trains further seeds, too, and passes over what is there.

@@ -97,8 +97,10 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return study.scoring is not None and model in study.model_ids
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
-    trained = [variant(*one) for one in variants(study.training)] if study.training else []
-    return partition.get("objective", partition.get("variant")) in trained and model in study.compared_model_ids
+    if study.training is None or model not in study.compared_model_ids:
+        return False
+    trained = [variant(*one) for one in variants(study.training, str(model))]
+    return partition.get("objective", partition.get("variant")) in trained
 
 
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:

@@ -48,7 +48,7 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     job = training_job(path, model_id, objective, home)
     test_set = data_of(job.training.test_set, path, home)
     job = replace(job, training=job.training.model_copy(update={"test_set": test_set}))
-    jobs = [job, *(job.of_seed(seed) for seed in job.training.further_seeds)]
+    jobs = [job, *(job.of_seed(seed) for seed in job.training.further_seeds(model_id))]
     return _figures([row for one in jobs for row in _rewards(one, report)])
 
 

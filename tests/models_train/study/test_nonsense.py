@@ -52,6 +52,8 @@ training:
   regression: {learning_rates: [0.1]}
   search: {method: exhaustive, seeds: [0], rungs: [0.1, 1.0], keep: 0.4, budget: 0.3}
   precision: float32
+  seeds: [0, 1]
+  seeds_of: [a]
   thoughts: keep
   tokens_per_pack: 100
 scoring:
