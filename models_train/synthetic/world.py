@@ -31,7 +31,14 @@ from models_train.study.models import StudyModel
 from models_train.study.scoring import DOMAINS
 from models_train.study.study import Study
 from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
-from models_train.synthetic.preferences import TRUE_WEIGHTS, preference_rows, rating_rows, test_rows
+from models_train.synthetic.preferences import (
+    TRUE_WEIGHTS,
+    best_of_4_rows,
+    preference_rows,
+    rating_rows,
+    test_rows,
+    tie_rows,
+)
 from models_train.synthetic.stages import further_stage
 from models_train.synthetic.tasks import write_tasks
 from models_train.synthetic.texts import documents
@@ -50,6 +57,8 @@ SETTINGS = (
     "preference_noise",
     "rating_noise",
     "test_pairs_per_subset",
+    "best_of_4_per_subset",
+    "ties",
 )
 """Settings of a lab that are rows of `raw.lab_settings`."""
 
@@ -81,6 +90,7 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
         ),
         tuple(test_rows(lab.test_pairs_per_subset, seed)),
         tuple(_document_rows(lab)),
+        (*best_of_4_rows(lab.best_of_4_per_subset, seed), *tie_rows(lab.ties, seed)),
     )
     files = zip(DATA_SETS, rows, strict=True)
     counts = {}

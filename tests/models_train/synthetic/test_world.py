@@ -67,8 +67,14 @@ def test_a_line_without_a_mix_is_refused() -> None:
 
 
 def test_the_name_of_a_lab_follows_its_settings() -> None:
-    names = {lab_run_id(study()), lab_run_id(study(seed=1)), lab_run_id(study(preference_noise=0.1))}
-    assert len(names) == 3 and lab_run_id(study()) in names
+    other: tuple[dict[str, Any], ...] = (
+        {"seed": 1},
+        {"preference_noise": 0.1},
+        {"best_of_4_per_subset": 3},
+        {"ties": 3},
+    )
+    names = {lab_run_id(study()), *(lab_run_id(study(**one)) for one in other)}
+    assert len(names) == 5 and lab_run_id(study()) in names
     assert lab_run_id(study().model_copy(update={"title": "Another"})) == lab_run_id(study())
     with pytest.raises(ValueError, match="has no lab"):
         lab_run_id(study().model_copy(update={"lab": None}))
