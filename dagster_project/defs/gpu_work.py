@@ -1,6 +1,6 @@
 """GPU work on base models, one partition each: reward models, document scores, benchmarks; and imported benchmarks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from models_train.study.fingerprints import (
     SCORING_VERSION,
     TRAINING_VERSION,
     benchmark_run_id,
-    evaluation_run_id,
+    evaluation_run_ids,
     scoring_run_id,
-    training_run_id,
+    trained_run_ids,
 )
 from models_train.study.study import Study, load_study
 
@@ -51,20 +51,21 @@ def reward_models(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.train_reward_model` for the partition; an interrupted search resumes."""
-    return _run_by_objective(context, run_home, pipes, "train_reward_model", training_run_id)
+    return _run_by_objective(context, run_home, pipes, "train_reward_model", lambda trained, *_: [trained])
 
 
 @dg.asset(
     key=keys.COMPLETION_REWARDS,
     deps=[keys.REWARD_MODELS],
-    description="The reward of every completion of the test set, by each reward model (definitions, Section 1).",
+    description="The reward of every completion of the study's benchmarks, by each reward model (definitions, "
+    "Section 1).",
     **REWARD_MODEL,
 )
 def completion_rewards(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.score_completions` for the partition."""
-    return _run_by_objective(context, run_home, pipes, "score_completions", evaluation_run_id)
+    return _run_by_objective(context, run_home, pipes, "score_completions", _of_benchmarks)
 
 
 @dg.asset(
@@ -176,9 +177,12 @@ def _run_by_objective(
     run_home: RunHome,
     pipes: dg.PipesSubprocessClient,
     job: str,
-    run_id: Callable[..., str],
+    made_by: Callable[[str, Study, Path], Iterable[str]],
 ) -> dg.MaterializeResult:
-    """One job for the base model and objective of the context's partition; run_id: names the parts that it makes."""
+    """One job for the base model and objective of the context's partition.
+
+    made_by: the run ids of the parts that it makes, from that of the reward model.
+    """
     partition = context.partition_key.keys_by_dimension
     with as_dagster_failure(context):
         path, study, model = model_of(study_files(), partition["base_model"])
@@ -190,5 +194,10 @@ def _run_by_objective(
     command = job_command(job, path, run_home.home, model, "--objective", objective)
     done = run_job(context, pipes, command)
     study = _read_again(path)
-    made = run_id(study.by_id[model], study.training, objective, path.parent)
-    return with_costs(done.get_materialize_result(), run_home.home, study, made)
+    trained = trained_run_ids(study, study.by_id[model], objective, path.parent)[None]
+    made = made_by(trained, study, path.parent)
+    return with_costs(done.get_materialize_result(), run_home.home, study, *made)
+
+
+def _of_benchmarks(trained: str, study: Study, folder: Path) -> Iterable[str]:
+    return evaluation_run_ids(trained, study, folder).values()

@@ -24,7 +24,7 @@ from models_train.study.fingerprints import (
     benchmark_run_id,
     benchmark_set_run_id,
     donors,
-    evaluation_run_id,
+    evaluation_run_ids,
     import_run_id,
     lab_run_id,
     leaderboards_run_id,
@@ -32,7 +32,7 @@ from models_train.study.fingerprints import (
     sample_run_id,
     score_imports_run_id,
     scoring_run_id,
-    training_run_id,
+    trained_run_ids,
 )
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
@@ -316,6 +316,9 @@ class _ModelWork:
     def partition(self) -> str:
         return keys.partition_key(self.study.study_id, self.model.model_id)
 
+    def has_rewards(self, run_id: str) -> bool:
+        return self.counting.has("completion_rewards", self.study, run_id)
+
     def work(self, job: str, assets: tuple[dg.AssetKey, ...], partition: str, title: str, run_id: str) -> Work:
         """run_id: of the parts that the work makes."""
         names = ",".join(key.to_user_string() for key in assets)
@@ -332,25 +335,27 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
     training, name = model.study.training, model.model.model_id
     assert training is not None
     for objective in training.objectives:
-        trained = training_run_id(model.model, training, objective, model.folder)
-        evaluated = [
-            evaluation_run_id(model.model, training, objective, model.folder, seed)
-            for seed in (None, *training.further_seeds(name))
-        ]
-        have = [model.counting.has("completion_rewards", model.study, run_id) for run_id in evaluated]
-        # The job of the search trains further seeds, too, and passes over what is there.
-        retrain = model.everything or not model.counting.has_search(model.study, trained) or not all(have[1:])
-        is_scored = all(have)
-        # The first reward model answers for the items, which all of them share.
+        trained = trained_run_ids(model.study, model.model, objective, model.folder)
+        evaluated = {
+            seed: list(evaluation_run_ids(run_id, model.study, model.folder).values())
+            for seed, run_id in trained.items()
+        }
+        have = {seed: [model.has_rewards(run_id) for run_id in run_ids] for seed, run_ids in evaluated.items()}
+        # The job of the search trains further seeds, too, and passes over what is there: a seed is trained where it is
+        # scored on any benchmark.
+        is_trained = model.counting.has_search(model.study, trained[None])
+        is_trained = is_trained and all(any(found) for seed, found in have.items() if seed is not None)
+        retrain = model.everything or not is_trained
+        is_scored = all(map(all, have.values()))
+        # The first reward model answers for the items of the test set, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
-        if is_first and not model.counting.has_items(model.study):
+        if is_first and model.study.test_set is not None and not model.counting.has_items(model.study):
             is_scored = False
         if retrain or not is_scored:
             key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
-            yield model.work(
-                "train_reward_models", assets, key, f"reward model of {name}, {objective}", ",".join(evaluated)
-            )
+            run_ids = ",".join(run_id for found in evaluated.values() for run_id in found)
+            yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", run_ids)
 
 
 def _scored(study: Study) -> Sequence[str]:

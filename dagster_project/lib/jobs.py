@@ -114,12 +114,12 @@ def _ended_after(seconds: float) -> Iterator[threading.Event]:
         timer.cancel()
 
 
-def with_costs(result: dg.MaterializeResult, home: Home, study: Study, run_id: str) -> dg.MaterializeResult:
-    """The result with the costs of the work, from its part of `run_costs`; unchanged where there is no such part."""
-    part = home.parts / "run_costs" / study.study_id / f"{run_id}.parquet"
-    if not part.is_file():
+def with_costs(result: dg.MaterializeResult, home: Home, study: Study, *run_ids: str) -> dg.MaterializeResult:
+    """The result with the costs of the work, from its parts of `run_costs`; unchanged where there is no such part."""
+    parts = [home.parts / "run_costs" / study.study_id / f"{run_id}.parquet" for run_id in run_ids]
+    rows = [row for part in parts if part.is_file() for row in pq.read_table(part, partitioning=None).to_pylist()]
+    if not rows:
         return result
-    rows = pq.read_table(part, partitioning=None).to_pylist()
     memory = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
     costs = {
         "device seconds": round(sum(row["device_seconds"] for row in rows), 1),

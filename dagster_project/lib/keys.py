@@ -35,7 +35,7 @@ SNAPSHOT = dg.AssetKey(["published", "snapshot"])
 GROUPS = {
     "studies": "Study files and seeds, checked, as parts; models that a hub query found.",
     "lab": "Synthetic studies, made on this machine: models, texts, preferences, tasks, and the truth about them.",
-    "training": "Reward models of each base model by each objective, and their rewards on the test set.",
+    "training": "Reward models of each base model by each objective, and their rewards on benchmarks.",
     "scoring": "Samples of documents, and their log-probabilities under each base model.",
     "benchmarks": "Benchmarks, run on each base model or read from result files.",
     "raw": "Tables of the warehouse that parts of the groups before are landed in.",

@@ -13,7 +13,14 @@ from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
 from models_train.study.fingerprints import donors
 from models_train.study.models import BenchmarkValue, Candidate
-from models_train.study.reward_ids import source_run_id, trained_reward_ids, trained_sources, variant, variants
+from models_train.study.reward_ids import (
+    scoring_variant,
+    source_run_id,
+    trained_reward_ids,
+    trained_sources,
+    variant,
+    variants,
+)
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
 from models_train.study.yaml_lines import StudyError, parse_yaml
@@ -25,7 +32,7 @@ from warehouse.contracts import (
     STUDY_TABLES,
     Table,
 )
-from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
+from warehouse.contracts.scores import REWARD_SOURCES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
 from warehouse.paths import REPOSITORY
@@ -99,19 +106,21 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return model in study.benchmarked_model_ids
     if study.training is None or model not in study.compared_model_ids:
         return False
-    trained = [variant(*one) for one in variants(study.training, str(model))]
+    pairs = variants(study.training, str(model))
+    trained = {variant(*one) for one in pairs}
+    if job == "score_completions":
+        trained = {scoring_variant(benchmark, *one) for one in pairs for benchmark in study.reward_benchmarks}
     return partition.get("objective", partition.get("variant")) in trained
 
 
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
-    """Whether a study asks for the rewards of a source, or for the items of a benchmark, which belong to no source."""
+    """Whether a study asks for a source, for its rewards on a benchmark, or for the items of a benchmark, which belong
+    to no source."""
+    is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
     if "reward_id" in partition:
-        wanted = trained_reward_ids(study) | {one.reward_id for one in study.score_imports}
-        return partition["reward_id"] in wanted
-    if study.score_imports:
-        return True  # score files may state the items of any benchmark
-    named = {one.name for one in study.benchmark_sets} | ({REWARDBENCH} if study.training else set())
-    return partition["benchmark"] in named
+        imported = {one.reward_id for one in study.score_imports}
+        return partition["reward_id"] in imported or (partition["reward_id"] in trained_reward_ids(study) and is_named)
+    return is_named or bool(study.score_imports)  # score files may state the items of any benchmark
 
 
 def benchmark_writers(study: Study) -> set[str]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from huggingface_hub import HfApi, constants, get_cached_repo_tree
 from huggingface_hub.errors import CachedRepoTreeNotFoundError
@@ -16,7 +16,7 @@ from models_train.errors import UserError, first_line, listed
 from models_train.files import files_below
 from models_train.study.fingerprints import resolve
 from models_train.study.hub import OUT_OF_ORDER, asked, commit_of
-from models_train.study.revisions import COMMIT
+from models_train.study.revisions import COMMIT, is_pinned, keep_commit
 from models_train.study.training import DataSource
 
 OTHER_DATA = (".json", ".ndjson", ".csv", ".tsv", ".arrow", ".gz", ".zst", ".bz2", ".xz", ".zip", ".tar")
@@ -28,6 +28,7 @@ TOO_BUSY = (429, *OUT_OF_ORDER)
 _IN_EVERY_REPOSITORY = ".gitattributes"
 """A small file that a hub puts into each repository."""
 
+AnyData = TypeVar("AnyData", bound=DataSource)
 Choose = Callable[[list[str]], list[str]]
 """Chooses the wanted files out of the names of all data files of a data set."""
 
@@ -59,6 +60,14 @@ def open_source(source: DataSource, study_folder: Path) -> Source:
         return _Local(source.path, study_folder)
     assert source.hub_id is not None
     return _Hub(source.hub_id, source.revision)
+
+
+def data_of(source: AnyData, path: Path, home: Path) -> AnyData:
+    """A data set of a study at its commit, which is kept.
+
+    path: the study file. Raises UserError where the hub does not know the data set or its revision.
+    """
+    return source if is_pinned(source) else keep_commit(home, source, open_source(source, path.parent).commit)
 
 
 @dataclass(frozen=True)

@@ -8,17 +8,15 @@ from typing import Any
 
 import pyarrow as pa
 
-from models_train.data.sources import open_source
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
 from models_train.parts import content_hash, is_whole, part_path, remove_parts, renew_run, write_part
 from models_train.reward_benchmarks.imports import Imported, import_scores, load_sets, reward_sources
 from models_train.reward_benchmarks.items import Benchmark, item_tables
+from models_train.reward_benchmarks.sets import at_commits
 from models_train.study.fingerprints import benchmark_set_run_id, items_run_id, reward_import_run_id
-from models_train.study.revisions import is_pinned, keep_commit
 from models_train.study.study import Study, load_study
-from models_train.study.training import DataSource
 from warehouse.contracts import Table
 from warehouse.contracts.scores import (
     BENCHMARK_ITEMS,
@@ -41,7 +39,8 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
             f"{path}: the study {study.study_id} has no benchmarks of reward models and no score files; list them "
             "under benchmark_sets and score_imports"
         )
-    study = _at_commits(study, path, home)
+    with_test_set = any(one.may_be_of_test_set for one in study.score_imports)
+    study = at_commits(study, path, home, with_test_set=with_test_set)
     found = import_scores(study, load_sets(study, path.parent), path.parent)
     for note in (*(note for one in found.sets.values() for note in one.notes), *found.notes):
         report.say(f"{study.study_id}: {note}")
@@ -54,19 +53,6 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
         "rewards": len({reward_id for reward_id, _ in found.rewards}),
         "benchmarks": len({*found.sets, *found.items}),
     }
-
-
-def _at_commits(study: Study, path: Path, home: Path) -> Study:
-    """The study with the commits of its data sets on a hub."""
-
-    def pinned(source: DataSource) -> Any:
-        return source if is_pinned(source) else keep_commit(home, source, open_source(source, path.parent).commit)
-
-    changed: dict[str, Any] = {"benchmark_sets": tuple(pinned(one) for one in study.benchmark_sets)}
-    if study.training is not None and any(one.may_be_of_test_set for one in study.score_imports):
-        test_set = pinned(study.training.test_set)
-        changed["training"] = study.training.model_copy(update={"test_set": test_set})
-    return study.model_copy(update=changed)
 
 
 class _Writer:
@@ -87,7 +73,7 @@ class _Writer:
 def _write_items(writer: _Writer, study: Study, found: Imported, folder: Path) -> None:
     """Items of the sets, of the test set where scores are on it, and of score files that no set is named for."""
     named = {one.name: benchmark_set_run_id(one, folder) for one in study.benchmark_sets}
-    if study.training is not None and REWARDBENCH in found.sets:
+    if study.training is not None and study.test_set is not None and REWARDBENCH in found.sets:
         named[REWARDBENCH] = items_run_id(study.training, folder)
     for benchmark in (*found.sets.values(), *found.of_files):
         tables = item_tables(benchmark)

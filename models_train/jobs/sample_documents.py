@@ -11,9 +11,10 @@ from typing import Any
 
 from models_train.data.documents import sample_documents
 from models_train.data.samples import document_rows, has_sample, n_documents, sample_counts
+from models_train.data.sources import data_of
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.jobs.training_job import data_of, scoring_of, study_of
+from models_train.jobs.training_job import scoring_of, study_of
 from models_train.parts import part_path, renew_run, write_part
 from models_train.study.fingerprints import sample_run_id
 from warehouse.contracts import DOCUMENT_TABLES

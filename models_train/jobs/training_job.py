@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
 
-from models_train.data.sources import open_source
+from models_train.data.sources import data_of
 from models_train.errors import UserError, close_match
 from models_train.modeling.hub_snapshots import HubModel
 from models_train.parts import part_path
@@ -19,7 +19,7 @@ from models_train.study.revisions import is_pinned, keep_commit
 from models_train.study.scoring import Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
-from models_train.study.training import DataSource, Training
+from models_train.study.training import Training
 
 
 @dataclass(frozen=True)
@@ -155,11 +155,3 @@ def model_of(study: Study, path: Path, model_id: str, home: Path) -> StudyModel:
         return model
     commit = HubModel(model_id, model.hub_id, model.revision, path.parent).commit()
     return keep_commit(home, model, commit)
-
-
-def data_of(source: DataSource, path: Path, home: Path) -> DataSource:
-    """A data set of a study at its commit, which is kept.
-
-    path: the study file. Raises UserError where the hub does not know the data set or its revision.
-    """
-    return source if is_pinned(source) else keep_commit(home, source, open_source(source, path.parent).commit)

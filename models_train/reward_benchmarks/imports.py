@@ -12,7 +12,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from models_train.data.rewardbench import load_test_pairs
 from models_train.data.rows import WrongForm
 from models_train.data.sources import file_label, open_source
 from models_train.errors import Problems, UserError, close_match
@@ -25,12 +24,11 @@ from models_train.reward_benchmarks.items import (
     difference,
     family_of,
     named_for,
-    of_test_set,
 )
 from models_train.reward_benchmarks.records import read_records, record_files
 from models_train.reward_benchmarks.score_files import READERS, Scored, ScoreFile
-from models_train.reward_benchmarks.sets import load_benchmark
-from models_train.study.fingerprints import content_of, source_name
+from models_train.reward_benchmarks.sets import load_named
+from models_train.study.fingerprints import content_of
 from models_train.study.reward_benchmarks import FACTS, PUBLISHED, ScoreImport
 from models_train.study.study import Study
 from models_train.study.training import DataSource
@@ -99,11 +97,10 @@ def load_sets(study: Study, study_folder: Path) -> dict[str, Benchmark]:
 
     Raises UserError, LocationError.
     """
-    sets = {one.name: load_benchmark(one, study_folder) for one in study.benchmark_sets}
-    if study.training is not None and any(one.may_be_of_test_set for one in study.score_imports):
-        pairs = load_test_pairs(study.training.test_set, study_folder)
-        sets[REWARDBENCH] = of_test_set(pairs, source_name(study.training.test_set, study_folder))
-    return sets
+    sets = [one.name for one in study.benchmark_sets]
+    if study.test_set is not None and any(one.may_be_of_test_set for one in study.score_imports):
+        sets.append(REWARDBENCH)
+    return {name: load_named(study, name, study_folder) for name in sets}
 
 
 def import_scores(study: Study, sets: Mapping[str, Benchmark], study_folder: Path) -> Imported:

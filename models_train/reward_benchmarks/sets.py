@@ -13,9 +13,9 @@ from models_train.data.conversations import compared, messages, plain_or_turns, 
 from models_train.data.forms import PREFERENCES, TEST_PAIRS, item_id
 from models_train.data.helpsteer import preference_files
 from models_train.data.records import Prompt
-from models_train.data.rewardbench import filtered_files
+from models_train.data.rewardbench import filtered_files, load_test_pairs
 from models_train.data.rows import Column, Form, LeftOut, Row, Values, checked_records, filled_text, text
-from models_train.data.sources import END_OF_WORD, Source, below, file_label, open_source
+from models_train.data.sources import END_OF_WORD, Source, below, data_of, file_label, open_source
 from models_train.errors import Problems, UserError, close_match
 from models_train.parts import content_hash
 from models_train.reward_benchmarks.items import (
@@ -24,12 +24,15 @@ from models_train.reward_benchmarks.items import (
     Item,
     as_pair,
     completions,
+    of_test_set,
     user_turn,
 )
 from models_train.reward_benchmarks.records import as_list, read_records, record_files, texts
 from models_train.study.fingerprints import source_name
 from models_train.study.reward_benchmarks import BenchmarkSet
 from models_train.study.settings import shown
+from models_train.study.study import Study
+from warehouse.contracts.scores import REWARDBENCH
 
 STYLES = ("concise", "detailed", "markdown")
 """Styles of RM-Bench's completions, in their order."""
@@ -48,6 +51,28 @@ OWN_IDS = ("id", "item_id", "pair_id")
 """Columns of the id of a pair; without one its content is its id."""
 LABELS = {"A>B": True, "B>A": False}
 """JudgeBench's labels -> whether the response A is the right one."""
+
+
+def at_commits(study: Study, path: Path, home: Path, *, with_test_set: bool = True) -> Study:
+    """The study with the commits of its benchmarks on a hub, which are kept. path: the study file.
+
+    Raises UserError where the hub does not know one of them.
+    """
+    changed: dict[str, Any] = {"benchmark_sets": tuple(data_of(one, path, home) for one in study.benchmark_sets)}
+    if study.training is not None and study.training.test_set is not None and with_test_set:
+        test_set = data_of(study.training.test_set, path, home)
+        changed["training"] = study.training.model_copy(update={"test_set": test_set})
+    return study.model_copy(update=changed)
+
+
+def load_named(study: Study, name: str, study_folder: Path) -> Benchmark:
+    """The items of one of the study's benchmarks: the test set of training, which is RewardBench, or a set.
+
+    Raises as `load_benchmark`.
+    """
+    if study.test_set is not None and name == REWARDBENCH:
+        return of_test_set(load_test_pairs(study.test_set, study_folder), source_name(study.test_set, study_folder))
+    return load_benchmark(next(one for one in study.benchmark_sets if one.name == name), study_folder)
 
 
 def load_benchmark(one: BenchmarkSet, study_folder: Path) -> Benchmark:

@@ -1,4 +1,4 @@
-"""Rewards of the completions of a test set; a completion that cannot be scored gets a status and stops no other."""
+"""Rewards of the completions of a benchmark; a completion that cannot be scored gets a status and stops no other."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from typing import Any
 import torch
 
 from models_train.data.chat import Rendered, Renderer, RenderError
-from models_train.data.records import TestPair
 from models_train.errors import first_line
 from models_train.modeling.packing import bins, pack
+from models_train.reward_benchmarks.items import Completion, Item
 from models_train.reward_models.model import MERGED, RewardModel
-from warehouse.contracts.scores import REWARDBENCH
 
 OK = "ok"
 TOKENS_PER_PACK = {"cpu": 2048, "cuda": 32_768}
@@ -63,10 +62,10 @@ def token_rewards(
     return [outcomes[index] for index in range(len(sequences))]
 
 
-def score_pairs(
+def score_items(
     reward_model: RewardModel,
     renderer: Renderer,
-    pairs: Sequence[TestPair],
+    items: Sequence[Item],
     weights: Mapping[str, float] | None = None,
     tokens_per_pack: int | None = None,
     progress: Progress | None = None,
@@ -76,24 +75,22 @@ def score_pairs(
     weights: of the merged reward (regression): its rows have the attribute `merged`. Never raises for an item: one
     that cannot be rendered or scored has rows with a status and no reward (definitions, Section 1).
     """
-    items = [
-        (pair, name, text) for pair in pairs for name, text in (("chosen", pair.chosen), ("rejected", pair.rejected))
-    ]
-    rendered = [_rendered(renderer, pair, text) for pair, _, text in items]
+    completions = [(item, completion) for item in items for completion in item.completions]
+    rendered = [_rendered(renderer, item, completion) for item, completion in completions]
     sequences = [one.token_ids for one in rendered if isinstance(one, Rendered)]
-    if progress is not None and len(sequences) < len(items):
-        progress(len(items) - len(sequences), 0)
+    if progress is not None and len(sequences) < len(completions):
+        progress(len(completions) - len(sequences), 0)
     outcomes = iter(token_rewards(reward_model, sequences, tokens_per_pack, progress))
     rows: list[dict[str, Any]] = []
-    for (pair, name, _), one in zip(items, rendered, strict=True):
+    for (item, completion), one in zip(completions, rendered, strict=True):
         outcome = next(outcomes) if isinstance(one, Rendered) else Outcome(None, one)
         for attribute, reward in _rewards(outcome, reward_model.attributes, weights):
             rows.append(
                 {
-                    "benchmark": REWARDBENCH,
-                    "subset": pair.subset,
-                    "item_id": pair.item_id,
-                    "completion": name,
+                    "benchmark": item.benchmark,
+                    "subset": item.subset,
+                    "item_id": item.item_id,
+                    "completion": completion.name,
                     "attribute": attribute,
                     "reward": reward,
                     "n_tokens": len(one.token_ids) if isinstance(one, Rendered) else None,
@@ -105,10 +102,12 @@ def score_pairs(
     return rows
 
 
-def _rendered(renderer: Renderer, pair: TestPair, text: str) -> Rendered | str:
+def _rendered(renderer: Renderer, item: Item, completion: Completion) -> Rendered | str:
     """The completion's token ids, or why there are none."""
+    if item.prompt is None or completion.text is None:
+        return "the text is not known"
     try:
-        return renderer.render(pair.prompt, text)
+        return renderer.render(item.prompt, completion.text)
     except RenderError as error:
         return str(error)
 

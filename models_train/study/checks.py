@@ -59,7 +59,8 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_repeated(seeds, "name", "seed"),
         *_repeated(candidates, "model_id", "candidate"),
         *_repeated(sets, "name", "benchmark"),
-        *_second_test_sets(sets, bool(data.get("training"))),
+        *_without_benchmark(data.get("training"), sets),
+        *_second_test_sets(sets, _has_test_set(data.get("training"))),
         *_unknown_benchmarks(imports, sets),
         *_disagreeing_imports(imports),
         *_candidates_among_models(candidates, models),
@@ -240,10 +241,27 @@ def _unknown_import_models(benchmarks: Benchmarks | None, models: Listed[StudyMo
                 yield Problem(("benchmarks", "imports", index, "models", name), text)
 
 
-def _second_test_sets(sets: Listed[BenchmarkSet], is_trained: bool) -> Iterator[Problem]:
+def _has_test_set(training: Any) -> bool:
+    """training: settings, or what the file has."""
+    found = training.get("test_set") if isinstance(training, Mapping) else getattr(training, "test_set", None)
+    return found is not None
+
+
+def _without_benchmark(training: Any, sets: Listed[BenchmarkSet]) -> Iterator[Problem]:
+    """Reward models that nothing would be known of."""
+    is_group = isinstance(training, Mapping | Training)
+    if is_group and not _has_test_set(training) and not sets.entries and not sets.faulty:
+        text = (
+            "trains reward models, but the study names nothing to compare them on; name test pairs of RewardBench's "
+            "columns as test_set here, or other benchmarks, such as pairs of your own, under benchmark_sets"
+        )
+        yield Problem(("training",), text)
+
+
+def _second_test_sets(sets: Listed[BenchmarkSet], is_tested: bool) -> Iterator[Problem]:
     """The test set of training is RewardBench: a second one would take its place in the tables."""
     for location, one in sets.entries:
-        if is_trained and one.name == "rewardbench":
+        if is_tested and one.name == "rewardbench":
             text = "'rewardbench' is the test set of training already; remove this entry, or give it another name"
             yield Problem((*location, "name"), text)
 

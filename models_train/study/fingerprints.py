@@ -24,6 +24,7 @@ from models_train.study.scoring import Corpus, Engine, Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.training import DataSource, Training
+from warehouse.contracts.scores import REWARDBENCH
 
 TRAINING_VERSION = 2
 """Version of training and evaluation; a change of their results raises it, and everything is trained again."""
@@ -154,16 +155,37 @@ def evaluation_run_id(
     model: StudyModel, training: Training, objective: Objective, study_folder: Path, seed: int | None = None
 ) -> str:
     """Run id of the rewards of a reward model on the test set. seed: a further one."""
-    return content_hash(
-        {
-            "training": seed_run_id(training_run_id(model, training, objective, study_folder), seed),
-            "test_set": data_identity(training.test_set, study_folder),
-        }
-    )
+    trained = seed_run_id(training_run_id(model, training, objective, study_folder), seed)
+    return _on_test_set(trained, training.test_set, study_folder)
+
+
+def evaluation_run_ids(reward_model: str, study: Study, study_folder: Path) -> dict[str, str]:
+    """Run ids of the rewards of a reward model on every benchmark of the study, by the benchmark's name.
+
+    reward_model: its own run id.
+    """
+    found = {}
+    if study.test_set is not None:
+        found[REWARDBENCH] = _on_test_set(reward_model, study.test_set, study_folder)
+    for one in study.benchmark_sets:
+        found[one.name] = content_hash({"training": reward_model, "set": benchmark_set_run_id(one, study_folder)})
+    return found
+
+
+def trained_run_ids(study: Study, model: StudyModel, objective: Objective, study_folder: Path) -> dict[int | None, str]:
+    """Run ids of the reward models of a base model and objective, by further seed; None: that of the search."""
+    assert study.training is not None
+    first = training_run_id(model, study.training, objective, study_folder)
+    return {seed: seed_run_id(first, seed) for seed in (None, *study.training.further_seeds(model.model_id))}
+
+
+def _on_test_set(reward_model: str, test_set: DataSource | None, study_folder: Path) -> str:
+    return content_hash({"training": reward_model, "test_set": data_identity(test_set, study_folder)})
 
 
 def items_run_id(training: Training, study_folder: Path) -> str:
-    """Run id of the items of the test set, which all reward models of a study share."""
+    """Run id of the items of the test set, which all reward models of a study share; other benchmarks have that of
+    `benchmark_set_run_id`."""
     return content_hash({"version": ITEMS_VERSION, "test_set": data_identity(training.test_set, study_folder)})
 
 
@@ -262,7 +284,7 @@ def reward_import_run_id(study: Study, reward_id: str, study_folder: Path) -> st
     """Run id of the imported scores of a reward model, from its files and from the sets that they are matched with."""
     entries = [one for one in study.score_imports if one.reward_id == reward_id]
     bases = {one.base_model for one in entries}
-    test_set = study.training.test_set if study.training and any(one.may_be_of_test_set for one in entries) else None
+    test_set = study.test_set if any(one.may_be_of_test_set for one in entries) else None
     models = [model for model in study.by_id.values() if bases & {model.model_id, model.hub_id}]
     return content_hash(
         {

@@ -19,7 +19,7 @@ from models_train.study.hub import HOME
 from models_train.study.models import StudyModel
 from models_train.study.training import DataSource
 
-Stated = TypeVar("Stated", StudyModel, DataSource)
+Stated = TypeVar("Stated", bound=StudyModel | DataSource)
 """A model or data set of a study."""
 COMMIT = re.compile(r"[0-9a-f]{40}")
 """A whole commit."""

@@ -10,6 +10,7 @@ from models_train.parts import content_hash
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.training import Training
+from warehouse.contracts.scores import REWARDBENCH
 
 SCALES: dict[Objective, str] = {"bradley_terry": "logit", "regression": "mean_score"}
 """Scale of the reward by objective: of Bradley-Terry only differences within a prompt matter."""
@@ -21,6 +22,11 @@ OF_MODEL = ("family", "publisher", "params_b")
 def variant(objective: str, seed: int | None = None) -> str:
     """Objective, and seed of a further reward model, such as `regression/s1`."""
     return objective if seed is None else f"{objective}/s{seed}"
+
+
+def scoring_variant(benchmark: str, objective: str, seed: int | None = None) -> str:
+    """Variant of the costs of scoring a benchmark, such as `regression/s1@rewardmath`; of RewardBench without it."""
+    return variant(objective, seed) + ("" if benchmark == REWARDBENCH else f"@{benchmark}")
 
 
 def trained_reward_id(model_id: str, objective: str, seed: int | None = None) -> str:

@@ -25,8 +25,9 @@ from models_train.study.reward_benchmarks import BenchmarkSet, ScoreImport
 from models_train.study.run_noise import RunNoise
 from models_train.study.scoring import Scoring
 from models_train.study.settings import CONTRADICTION, Identifier, Name, Problem, Settings, Target, Text, field_problems
-from models_train.study.training import Training
+from models_train.study.training import DataSource, Training
 from models_train.study.yaml_lines import StudyError, parse_yaml
+from warehouse.contracts.scores import REWARDBENCH
 
 
 class Study(Settings):
@@ -85,6 +86,17 @@ class Study(Settings):
             text = "\n".join(f"{problem.where}: {problem.text}" for problem in problems)
             raise PydanticCustomError(CONTRADICTION, "{text}", {"text": text})
         return self
+
+    @property
+    def test_set(self) -> DataSource | None:
+        """The test set of training, which is RewardBench."""
+        return self.training.test_set if self.training else None
+
+    @property
+    def reward_benchmarks(self) -> tuple[str, ...]:
+        """Names of the benchmarks that reward models are scored on."""
+        tested = () if self.test_set is None else (REWARDBENCH,)
+        return (*tested, *(one.name for one in self.benchmark_sets))
 
     @property
     def compared_model_ids(self) -> tuple[str, ...]:
@@ -205,7 +217,7 @@ def _reason_against_other(study: Study, name: str, studies: Mapping[str, Study],
         known = [other for other in studies if other != study.study_id]
         return f"is no study of the folder; {close_match(name, known, 'there are') if known else 'there is no other'}"
     other = studies[name]
-    if other.training is None and not RESULT_SEEDS.intersection(seed.name for seed in other.seeds):
+    if other.test_set is None and not RESULT_SEEDS.intersection(seed.name for seed in other.seeds):
         return (
             "has no results of RewardBench's four categories, and scores of another benchmark do not compare with "
             "them; remove it"

@@ -124,8 +124,8 @@ class Training(Settings):
     objectives."""
     ratings: DataSource | None = None
     """Rated responses, with the columns of HelpSteer2; needed for the objective regression."""
-    test_set: DataSource
-    """Test pairs, with the columns of RewardBench."""
+    test_set: DataSource | None = None
+    """Test pairs, with the columns of RewardBench. May be left out where the study has `benchmark_sets`."""
     objectives: Annotated[tuple[Objective, ...], Field(strict=False, min_length=1), Distinct] = (
         "bradley_terry",
         "regression",

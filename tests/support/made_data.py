@@ -126,3 +126,10 @@ def documents() -> tuple[dict[str, Any], ...]:
 def write_documents(path: Path) -> Path:
     """The documents as a file."""
     return write(path, documents())
+
+
+def own_pairs(n: int, seed: int = 1) -> list[dict[str, Any]]:
+    """Rows of prompt, chosen and rejected, as people have them of their own."""
+    return [
+        {"prompt": prompt, "chosen": right, "rejected": wrong} for prompt, right, wrong in islice(questions(seed), n)
+    ]

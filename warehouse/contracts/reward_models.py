@@ -147,7 +147,11 @@ RUN_COSTS = table(
     ("model_id", "job", "variant"),
     MODEL_ID,
     text("job", "train_reward_model, score_completions, score_documents or run_benchmarks."),
-    text("variant", "Objective (`regression/s1` for a further seed), engine of document scoring, or lm_eval."),
+    text(
+        "variant",
+        "Objective (`regression/s1` for a further seed, `regression@rewardmath` for a benchmark beside RewardBench), "
+        "engine of document scoring, or lm_eval.",
+    ),
     integer("n_tokens", "Tokens that went through the model."),
     number("device_seconds", "Seconds of work, times the number of devices; resumed time adds up."),
     _DEVICE,

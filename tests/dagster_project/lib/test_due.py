@@ -31,16 +31,18 @@ from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
     evaluation_run_id,
+    evaluation_run_ids,
     import_run_id,
     items_run_id,
     leaderboards_run_id,
     sample_run_id,
     scoring_run_id,
+    trained_run_ids,
     training_run_id,
 )
 from models_train.study.leaderboards import LeaderboardImport
 from models_train.study.reward_ids import source_run_id, trained_sources
-from models_train.study.study import load_study
+from models_train.study.study import Study, load_study
 from tests.support.score_files import best_of_4, best_of_4_items, entry, study_with, write_json, write_lines
 from tests.support.studies import SETTINGS, study_of
 from warehouse.contracts import TABLES
@@ -164,6 +166,44 @@ def test_a_further_seed_is_due_with_its_training(studies: Path, tmp_path: Path) 
     for model in read.models[1:]:
         put(home, "completion_rewards", evaluation_run_id(model, read.training, "regression", studies, 1))
     assert gpu_work(study_files(studies), home) == []
+
+
+def with_settings(path: Path, **settings: object) -> Study:
+    """The study with other settings, read again; None takes one out."""
+    data = yaml.safe_load(path.read_text()) | settings
+    path.write_text(yaml.safe_dump({name: value for name, value in data.items() if value is not None}))
+    return load_study(path)
+
+
+def test_a_set_that_is_added_is_scored_and_nothing_is_trained(studies: Path, tmp_path: Path) -> None:
+    """Not even for further seeds; every reward model is due until it is scored on each benchmark."""
+    home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
+    data = yaml.safe_load(path.read_text())["training"] | {"seeds": [0, 1], "objectives": ["regression"]}
+    study = with_settings(path, training=data)
+    finish(studies, home)
+    for model in study.models:
+        assert study.training is not None
+        put(home, "completion_rewards", evaluation_run_id(model, study.training, "regression", studies, 1))
+    assert gpu_work({path: study}, home) == []
+    for name in ("one", "two"):
+        (studies / f"{name}.jsonl").write_text(json.dumps({"prompt": name, "chosen": "a", "rejected": "b"}))
+    study = with_settings(path, benchmark_sets=[{"name": name, "path": f"{name}.jsonl"} for name in ("one", "two")])
+    tasks = gpu_work({path: study}, home)
+    assert [(task.assets, task.partition) for task in tasks] == [
+        ((COMPLETION_REWARDS,), f"tiny/{model}|regression") for model in ("small", "large")
+    ]
+    assert scores_due({path: study}, home), "the items of the sets are due on their own"
+    for trained in trained_run_ids(study, study.models[0], "regression", studies).values():  # of both: one folder
+        assert gpu_work({path: study}, home)
+        for run_id in evaluation_run_ids(trained, study, studies).values():
+            put(home, "completion_rewards", run_id)
+    assert gpu_work({path: study}, home) == []
+    (studies / "two.jsonl").write_text(json.dumps({"prompt": "other", "chosen": "a", "rejected": "b"}))
+    assert {task.assets for task in gpu_work({path: study}, home)} == {(COMPLETION_REWARDS,)}
+    (studies / "two.jsonl").unlink()
+    problems: list[str] = []
+    assert gpu_work({path: study}, home, problems=problems) == []
+    assert "tiny, small: two.jsonl: there is no" in problems[0]
 
 
 def test_a_study_without_the_source_of_a_reward_model_has_no_parts(studies: Path, tmp_path: Path) -> None:

@@ -243,6 +243,10 @@ KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
     "rewards": ("completion_rewards", OF_CODER | {"benchmark": "rewardbench"}),
     "source of rewards": ("reward_sources", OF_CODER),
     "rewards of a further seed": ("completion_rewards", OF_SEED | {"benchmark": "rewardbench"}),
+    "rewards on a set": ("completion_rewards", OF_CODER | {"benchmark": "my pairs"}),
+    "costs on a set": ("run_costs", CELL | {"job": "score_completions", "variant": "bradley_terry/s1@my pairs"}),
+    "costs on the test set": ("run_costs", CELL | {"job": "score_completions", "variant": "bradley_terry"}),
+    "items of a set": ("benchmark_items", {"study_id": "small", "benchmark": "my pairs"}),
     "costs of a further seed": ("run_costs", CELL | {"job": "train_reward_model", "variant": "bradley_terry/s1"}),
     "items": ("benchmark_items", {"study_id": "small", "benchmark": "rewardbench"}),
     "imported rewards": ("completion_rewards", OF_OTHER | {"benchmark": "rewardbench"}),
@@ -257,9 +261,10 @@ KINDS: dict[str, tuple[str, dict[str, str | None]]] = {
     "truth": ("lab_mixes", {"study_id": "small"}),
 }
 OF_MODEL = {kind for kind, (_, partition) in KINDS.items() if "model_id" in partition} | {"benchmarks"}
-OF_SEEDS = {"rewards of a further seed", "costs of a further seed"}
-OF_MODEL |= {"rewards", "source of rewards", *OF_SEEDS}
-TRAINED = {"reward model", "rewards", "source of rewards", "costs of training", *OF_SEEDS}
+OF_SEEDS = {"rewards of a further seed", "costs of a further seed", "costs on a set"}
+OF_MODEL |= {"rewards", "source of rewards", "rewards on a set", *OF_SEEDS}
+TRAINED = {"reward model", "rewards", "source of rewards", "costs of training", "rewards on a set", *OF_SEEDS}
+TRAINED |= {"costs on the test set"}
 SCORED = {"sample", "scores", "costs of scoring"}
 
 
@@ -300,6 +305,11 @@ TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
         lambda study: (study.pop("score_imports"), study.pop("training")),
         {"imported rewards", "source of imported rewards", "items"} | TRAINED,
     ),
+    "set": (lambda study: study.pop("benchmark_sets"), {"rewards on a set", "costs on a set"}),
+    "imports and set": (
+        lambda study: (study.pop("score_imports"), study.pop("benchmark_sets")),
+        {"imported rewards", "source of imported rewards", "rewards on a set", "costs on a set", "items of a set"},
+    ),
 }
 
 
@@ -309,6 +319,7 @@ def test_what_is_taken_out_is_asked_for_no_more(what: str) -> None:
     board = {"name": "b", "path": "./b.csv", "format": "csv", "snapshot_date": "2024-12-01"}
     settings: dict[str, Any] = small_lab() | {"leaderboards": [board]}
     settings["training"]["seeds"] = [0, 1]
+    settings["benchmark_sets"] = [{"name": "my pairs", "path": "pairs.jsonl"}]
     settings["score_imports"] = [{"path": "scores.json", "format": "rewardbench", "reward_id": "hub:coder"}]
     change(settings)
     study = Study.model_validate(settings)

@@ -13,8 +13,9 @@ from huggingface_hub import constants, hf_hub_download
 
 from models_train.data.helpsteer import load_preferences, load_ratings
 from models_train.data.rewardbench import load_test_pairs
+from models_train.data.sources import data_of
 from models_train.errors import UserError
-from models_train.jobs.training_job import data_of, training_job
+from models_train.jobs.training_job import training_job
 from models_train.study import hub as hub_requests
 from models_train.study.fingerprints import sample_run_id, training_run_id
 from models_train.study.study import Study, load_study

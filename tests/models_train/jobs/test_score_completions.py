@@ -20,14 +20,16 @@ from models_train.data.rewardbench import load_test_pairs
 from models_train.jobs.score_completions import main
 from models_train.metering import library_versions
 from models_train.modeling.base_models import ModelSource, load_tokenizer
+from models_train.reward_benchmarks.items import of_test_set
 from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.scoring import score_pairs
-from models_train.study.fingerprints import evaluation_run_id, items_run_id, training_run_id
+from models_train.reward_models.scoring import score_items
+from models_train.study.fingerprints import evaluation_run_id, evaluation_run_ids, items_run_id, training_run_id
 from models_train.study.settings import Objective
 from models_train.study.study import load_study
 from tests.support.data_files import write
 from tests.support.made_data import test_pairs as made_pairs
+from tests.support.score_files import best_of_4_items, styled
 from tests.support.storyteller import write_storyteller
 from tests.support.tiny_models import FAMILIES, byte_tokenizer, write_base
 
@@ -126,7 +128,9 @@ def test_the_parts_hold_every_reward_and_the_costs(
     renderer = Renderer(tokenizer, recipe.max_tokens, recipe.over_long, 512)
     pairs = load_test_pairs(study.training.test_set, trained.path.parent)
     model = RewardModel.load(folder, torch.float32)
-    wanted = score_pairs(model, renderer, pairs, WEIGHTS if objective == "regression" else None, tokens_per_pack=1)
+    weights = WEIGHTS if objective == "regression" else None
+    items = list(of_test_set(pairs, "").items.values())
+    wanted = score_items(model, renderer, items, weights, tokens_per_pack=1)
     for row, other in zip(rows, wanted, strict=True):
         expected = other["reward"] if other["reward"] is None else pytest.approx(other["reward"], abs=1e-5)
         assert {name: row[name] for name in other} == other | {"reward": expected}
@@ -212,7 +216,8 @@ SPOILED: dict[str, tuple[Callable[[Place], object], str, str]] = {
     "nothing scored": (
         lambda place: test_set(place, {"prompt": "?", "chosen": "", "rejected": "", "subset": "s", "id": 1}),
         "stories",
-        "none of 2 completions could be scored, so nothing was written; the first has the status: empty response",
+        "none of 2 completions of rewardbench could be scored, so nothing was written; the first has the status: empty "
+        "response",
     ),
     "damaged": (lambda place: damage(place), "stories", "is cut short or damaged"),
 }
@@ -258,4 +263,107 @@ def test_regression_without_merge_weights_is_an_error(trained: Place, tmp_path: 
     (folder / "config.json").write_text(json.dumps(config))
     with pytest.raises(SystemExit, match="has no merge_weights; remove the folder and train the model again"):
         place.run("gemma", "regression")
+    assert not (place.home / "parts").exists()
+
+
+SETS = [
+    {"name": "my pairs", "path": "./pairs.jsonl"},
+    {"name": "mine_k", "path": "./best_of_k.jsonl"},
+    {"name": "rewardbench2", "path": "./rb2.jsonl"},
+    {"name": "rm_bench", "path": "./chat.jsonl"},
+]
+
+
+def with_sets(trained: Place, folder: Path, sets: list[dict[str, str]]) -> Place:
+    """A copy of the study whose benchmarks are the test set and these sets."""
+    shutil.copytree(trained.path.parent, folder / "study", ignore=shutil.ignore_patterns("parts"))
+    place = Place.__new__(Place)
+    place.path, place.home = folder / "study" / "study.yaml", folder / "study" / "home"
+    turns = [{"role": "user", "content": "Two?"}, {"role": "assistant", "content": "3."}]
+    turns.append({"role": "user", "content": "Sure?"})
+    pairs = [{"prompt": turns, "chosen": "No, two.", "rejected": "Yes."}]
+    pairs += [{"prompt": f"Is {n} odd?", "chosen": "Yes.", "rejected": ""} for n in range(3)]
+    write(place.path.parent / "pairs.jsonl", pairs)
+    several = [{"prompt": "A prime?", "chosen": ["2", "3"], "rejected": ["4"]}]
+    write(
+        place.path.parent / "best_of_k.jsonl", [*several, {"prompt": "?", "chosen": "5", "rejected": ["6", "8", "9"]}]
+    )
+    write(place.path.parent / "rb2.jsonl", best_of_4_items())
+    write(place.path.parent / "chat.jsonl", [styled(1), styled(2)])
+    change(place, benchmark_sets=sets)
+    return place
+
+
+def rewards_by_benchmark(place: Place) -> dict[str, list[dict[str, Any]]]:
+    """Rows of completion_rewards by the benchmark of their part, which has one."""
+    found = {}
+    for path in (place.home / "parts" / "completion_rewards" / "tiny").iterdir():
+        rows = pq.read_table(path, partitioning=None).to_pylist()
+        (name,) = {row["benchmark"] for row in rows}
+        found[name] = rows
+    return found
+
+
+def test_every_benchmark_of_the_study_is_scored(
+    trained: Place, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A part and costs of each; a set that is added is scored alone, and the reward model is never trained again."""
+    place = with_sets(trained, tmp_path, SETS[:3])
+    models = sorted(place.home.joinpath("reward_models").iterdir())
+    place.run("gemma", "regression")
+    said = capsys.readouterr().out
+    assert "gemma, regression: my pairs: 4 items, 8 completions" in said
+    by_benchmark = rewards_by_benchmark(place)
+    completions = {
+        name: {(row["subset"], row["item_id"], row["completion"]) for row in rows}
+        for name, rows in by_benchmark.items()
+    }
+    assert {name: len(found) for name, found in completions.items()} == {
+        "rewardbench": 2 * trained.n_pairs,
+        "my pairs": 8,
+        "mine_k": 7,
+        "rewardbench2": 14,
+    }
+    assert {"correct_1", "correct_2", "wrong_1", "wrong_3"} <= {name for *_, name in completions["mine_k"]}
+    statuses = {(row["completion"], row["status"]) for row in by_benchmark["my pairs"] if row["attribute"] == "merged"}
+    assert ("wrong_1", "empty response") in statuses and ("correct_1", "ok") in statuses
+    study = load_study(place.path)
+    folder, _ = place.names("gemma", "regression")
+    run_ids = evaluation_run_ids(folder.name, study, place.path.parent)
+    assert {name: rows[0]["run_id"] for name, rows in by_benchmark.items()} == run_ids
+    variants = {name: place.rows("run_costs", run_id)[0]["variant"] for name, run_id in run_ids.items()}
+    assert variants == {"rewardbench": "regression"} | {
+        name: f"regression@{name}" for name in ("my pairs", "mine_k", "rewardbench2")
+    }
+
+    before = {path: path.stat().st_mtime_ns for path in place.home.rglob("*.parquet")}
+    change(place, benchmark_sets=SETS)
+    place.run("gemma", "regression")
+    said = capsys.readouterr().out
+    new = {path for path in place.home.rglob("*.parquet") if before.get(path) != path.stat().st_mtime_ns}
+    assert {path.parent.parent.name for path in new} == {"completion_rewards", "run_costs"} and len(new) == 2
+    assert "rm_bench: 2 items, 12 completions" in said and "mine_k" not in said
+    assert sorted(place.home.joinpath("reward_models").iterdir()) == models
+    place.run("gemma", "regression")
+    assert "gemma, regression: the rewards are there; nothing to do" in capsys.readouterr().out
+
+
+def test_a_benchmark_that_cannot_be_read_stops_no_other(trained: Place, tmp_path: Path) -> None:
+    place = with_sets(trained, tmp_path, SETS)
+    lines = [{"prompt": "?", "chosen": ["2"], "rejected": ["3"]}, {"prompt": "?", "chosen": ["2"], "rejected": []}]
+    write(place.path.parent / "best_of_k.jsonl", lines)
+    write(place.path.parent / "rb2.jsonl", [best_of_4_items()[0] | {"num_correct": 2}])
+    with pytest.raises(SystemExit) as caught:
+        place.run("stories", "bradley_terry")
+    first, second = str(caught.value).splitlines()
+    assert "best_of_k.jsonl, row 2, column rejected: [] is neither text nor a list of turns or of texts" in first
+    assert "rb2.jsonl, row 1: num_correct is 2, but chosen has 1; correct the row, or remove it" in second
+    assert set(rewards_by_benchmark(place)) == {"rewardbench", "my pairs", "rm_bench"}
+
+
+def test_a_set_whose_place_is_gone_is_named_before_any_work(trained: Place, tmp_path: Path) -> None:
+    place = with_sets(trained, tmp_path, SETS)
+    (place.path.parent / "chat.jsonl").unlink()
+    with pytest.raises(SystemExit, match=r"\./chat\.jsonl: there is no .*; correct the path in the study file"):
+        place.run("stories", "bradley_terry")
     assert not (place.home / "parts").exists()

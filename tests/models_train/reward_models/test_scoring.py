@@ -18,8 +18,9 @@ from models_train.data.rewardbench import load_test_pairs
 from models_train.modeling.base_models import ModelSource, load_tokenizer
 from models_train.modeling.packing import Pack
 from models_train.parts import check_rows
+from models_train.reward_benchmarks.items import Item, completions, of_test_set
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.scoring import score_pairs, token_rewards
+from models_train.reward_models.scoring import score_items, token_rewards
 from models_train.study.training import DataSource
 from tests.support import made_data, real_data
 from tests.support.data_files import write
@@ -58,6 +59,10 @@ def regression(data: tuple[str, ModelSource]) -> RewardModel:
     return RewardModel.from_base(data[1], 5, 0, torch.float32)
 
 
+def items(pairs: Sequence[TestPair]) -> list[Item]:
+    return list(of_test_set(pairs, "made").items.values())
+
+
 def rewards(rows: Rows) -> torch.Tensor:
     """Rewards of the rows that have one; the others are told by their status."""
     assert all((row["reward"] is None) == (row["status"] != "ok") for row in rows)
@@ -67,7 +72,7 @@ def rewards(rows: Rows) -> torch.Tensor:
 def test_rewards_equal_those_of_transformers_alone(
     data: tuple[str, ModelSource], regression: RewardModel, renderer: Renderer, pairs: Sequence[TestPair]
 ) -> None:
-    rows = score_pairs(regression, renderer, pairs, WEIGHTS)
+    rows = score_items(regression, renderer, items(pairs), WEIGHTS)
     assert len(rows) == len(pairs) * 2 * 6
     arrow = check_rows(
         TABLES["completion_rewards"],
@@ -103,12 +108,12 @@ def test_rewards_equal_those_of_transformers_alone(
 def test_rewards_do_not_depend_on_packs_or_order(
     regression: RewardModel, renderer: Renderer, pairs: Sequence[TestPair]
 ) -> None:
-    wanted = score_pairs(regression, renderer, pairs, WEIGHTS, tokens_per_pack=1)
+    wanted = score_items(regression, renderer, items(pairs), WEIGHTS, tokens_per_pack=1)
     for tokens_per_pack in (700, 100_000):
-        rows = score_pairs(regression, renderer, pairs, WEIGHTS, tokens_per_pack)
+        rows = score_items(regression, renderer, items(pairs), WEIGHTS, tokens_per_pack)
         assert (rewards(rows) - rewards(wanted)).abs().max() < 1e-5
         assert [(row["item_id"], row["status"]) for row in rows] == [(row["item_id"], row["status"]) for row in wanted]
-    turned = score_pairs(regression, renderer, pairs[::-1], WEIGHTS)
+    turned = score_items(regression, renderer, items(pairs[::-1]), WEIGHTS)
     key = ("subset", "item_id", "completion", "attribute")
     turned.sort(key=lambda row: [row[name] for name in key])
     wanted.sort(key=lambda row: [row[name] for name in key])
@@ -119,8 +124,8 @@ def test_progress_counts_every_sequence_and_token(
     regression: RewardModel, renderer: Renderer, pairs: Sequence[TestPair]
 ) -> None:
     seen: list[tuple[int, int]] = []
-    rows = score_pairs(
-        regression, renderer, pairs[:5], tokens_per_pack=600, progress=lambda *counts: seen.append(counts)
+    rows = score_items(
+        regression, renderer, items(pairs[:5]), tokens_per_pack=600, progress=lambda *counts: seen.append(counts)
     )
     assert len(rows) == 50 and "merged" not in {row["attribute"] for row in rows}
     assert len(seen) > 1 and sum(n for n, _ in seen) == 10
@@ -132,7 +137,7 @@ def pair(chosen: str, rejected: str = "No.", item_id: str = "1") -> TestPair:
 
 
 def statuses(model: RewardModel, renderer: Renderer, given: Sequence[TestPair]) -> dict[tuple[str, str], str]:
-    rows = score_pairs(model, renderer, given)
+    rows = score_items(model, renderer, items(given))
     for row in rows:
         assert (row["reward"] is None) == (row["status"] != "ok")
     return {(row["item_id"], row["completion"]): row["status"] for row in rows}
@@ -197,3 +202,41 @@ def test_a_pack_that_does_not_fit_in_memory_is_halved(monkeypatch: pytest.Monkey
     assert [one.status for one in found] == ["ok", "ok", "50 tokens do not fit in the device's memory", "ok"]
     for index in (0, 1, 3):
         assert found[index].rewards == pytest.approx(wanted[index], abs=1e-6)
+
+
+def test_items_of_every_shape_have_the_rewards_of_transformers_alone() -> None:
+    """Several turns, an empty text, completions in numbers that differ, several right ones, three styles."""
+    turns = (Turn("system", "Be brief."), Turn("user", "Two?"), Turn("assistant", "Three."), Turn("user", "Sure?"))
+    question = (Turn("user", "Name a prime."),)
+    given = [
+        Item("mine", "pairs", "turns", completions(["No, two."], ["Yes."]), prompt=turns),
+        Item("mine", "pairs", "empty", completions(["2"], [""]), prompt=question),
+        Item("rewardbench2", "Math", "1", completions(["2"], ["4", "6", "8"]), prompt=question),
+        Item("rewardbench2", "Ties", "tied:1", completions([str(n) for n in (2, 3, 5, 7)], ["9"]), prompt=question),
+        Item(
+            "rm_bench",
+            "math",
+            "1",
+            completions(["2", "It is 2.", "**2**"], ["4", "It is 4.", "**4**"], styles=("a", "b", "c")),
+            prompt=question,
+        ),
+        Item("mine", "pairs", "unknown", completions(["2"], [None]), prompt=question),
+    ]
+    classifier = classifier_of(LlamaConfig(**SIZES), 1)
+    renderer = Renderer(byte_tokenizer(), 400)
+    rows = score_items(RewardModel(classifier_of(LlamaConfig(**SIZES), 1)), renderer, given)
+    wanted = [(item, one) for item in given for one in item.completions]
+    assert len(rows) == len(wanted) == 21
+    for row, (item, one) in zip(rows, wanted, strict=True):
+        assert [row[name] for name in ("benchmark", "subset", "item_id", "completion", "attribute")] == [
+            *(item.benchmark, item.subset, item.item_id, one.name),
+            "reward",
+        ]
+        if not one.text or item.prompt is None:
+            assert (row["reward"], row["n_tokens"]) == (None, None)
+            assert row["status"] == ("empty response" if one.text == "" else "the text is not known")
+            continue
+        ids = renderer.render(item.prompt, one.text).token_ids
+        with torch.no_grad():
+            assert row["reward"] == pytest.approx(one_by_one(classifier, [ids]).item(), abs=1e-5)
+        assert row["n_tokens"] == len(ids)

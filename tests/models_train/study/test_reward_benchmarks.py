@@ -55,6 +55,19 @@ def test_sets_that_contradict(tmp_path: Path, change: dict[str, Any], said: str)
     assert said in told(tmp_path, **change)
 
 
+def test_training_needs_a_test_set_or_a_set(tmp_path: Path) -> None:
+    without = {name: value for name, value in TRAINING.items() if name != "test_set"}
+    said = told(tmp_path, sets=[], training=without)
+    assert "training: trains reward models, but the study names nothing to compare them on; name test pairs" in said
+    assert said.endswith("as test_set here, or other benchmarks, such as pairs of your own, under benchmark_sets")
+    assert "nothing to compare them on" not in told(tmp_path, sets=[{"name": "a"}], training=without), "one problem"
+    for sets in ([{"name": "mine", "path": "a"}], [{"name": "rewardbench", "path": "a"}]):
+        study = load_study(study_with(tmp_path, [], sets, training=without))
+        assert study.test_set is None and study.reward_benchmarks == (sets[0]["name"],)
+    study = load_study(study_with(tmp_path, [], SETS, training=TRAINING))
+    assert study.reward_benchmarks == ("rewardbench", "rewardmath", "mine")
+
+
 @pytest.mark.parametrize(
     ("imports", "said"),
     [

@@ -10,7 +10,7 @@ from warehouse.reports.tables import COUNT, MODEL, POINTS, THOUSANDS, Col, Table
 
 JOBS = {
     "train_reward_model": "training",
-    "score_completions": "scoring the test set",
+    "score_completions": "scoring completions",
     "score_documents": "scoring documents",
     "run_benchmarks": "benchmarks",
 }
@@ -49,9 +49,10 @@ def totals(costs: pl.DataFrame) -> str:
 
 
 def purpose(variant: str) -> str:
-    """Objective and further seed, or the engine, as readers see them."""
-    name, _, seed = variant.partition("/s")
-    return labels.objective(name) + (f", seed {seed}" if seed else "")
+    """Objective, further seed and benchmark, or the engine, as readers see them."""
+    trained, _, benchmark = variant.partition("@")
+    name, _, seed = trained.partition("/s")
+    return labels.objective(name) + (f", seed {seed}" if seed else "") + (f", {benchmark}" if benchmark else "")
 
 
 def cost_table(costs: pl.DataFrame, study: Study) -> Table:
@@ -60,7 +61,7 @@ def cost_table(costs: pl.DataFrame, study: Study) -> Table:
     columns = [
         Col("Base model", "model_id", MODEL),
         Col("Job", lambda row: JOBS.get(row["job"], row["job"])),
-        Col("For", lambda row: purpose(row["variant"]), hint="objective, or engine of document scoring"),
+        Col("For", lambda row: purpose(row["variant"]), hint="objective and benchmark, or engine of document scoring"),
         Col("Tokens", "n_tokens", THOUSANDS),
         Col("GPU hours", "gpu_hours", hundredths),
         Col("Device hours", "device_hours", hundredths, "GPUs and CPUs"),
