@@ -14,7 +14,7 @@ from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import Lab
 from models_train.study.study import Study
 from models_train.synthetic.preferences import TRUE_WEIGHTS
-from models_train.synthetic.world import pretrained, truth_rows
+from models_train.synthetic.world import in_order, pretrained, truth_rows
 from warehouse.contracts import LAB_TABLES
 
 MIX = {"Github": 0.7, "Book": 0.3}
@@ -78,3 +78,12 @@ def test_the_name_of_a_lab_follows_its_settings() -> None:
     assert lab_run_id(study().model_copy(update={"title": "Another"})) == lab_run_id(study())
     with pytest.raises(ValueError, match="has no lab"):
         lab_run_id(study().model_copy(update={"lab": None}))
+
+
+def test_a_chain_of_stages_is_begun_first_and_then_what_takes_longest() -> None:
+    """Stages wait for one another: begun last, they would leave the other processes idle."""
+    whole = study()
+    lab = lab_of(whole)
+    others = [lab.models[0].model_copy(update={"model_id": f"other-{n}", "pretraining_tokens": n}) for n in (1, 3, 2)]
+    shuffled = lab.model_copy(update={"models": (*others, *lab.models)})
+    assert list(in_order(shuffled, whole.by_id)) == ["origin", "tuned", "aligned", "other-3", "other-2", "other-1"]
