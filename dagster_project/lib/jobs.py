@@ -7,6 +7,7 @@ it. The server only loads modules; it starts no thread and opens no device, so a
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import signal
@@ -273,6 +274,8 @@ class _Streams:
 
 def _job(module: str, arguments: list[str], environment: dict[str, str], _streams: _Streams) -> None:
     """Run the job in the fork as `python -m` would."""
+    # The server's modules live to the end: no search for garbage, a second with torch's, looks through them.
+    gc.freeze()
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = [module, *arguments]

@@ -106,11 +106,13 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return model in _scored_ids(study) and partition.get("variant") in study.reward_benchmarks
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
-    pairs = variants(study.training) if study.training else []
+    if study.training is None or model not in study.compared_model_ids:
+        return False
+    pairs = variants(study.training, str(model))
     trained = {variant(*one) for one in pairs}
     if job == "score_completions":
         trained = {scoring_variant(benchmark, *one) for one in pairs for benchmark in study.reward_benchmarks}
-    return partition.get("objective", partition.get("variant")) in trained and model in study.compared_model_ids
+    return partition.get("objective", partition.get("variant")) in trained
 
 
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:

@@ -40,7 +40,7 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     study = at_commits(job.study, path, home)
     job = replace(job, study=study)
     scoring = BenchmarkScoring(study, path, home, report)
-    for one in (job, *(job.of_seed(seed) for seed in job.training.further_seeds)):
+    for one in (job, *(job.of_seed(seed) for seed in job.training.further_seeds(model_id))):
         scoring.score(_scored(one))
     return scoring.figures()
 

@@ -48,7 +48,7 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
         job = training_job(path, model_id, objective, home)
         figures = dict(_train(job, report, processes))
         processes.wait()
-        for seed in job.training.further_seeds:
+        for seed in job.training.further_seeds(model_id):
             figures |= _train_further(job, seed, report, processes)
         return figures
 

@@ -80,6 +80,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_unknown_import_models(_valid(data.get("benchmarks"), Benchmarks), everyone),
         *_lab_problems(_valid(data.get("lab"), Lab), everyone),
         *_unmeasured_noise(_valid(data.get("run_noise"), RunNoise)),
+        *_seeds_without_reward_model(_valid(data.get("training"), Training), models, candidates),
     ]
 
 
@@ -90,6 +91,28 @@ def _unmeasured_noise(noise: RunNoise | None) -> Iterator[Problem]:
             if deviation == 0:
                 text = "0 says that trainings do not differ; set basis: seeds if that was measured, or state the noise"
                 yield Problem(("run_noise", objective, target), text)
+
+
+def _seeds_without_reward_model(
+    training: Training | None, models: Listed[StudyModel], candidates: Listed[Candidate]
+) -> Iterator[Problem]:
+    """Further seeds of base models that no reward model is trained on, or without any further seed."""
+    if training is None or training.seeds_of is None:
+        return
+    is_compared = {model.model_id: model.is_compared for _, model in (*models.entries, *candidates.entries)}
+    compared = [name for name, is_one in is_compared.items() if is_one]
+    for index, name in enumerate(training.seeds_of):
+        text = ""
+        if name in compared:
+            if not training.further_seeds(name):
+                text = f"{shown(name)} gets no further reward model; give a seed that the search does not use in "
+                text += "training.seeds, or remove seeds_of"
+        elif name in is_compared:
+            text = f"{shown(name)} has no reward model, because it is a candidate or has is_compared: false; remove it"
+        elif not models.is_faulty(name) and not candidates.is_faulty(name):
+            text = f"{shown(name)} is not among the models; {close_match(name, compared, 'compared are')}"
+        if text:
+            yield Problem(("training", "seeds_of", index), text)
 
 
 def _listed(values: Any, name: str, settings: type[Entry], key: str) -> Listed[Entry]:

@@ -178,7 +178,7 @@ def trained_run_ids(study: Study, model: StudyModel, objective: Objective, study
     """Run ids of the reward models of a base model and objective, by further seed; None: that of the search."""
     assert study.training is not None
     first = training_run_id(model, study.training, objective, study_folder)
-    return {seed: seed_run_id(first, seed) for seed in (None, *study.training.further_seeds)}
+    return {seed: seed_run_id(first, seed) for seed in (None, *study.training.further_seeds(model.model_id))}
 
 
 def scored_run_id(one: ScoredRewardModel, study_folder: Path) -> str:

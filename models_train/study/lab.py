@@ -15,7 +15,7 @@ SUM_TOLERANCE = 1e-9
 """Largest difference from 1 of the sum of a mix."""
 LAB_VERSION = 6
 """Version of the lab's code; a change of its output raises it, and every lab is made again."""
-DATA_SETS = ("preferences.jsonl", "ratings.jsonl", "test.jsonl", "documents.jsonl")
+DATA_SETS = ("preferences.jsonl", "ratings.jsonl", "test.jsonl", "documents.jsonl", "rewardbench2.jsonl")
 """Files of a lab's folder."""
 TASKS = "tasks"
 """Folder of a lab's benchmarks."""
@@ -76,6 +76,10 @@ class Lab(Settings):
     """Chance that a rating is off by one."""
     test_pairs_per_subset: Count = 40
     """Test pairs of each subset."""
+    best_of_4_per_subset: Count = 14
+    """Items of each of RewardBench 2's five subsets of one right completion and three wrong ones."""
+    ties: Count = 30
+    """Pairs of prompts, ref and tied, of its sixth subset, Ties."""
     questions_per_task: Count = 80
     """Questions of each benchmark."""
 

@@ -37,15 +37,18 @@ def trained_reward_id(model_id: str, objective: str, seed: int | None = None) ->
     return f"{model_id}/{variant(objective, seed)}"
 
 
-def variants(training: Training) -> list[tuple[Objective, int | None]]:
-    """Objective and further seed of the reward models of each base model; the seed is None for the search's."""
-    return [(objective, seed) for objective in training.objectives for seed in (None, *training.further_seeds)]
+def variants(training: Training, model_id: str) -> list[tuple[Objective, int | None]]:
+    """Objective and further seed of the reward models of a base model; the seed is None for the search's."""
+    seeds = (None, *training.further_seeds(model_id))
+    return [(objective, seed) for objective in training.objectives for seed in seeds]
 
 
 def trained_reward_ids(study: Study) -> set[str]:
     """Names of the reward models that the study trains."""
-    found = variants(study.training) if study.training else []
-    return {trained_reward_id(model, *one) for model in study.compared_model_ids for one in found}
+    if study.training is None:
+        return set()
+    models = study.compared_model_ids
+    return {trained_reward_id(model, *one) for model in models for one in variants(study.training, model)}
 
 
 def trained_sources(study: Study) -> list[dict[str, Any]]:
@@ -58,7 +61,7 @@ def trained_sources(study: Study) -> list[dict[str, Any]]:
     rows = []
     for model in (study.by_id[name] for name in study.compared_model_ids):
         facts = model.model_dump(include=set(OF_MODEL))
-        for objective, seed in variants(training):
+        for objective, seed in variants(training, model.model_id):
             row = source_row(model.model_id, objective, **facts, data_id=_data_id(training, objective))
             row["reward_id"] = trained_reward_id(model.model_id, objective, seed)
             rows.append(row | {"seed": first if seed is None else seed})

@@ -141,6 +141,8 @@ class Training(Settings):
     seeds: Annotated[tuple[Seed, ...], Field(strict=False), Distinct] = ()
     """Seeds of the reward models of a base model and objective. Each one that the search does not use gives a further
     reward model, trained at the rate that the search chose; by default there is none."""
+    seeds_of: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct] | None = None
+    """model_id of the base models that `seeds` gives further reward models; without it, all compared ones."""
     precision: Precision = "bfloat16"
     """Number format of the forward and backward pass."""
     thoughts: Literal["keep", "cut"] = "keep"
@@ -159,9 +161,10 @@ class Training(Settings):
         """The recipe of an objective."""
         return self.bradley_terry if objective == "bradley_terry" else self.regression
 
-    @property
-    def further_seeds(self) -> tuple[int, ...]:
-        """Seeds of the reward models beyond the search's."""
+    def further_seeds(self, model_id: str) -> tuple[int, ...]:
+        """Seeds of the reward models of a base model beyond the search's."""
+        if self.seeds_of is not None and model_id not in self.seeds_of:
+            return ()
         return tuple(seed for seed in self.seeds if seed not in self.search.seeds)
 
     def at_rate(self, objective: Objective, rate: float, seed: int) -> Self:

@@ -50,8 +50,10 @@ def parse_yaml(path: Path) -> Document:
     except OSError as error:
         raise StudyError(path, [(None, f"cannot be read: {error.strerror}")]) from None
     try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
+        loader = yaml.SafeLoader(text)
+        node = loader.get_single_node()
+        marks = list(_marks(node, (), frozenset())) if node else []  # before merge keys are resolved in the nodes
+        data = loader.construct_document(node) if node else None
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
@@ -61,7 +63,7 @@ def parse_yaml(path: Path) -> Document:
         text = f"is not valid YAML: {first_line(error)}; correct the syntax"
         raise StudyError(path, [(None, text)]) from None
     document = Document(data)
-    for location, line, repeated in _marks(node, (), frozenset()) if node else ():
+    for location, line, repeated in marks:
         if repeated:
             document.problems.append(Problem(location, "is given more than once; keep one"))
         document.lines[location] = line

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context
@@ -31,7 +31,14 @@ from models_train.study.models import StudyModel
 from models_train.study.scoring import DOMAINS
 from models_train.study.study import Study
 from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
-from models_train.synthetic.preferences import TRUE_WEIGHTS, preference_rows, rating_rows, test_rows
+from models_train.synthetic.preferences import (
+    TRUE_WEIGHTS,
+    best_of_4_rows,
+    preference_rows,
+    rating_rows,
+    test_rows,
+    tie_rows,
+)
 from models_train.synthetic.stages import further_stage
 from models_train.synthetic.tasks import write_tasks
 from models_train.synthetic.texts import documents
@@ -50,6 +57,8 @@ SETTINGS = (
     "preference_noise",
     "rating_noise",
     "test_pairs_per_subset",
+    "best_of_4_per_subset",
+    "ties",
 )
 """Settings of a lab that are rows of `raw.lab_settings`."""
 
@@ -81,6 +90,7 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
         ),
         tuple(test_rows(lab.test_pairs_per_subset, seed)),
         tuple(_document_rows(lab)),
+        (*best_of_4_rows(lab.best_of_4_per_subset, seed), *tie_rows(lab.ties, seed)),
     )
     files = zip(DATA_SETS, rows, strict=True)
     counts = {}
@@ -102,19 +112,32 @@ def make_models(
     for vocabulary in {_vocabulary(lab, spec) for spec in lab.models}:
         _tokenizer(folder, lab.seed, vocabulary)
     parents = study.by_id
-    waiting = {spec.model_id: spec for spec in lab.models}
+    waiting = in_order(lab, parents)
+    unmade = set(waiting)
     made: list[Made] = []
+    at_work: set[Future[Made]] = set()
     with ProcessPoolExecutor(workers, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
-        while waiting:
-            ready = [spec for spec in waiting.values() if spec.mix or _parent(parents, spec) not in waiting]
-            ready.sort(key=lambda spec: -spec.hidden * spec.layers)
-            jobs = [pool.submit(_make_model, folder, lab, spec, parents[spec.model_id], known or {}) for spec in ready]
-            for job in as_completed(jobs):
-                done = job.result()
+        while unmade:
+            for name, spec in list(waiting.items()):
+                if len(at_work) < workers and (spec.mix or _parent(parents, spec) not in unmade):
+                    at_work.add(pool.submit(_make_model, folder, lab, waiting.pop(name), parents[name], known or {}))
+            ended, at_work = wait(at_work, return_when=FIRST_COMPLETED)
+            for done in (job.result() for job in ended):
                 made.append(done)
-                waiting.pop(done.model_id)
-                say(done, len(waiting))
+                unmade.remove(done.model_id)
+                say(done, len(unmade))
     return sorted(made, key=lambda one: list(parents).index(one.model_id))
+
+
+def in_order(lab: Lab, models: Mapping[str, StudyModel]) -> dict[str, LabModel]:
+    """The models of a lab in the order of their making: those of a chain of stages, which wait for one another, first;
+    then those that take longest."""
+    in_chain = {name for spec in lab.models if spec.mix is None for name in (spec.model_id, _parent(models, spec))}
+
+    def rank(spec: LabModel) -> tuple[bool, int]:
+        return spec.model_id not in in_chain, -(spec.hidden**2) * spec.layers * (spec.pretraining_tokens or 0)
+
+    return {spec.model_id: spec for spec in sorted(lab.models, key=rank)}
 
 
 def _parent(models: Mapping[str, StudyModel], spec: LabModel) -> str:

@@ -1,3 +1,5 @@
+-- depends_on: {{ ref('stg_document_scores') }}
+-- A table that reads nothing would come before all others, and dbt would be started once more for it alone.
 select
     grids.score_kind,
     grids.low,

@@ -166,9 +166,13 @@ def test_a_further_seed_is_due_with_its_training(studies: Path, tmp_path: Path) 
     assert [(task.assets, task.partition) for task in tasks] == [
         ((REWARD_MODELS, COMPLETION_REWARDS), f"tiny/{model}|regression") for model in ("small", "large")
     ]
+    study["training"]["seeds_of"] = ["large"]
+    path.write_text(yaml.safe_dump(study))
+    assert [task.partition for task in gpu_work(study_files(studies), home)] == ["tiny/large|regression"]
     (read,) = study_files(studies).values()
-    assert read.training is not None and read.training.further_seeds == (1,)
-    for model in read.models:
+    assert read.training is not None
+    assert [read.training.further_seeds(model.model_id) for model in read.models] == [(), (1,)]
+    for model in read.models[1:]:
         put(home, "completion_rewards", evaluation_run_id(model, read.training, "regression", studies, 1))
     assert gpu_work(study_files(studies), home) == []
 

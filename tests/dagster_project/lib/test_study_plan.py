@@ -304,6 +304,7 @@ TAKEN_OUT: dict[str, tuple[Callable[[dict[str, Any]], object], set[str]]] = {
     "comparison": (without_comparison, TRAINED | OF_MODEL - SCORED),
     "objective": (lambda study: study["training"].update(objectives=["regression"], ratings={"path": "r"}), TRAINED),
     "seed": (lambda study: study["training"].pop("seeds"), OF_SEEDS),
+    "seed of the model": (lambda study: study["training"].update(seeds_of=["reader"]), OF_SEEDS),
     "training": (lambda study: study.pop("training"), TRAINED | ON_TEST_SET),
     "reward models": (lambda study: study.pop("reward_models"), HUB),
     "scoring": (lambda study: study.pop("scoring"), SCORED),

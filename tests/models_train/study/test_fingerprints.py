@@ -69,6 +69,7 @@ CHANGES: list[tuple[str, Any, set[str]]] = [
     ("training.regression.epochs", 3, REGRESSION),
     ("training.search.seeds", [0, 1], BT | REGRESSION),
     ("training.seeds", [0, 1], set()),
+    ("training", SETTINGS["training"] | {"seeds": [1], "seeds_of": ["local"]}, set()),
     ("training.precision", "float32", BT | REGRESSION),
     ("training.thoughts", "cut", BT | REGRESSION),
     ("training.tokens_per_pack", 4096, set()),

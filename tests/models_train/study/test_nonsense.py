@@ -53,6 +53,8 @@ training:
   regression: {learning_rates: [0.1]}
   search: {method: exhaustive, seeds: [0], rungs: [0.1, 1.0], keep: 0.4, budget: 0.3}
   precision: float32
+  seeds: [0, 1]
+  seeds_of: [a]
   thoughts: keep
   tokens_per_pack: 100
 scoring:
@@ -92,6 +94,8 @@ lab:
   preference_noise: 0.5
   rating_noise: 0.1
   test_pairs_per_subset: 1
+  best_of_4_per_subset: 1
+  ties: 1
   questions_per_task: 1
 hub: {publishers: [o], collections: [c], min_params_b: 0.0, max_params_b: 3, licences: [mit], min_downloads: 0,
   most_models: 3, stage: base, refresh_hours: 24.0}

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import yaml
 
+from models_train.study.reward_ids import trained_reward_id, trained_reward_ids, trained_sources
 from models_train.study.study import Study, load_study
 from models_train.study.training import BRADLEY_TERRY_RATES, REGRESSION_RATES, DataSource, Recipe, Training
 from models_train.study.yaml_lines import StudyError
-from tests.support.studies import SETTINGS, changed
+from tests.support.studies import SETTINGS, changed, study_of
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -46,6 +47,43 @@ def test_a_study_file_gives_every_setting(tmp_path: Path) -> None:
     assert study.scoring.corpus.documents_per_domain == 200_000 and study.scoring.max_document_tokens == 2048
     without = {name: value for name, value in SETTINGS.items() if name not in ("training", "scoring")}
     assert loaded(tmp_path, without).training is None and loaded(tmp_path, without).scoring is None
+
+
+def test_seeds_of_some_base_models_give_them_alone_a_further_reward_model() -> None:
+    settings = changed(SETTINGS, "training.seeds", [0, 3])
+    seeds = {"bradley_terry": [None, 3], "regression": [None, 3]}
+    one = {"bradley_terry": [None], "regression": [None]}
+    for of, expected in ((None, {"hub": seeds, "local": seeds}), (["local"], {"hub": one, "local": seeds})):
+        study = study_of(settings if of is None else changed(settings, "training.seeds_of", of))
+        assert study.training is not None
+        wanted = {
+            trained_reward_id(model, objective, seed)
+            for model, objectives in expected.items()
+            for objective, found in objectives.items()
+            for seed in found
+        }
+        assert trained_reward_ids(study) == wanted
+        assert {row["reward_id"]: row["seed"] for row in trained_sources(study)} == {
+            name: 3 if name.endswith("/s3") else 0 for name in wanted
+        }
+
+
+def test_seeds_of_models_without_a_reward_model_are_refused(tmp_path: Path) -> None:
+    settings = changed(SETTINGS, "training.seeds", [1])
+    settings["models"] += [{**settings["models"][0], "model_id": "parent", "is_compared": False}]
+    settings["candidates"] = [{**settings["models"][0], "model_id": "candidate", "publisher": "p"}]
+    with pytest.raises(StudyError) as caught:
+        loaded(tmp_path, changed(settings, "training.seeds_of", ["candidate", "hub", "parent"]))
+    assert [line.split(": ", 1)[1] for line in str(caught.value).splitlines()] == [
+        f"training.seeds_of[{place}]: {name!r} has no reward model, because it is a candidate or has is_compared: "
+        "false; remove it"
+        for place, name in ((0, "candidate"), (2, "parent"))
+    ]
+    # A model whose own entry has a problem is listed nevertheless.
+    settings["models"][1]["params_b"] = "many"
+    with pytest.raises(StudyError) as caught:
+        loaded(tmp_path, changed(settings, "training.seeds_of", ["local"]))
+    assert "training.seeds_of" not in str(caught.value)
 
 
 def test_the_shipped_studies_load() -> None:
@@ -84,6 +122,11 @@ WRONG: list[tuple[str, Any, str]] = [
     ("training.search.seeds", [-1], "greater than or equal to 0"),
     ("training.search.seeds", [1, 1], "twice"),
     ("training.search.keep", 1.0, "less than 1"),
+    ("training.seeds_of", [], "is empty; list at least 1 entry"),
+    ("training.seeds_of", ["local"], "'local' gets no further reward model; give a seed that the search"),
+    ("training.seeds_of", ["locl"], "training.seeds_of[0]: 'locl' is not among the models; did you mean 'local'?"),
+    ("training.seeds_of", ["local", "local"], "lists local twice; remove one"),
+    ("training.seeds_of", "local", "must be a list"),
     ("training.precision", "float16", "'bfloat16' or 'float32'"),
     ("training.tokens_per_pack", 0, "greater than 0"),
     ("training.learning_rate", 1e-6, "learning_rate"),

@@ -54,6 +54,7 @@ HARM: dict[str, Callable[[Path], object]] = {
     "another file": lambda lab: (lab / "preferences.jsonl").write_text("of another seed"),
     "one letter": lambda lab: (lab / "documents.jsonl").write_text("Documents.jsonl"),
     "lost file": lambda lab: (lab / "test.jsonl").unlink(),
+    "lost items": lambda lab: (lab / "rewardbench2.jsonl").unlink(),
     "lost task": lambda lab: (lab / TASKS / "a.yaml").unlink(),
     "added task": lambda lab: (lab / TASKS / "b.yaml").write_text("more"),
     "weights": lambda lab: (lab / "models" / "coder" / "w").write_bytes(b"\x00\xff"),

@@ -14,7 +14,7 @@ from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import Lab
 from models_train.study.study import Study
 from models_train.synthetic.preferences import TRUE_WEIGHTS
-from models_train.synthetic.world import pretrained, truth_rows
+from models_train.synthetic.world import in_order, pretrained, truth_rows
 from warehouse.contracts import LAB_TABLES
 
 MIX = {"Github": 0.7, "Book": 0.3}
@@ -67,8 +67,23 @@ def test_a_line_without_a_mix_is_refused() -> None:
 
 
 def test_the_name_of_a_lab_follows_its_settings() -> None:
-    names = {lab_run_id(study()), lab_run_id(study(seed=1)), lab_run_id(study(preference_noise=0.1))}
-    assert len(names) == 3 and lab_run_id(study()) in names
+    other: tuple[dict[str, Any], ...] = (
+        {"seed": 1},
+        {"preference_noise": 0.1},
+        {"best_of_4_per_subset": 3},
+        {"ties": 3},
+    )
+    names = {lab_run_id(study()), *(lab_run_id(study(**one)) for one in other)}
+    assert len(names) == 5 and lab_run_id(study()) in names
     assert lab_run_id(study().model_copy(update={"title": "Another"})) == lab_run_id(study())
     with pytest.raises(ValueError, match="has no lab"):
         lab_run_id(study().model_copy(update={"lab": None}))
+
+
+def test_a_chain_of_stages_is_begun_first_and_then_what_takes_longest() -> None:
+    """Stages wait for one another: begun last, they would leave the other processes idle."""
+    whole = study()
+    lab = lab_of(whole)
+    others = [lab.models[0].model_copy(update={"model_id": f"other-{n}", "pretraining_tokens": n}) for n in (1, 3, 2)]
+    shuffled = lab.model_copy(update={"models": (*others, *lab.models)})
+    assert list(in_order(shuffled, whole.by_id)) == ["origin", "tuned", "aligned", "other-3", "other-2", "other-1"]
