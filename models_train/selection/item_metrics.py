@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +42,19 @@ class Items:
     is_there: Flags
     is_correct: Flags
 
-    @property
+    @cached_property
     def is_wrong(self) -> Flags:
         return self.is_there & ~self.is_correct
+
+    @cached_property
+    def right_columns(self) -> NDArray[np.intp]:
+        """Columns of the right completions of each item, padded by others: (items, most right ones of an item)."""
+        return _first_columns(self.is_correct)
+
+    @cached_property
+    def wrong_columns(self) -> NDArray[np.intp]:
+        """As `right_columns`, of the wrong ones."""
+        return _first_columns(self.is_wrong)
 
     def take(self, rows: NDArray[np.intp] | Flags) -> Items:
         """Some of the items."""
@@ -191,7 +201,7 @@ def pair_errors(items: Items, rewards: Floats) -> tuple[Flags, Flags]:
 
     Both (items, most right ones, most wrong ones); of an item that does not count nothing is a pair.
     """
-    right, wrong = _first_columns(items.is_correct), _first_columns(items.is_wrong)
+    right, wrong = items.right_columns, items.wrong_columns
     rows = np.arange(len(rewards))[:, None]
     scored = is_scored(items, rewards)[:, None]
     is_right = np.take_along_axis(items.is_correct, right, axis=1) & scored

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -26,6 +27,7 @@ from models_train.selection.item_statistics import (
     interval,
     ranks_from_best,
     resample_counts,
+    resampled_sums,
     seed_of,
     variance_shares,
 )
@@ -130,15 +132,15 @@ def reward_variances(benchmark: Scored, resamples: int) -> pl.DataFrame:
     found = variance_shares(np.moveaxis(benchmark.rewards, 0, 2), scored, counts)
     rows: list[tuple[object, ...]] = []
     for metric, values in found.items():
-        low, high = interval(values.T)
-        error = values[1:].std(axis=0, ddof=1)
+        low, high = interval(values)
+        error = values[:, 1:].std(axis=1, ddof=1)
         for place, reward_id in enumerate(benchmark.reward_ids):
             n = int(scored[:, place].sum())
             few = FEW_ITEMS if n < MIN_ITEMS else None
-            reason = "the rewards do not vary" if n and np.isnan(values[0, place]) else few
+            reason = "the rewards do not vary" if n and np.isnan(values[place, 0]) else few
             ends = (None, None, None) if reason else (error[place], low[place], high[place])
             rows.append(
-                (benchmark.study_id, reward_id, benchmark.items.benchmark, metric, n, values[0, place], *ends, reason)
+                (benchmark.study_id, reward_id, benchmark.items.benchmark, metric, n, values[place, 0], *ends, reason)
             )
     return pl.DataFrame(rows, schema=pl.Schema(REWARD_VARIANCES), orient="row").fill_nan(None)
 
@@ -167,8 +169,7 @@ def score_comparisons(benchmark: Scored, subsets: pl.DataFrame, resamples: int) 
     strata = Strata(mine["subset"].to_numpy(), mine["part"].to_numpy(), weights)
     a, b = benchmark.pairs
     whole, *by_subset = compare(values, names.astype(str), strata, a, b, resamples, benchmark.seed)
-    adjusted = [holm(whole.p_value)]
-    adjusted += list(np.apply_along_axis(holm, 0, np.stack([found.p_value for found in by_subset])))
+    adjusted = [holm(whole.p_value), *holm(np.stack([found.p_value for found in by_subset]))]
     frames = [
         _comparison_rows(benchmark, found, p_holm) for found, p_holm in zip((whole, *by_subset), adjusted, strict=True)
     ]
@@ -209,10 +210,9 @@ def shared_errors(benchmark: Scored, sources: pl.DataFrame, resamples: int) -> p
     lost, is_pair = zip(*(pair_errors(benchmark.items, rewards) for rewards in benchmark.rewards), strict=True)
     flat = np.stack(lost).reshape(len(lost), len(benchmark.items.ids), -1)
     n_pairs = np.stack([one.sum(axis=(1, 2)) for one in is_pair], axis=1).astype(float)
-    errors, (a, b) = flat.sum(axis=2).T.astype(float), benchmark.pairs
+    a, b = benchmark.pairs
     counts = resample_counts(benchmark.items.subsets.astype(str), resamples, benchmark.seed)
-    joint = np.stack([(flat[first] & flat[second]).sum(axis=1) for first, second in zip(a, b, strict=True)], axis=1)
-    found = error_correlations(errors, n_pairs, a, b, joint.astype(float), counts)
+    found = error_correlations(flat, n_pairs, a, b, counts)
     low, high = interval(found.phi)
     n_items = ((n_pairs[:, a] > 0) & (n_pairs[:, b] > 0)).sum(axis=0)
     base, data = (_relation(benchmark, sources, column, a, b) for column in ("base_model", "data_id"))
@@ -294,31 +294,48 @@ def family_preferences(benchmark: Scored, sources: pl.DataFrame, resamples: int)
     wanted = (codes >= 0) & benchmark.is_scored.T[:, several, None]
     ranks = ranks_from_best(np.where(wanted, benchmark.rewards[:, several], np.nan))
     counts = resample_counts(benchmark.items.subsets[several].astype(str), resamples, benchmark.seed)
+    groups = sorted(set(of_reward[has_family]))
+    sides = [(of_reward == family, has_family & (of_reward != family)) for family in groups]
+    means = [_FamilyMeans.of(ranks[own], ranks[others], codes, len(names)) for own, others in sides]
+    differences = np.concatenate([one.others - one.own for one in means], axis=1)
+    has_it = np.concatenate([one.number > 0 for one in means], axis=1).astype(float)
+    resampled = resampled_sums(counts, differences) / np.maximum(resampled_sums(counts, has_it), 1)
+    preferences = resampled.reshape(len(groups), len(names), -1)
+    low, high = interval(preferences)
     rows = []
-    for family in sorted(set(of_reward[has_family])):
-        is_own, is_other = of_reward == family, has_family & (of_reward != family)
-        own, others = (_mean_of(ranks[side]) for side in (is_own, is_other))
-        known = ~np.isnan(own) & ~np.isnan(others)
-        cells = np.stack([(codes == code) & known for code in range(len(names))], axis=-1)
-        number = cells.sum(axis=1)
-        has_it = (number > 0).astype(float)
-        # Means over the completions of an item, then over items.
-        mean, other_mean = (
-            (cells * np.where(known, side, 0.0)[..., None]).sum(axis=1) / np.maximum(number, 1)
-            for side in (own, others)
-        )
-        n_items = np.maximum(counts @ has_it, 1)
-        preference = (counts @ (other_mean - mean)) / n_items
-        low, high = interval(preference.T)
-        for place, generator in enumerate(names):
-            n = int(is_own.sum()), int(is_other.sum()), int(has_it[:, place].sum()), int(number[:, place].sum())
+    for place, (family, (is_own, is_other), mean) in enumerate(zip(groups, sides, means, strict=True)):
+        for code, generator in enumerate(names):
+            number = mean.number[:, code]
+            n = int(is_own.sum()), int(is_other.sum()), int((number > 0).sum()), int(number.sum())
             if n[2]:
                 reason = FEW_ITEMS if n[2] < MIN_ITEMS else FEW_REWARDS if n[0] + n[1] < MIN_REWARDS else None
-                ends = (None, None) if reason else (low[place], high[place])
-                ranks_of = (side[:, place].sum() / n[2] for side in (mean, other_mean))
-                figures = (*ranks_of, preference[0, place], *ends, reason)
+                ends = (None, None) if reason else (low[place, code], high[place, code])
+                ranks_of = (side[:, code].sum() / n[2] for side in (mean.own, mean.others))
+                figures = (*ranks_of, preferences[place, code, 0], *ends, reason)
                 rows.append((benchmark.study_id, benchmark.items.benchmark, family, generator, *n, *figures))
     return pl.DataFrame(rows, schema=pl.Schema(PREFERENCES), orient="row")
+
+
+@dataclass(frozen=True)
+class _FamilyMeans:
+    """Mean ranks of the answers of each family of generators in each item: (items, generators) each, 0 for none.
+
+    own, others: by the rewards of a family, and by those of the others; number: answers that both have ranked.
+    """
+
+    own: Floats
+    others: Floats
+    number: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, own: Floats, others: Floats, codes: NDArray[np.int64], n_generators: int) -> _FamilyMeans:
+        """own, others: ranks, (rewards, items, completions); codes: the generator of each completion."""
+        means = _mean_of(own), _mean_of(others)
+        known = ~np.isnan(means[0]) & ~np.isnan(means[1])
+        cells = np.stack([(codes == code) & known for code in range(n_generators)], axis=-1)
+        number = cells.sum(axis=1)
+        sums = ((cells * np.where(known, side, 0.0)[..., None]).sum(axis=1) for side in means)
+        return cls(*(side / np.maximum(number, 1) for side in sums), number)
 
 
 def _generator_families(benchmark: Scored) -> tuple[list[str], NDArray[np.int64]]:

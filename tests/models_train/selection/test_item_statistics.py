@@ -93,9 +93,8 @@ def test_phi_is_the_correlation_of_the_errors_over_the_items_of_both() -> None:
     n_pairs[:6, 2] = 0
     wrong[2, :6] = False
     a, b = np.triu_indices(3, 1)
-    joint = np.stack([(wrong[i] & wrong[j]).sum(axis=1) for i, j in zip(a, b, strict=True)], axis=1).astype(float)
     counts = resample_counts(np.full(50, "s"), 300, 7)
-    found = error_correlations(wrong.sum(axis=2).T.astype(float), n_pairs, a, b, joint, counts)
+    found = error_correlations(wrong, n_pairs, a, b, counts)
     for place, (i, j) in enumerate(zip(a, b, strict=True)):
         rows = slice(6, None) if j == 2 else slice(None)
         one, other = wrong[i, rows].ravel(), wrong[j, rows].ravel()
@@ -135,12 +134,12 @@ def test_variance_shares_are_those_of_whitened_rewards() -> None:
     found = variance_shares(rewards, scored, counts)
     assert found["reward_variance"][0, 0] == pytest.approx(0.7746478873, abs=5e-11)
     two = (first[:2] - first[:2].mean()) / first[:2].std(ddof=1)
-    assert found["reward_variance"][0, 1] == pytest.approx(two.var(axis=1, ddof=1).mean(), abs=1e-6)
+    assert found["reward_variance"][1, 0] == pytest.approx(two.var(axis=1, ddof=1).mean(), abs=1e-6)
     assert found["within_variance_raw"][0, 0] == pytest.approx(first.var(axis=1, ddof=1).mean())
     assert found["between_variance_raw"][0, 0] == pytest.approx(first.mean(axis=1).var(ddof=1))
     drawn = np.repeat(first, counts[5].astype(int), axis=0)
     white = (drawn - drawn.mean()) / drawn.std(ddof=1)
-    assert found["reward_variance"][5, 0] == pytest.approx(white.var(axis=1, ddof=1).mean())
+    assert found["reward_variance"][0, 5] == pytest.approx(white.var(axis=1, ddof=1).mean())
     constant = variance_shares(np.full((3, 4, 1), 0.1), scored[:, :1], counts)
     assert np.isnan(constant["reward_variance"]).all()
 
