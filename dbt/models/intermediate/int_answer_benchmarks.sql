@@ -47,7 +47,7 @@ chosen as (
                 scored.benchmark = 'rewardbench' desc nulls last,
                 scored.n_reward_models desc nulls last,
                 items.n_items desc nulls last,
-                scored.benchmark
+                scored.benchmark asc
         ) = 1
 )
 

@@ -1,11 +1,11 @@
 -- Subsets of each study's answer benchmark: the category whose mean they are part of, with their weight in it.
 with studies as (
     select
-        study_id,
-        synthetic
-    from {{ ref('stg_studies') }}
-    inner join {{ ref('int_answer_benchmarks') }} using (study_id)
-    where benchmark = 'rewardbench'
+        studies.study_id,
+        studies.synthetic
+    from {{ ref('stg_studies') }} as studies
+    inner join {{ ref('int_answer_benchmarks') }} as answers using (study_id)
+    where answers.benchmark = 'rewardbench'
 ),
 
 -- A synthetic study has its own test set: it is whole with all the pairs that any of its reward models was scored on.
@@ -35,7 +35,10 @@ select
     own_sizes.n_examples::double as weight,
     own_sizes.n_examples
 from {{ ref('int_benchmark_subsets') }} as subsets
-inner join {{ ref('int_answer_benchmarks') }} as answers using (study_id, benchmark)
+inner join {{ ref('int_answer_benchmarks') }} as answers
+    on
+        subsets.study_id = answers.study_id
+        and subsets.benchmark = answers.benchmark
 inner join own_sizes
     on
         subsets.study_id = own_sizes.study_id

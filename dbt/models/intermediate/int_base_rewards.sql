@@ -12,5 +12,8 @@ select
     rewards.run_id
 from {{ ref('stg_completion_rewards') }} as rewards
 inner join {{ ref('int_base_reward_sources') }} as chosen using (study_id, reward_id)
-inner join {{ ref('int_answer_benchmarks') }} as answers using (study_id, benchmark)
-where benchmark = 'rewardbench'
+inner join {{ ref('int_answer_benchmarks') }} as answers
+    on
+        rewards.study_id = answers.study_id
+        and rewards.benchmark = answers.benchmark
+where answers.benchmark = 'rewardbench'

@@ -27,7 +27,8 @@ select
     -- Rounded: a sum of shares must not come out above 100, nor depend on the order of summing.
     round(100 * sum(share * p), 9) as accuracy,
     case
-        when min(n_scored) > 1 then 10000 * sum(share * share * greatest(p * (1 - p) + excess, 0) / nullif(n_scored - 1, 0))
+        when min(n_scored) > 1
+            then 10000 * sum(share * share * greatest(p * (1 - p) + excess, 0) / nullif(n_scored - 1, 0))
     end as variance,
     1 / sum(share * share / n_scored) as n_effective,
     100 * sum(n_points) / sum(n_scored) as accuracy_unweighted,

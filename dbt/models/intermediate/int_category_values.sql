@@ -15,8 +15,13 @@ with results as (
     where is_comparable
 ),
 
+published as (
+    select * from results
+    where basis = 'published'
+),
+
 printed as (
-    from (select * from results where basis = 'published')
+    from published
     unpivot (value for category in (chat, chat_hard, safety, reasoning))
 )
 

@@ -82,6 +82,15 @@ numbered as (
 )
 
 select
-    * exclude (is_shared),
+    study_id,
+    objective,
+    model_id,
+    subset,
+    item_id,
+    run_id,
+    value,
+    outcome,
+    category,
+    is_comparable,
     outcome != 'error' and (is_shared or not is_comparable) as is_counted
 from numbered

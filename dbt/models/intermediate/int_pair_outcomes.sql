@@ -74,8 +74,18 @@ select
     outcome,
     case when outcome = 'error' then coalesce(problem, 'a completion has no reward') end as problem
 from pairs
-union all by name
+union all
 select
-    *,
+    study_id,
+    objective,
+    model_id,
+    reward_id,
+    subset,
+    item_id,
+    run_id,
+    null as chosen_reward,
+    null as rejected_reward,
+    value,
+    outcome,
     case when outcome = 'error' then 'a completion has no reward' end as problem
 from items

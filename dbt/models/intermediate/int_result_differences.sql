@@ -5,12 +5,13 @@ with subsets as (
     from {{ ref('int_paired_outcomes') }}
 ),
 
--- A pair's difference is 1, -1 or 0, or a part. Of a subset: its mean, and its sample variance over n - 1, none for one.
+-- A pair's difference is 1, -1, 0 or a part. Of a subset: its mean, and its sample variance over n - 1, none for one.
 paired_subsets as (
     select
         *,
         sum_of_differences / n_pairs as difference,
-        greatest(sum_of_squares / n_pairs - (sum_of_differences / n_pairs) ** 2, 0) / nullif(n_pairs - 1, 0) as variance,
+        greatest(sum_of_squares / n_pairs - (sum_of_differences / n_pairs) ** 2, 0)
+        / nullif(n_pairs - 1, 0) as variance,
         weight / sum(weight) over (
             partition by study_id, objective, model_id, other_objective, other_model_id, category
         ) as share
