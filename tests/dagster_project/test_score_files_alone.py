@@ -42,8 +42,8 @@ def write_studies(folder: Path) -> None:
 def test_three_score_files_give_an_answer_without_torch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     studies, home, without_torch = tmp_path / "studies", tmp_path / "home", tmp_path / "without"
     write_studies(studies)
-    without_torch.mkdir()
-    (without_torch / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    (without_torch / "torch").mkdir(parents=True)
+    (without_torch / "torch" / "__init__.py").write_text("raise ImportError('torch is not there')\n")
     monkeypatch.setattr("tests.support.programs.STUDIES", studies)
     monkeypatch.setenv("PYTHONPATH", str(without_torch))
     done = run_program("run", home)
