@@ -134,7 +134,7 @@ def small_systems() -> Iterator[None]:
 def target_values(results: pl.DataFrame, objective: str, target: str) -> dict[str, float]:
     """Finite results per model of one objective and target; a null is a model without a result.
 
-    Raises UserError if a result is NaN or infinite, outside 0 to 100 percent points, or given twice;
+    Raises UserError if a result is NaN or infinite, more than a point outside 0 to 100, or given twice;
     TooLittleData if there is none.
     """
     for name in ("objective", "model_id", target):
@@ -145,7 +145,7 @@ def target_values(results: pl.DataFrame, objective: str, target: str) -> dict[st
     for model, value in rows.select("model_id", pl.col(target).cast(pl.Float64)).iter_rows():
         if model in values:
             raise UserError(f"{objective}: model {model} has more than one result; keep one")
-        if not np.isfinite(value) or not 0 <= value <= 100:
+        if not np.isfinite(value) or not -1 <= value <= 101:  # a score of Ties may lie a point outside of 0 to 100
             raise UserError(
                 f"{objective}: {target} of model {model} is {value}, not a number from 0 to 100; "
                 "leave it empty if the reward model failed"

@@ -53,7 +53,9 @@ select
     measured.category,
     measured.accuracy as value,
     coalesce(
-        sqrt(measured.variance), sqrt(measured.accuracy * (100 - measured.accuracy) / measured.n_effective)
+        sqrt(measured.variance),
+        -- A score of Ties may lie outside of 0 to 100 by a point.
+        sqrt(greatest(measured.accuracy * (100 - measured.accuracy), 0) / measured.n_effective)
     ) as standard_error
 from {{ ref('int_category_results') }} as measured
 inner join results using (study_id, objective, model_id)

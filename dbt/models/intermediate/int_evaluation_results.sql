@@ -60,7 +60,7 @@ wide as (
         count(*) as n_categories,
         count(variance) as n_variances,
         sqrt(sum(variance)) / count(*) as standard_error,
-        sqrt(sum(accuracy * (100 - accuracy) / n_effective)) / count(*) as standard_error_approximate,
+        sqrt(sum(greatest(accuracy * (100 - accuracy), 0) / n_effective)) / count(*) as standard_error_approximate,
         sum(n_scored)::integer as n_scored
     from {{ ref('int_category_results') }}
     group by study_id, objective, model_id
