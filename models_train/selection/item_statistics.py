@@ -334,7 +334,8 @@ def error_correlations(wrong: Flags, n_pairs: Floats, a: Places, b: Places, coun
         phi[pairs] = _phi(*sums)
         sample[:, pairs] = [each[:, 0] for each in sums]
     n = sample[0]
-    return ErrorCorrelations(np.rint(n).astype(np.int64), *(_divided(number, n) for number in sample[1:]), phi)
+    error_a, error_b, both_wrong = (_divided(number, n) for number in sample[1:])
+    return ErrorCorrelations(np.rint(n).astype(np.int64), error_a, error_b, both_wrong, phi)
 
 
 def _phi(number: Floats, wrong_a: Floats, wrong_b: Floats, both: Floats) -> Floats:

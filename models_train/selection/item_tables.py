@@ -334,8 +334,10 @@ class _FamilyMeans:
         known = ~np.isnan(means[0]) & ~np.isnan(means[1])
         cells = np.stack([(codes == code) & known for code in range(n_generators)], axis=-1)
         number = cells.sum(axis=1)
-        sums = ((cells * np.where(known, side, 0.0)[..., None]).sum(axis=1) for side in means)
-        return cls(*(side / np.maximum(number, 1) for side in sums), number)
+        own_mean, other_mean = (
+            (cells * np.where(known, side, 0.0)[..., None]).sum(axis=1) / np.maximum(number, 1) for side in means
+        )
+        return cls(own_mean, other_mean, number)
 
 
 def _generator_families(benchmark: Scored) -> tuple[list[str], NDArray[np.int64]]:
