@@ -12,13 +12,11 @@ from models_train.errors import UserError, close_match
 from models_train.jobs.benchmark_scoring import BenchmarkScoring, Scored
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.jobs.training_job import study_of
+from models_train.jobs.training_job import at_commit, study_of
 from models_train.metering import default_device
-from models_train.modeling.hub_snapshots import HubModel
 from models_train.reward_benchmarks.sets import at_commits
 from models_train.reward_models.existing import ExistingRewardModel, load_existing
 from models_train.study.fingerprints import evaluation_run_ids, scored_run_id
-from models_train.study.revisions import is_pinned, keep_commit
 from models_train.study.reward_benchmarks import ScoredRewardModel
 from models_train.study.study import Study
 
@@ -31,7 +29,7 @@ def run(path: Path, reward_id: str, home: Path, report: Reporter) -> dict[str, A
     Raises UserError, OSError.
     """
     study = study_of(path, home)
-    one = _at_commit(_named(study, path, reward_id), path, home)
+    one = at_commit(_named(study, path, reward_id), reward_id, path, home)
     study = at_commits(study, path, home)
     scoring = BenchmarkScoring(study, path, home, report)
     run_ids = evaluation_run_ids(scored_run_id(one, path.parent), study, path.parent)
@@ -46,13 +44,6 @@ def _named(study: Study, path: Path, reward_id: str) -> ScoredRewardModel:
         hint = close_match(reward_id, found, "listed are") if found else "list it there"
         raise UserError(f"{path}: the study has no {reward_id!r} under reward_models; {hint}")
     return found[reward_id]
-
-
-def _at_commit(one: ScoredRewardModel, path: Path, home: Path) -> ScoredRewardModel:
-    """The reward model at the commit of its revision, which is kept."""
-    if is_pinned(one):
-        return one
-    return keep_commit(home, one, HubModel(one.reward_id, str(one.hub_id), one.revision, path.parent).commit())
 
 
 def _loaded(one: ScoredRewardModel, study_folder: Path) -> tuple[ExistingRewardModel, Renderer]:

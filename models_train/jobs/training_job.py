@@ -15,7 +15,7 @@ from models_train.parts import part_path
 from models_train.study.fingerprints import seed_run_id, training_run_id
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
-from models_train.study.revisions import is_pinned, keep_commit
+from models_train.study.revisions import Stated, is_pinned, keep_commit
 from models_train.study.scoring import Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
@@ -150,8 +150,15 @@ def model_of(study: Study, path: Path, model_id: str, home: Path) -> StudyModel:
     if model_id not in models:
         hint = close_match(model_id, models, "listed are", most=len(models))
         raise UserError(f"{path}: the study has no model {model_id!r}; {hint}")
-    model = models[model_id]
-    if is_pinned(model):
-        return model
-    commit = HubModel(model_id, model.hub_id, model.revision, path.parent).commit()
-    return keep_commit(home, model, commit)
+    return at_commit(models[model_id], model_id, path, home)
+
+
+def at_commit(stated: Stated, name: str, path: Path, home: Path) -> Stated:
+    """A model or reward model of a study at the commit of its revision, which is kept. path: the study file.
+
+    Raises UserError where the hub does not know the revision.
+    """
+    if is_pinned(stated):
+        return stated
+    commit = HubModel(name, str(stated.hub_id), stated.revision, path.parent).commit()
+    return keep_commit(home, stated, commit)

@@ -49,9 +49,14 @@ class Scored:
         return np.triu_indices(len(self.reward_ids), 1)
 
     @property
+    def main_units(self) -> list[Values]:
+        """Values of all units under each reward, of the metric that makes the benchmark's figure alone."""
+        return [unit_values(self.items, rewards, main_only=True) for rewards in self.rewards]
+
+    @property
     def main_values(self) -> tuple[Names, Floats]:
         """Subset of each unit, and its value under each reward, (units, rewards)."""
-        found = [unit_values(self.items, rewards, main_only=True) for rewards in self.rewards]
+        found = self.main_units
         return found[0].subsets, np.stack([one.main_values for one in found], axis=1)
 
 

@@ -112,7 +112,7 @@ def item_values(benchmark: Scored) -> pl.DataFrame:
             },
             schema_overrides=ITEM_VALUES,
         )
-        for reward_id, found in zip(benchmark.reward_ids, benchmark.values, strict=True)
+        for reward_id, found in zip(benchmark.reward_ids, benchmark.main_units, strict=True)
     ]
     return pl.concat(frames).fill_nan(None)
 

@@ -6,7 +6,7 @@ blamed for them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Generic, TypeVar
@@ -22,6 +22,7 @@ from models_train.study.reward_benchmarks import FACTS, PUBLISHED, BenchmarkSet,
 from models_train.study.run_noise import RunNoise
 from models_train.study.settings import LONGEST_NAME, Location, Problem, Settings, shown
 from models_train.study.training import Training
+from warehouse.contracts.scores import REWARDBENCH
 
 _OF_MODELS = ("seeds", "candidates", "training", "scoring", "benchmarks", "lab", "hub", "also_learn_from")
 """Settings of a study that are about its base models."""
@@ -288,7 +289,7 @@ def _imported_and_scored(scored: Listed[ScoredRewardModel], imports: Listed[Scor
 def _second_test_sets(sets: Listed[BenchmarkSet], is_tested: bool) -> Iterator[Problem]:
     """The test set of training is RewardBench: a second one would take its place in the tables."""
     for location, one in sets.entries:
-        if is_tested and one.name == "rewardbench":
+        if is_tested and one.name == REWARDBENCH:
             text = "'rewardbench' is the test set of training already; remove this entry, or give it another name"
             yield Problem((*location, "name"), text)
 
@@ -306,21 +307,28 @@ def _missing_models(data: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _unknown_answer(data: Mapping[str, Any], sets: Listed[BenchmarkSet]) -> Iterator[Problem]:
-    """The answer stands on a benchmark that the study can have rewards on."""
-    name, imports = data.get("answer_on"), data.get("score_imports")
-    known = [*dict.fromkeys([*(one.name for _, one in sets.entries), *(PUBLISHED if imports else ("rewardbench",))])]
-    if isinstance(name, str) and name not in known and not sets.is_faulty(name):
-        remedy = close_match(name, known, "list it there, or choose one of")
-        yield Problem(("answer_on",), f"the benchmark {shown(name)} is not under benchmark_sets; {remedy}")
+    """The answer is that of a benchmark that the study can have rewards on."""
+    name = data.get("answer_on")
+    if isinstance(name, str):
+        yield from _not_among_sets(
+            ("answer_on",), name, sets, PUBLISHED if data.get("score_imports") else (REWARDBENCH,)
+        )
 
 
 def _unknown_benchmarks(imports: Listed[ScoreImport], sets: Listed[BenchmarkSet]) -> Iterator[Problem]:
-    known = [*dict.fromkeys([*(one.name for _, one in sets.entries), *PUBLISHED])]
     for location, entry in imports.entries:
-        if entry.benchmark is not None and entry.benchmark not in known and not sets.is_faulty(entry.benchmark):
-            remedy = close_match(entry.benchmark, known, "list it there, or choose one of")
-            text = f"the benchmark {shown(entry.benchmark)} is not under benchmark_sets; {remedy}"
-            yield Problem((*location, "benchmark"), text)
+        if entry.benchmark is not None:
+            yield from _not_among_sets((*location, "benchmark"), entry.benchmark, sets, PUBLISHED)
+
+
+def _not_among_sets(
+    location: Location, name: str, sets: Listed[BenchmarkSet], others: Sequence[str]
+) -> Iterator[Problem]:
+    """A benchmark that is neither a set of the study nor one of others, which need no set."""
+    known = [*dict.fromkeys([*(one.name for _, one in sets.entries), *others])]
+    if name not in known and not sets.is_faulty(name):
+        remedy = close_match(name, known, "list it there, or choose one of")
+        yield Problem(location, f"the benchmark {shown(name)} is not under benchmark_sets; {remedy}")
 
 
 def _disagreeing_imports(imports: Listed[ScoreImport]) -> Iterator[Problem]:

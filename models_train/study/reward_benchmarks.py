@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from models_train.study.models import LOCAL
 from models_train.study.settings import Name, Number, Objective, Params, Revision, Settings, Text
-from models_train.study.training import DataSource, MaxTokens, Precision
+from models_train.study.training import DataSource, MaxTokens, OnePlace, Precision
 
 BenchmarkKind = Literal["rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench", "pairs", "best_of_k"]
 ScoreFormat = Literal["rewardbench", "rewardbench2", "rewardmath", "rm_bench", "judgebench", "plain"]
@@ -132,7 +132,7 @@ def _of_several(weights: dict[str, float]) -> dict[str, float]:
 MergeWeights = Annotated[dict[Name, Number], AfterValidator(_of_several), BeforeValidator(_with_text_keys)]
 
 
-class ScoredRewardModel(RewardFacts):
+class ScoredRewardModel(RewardFacts, OnePlace):
     """A reward model of a hub or of a folder, which is scored on the study's benchmarks: either `hub_id` or `path`.
 
     It is a sequence classification model in Transformers format, with the chat template of its training.
@@ -152,18 +152,7 @@ class ScoredRewardModel(RewardFacts):
     """Most tokens of prompt and completion; of longer ones the oldest tokens of the prompt are cut."""
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.hub_id is None) == (self.path is None):
-            raise PydanticCustomError("scored", "needs either hub_id or path, one of them")
+    def _folder_as_path(self) -> Self:
         if self.hub_id is not None and self.hub_id.startswith(LOCAL):
             raise PydanticCustomError("scored", "has a folder as hub_id; give the folder as path instead")
         return self
-
-    @property
-    def is_local(self) -> bool:
-        """True for a folder."""
-        return self.path is not None
-
-    def at_commit(self, commit: str) -> Self:
-        """The reward model at the commit of its revision."""
-        return self.model_copy(update={"revision": commit})

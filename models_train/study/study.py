@@ -44,8 +44,9 @@ class Study(Settings):
     use_loose_benchmarks: bool = False
     """Use benchmark values of the match class "loose", too: of another task, or of a set-up that is not comparable."""
     answer_on: Name | None = None
-    """Benchmark of reward models that the answer stands on: a name under `benchmark_sets`, or rewardbench for the test
-    set of `training`. By default RewardBench, and without results of it the benchmark with the most reward models."""
+    """Benchmark of reward models that the answer is based on: a name under `benchmark_sets`, or rewardbench for the
+    test set of `training`. By default RewardBench, and without results of it the benchmark with the most reward
+    models."""
     run_noise: RunNoise = RunNoise()
     """How far two trainings of one base model lie apart; by default an estimate from near-twins that were published."""
     size_groups: Annotated[tuple[SizeGroup, ...], Field(strict=False)] = ()

@@ -33,7 +33,33 @@ REGRESSION_RATES = (1e-7, 3e-7, 5e-7, 7e-7, 9e-7, 1e-6, 3e-6, 5e-6, 7e-6, 9e-6)
 RATE_TOLERANCE = 1e-12
 
 
-class DataSource(Settings):
+class OnePlace(Settings):
+    """What is in a repository of a hub, or on this machine: either `hub_id` or `path`."""
+
+    hub_id: Name | None = None
+    """Repository on the hub."""
+    revision: Revision | None = None
+    """Commit, branch or tag of the repository; without it, the newest commit."""
+    path: Text | None = None
+    """Local file or folder."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.hub_id is None) == (self.path is None):
+            raise PydanticCustomError("one_place", "needs either hub_id or path, one of them")
+        return self
+
+    @property
+    def is_local(self) -> bool:
+        """True for a file or folder."""
+        return self.path is not None
+
+    def at_commit(self, commit: str) -> Self:
+        """The same at the commit of its revision."""
+        return self.model_copy(update={"revision": commit})
+
+
+class DataSource(OnePlace):
     """A data set: either `hub_id` or `path`."""
 
     hub_id: Name | None = None
@@ -46,21 +72,10 @@ class DataSource(Settings):
     path begins at the folder of the study file; `~` and variables such as `$REWARDBASE_HOME` are filled in."""
 
     @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if (self.hub_id is None) == (self.path is None):
-            raise PydanticCustomError("data_source", "needs either hub_id or path, one of them")
+    def _revision_of_hub(self) -> Self:
         if self.path is not None and self.revision is not None:
             raise PydanticCustomError("data_source", "has a revision, which goes with hub_id only; remove it")
         return self
-
-    @property
-    def is_local(self) -> bool:
-        """True for a file or folder."""
-        return self.path is not None
-
-    def at_commit(self, commit: str) -> Self:
-        """The data set at the commit of its revision."""
-        return self.model_copy(update={"revision": commit})
 
 
 class Recipe(Settings):

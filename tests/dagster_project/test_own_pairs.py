@@ -1,6 +1,6 @@
 """A study of two base models, a reward model of a folder and sixty pairs of one's own, through `make run`.
 
-It has no RewardBench. Its rewards land, and its answer stands on these pairs; a benchmark that is added is scored
+It has no RewardBench. Its rewards land, and its answer is based on these pairs; a benchmark that is added is scored
 alone, and one that is taken out is gone.
 """
 

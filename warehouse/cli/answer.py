@@ -23,7 +23,6 @@ HOW_TO_READ_REWARDS = (
     "Percent, with the 95 % interval over items. Two reward models are told apart by paired tests on the items that "
     "both have, with Holm's correction over all pairs of reward models of the benchmark."
 )
-MOST_NAMED = 6
 NO_ANSWER = "No reward model can be compared with the default of its size group yet."
 
 
@@ -88,11 +87,9 @@ def reward_lines(rewards: pl.DataFrame) -> list[tuple[str, str]]:
     if not others:
         return [*lines, ("    the only reward model", "")]
     lines.append((f"    clearly better than {best['n_worse']} of {labels.plural(best['n_compared'], 'other')}", ""))
-    open_ones = [row for row in others if row["is_in_first_group"] and row["value"] is not None]
-    named = [f"{row['reward_id']} {labels.number(row['value'])}" for row in open_ones[:MOST_NAMED]]
-    named += [f"{len(open_ones) - MOST_NAMED} more"] if len(open_ones) > MOST_NAMED else []
-    if named:
-        lines.append((f"    not distinguishable from the best: {labels.listing(named)}", ""))
+    open_ones = [row for row in others if row["best_place"] == 1 and row["value"] is not None]
+    if named := [f"{row['reward_id']} {labels.number(row['value'])}" for row in open_ones]:
+        lines.append((f"    not distinguishable from the best: {labels.listing(named, labels.MOST_NAMED)}", ""))
     return lines
 
 

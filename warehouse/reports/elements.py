@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import altair as alt
 import duckdb
 import polars as pl
 
 from warehouse.reports import labels, queries
+from warehouse.reports.labels import ScoreBasis
 from warehouse.reports.tables import Table
 
 AnyChart = alt.Chart | alt.LayerChart
@@ -25,6 +27,11 @@ class Study:
     source: str
     synthetic: bool
     slug: str
+
+    @cached_property
+    def basis(self) -> ScoreBasis:
+        """What the study's scores are."""
+        return queries.score_basis(self.connection, self.study_id)
 
     def read(
         self,

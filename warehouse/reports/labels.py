@@ -179,6 +179,10 @@ def change(points: float | None, percent: float | None) -> str:
     return f"{number(points, signed=True)} points ({number(percent, signed=True)}\u00a0%)"
 
 
+MOST_NAMED = 6
+"""Most reward models that a sentence names."""
+
+
 def listing(items: list[str], limit: int = 40) -> str:
     """Items as an English list: 'a', 'a and b', 'a, b and c'; beyond limit the rest is counted."""
     if len(items) > limit:

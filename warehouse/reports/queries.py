@@ -95,19 +95,20 @@ def has_other_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> bo
 
 
 def reward_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
-    """One row per benchmark and reward model of any kind: its figure in percent, and the places that are possible."""
+    """One row per benchmark and reward model of any kind, best first: its figure in percent, and the places that the
+    comparisons leave possible."""
     where = {"study_id": study_id}
     scores = read(
         connection,
         "fct_benchmark_scores",
-        "benchmark, reward_id, kind, metric, value, low, high, n, is_comparable, status",
+        "reward_id, kind, benchmark, metric, value, low, high, n, n_ties, n_errors, is_comparable, status",
         {**where, "is_main": True},
         "benchmark, value desc nulls last, reward_id",
         optional=True,
     )
     if not scores.height:
         return scores
-    columns = "benchmark, reward_id, n_compared, n_better, n_worse, is_in_first_group"
+    columns = "benchmark, reward_id, n_compared, n_worse, best_place, worst_place"
     places = read(connection, "fct_benchmark_groups", columns, where, "benchmark, reward_id")
     return scores.join(places, on=["benchmark", "reward_id"], how="left", maintain_order="left")
 

@@ -1,4 +1,4 @@
--- The benchmark that a study's answer stands on: the one that it names; else RewardBench; else what most have.
+-- The benchmark that a study's answer is based on: the one that it names; else RewardBench; else what most have.
 with printed as (
     select distinct study_id
     from {{ ref('stg_published_results') }}

@@ -36,28 +36,6 @@ pairs as (
             else 'lost'
         end as outcome
     from paired
-),
-
-items as (
-    select
-        sources.study_id,
-        sources.objective,
-        sources.model_id,
-        sources.reward_id,
-        item_values.subset,
-        item_values.item_no::varchar as item_id,
-        scored.run_id,
-        item_values.value,
-        case
-            when item_values.value is null then 'error'
-            when item_values.value >= 1 then 'won'
-            when item_values.value > 0 then 'part'
-            when item_values.is_tie then 'tie'
-            else 'lost'
-        end as outcome
-    from {{ ref('int_answer_item_values') }} as item_values
-    inner join {{ ref('int_base_reward_sources') }} as sources using (study_id, reward_id)
-    inner join {{ ref('int_scored_benchmarks') }} as scored using (study_id, reward_id, benchmark)
 )
 
 select
@@ -76,16 +54,24 @@ select
 from pairs
 union all
 select
-    study_id,
-    objective,
-    model_id,
-    reward_id,
-    subset,
-    item_id,
-    run_id,
+    sources.study_id,
+    sources.objective,
+    sources.model_id,
+    sources.reward_id,
+    item_values.subset,
+    item_values.item_no::varchar as item_id,
+    scored.run_id,
     null as chosen_reward,
     null as rejected_reward,
-    value,
-    outcome,
-    case when outcome = 'error' then 'a completion has no reward' end as problem
-from items
+    item_values.value,
+    case
+        when item_values.value is null then 'error'
+        when item_values.value >= 1 then 'won'
+        when item_values.value > 0 then 'part'
+        when item_values.is_tie then 'tie'
+        else 'lost'
+    end as outcome,
+    case when item_values.value is null then 'a completion has no reward' end as problem
+from {{ ref('int_answer_item_values') }} as item_values
+inner join {{ ref('int_base_reward_sources') }} as sources using (study_id, reward_id)
+inner join {{ ref('int_scored_benchmarks') }} as scored using (study_id, reward_id, benchmark)

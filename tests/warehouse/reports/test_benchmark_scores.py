@@ -28,12 +28,12 @@ ROWS: dict[str, tuple[str, list[tuple]]] = {
         ],
     ),
     "fct_benchmark_groups": (
-        "benchmark reward_id best_place worst_place",
+        "benchmark reward_id best_place worst_place n_compared n_worse",
         [
-            ("rewardbench", "a", 1, 2),
-            ("rewardbench", "b", 1, 2),
-            ("rewardmath", "hub:c", 1, 1),
-            ("rewardmath", "a", 2, 2),
+            ("rewardbench", "a", 1, 2, 1, 0),
+            ("rewardbench", "b", 1, 2, 1, 0),
+            ("rewardmath", "hub:c", 1, 1, 1, 1),
+            ("rewardmath", "a", 2, 2, 1, 0),
         ],
     ),
     "fct_benchmark_rank_correlations": (

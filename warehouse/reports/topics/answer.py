@@ -29,7 +29,7 @@ def section(study: Study) -> Section:
             )
         return Section("answer", TITLE, (text,))
     rows, noise = best.to_dicts(), queries.run_noise(study.connection, study.study_id).to_dicts()
-    basis = queries.score_basis(study.connection, study.study_id)
+    basis = study.basis
     return Section(
         key="answer",
         title=TITLE,

@@ -5,15 +5,13 @@ from __future__ import annotations
 import altair as alt
 import polars as pl
 
-from warehouse.reports import charts, labels
+from warehouse.reports import charts, labels, queries
 from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.queries import MOST_DRAWN, parts
 from warehouse.reports.tables import COUNT, MODEL, PROSE, TEXT, Col, Row, Table, decimals
 
 OWN_BENCHMARK = "rewardbench"
 ROW_HEIGHT = 24
-MOST_NAMED = 6
-"""Most reward models that a sentence names."""
 RELATIONS = {"same": "same", "different": "other", "unknown": "unknown"}
 FEWEST_RANKED = 4
 """Fewest reward models whose rank correlation is shown."""
@@ -38,17 +36,9 @@ def section(study: Study) -> Section | None:
 
 def main_scores(study: Study) -> pl.DataFrame:
     """One row per reward and benchmark with its figure; rewards of the most benchmarks and the highest mean first."""
-    frame = study.read(
-        "fct_benchmark_scores",
-        "reward_id, kind, benchmark, metric, value, low, high, n, n_ties, n_errors, is_comparable, status",
-        "benchmark, reward_id",
-        {"is_main": True},
-        optional=True,
-    )
-    if not frame.height:
-        return frame if frame.width else pl.DataFrame(schema={"benchmark": pl.String, "kind": pl.String})
-    places = study.read("fct_benchmark_groups", "benchmark, reward_id, best_place, worst_place", "benchmark, reward_id")
-    whole = frame.join(places, on=["benchmark", "reward_id"], how="left")
+    whole = queries.reward_scores(study.connection, study.study_id)
+    if not whole.height:
+        return whole if whole.width else pl.DataFrame(schema={"benchmark": pl.String, "kind": pl.String})
     order = pl.len().over("reward_id"), pl.col("value").mean().over("reward_id"), pl.col("reward_id")
     return whole.sort(*order, "benchmark", descending=[True, True, False, False], nulls_last=True)
 
@@ -114,8 +104,7 @@ def _summary(scores: pl.DataFrame) -> tuple[str, ...]:
     for benchmark, part in parts(scores.sort("benchmark"), "benchmark"):
         first = part.filter(pl.col("best_place") == 1).sort("value", descending=True, nulls_last=True)
         if part.height > 1 and 0 < first.height < part.height:
-            more = [f"{first.height - MOST_NAMED} more"] if first.height > MOST_NAMED else []
-            names = labels.listing([*first["reward_id"].head(MOST_NAMED).to_list(), *more])
+            names = labels.listing(first["reward_id"].to_list(), labels.MOST_NAMED)
             text.append(
                 f"{labels.reward_benchmark(benchmark)}: of {part.height} reward models none is clearly better than "
                 f"{names}."

@@ -38,7 +38,7 @@ def section(study: Study) -> Section:
     if not frame.height:
         text = "The study holds no results that could be compared with a default, so there is no ranking."
     elif weak := queries.near_chance_defaults(study.connection, study.study_id).to_dicts():
-        basis = queries.score_basis(study.connection, study.study_id)
+        basis = study.basis
         text += f" {labels.near_chance_defaults(weak, basis)} Gains over the median of the group are in the tooltips."
     figures = tuple(_figure(part, objective, study) for objective, part in parts(frame, "objective"))
     return Section("gains", "Ranking and gain per size group", (text,), items=figures)
@@ -98,7 +98,7 @@ def gain_bars(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
 
 def _figure(part: pl.DataFrame, objective: str, study: Study) -> Figure:
     domain, panels = gain_range(part), []
-    basis = queries.score_basis(study.connection, study.study_id)
+    basis = study.basis
     for group, rows in parts(part, "size_group"):
         best = rows.row(0, named=True)
         drawn = rows.filter((pl.col("rank_in_group") <= MOST_DRAWN) | pl.col("is_default"))

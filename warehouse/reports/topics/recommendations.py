@@ -35,7 +35,7 @@ def section(study: Study) -> Section:
     )
     if abstained.height:
         items.append(_abstentions(abstained, study))
-    basis = queries.score_basis(study.connection, study.study_id)
+    basis = study.basis
     defaults = queries.near_chance_defaults(study.connection, study.study_id).to_dicts()
     weak = labels.near_chance_defaults(defaults, basis)
     paragraphs = (*_paragraphs(frame, ranked, abstained), *([weak] if weak else []))

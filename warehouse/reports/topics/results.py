@@ -88,7 +88,7 @@ def subsets(study: Study) -> pl.DataFrame:
 
 def results_table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
     """Accuracy per category and score of every model for one objective; the best of the comparable marked."""
-    rows, basis = frame.to_dicts(), queries.score_basis(study.connection, study.study_id)
+    rows, basis = frame.to_dicts(), study.basis
     categories = labels.CATEGORIES if basis.benchmark == "rewardbench" else ()
     accuracies = [
         Col(
