@@ -124,11 +124,12 @@ class _Run:
         from dagster_project.lib import keys
         from dagster_project.lib.due import is_first, study_version
 
+        self._do_imports()
         due = self._due_work()
         if due and is_first(self.home, due):
             if not self.refresh(due, keys.AFTER_FIRST_ANSWER):
                 return self.failures
-            self._print_first_answer(quick)
+            self._print_first_answer(trains=bool(due.gpu or due.before_gpu) and not quick)
         while True:
             if not quick:
                 self.drain()
@@ -139,6 +140,15 @@ class _Run:
             self._print("A study file or a seed was edited during the run, which goes on with the new one.")
             self.everything = False
             due = self._due_work()
+
+    def _do_imports(self) -> None:
+        """Read due files of results, scores and leaderboards: seconds of work, and the first answer may stand on it."""
+        from dagster_project.lib import keys
+
+        due = self._due_work()
+        for work in due.before_gpu if due else ():
+            if set(work.assets) <= set(keys.IMPORTS):
+                self._do(work)
 
     def drain(self) -> None:
         """Do due work until none is left that was not tried: labs and other inputs first, then GPU work."""
@@ -233,10 +243,10 @@ class _Run:
         """Add messages of failures, each once: several steps may find the same fault, as in a study file."""
         self.failures += [failure for failure in dict.fromkeys(failures) if failure not in self.failures]
 
-    def _print_first_answer(self, quick: bool) -> None:
+    def _print_first_answer(self, *, trains: bool) -> None:
         print_answer(self.home, self.console, Console(stderr=True, highlight=False))
-        follows = "The performance model follows: predictions and recommendations; then the charts as pictures."
-        if not quick:
+        follows = "Predictions and recommendations follow, where base models were compared, and the charts as pictures."
+        if trains:
             follows = (
                 "The studies that train and score models on this machine follow, then the performance model with its "
                 "predictions and recommendations, and the charts as pictures.\n`make quick` leaves out those studies."

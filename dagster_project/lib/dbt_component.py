@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
@@ -22,7 +23,6 @@ from dagster_project.lib import dbt as dbt_project
 from dagster_project.lib.automation import INPUTS_CHANGED
 from dagster_project.lib.failures import as_dagster_failure
 from dagster_project.lib.keys import version_of_files
-from dagster_project.lib.progress import BUILT
 from models_train.errors import UserError, listed
 from models_train.files import disk_problem, sha256
 from models_train.machine import KILLED, out_of_memory
@@ -44,6 +44,8 @@ MOST_NAMED = 10
 OP_NAME = "dbt_warehouse"
 KEPT_INVOCATIONS = 6
 """Number of folders of compiled SQL and logs kept."""
+ROWS_SAID = re.compile(r"rows: (\d+)")
+"""What dbt's macro `say_rows` says of a table."""
 SEEDS_CHECKED = dg.AssetDep(["raw", "study_seeds"])
 GROUPED_FOLDERS = {"seeds", "staging", "intermediate", "marts"}
 AFTER_SELECTION = "predictions"
@@ -90,10 +92,9 @@ class WarehouseDbt(DbtProjectComponent):
         )
 
     def execute(self, context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator:
-        """Run dbt; each asset carries its number of rows. A failure names the models and tests that failed.
+        """Run dbt; each asset is recorded with its number of rows as dbt finishes it, while dbt goes on.
 
-        Assets are logged as dbt finishes them and yielded at the end: their rows can only be counted when dbt has let
-        go of the database. (dagster-dbt's own way of counting leaves the file open in this process.)
+        A failure names the models and tests that failed.
         """
         built = {key.path[-1] for key in context.selected_asset_keys}
         home = Home.from_environment()
@@ -105,23 +106,34 @@ class WarehouseDbt(DbtProjectComponent):
                 refuse_edited_seeds(warehouse, built)
         tests = dbt_project.tests_of(manifest, built, existing - self._rebuilt_later(context, manifest, built))
         invocation = self._start(context, home, [*sorted(built), *tests])
-        events, failure = [], None
         try:
-            for event in invocation.stream():
-                if isinstance(event, dg.Output):
-                    context.log.info(BUILT + context.asset_key_for_output(event.output_name).to_user_string())
-                events.append(event)
+            yield from self._events(context, invocation, manifest)
         except DagsterDbtCliRuntimeError as error:
-            failure = dg.Failure(description=failure_message(invocation, error, home), allow_retries=False)
-        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt):
+            raise dg.Failure(description=failure_message(invocation, error, home), allow_retries=False) from error
+        except (dg.DagsterExecutionInterruptedError, KeyboardInterrupt, GeneratorExit):
             end_processes(tree(invocation.process.pid))
             raise
-        rows = table_rows(home)
-        remove_old_invocations(home, invocation.target_path)
-        for event in events:
-            yield _with_rows(context, event, rows)
-        if failure is not None:
-            raise failure
+        finally:
+            remove_old_invocations(home, invocation.target_path)
+
+    def _events(
+        self, context: dg.AssetExecutionContext, invocation: DbtCliInvocation, manifest: Mapping[str, Any]
+    ) -> Iterator:
+        """Dagster's events of dbt's messages, in their order. A table's rows are said before its result."""
+        rows: dict[str, int] = {}
+        for message in invocation.stream_raw_events():
+            node = message.raw_event["data"].get("node_info", {}).get("unique_id")
+            said = ROWS_SAID.fullmatch(message.raw_event["info"]["msg"])
+            if said and node:
+                rows[node] = int(said[1])
+            found = message.to_default_asset_events(
+                manifest, self.translator, context, invocation.target_path, self.dbt_project
+            )
+            for event in found:
+                if isinstance(event, dg.Output) and node in rows:
+                    yield event.with_metadata({**event.metadata, "dagster/row_count": rows[node]})
+                else:
+                    yield event
 
     def _rebuilt_later(
         self, context: dg.AssetExecutionContext, manifest: Mapping[str, Any], built: Set[str]
@@ -193,27 +205,6 @@ def remove_old_invocations(home: Home, present: Path, keep: int = KEPT_INVOCATIO
     folders = [path for path in home.dbt_target.glob(f"{OP_NAME}*-*") if path.is_dir()]
     for folder in sorted(folders, key=lambda path: (path == present, path.stat().st_mtime))[:-keep]:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def table_rows(home: Home) -> dict[str, int]:
-    """Number of rows of every table of the warehouse, by `schema/table`."""
-    with as_dagster_failure(), connection.read(home.warehouse) as warehouse:
-        named = warehouse.execute(
-            "select schema_name, table_name from duckdb_tables() where database_name = current_database()"
-        ).fetchall()
-        return {
-            f"{schema}/{table}": warehouse.table(f"{connection.identifier(schema)}.{connection.identifier(table)}")
-            .count("*")
-            .fetchall()[0][0]
-            for schema, table in named
-        }
-
-
-def _with_rows(context: dg.AssetExecutionContext, event: Any, rows: Mapping[str, int]) -> Any:
-    if not isinstance(event, dg.Output):
-        return event
-    name = context.asset_key_for_output(event.output_name).to_user_string()
-    return event.with_metadata({**event.metadata, "dagster/row_count": rows[name]}) if name in rows else event
 
 
 def failure_message(invocation: DbtCliInvocation, error: Exception, home: Home) -> str:

@@ -207,11 +207,11 @@ def _sample_name(study: Study, folder: Path) -> str:
 
 
 def is_first(home: Home, due: DueWork) -> bool:
-    """True where nothing is published yet, and some studies need no work while others do.
+    """True where nothing is published yet, and some studies need no work: an answer can be had before all else.
 
     A snapshot that cannot be read, as while a program has it open for writing, is published nevertheless.
     """
-    return not home.current.exists() and 0 < len(new_studies(home, due)) < len(due.studies)
+    return not home.current.exists() and len(new_studies(home, due)) < len(due.studies)
 
 
 def hub_due(studies: Studies, home: Home, now: float | None = None) -> bool:

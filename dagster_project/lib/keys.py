@@ -53,7 +53,9 @@ GROUPS = {
 }
 """Groups of the asset graph in the order of the work, with a description; no asset depends on a later group."""
 
-INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS)
+IMPORTS = (BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS)
+"""Parts made of files of results in seconds, without torch."""
+INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS)
 """Parts without partitions that due work makes before GPU work."""
 GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS)
 """Parts made by jobs in the pool `gpu`, one partition per base model or reward model."""

@@ -21,8 +21,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-BUILT = "dbt built "
-"""Start of the log line of each dbt model as it is built; its materialization is recorded when dbt has ended."""
 PIPES = "[pipes]"
 """Start of the log lines that Dagster writes about a job's process itself."""
 POLL_SECONDS = 1.0
@@ -163,11 +161,7 @@ def catch_up(instance: dg.DagsterInstance, run_id: str, seen: RunProgress, show:
 def _take_in(entry: dg.EventLogEntry, seen: RunProgress, show: Show, with_messages: bool) -> None:
     event = entry.dagster_event
     if event is None:
-        built = entry.user_message.removeprefix(BUILT)
-        if built != entry.user_message:
-            seen.done.add(built)
-            show(built, len(seen.done))
-        elif with_messages and entry.level == logging.INFO and not entry.user_message.startswith(PIPES):
+        if with_messages and entry.level == logging.INFO and not entry.user_message.startswith(PIPES):
             show(entry.user_message, len(seen.done))
     elif event.is_step_materialization and event.asset_key is not None:
         name = event.asset_key.to_user_string()

@@ -141,7 +141,10 @@ def missing_outputs(home: Home, specs: Sequence[dg.AssetSpec], leave_out: Set[st
     except WarehouseError as error:
         if not isinstance(error, WarehouseMissing):
             return _all_anew(home, specs)
-        return dict.fromkeys((spec.key for spec in specs), "there is no warehouse yet")
+        # Parts are no part of it: due work makes those that are missing.
+        return dict.fromkeys(
+            (spec.key for spec in specs if spec.key not in keys.INPUT_PARTS), "there is no warehouse yet"
+        )
     return dict(_in_files(home, leave_out)) | stale
 
 

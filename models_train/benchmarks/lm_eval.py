@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import os
+import random
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, chdir, contextmanager
@@ -16,9 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
 import torch
-from lm_eval import simple_evaluate
+from lm_eval import evaluate
 from lm_eval.api.instance import Instance
+from lm_eval.defaults import DEFAULT_OTHER_SEED, DEFAULT_RANDOM_SEED
 from lm_eval.models.huggingface import HFLM
 from lm_eval.tasks import TaskManager
 from lm_eval.utils import handle_non_serializable
@@ -210,16 +213,20 @@ def _evaluated(
     few_shot: int | None,
     limit: int | None,
 ) -> dict[str, Any]:
-    return simple_evaluate(
-        model=model,
-        tasks=names,
-        num_fewshot=few_shot,
-        batch_size=model.batch_size,
-        limit=limit,
-        bootstrap_iters=RESAMPLES,
-        log_samples=False,
-        task_manager=manager,
-    )
+    """What lm_eval's `simple_evaluate` does with its seeds, but for its description of this machine.
+
+    That asks pip and the system for all versions, which takes as long as ten small tasks; for each model again.
+    """
+    random.seed(DEFAULT_RANDOM_SEED)
+    np.random.seed(DEFAULT_OTHER_SEED)
+    torch.manual_seed(DEFAULT_OTHER_SEED)
+    loaded = manager.load(names)
+    for task in loaded["tasks"].values():
+        stated = task.get_config("num_fewshot")
+        if stated is None or (few_shot is not None and stated != 0):
+            task.set_config(key="num_fewshot", value=few_shot or 0)
+        task.set_fewshot_seed(seed=DEFAULT_OTHER_SEED)
+    return evaluate(model, loaded, limit=limit, bootstrap_iters=RESAMPLES, log_samples=False)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from models_train.selection.support import Support
 IN_SAMPLE, TEN_FOLD, LEAVE_PUBLISHER_OUT = "paper_in_sample", "paper_10_fold", "leave_publisher_out"
 N_FOLDS = 10
 NOTHING: Left = frozenset()
+PERCENT = (0.0, 100.0)
 MIN_SHARE_OF_FEATURES = 0.75
 """A predictor answers for a candidate that has values for this share of the features that it reads."""
 
@@ -233,9 +234,15 @@ class _Answer:
         if reason := self.support.reason_against(row):
             return Forecast(model, self.name, None, None, None, reason, np.empty(0))
         (low,), (high,) = jackknife_plus(self.centres[[row]], self.residuals)
-        ends = [float(end) if np.isfinite(end) else None for end in (low, high)]
+        ends = [_percent(end) if np.isfinite(end) else None for end in (low, high)]
         draws = np.concatenate([self.centres[row] - self.residuals, self.centres[row] + self.residuals])
-        return Forecast(model, self.name, float(self.predicted[row]), ends[0], ends[1], "", draws)
+        predicted = _percent(self.predicted[row])
+        return Forecast(model, self.name, predicted, ends[0], ends[1], "", np.clip(draws, *PERCENT))
+
+
+def _percent(value: float) -> float:
+    """A forecast of a share, which a straight line through few models can put outside of what is possible."""
+    return float(np.clip(value, *PERCENT))
 
 
 def _missing(fits: LeaveOut, row: int) -> list[str]:

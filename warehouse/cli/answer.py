@@ -78,19 +78,10 @@ def reward_lines(rewards: pl.DataFrame) -> list[tuple[str, str]]:
 
     rewards: rows of queries.reward_scores of one benchmark, best first.
     """
-    best, *others = rewards.to_dicts()
-    if best["value"] is None:
-        return [(f"  no figure: {best['status']}", "")]
-    ends = "no interval" if best["low"] is None else labels.interval(best["low"], best["high"])
-    text = f"  {best['reward_id']}  {labels.number(best['value'])} {ends}, {labels.plural(best['n'], 'item')}"
-    lines = [(text, "green")]
-    if not others:
-        return [*lines, ("    the only reward model", "")]
-    lines.append((f"    clearly better than {best['n_worse']} of {labels.plural(best['n_compared'], 'other')}", ""))
-    open_ones = [row for row in others if row["best_place"] == 1 and row["value"] is not None]
-    if named := [f"{row['reward_id']} {labels.number(row['value'])}" for row in open_ones]:
-        lines.append((f"    not distinguishable from the best: {labels.listing(named, labels.MOST_NAMED)}", ""))
-    return lines
+    best, figure, remarks = labels.best_reward(rewards.to_dicts())
+    if not figure:
+        return [(f"  {remark}", "") for remark in remarks]
+    return [(f"  {best}  {figure}", "green"), *((f"    {remark}", "") for remark in remarks)]
 
 
 def answer_lines(row: dict[str, Any]) -> list[tuple[str, str]]:

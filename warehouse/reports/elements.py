@@ -123,7 +123,7 @@ class TrustCard:
 class Section:
     """One view of a study: headlines, paragraphs, trust cards, answer cards by objective, figures and tables.
 
-    headlines: (size group, model, gain as text), for the start view too.
+    headlines: (size group or benchmark, model, gain or figure as text), for the start view too.
     """
 
     key: str

@@ -221,6 +221,27 @@ def confidence(row: dict[str, Any]) -> tuple[str, str]:
     return "open", f"{behind}: not distinguishable; take either{close}."
 
 
+def best_reward(rows: list[dict[str, Any]]) -> tuple[str, str, list[str]]:
+    """(reward model, figure with interval and items, remarks on what can be told from it); figure '' where none has one.
+
+    rows: of queries.reward_scores of one benchmark, best first.
+    """
+    best, *others = rows
+    if best["value"] is None:
+        return best["reward_id"], "", [f"no figure: {best['status']}"]
+    ends = "no interval" if best["low"] is None else interval(best["low"], best["high"])
+    figure = f"{number(best['value'])} ({ends}), {plural(best['n'], 'item')}"
+    if not others:
+        return best["reward_id"], figure, ["the only reward model"]
+    if not best["n_compared"]:
+        return best["reward_id"], figure, ["compared with no other on the same items"]
+    remarks = [f"clearly better than {best['n_worse']} of {plural(best['n_compared'], 'other')}"]
+    level = [row for row in others if row["best_place"] == 1 and row["value"] is not None]
+    if named := [f"{row['reward_id']} {number(row['value'])}" for row in level]:
+        remarks.append(f"not distinguishable from the best: {listing(named, MOST_NAMED)}")
+    return best["reward_id"], figure, remarks
+
+
 def with_error(points: float | None, error: float | None) -> str:
     """A change with its standard error: '−2.6 ± 1.1'; without one where it is not known."""
     text = number(points, signed=True)

@@ -181,6 +181,17 @@ def test_size_and_tokens_alone_give_a_forecast_that_names_its_members(answer: Pe
     assert bare.high - bare.low > like.high - like.low, "fewer members, and their own calibration: a wider interval"
 
 
+def test_a_forecast_ends_at_100_percent(small: Frames, answer: PerformanceResult) -> None:
+    features, results = with_candidates(small[0]), small[1]
+    before = {found.model_id: found for found in answer.forecasts["regression", "score"]}["new-like-00"]
+    assert before.predicted is not None and before.low is not None
+    higher = results.with_columns(pl.col("score") + 103 - before.predicted)
+    found = performance(features, higher, ["regression"], ["score"], QUICK).forecasts["regression", "score"]
+    after = next(one for one in found if one.model_id == "new-like-00")
+    assert after.predicted == after.high == after.draws.max() == 100
+    assert after.low == pytest.approx(before.low + 103 - before.predicted)
+
+
 def test_the_same_input_gives_the_same_output(small: Frames, answer: PerformanceResult) -> None:
     shuffled = with_candidates(small[0]).sample(fraction=1, shuffle=True, seed=3)
     again = performance(shuffled, small[1].reverse(), ["regression"], ["score"], QUICK)

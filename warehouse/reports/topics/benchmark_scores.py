@@ -31,7 +31,13 @@ def section(study: Study) -> Section | None:
         _herding_classes(herding(study), study),
         _family_preference(family_preferences(study), study),
     )
-    return Section("reward-benchmarks", "Reward models on all benchmarks", _summary(scores), items=items)
+    return Section(
+        "reward-benchmarks",
+        "Reward models on all benchmarks",
+        (SUMMARY,),
+        items=items,
+        headlines=_headlines(scores),
+    )
 
 
 def main_scores(study: Study) -> pl.DataFrame:
@@ -95,26 +101,22 @@ def family_preferences(study: Study) -> pl.DataFrame:
     )
 
 
-def _summary(scores: pl.DataFrame) -> tuple[str, ...]:
-    text = [
-        "Each reward model on every benchmark that it has rewards on, of this study or imported. Figures of two "
-        "benchmarks are not comparable: a coin has 50 on pairs, 25 on the best of four, 10 on one right and nine wrong "
-        "answers. Within a benchmark, models are compared on the items that both have."
-    ]
-    for benchmark, part in parts(scores.sort("benchmark"), "benchmark"):
-        first = part.filter(pl.col("best_place") == 1).sort("value", descending=True, nulls_last=True)
-        if part.height > 1 and 0 < first.height < part.height:
-            names = labels.listing(first["reward_id"].to_list(), labels.MOST_NAMED)
-            text.append(
-                f"{labels.reward_benchmark(benchmark)}: of {part.height} reward models none is clearly better than "
-                f"{names}."
-            )
-        elif part.height > 1 and first.height == part.height:
-            text.append(
-                f"{labels.reward_benchmark(benchmark)}: none of the {part.height} reward models can be told from the "
-                "best."
-            )
-    return tuple(text)
+SUMMARY = (
+    "Each reward model on every benchmark that it has rewards on, of this study or imported. Figures of two benchmarks are "
+    "not comparable: a coin has 50 on pairs, 25 on the best of four, 10 on one right and nine wrong answers. Within a "
+    "benchmark, models are compared on the items that both have."
+)
+
+
+def _headlines(scores: pl.DataFrame) -> tuple[tuple[str, str, str], ...]:
+    """Per benchmark: its name, the reward model with the highest figure, and what can be told from it."""
+    best_first = scores.sort("benchmark", "value", "reward_id", descending=[False, True, False], nulls_last=True)
+    found = []
+    for benchmark, part in parts(best_first, "benchmark"):
+        best, figure, remarks = labels.best_reward(part.to_dicts())
+        if figure:
+            found.append((labels.reward_benchmark(benchmark), best, "; ".join((figure, *remarks))))
+    return tuple(found)
 
 
 def matrix(frame: pl.DataFrame) -> alt.LayerChart:
