@@ -142,12 +142,18 @@ class _Run:
             due = self._due_work()
 
     def _do_imports(self) -> None:
-        """Read due files of results, scores and leaderboards: seconds of work, and the first answer may stand on it."""
+        """Read due files of results, scores and leaderboards: seconds of work, and the first answer may stand on it.
+
+        Those of a study that also trains come with its other work: it is published when all of that is done.
+        """
         from dagster_project.lib import keys
 
         due = self._due_work()
-        for work in due.before_gpu if due else ():
-            if set(work.assets) <= set(keys.IMPORTS):
+        works = [*due.before_gpu, *due.gpu] if due else []
+        imports = [work for work in works if set(work.assets) <= set(keys.IMPORTS)]
+        later = {study_id for work in works if work not in imports for study_id in work.study_ids}
+        for work in imports:
+            if not later.intersection(work.study_ids):
                 self._do(work)
 
     def drain(self) -> None:

@@ -157,8 +157,11 @@ def studies_without_parts(home: Home, studies: Studies) -> set[str]:
 
 def new_studies(home: Home, due: DueWork) -> set[str]:
     """Studies with due work and without any part. Of others, left out, the warehouse would hold parts without study."""
-    with_work = {study_id for work in (*due.before_gpu, *due.gpu) for study_id in work.study_ids}
-    return with_work - {path.parent.name for path in home.parts.glob("*/*/*.parquet")}
+    return _with_work(due) - {path.parent.name for path in home.parts.glob("*/*/*.parquet")}
+
+
+def _with_work(due: DueWork) -> set[str]:
+    return {study_id for work in (*due.before_gpu, *due.gpu) for study_id in work.study_ids}
 
 
 def _hub_query(studies: Studies, home: Home, now: float) -> Iterator[Work]:
@@ -209,9 +212,11 @@ def _sample_name(study: Study, folder: Path) -> str:
 def is_first(home: Home, due: DueWork) -> bool:
     """True where nothing is published yet, and some studies need no work: an answer can be had before all else.
 
-    A snapshot that cannot be read, as while a program has it open for writing, is published nevertheless.
+    Not where work of a study is half done: its parts would be published as if they were all. A snapshot that cannot be
+    read, as while a program has it open for writing, is published nevertheless.
     """
-    return not home.current.exists() and len(new_studies(home, due)) < len(due.studies)
+    waiting = _with_work(due)
+    return not home.current.exists() and waiting == new_studies(home, due) and len(waiting) < len(due.studies)
 
 
 def hub_due(studies: Studies, home: Home, now: float | None = None) -> bool:

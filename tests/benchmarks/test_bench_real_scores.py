@@ -12,17 +12,16 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from models_train.data.documents import FORMS, document_id
-from models_train.data.records import Document
+from models_train.data.documents import FORMS
 from models_train.data.rows import checked_rows
+from models_train.logprobs.engine import OK, Request, score
 from models_train.logprobs.packed_engine import packed_engine
-from models_train.logprobs.scorer import Scorer
-from models_train.logprobs.tokenization import DocumentTokenizer
-from models_train.modeling.base_models import ModelSource, load_model, load_tokenizer
+from models_train.modeling.base_models import ModelSource, load_model
 from models_train.modeling.smollm2 import make_models
 from tests.support.real_data import DOCUMENTS
 
@@ -46,28 +45,38 @@ def first_documents() -> dict[str, list[str]]:
     return found
 
 
+def tokenized(folder: Path, texts: list[str]) -> list[tuple[list[int], int]]:
+    """Token ids of each text, BOS before them, and the bytes that they stand for; the trial scored the first, too."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    found = []
+    for text in texts:
+        encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
+        end = encoding["offset_mapping"][:MOST_TOKENS][-1][1]
+        found.append(([tokenizer.bos_token_id, *encoding["input_ids"][:MOST_TOKENS]], len(text[:end].encode())))
+    return found
+
+
 def by_packed_engine(folder: Path, dtype: torch.dtype, texts: list[str]) -> list[float]:
     """Bits per byte of each document."""
-    source = ModelSource(NAME, str(folder))
-    tokenizer = DocumentTokenizer(NAME, load_tokenizer(source))
-    model = load_model(source, AutoModelForCausalLM, dtype)
-    engine = packed_engine(NAME, model, tokenizer.largest_token_id, 16_384, standardise=False)
-    documents = [Document(document_id(text), "all", text) for text in texts]
-    rows = Scorer(NAME, engine, tokenizer, MOST_TOKENS, "{}").rows(documents, "real", "0")
-    assert all(row["status"] == "ok" for row in rows)
-    return [row["bits_per_byte"] for row in rows]
+    model = load_model(ModelSource(NAME, str(folder)), AutoModelForCausalLM, dtype)
+    documents = tokenized(folder, texts)
+    largest = max(max(ids) for ids, _ in documents)
+    engine = packed_engine(NAME, model, largest, 16_384, standardise=False)
+    results = score(engine, [Request(str(place), np.array(ids)) for place, (ids, _) in enumerate(documents)])
+    assert all(result.status == OK for result in results)
+    return [
+        -float(result.logprobs.sum(dtype=np.float64)) / (math.log(2) * n_bytes)
+        for result, (_, n_bytes) in zip(results, documents, strict=True)
+    ]
 
 
 @torch.inference_mode()
 def by_transformers(folder: Path, dtype: torch.dtype, texts: list[str]) -> list[float]:
     """The same, document by document, logits in full."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype).eval()
     found = []
-    for text in texts:
-        encoding = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
-        ids = torch.tensor([tokenizer.bos_token_id, *encoding["input_ids"][:MOST_TOKENS]])
-        n_bytes = len(text[: encoding["offset_mapping"][:MOST_TOKENS][-1][1]].encode())
+    for one, n_bytes in tokenized(folder, texts):
+        ids = torch.tensor(one)
         logits = model(ids[None, :-1]).logits[0].float()
         total = torch.nn.functional.cross_entropy(logits, ids[1:], reduction="sum").item()
         found.append(total / (math.log(2) * n_bytes))

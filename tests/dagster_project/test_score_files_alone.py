@@ -49,6 +49,10 @@ def test_three_score_files_give_an_answer_without_torch(tmp_path: Path, monkeypa
     done = run_program("run", home)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Which reward model is best?" in done.stdout
+    assert done.stdout.count("parts/score_imports") == 1, "read once"
+    first, _, rest = done.stdout.partition("This answer is published.")
+    assert "import:good  83.3" in first and "reports/charts" not in first, "the answer comes before the pictures"
+    assert "import:good  83.3" in rest and "reports/charts" in rest
     assert "import:good  83.3" in done.stdout and "clearly better than 1 of 2 others" in done.stdout
     assert "not distinguishable from the best: import:fair 75.0" in done.stdout
     with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as marts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -88,10 +89,11 @@ def studies(tmp_path: Path) -> Path:
     return folder
 
 
-def put(home: Home, table: str, run_id: str) -> None:
+def put(home: Home, table: str, run_id: str) -> Path:
     path = home.parts / table / "tiny" / f"{run_id}.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"a part")
+    return path
 
 
 def finish(folder: Path, home: Home) -> None:
@@ -336,6 +338,11 @@ def test_a_snapshot_that_a_program_has_open_for_writing_is_not_the_first(studies
     (studies / "done.yaml").write_text(yaml.safe_dump(study | {"study_id": "done"}))
     home = Home(tmp_path / "home").ensure()
     assert is_first(home, due_work(home, studies))
+    assert is_first(home, replace(due_work(home, studies), before_gpu=[], gpu=[])), "no study needs work"
+    part = put(home, "reward_model_steps", "0123456789ab")
+    assert not is_first(home, due_work(home, studies)), "tiny is half done"
+    part.unlink()
+    part.parent.rmdir()
     with duckdb.connect(str(home.snapshots / "a.duckdb")) as writer:
         home.current.symlink_to("snapshots/a.duckdb")
         assert writer.execute("select 1").fetchall() and not is_first(home, due_work(home, studies))
