@@ -187,7 +187,8 @@ class _Run:
         if not stale:
             self.console.print("Nothing changed since the last run.")
             return True
-        first, reason = next(iter(stale.items()))
+        first = next((key for key in stale if key not in keys.INPUT_PARTS), next(iter(stale)))
+        reason = stale[first]
         count = f"{len(stale)} of {len(self.specs)} assets"
         self._print(f"{count} to materialize, from {first.to_user_string()} on: {reason}.")
         began = time.monotonic()
