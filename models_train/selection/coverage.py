@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 import polars as pl
@@ -11,6 +12,8 @@ from models_train.selection.correlations import GRID
 from models_train.selection.scores import INTERVAL_ENDS
 
 RESAMPLES = 1000
+_CELLS = ("study_id", "objective", "feature", "target")
+"""Columns that make a cell; cells of one feature follow each other."""
 FEWEST_USABLE = 0.9
 """Share of the resamples that must hold k models or more, for an interval."""
 DIFFERENCES_SCHEMA: Mapping[str, type[pl.DataType]] = {
@@ -31,21 +34,36 @@ def coverage_differences(pairs: pl.DataFrame, steps: Sequence[int], resamples: i
     and where resamples have too few models.
     """
     rows = []
-    for key, cell in pairs.sort(*GRID, "model_id").group_by(*GRID, maintain_order=True):
-        columns = cell.select("feature_value", "log10_params", "target_value").to_numpy().T
+    kept: dict[tuple[bytes, ...], np.ndarray] = {}
+    for key, cell in pairs.sort(*_CELLS, "model_id").group_by(*GRID, maintain_order=True):
         names, member = np.unique(cell["publisher"].to_numpy().astype(str), return_inverse=True)
-        draws = np.random.default_rng(0).multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
-        weights = np.vstack([np.ones(cell.height), draws[:, member]])
-        ranked = [above_and_tied(column, weights) for column in columns]
-        for k in steps:
+        weights = _draws(len(names), resamples)[:, member]
+        columns = {name: cell[name].to_numpy() for name in ("feature_value", "log10_params", "target_value")}
+        tops = {name: (name, column.tobytes(), member.tobytes()) for name, column in columns.items()}
+        # A feature has its places among the same models for every target: they are computed once.
+        kept = {place: kept[place] for place in tops.values() if place in kept}
+        for name, place in tops.items():
+            if place not in kept:
+                ranks = above_and_tied(columns[name], weights)
+                kept[place] = np.stack([top_shares(*ranks, k) for k in steps])
+        by_feature, by_size, by_target = (kept[place] for place in tops.values())
+        usable = weights.sum(axis=1)
+        for step, k in enumerate(steps):
             if k <= cell.height:
-                by_feature, by_size, by_target = (top_shares(*ranks, k) for ranks in ranked)
-                found = ((by_feature - by_size) * by_target * weights).sum(axis=1) / k
-                usable = found[1:][weights[1:].sum(axis=1) >= k]
-                has_interval = len(names) > 1 and usable.size >= FEWEST_USABLE * resamples
-                ends = np.quantile(usable, INTERVAL_ENDS).tolist() if has_interval else (None, None)
+                found = np.einsum("ij,ij,ij->i", by_feature[step] - by_size[step], by_target[step], weights) / k
+                enough = found[1:][usable[1:] >= k]
+                has_interval = len(names) > 1 and enough.size >= FEWEST_USABLE * resamples
+                ends = np.quantile(enough, INTERVAL_ENDS).tolist() if has_interval else (None, None)
                 rows.append((*key, k, float(found[0]), *ends))
-    return pl.DataFrame(rows, schema={**DIFFERENCES_SCHEMA}, orient="row")
+    return pl.DataFrame(rows, schema={**DIFFERENCES_SCHEMA}, orient="row").sort(*GRID, "k")
+
+
+@lru_cache(maxsize=8)
+def _draws(n_publishers: int, resamples: int) -> np.ndarray:
+    """How often each publisher is drawn, (1 + resamples, publishers); the first row is the data as they are."""
+    even = np.full(n_publishers, 1 / n_publishers)
+    draws = np.random.default_rng(0).multinomial(n_publishers, even, size=resamples)
+    return np.vstack([np.ones(n_publishers), draws])
 
 
 def above_and_tied(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
