@@ -38,8 +38,8 @@ _SECONDS_TO_ANSWER = 5.0
 """Longest wait for the head of a cluster, in seconds; Ray itself asks for two minutes."""
 MOST_STRIKES = 2
 """Workers that may die with a shard on machines that are still there. Then it is given up: it would kill the next."""
-_MOST_RETRIES = 5
-"""Attempts at a shard beside the first: the net below the strikes, for workers that die while they begin."""
+MOST_STARTS = 5
+"""Times that a worker may die before its first shard. Ray starts it again without end, here as at a shard."""
 _IN_FLIGHT = 2
 """Shards that a worker is given at once. With one, Ray Data never adds a worker to the first."""
 _BROKEN = ("EngineDeadError", "OutOfMemoryError", "AcceleratorError")
@@ -108,7 +108,6 @@ def run_shards(shards: Sequence[int], work: Work, most_workers: int | None = Non
             ),
             num_gpus=1 if has_gpus else None,
             num_cpus=None if has_gpus else 1,
-            ray_remote_args_fn=_retries,
         )
         try:
             for row in rows.iter_rows():
@@ -118,19 +117,9 @@ def run_shards(shards: Sequence[int], work: Work, most_workers: int | None = Non
                 yield facts
         except ray.exceptions.RayTaskError:
             raise  # a defect of a worker, with its traceback
-        except ray.exceptions.RayActorError as error:
-            raise UserError(
-                f"workers died {_MOST_RETRIES + 1} times at one shard, or before their first; see the logs in Ray's "
-                "folder of their machines, /tmp/ray by default; finished parts are kept"
-            ) from error
         except ray.exceptions.RayError as error:
             text = f"the cluster was lost: {first_line(error)}; finished parts are kept"
             raise UserError(f"{text}; the same command goes on with what is left") from ConnectionError(text)
-
-
-def _retries() -> dict[str, int]:
-    """Settings of a worker that Ray Data has no name for."""
-    return {"max_task_retries": _MOST_RETRIES}
 
 
 def _here(ray: Any) -> Any:
@@ -208,23 +197,23 @@ class _Ledger:
 
     def __init__(self) -> None:
         self._agreed: dict[str, str] = {}
-        self._begun: dict[int, list[str]] = {}
+        self._begun: dict[str, list[str]] = {}
 
     def agree(self, name: str, value: str) -> str:
         return self._agreed.setdefault(name, value)
 
-    def begin(self, shard: int, node: str) -> int:
-        """Strikes of a shard: workers that began it and did not end it, on machines that are still there."""
+    def begin(self, what: str, node: str) -> int:
+        """Strikes of a piece of work: workers that began and did not end it, on machines that are still there."""
         import ray
 
         alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]}
-        before = self._begun.setdefault(shard, [])
+        before = self._begun.setdefault(what, [])
         strikes = sum(one in alive for one in before)
         before.append(node)
         return strikes
 
-    def end(self, shard: int) -> None:
-        self._begun.pop(shard, None)
+    def end(self, what: str) -> None:
+        self._begun.pop(what, None)
 
 
 class _Actor:
@@ -250,24 +239,41 @@ class _Actor:
         return {"facts": json.dumps(facts)}
 
     def _facts(self, shard: int) -> Facts:
-        import ray
-
         if self._worker is None:
-            self._worker = self._work.begin(self._agree, self._said.append)
-        strikes = ray.get(self._ledger.begin.remote(shard, ray.get_runtime_context().get_node_id()))
+            self._worker = self._started()
+        strikes = self._asked("begin", f"shard {shard}", _node())
         if strikes < MOST_STRIKES:
             facts = self._worker.do(shard)
         else:
             facts = self._worker.give_up(shard, f"{strikes} workers died with its shard")
-        ray.get(self._ledger.end.remote(shard))
-        said, self._said = self._said, []
-        return {"host": platform.node(), "said": said, **facts}
+        self._asked("end", f"shard {shard}")
+        said, self._said = [*self._said, *facts.get("said", ())], []
+        return facts | {"host": platform.node(), "said": said}
 
-    def _agree(self, name: str, value: str) -> str:
+    def _started(self) -> Worker:
         import ray
 
-        agreed: str = ray.get(self._ledger.agree.remote(name, value))
-        return agreed
+        start = f"start of {ray.get_runtime_context().get_actor_id()}"  # the same after a restart
+        if self._asked("begin", start, _node()) >= MOST_STARTS:
+            raise UserError(
+                f"a worker died {MOST_STARTS} times before its first shard, as it does where the model does not fit in "
+                "memory; see the logs in Ray's folder of its machine, /tmp/ray by default"
+            )
+        worker = self._work.begin(lambda name, value: str(self._asked("agree", name, value)), self._said.append)
+        self._asked("end", start)
+        return worker
+
+    def _asked(self, method: str, *arguments: str) -> Any:
+        """The ledger's answer. While the machine of the job is out of reach, this waits; then Ray ends the worker."""
+        import ray
+
+        return ray.get(getattr(self._ledger, method).remote(*arguments))
+
+
+def _node() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _problem(text: str, error: BaseException) -> Facts:
