@@ -1,4 +1,4 @@
-"""Shards on the machines of a Ray cluster. Nothing else in `models_train` imports Ray.
+"""Shards and trainings on the machines of a Ray cluster. Nothing else in `models_train` imports Ray.
 
 REWARDBASE_RAY=auto gives the shards of a job to the cluster that this machine belongs to; where it is not set, the job
 does them itself. Ray Data's actor pool hands them out, replaces workers and machines that are lost, and takes machines
@@ -15,15 +15,17 @@ import platform
 import re
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from models_train.errors import UserError, first_line
 from models_train.files import disk_problem
-from models_train.jobs.reporting import may_pass
+from models_train.jobs.reporting import Notes, Reporter, may_pass
 from models_train.machine import is_out_of_memory
 from models_train.processes import STOP_SIGNALS
 
@@ -40,6 +42,8 @@ MOST_STRIKES = 2
 """Workers that may die with a shard on machines that are still there. Then it is given up: it would kill the next."""
 MOST_STARTS = 5
 """Times that a worker may die before its first shard. Ray starts it again without end, here as at a shard."""
+_SECONDS_BETWEEN_LINES = 1.0
+"""Time between two looks at what the workers of a training said, in seconds."""
 _IN_FLIGHT = 2
 """Shards that a worker is given at once. With one, Ray Data never adds a worker to the first."""
 _BROKEN = ("EngineDeadError", "OutOfMemoryError", "AcceleratorError")
@@ -128,6 +132,89 @@ def _here(ray: Any) -> Any:
     return strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
 
+def run_together(
+    work: Callable[[Reporter], Mapping[str, Any]], most: int, say: Callable[[str], None]
+) -> Mapping[str, Any]:
+    """Train in up to `most` processes of the cluster, a device each, which share a model; returns figures.
+
+    Where a machine is lost, those that are left begin again together, from the saved state; where one is found, so do
+    all. They are put on as few machines as hold them. Raises UserError.
+    """
+    if most < 1:
+        raise UserError(f"--devices {most} trains nothing; give 1 or more")
+    with connected() as ray:
+        resources = ray.cluster_resources()
+        n = min(most, int(resources.get("GPU") or resources.get("CPU") or 0))
+        if not n:
+            raise UserError("the cluster has neither a GPU nor a core for workers; start Ray on more machines")
+        ledger = ray.remote(_Ledger).options(num_cpus=0, scheduling_strategy=_here(ray)).remote()
+        with TemporaryDirectory(prefix="rewardbase-") as folder, _said(ray, ledger, say):
+            trainer = ray.train.torch.TorchTrainer(
+                _member,
+                train_loop_config={"work": work, "ledger": ledger},
+                torch_config=ray.train.torch.TorchConfig(
+                    backend="cpu:gloo,cuda:nccl" if resources.get("GPU") else "gloo"
+                ),
+                scaling_config=ray.train.ScalingConfig(
+                    num_workers=(1, n) if n > 1 else 1, use_gpu=bool(resources.get("GPU")), placement_strategy="PACK"
+                ),
+                run_config=ray.train.RunConfig(
+                    storage_path=folder, failure_config=ray.train.FailureConfig(max_failures=MOST_STARTS)
+                ),
+            )
+            try:
+                trainer.fit()
+            except ray.train.TrainingFailedError as error:
+                text = f"the training ended {MOST_STARTS + 1} times on the cluster: {first_line(error)}"
+                raise UserError(f"{text}; the same command goes on from the saved state") from error
+        facts: Facts | None = ray.get(ledger.result.remote())
+    if facts is None:
+        raise UserError("the training on the cluster returned nothing; see Ray's logs, and start it again")
+    if "problem" in facts:
+        raise UserError(facts["problem"]) from (ConnectionError() if facts["may_pass"] else None)
+    return facts
+
+
+@contextmanager
+def _said(ray: Any, ledger: Any, say: Callable[[str], None]) -> Iterator[None]:
+    """Report what the workers say, while the block waits for them."""
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_LINES):
+            for text in ray.get(ledger.said.remote()):
+                say(text)
+
+    thread = threading.Thread(target=report, name="lines of workers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        for text in ray.get(ledger.said.remote()):
+            say(text)
+
+
+def _member(config: Mapping[str, Any]) -> None:
+    """One of the processes that train together. An error with its words ends all of them, and is not tried again."""
+    import ray.train
+
+    ledger = config["ledger"]
+    if ray.get(ledger.result.remote()) is not None:
+        return
+    del os.environ[RAY]  # here is the cluster
+    is_first = ray.train.get_context().get_world_rank() == 0
+    try:
+        figures = config["work"](Notes(ledger.say.remote if is_first else lambda text: None))
+    except (UserError, OSError) as error:
+        text = (disk_problem(error, Path.cwd()) or str(error)) if isinstance(error, OSError) else str(error)
+        ray.get(ledger.finish.remote(_problem(text, error)))
+        raise RuntimeError("the others wait for this one") from error
+    if is_first:
+        ray.get(ledger.finish.remote(dict(figures)))
+
+
 @contextmanager
 def connected() -> Iterator[Any]:
     """Ray, connected to the cluster of this machine; the cluster ends what the block has started with it.
@@ -143,6 +230,7 @@ def connected() -> Iterator[Any]:
     try:
         import ray
         import ray.data
+        import ray.train.torch
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise UserError(f"{RAY}={AUTO} needs Ray ({error}); install it: pip install -e '.[train,cluster]'") from error
@@ -198,6 +286,8 @@ class _Ledger:
     def __init__(self) -> None:
         self._agreed: dict[str, str] = {}
         self._begun: dict[str, list[str]] = {}
+        self._said: list[str] = []
+        self._result: Facts | None = None
 
     def agree(self, name: str, value: str) -> str:
         return self._agreed.setdefault(name, value)
@@ -214,6 +304,20 @@ class _Ledger:
 
     def end(self, what: str) -> None:
         self._begun.pop(what, None)
+
+    def say(self, text: str) -> None:
+        self._said.append(text)
+
+    def said(self) -> list[str]:
+        """Lines since the last call."""
+        said, self._said = self._said, []
+        return said
+
+    def finish(self, facts: Facts) -> None:
+        self._result = self._result or facts
+
+    def result(self) -> Facts | None:
+        return self._result
 
 
 class _Actor:

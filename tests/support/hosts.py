@@ -60,7 +60,7 @@ class Host:
             return subprocess.Popen(self.command(*command), env=dict(environment), stdout=out, stderr=out)
 
     def run(
-        self, *command: str, environment: Mapping[str, str], seconds: float = 120
+        self, *command: str, environment: Mapping[str, str], seconds: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on this host to its end."""
         return subprocess.run(
