@@ -34,8 +34,10 @@ RAY = "REWARDBASE_RAY"
 AUTO = "auto"
 _ADDRESS, _MODE, _TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 """Ray's own variables: the address of a cluster's head, whether it asks for a token, and the token."""
-_LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
-"""Ray's variable for what its core prints, here that of the job alone: what matters raises an error, too."""
+_CURRENT = "ray/ray_current_cluster"
+"""File with the address of the cluster that this machine belongs to, below RAY_TMPDIR or /tmp."""
+_OWN_DEFAULTS = {_MODE: "token", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_NUM_REDIS_GET_RETRIES": "4"}
+"""Variables of Ray for this process: what matters raises an error, too, and seconds are enough to refuse a token."""
 _SECONDS_TO_ANSWER = 5.0
 """Longest wait for the head of a cluster, in seconds; Ray itself asks for two minutes."""
 MOST_STRIKES = 2
@@ -221,12 +223,13 @@ def connected() -> Iterator[Any]:
 
     Raises UserError within ten seconds where Ray is not installed, no cluster is there, or it refuses the token.
     """
-    if os.environ.setdefault(_MODE, "token").strip().lower() != "token":
+    for name, value in _OWN_DEFAULTS.items():
+        os.environ.setdefault(name, value)
+    if os.environ[_MODE].strip().lower() != "token":
         raise UserError(
             f"{_MODE}={os.environ[_MODE]} lets everybody who reaches the cluster run programs on it; set {_MODE}=token "
             f"here and where Ray is started, and {_TOKEN}"
         )
-    os.environ.setdefault(_LOG_LEVEL, "fatal")
     try:
         import ray
         import ray.data
@@ -234,18 +237,18 @@ def connected() -> Iterator[Any]:
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise UserError(f"{RAY}={AUTO} needs Ray ({error}); install it: pip install -e '.[train,cluster]'") from error
-    _must_answer(os.environ.get(_ADDRESS, "").strip())
+    answers = _must_answer()
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         ray.init(address=AUTO, log_to_driver=False, logging_level="warning")
-    except ray.exceptions.AuthenticationError as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        if not isinstance(error, ray.exceptions.AuthenticationError) and not answers:
+            raise _no_cluster() from error
         raise UserError(
             f"the Ray cluster does not take this token, or there is none; set {_TOKEN} to the one that it was started "
             "with (or put it into ~/.ray/auth_token)"
         ) from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster() from error
     finally:
         _restore(handlers)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -269,15 +272,21 @@ def _no_cluster(where: str = "on this machine") -> UserError:
     )
 
 
-def _must_answer(address: str) -> None:
-    """Raise UserError where nothing takes a connection at the address of a head; the search for one has no address."""
-    if not address or address == AUTO:
-        return
+def _must_answer() -> bool:
+    """Whether something takes a connection at the address of the head; False where none is known, and Ray has to look
+    for it. Raises UserError where nothing does."""
+    address, where = os.environ.get(_ADDRESS, "").strip(), f"at {_ADDRESS}="
+    if address in ("", AUTO):
+        current = Path(os.environ.get("RAY_TMPDIR", "/tmp"), _CURRENT)
+        address, where = current.read_text("utf-8").strip() if current.is_file() else "", "at "
+    if not address:
+        return False
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise _no_cluster(f"at {_ADDRESS}={address}") from error
+        raise _no_cluster(f"{where}{address}") from error
+    return True
 
 
 class _Ledger:

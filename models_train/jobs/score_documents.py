@@ -13,7 +13,7 @@ import uuid
 from collections import Counter as Statuses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -151,7 +151,7 @@ class ScoringJob:
         n_done = n_of(share) - n_of(left)
         devices: Statuses[str] = Statuses()
         with progress(self._report, "documents", n_of(share), n_done) as counter:
-            for facts in run_shards([shard.index for shard in left], DocumentWork(self, begun)):
+            for facts in run_shards([shard.index for shard in left], DocumentWork(self, begun, library_versions())):
                 for text in facts["said"]:
                     self._report.say(f"{facts['host']}: {text}")
                 engine = facts["engine"]
@@ -316,11 +316,12 @@ class DocumentWorker:
 
 @dataclass(frozen=True)
 class DocumentWork:
-    """The scoring of a model, as it is sent to workers on other machines. begun: engines that finished a shard."""
+    """The scoring of a model, as it is sent to workers on other machines. begun: engines that finished a shard.
+    versions: of the libraries of this process, as JSON."""
 
     job: ScoringJob
     begun: Sequence[EngineName]
-    versions: str = field(default_factory=library_versions)
+    versions: str
 
     def __post_init__(self) -> None:
         job = copy(self.job)

@@ -24,8 +24,8 @@ from tests.support.scoring_studies import arguments, costs, documents, parts, pu
 
 pytestmark = pytest.mark.slow
 
-LOG_LEVEL = re.compile(r".*Set ray log level from environment variable.*\n")
-"""A line that Ray prints where it is to print less."""
+CORE = re.compile(r"^\[\d{4}-.*\n", re.M)
+"""A line of Ray's core, which prints that it prints less."""
 
 
 @pytest.mark.parametrize("value", ["", "  ", "auto", " auto "])
@@ -133,7 +133,7 @@ def test_workers_of_a_cluster_score_what_one_process_does(cluster: RayHosts, tmp
     job = ["models_train.jobs.score_documents", *arguments(study, tmp_path / "home")]
     done = on_head(cluster, *job)
     assert done.returncode == 0, done.stderr
-    assert LOG_LEVEL.sub("", done.stderr) == ""
+    assert CORE.sub("", done.stderr) == ""
     assert re.search(r"^node1: tiny: packed engine .*, float32 on cpu, like plain Transformers", done.stdout, re.M)
     assert "\nrows: 40\n" in done.stdout
     main(arguments(study, tmp_path / "alone"))
@@ -162,7 +162,7 @@ def test_a_machine_with_other_libraries_or_without_the_sample(cluster: RayHosts,
     assert re.match(
         r"a machine of the cluster has other libraries than that of the job: torch \S+ instead of 9\S+; install "
         r"requirements.lock on all of them \(on node1\)\n$",
-        done.stderr,
+        CORE.sub("", done.stderr),
     ), done.stderr
     assert parts(tmp_path / "home") == []
 
@@ -171,7 +171,7 @@ def shards(cluster: RayHosts, folder: Path, *words: str, **settings: str) -> tup
     """Facts of each shard, and the error."""
     folder.mkdir()
     done = on_head(cluster, "tests.support.shard_workers", str(folder), *words, **settings)
-    return [json.loads(line) for line in done.stdout.splitlines() if line[0] == "{"], LOG_LEVEL.sub("", done.stderr)
+    return [json.loads(line) for line in done.stdout.splitlines() if line[0] == "{"], CORE.sub("", done.stderr)
 
 
 def test_killers_and_broken_engines_stop_nobody_else(cluster: RayHosts, tmp_path: Path) -> None:
@@ -201,7 +201,7 @@ def test_a_wrong_token_is_refused(cluster: RayHosts, tmp_path: Path) -> None:
         facts, said = shards(
             cluster, tmp_path / f"token{len(token)}", "2", "0", RAY_AUTH_TOKEN=token, HOME="/nonexistent"
         )
-        assert time.monotonic() - began < 30
+        assert time.monotonic() - began < 60
         assert said.startswith("the Ray cluster does not take this token, or there is none; set RAY_AUTH_TOKEN to the")
         assert facts == [] and "Traceback" not in said and "somebody" not in said
 
