@@ -26,8 +26,8 @@ from tests.support.scoring_studies import documents, parts, put_sample, run_job,
 
 pytestmark = pytest.mark.bench
 
-SHARDS, PER_SHARD = 60, int(os.environ.get("REWARDBASE_BENCH_DOCUMENTS", "150"))
-"""Shards of a scoring, and documents of each: one to three seconds of work."""
+SHARDS, PER_SHARD = 60, 40
+"""Shards of a scoring, and documents of each."""
 KILLS = 25
 HOSTS = 3
 SECONDS = 900
