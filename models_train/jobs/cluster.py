@@ -135,22 +135,23 @@ def _here(ray: Any) -> Any:
 
 
 def run_together(
-    work: Callable[[Reporter], Mapping[str, Any]], most: int, say: Callable[[str], None]
+    work: Callable[[Reporter], Mapping[str, Any]], most: int, shared: Path, say: Callable[[str], None]
 ) -> Mapping[str, Any]:
     """Train in up to `most` processes of the cluster, a device each, which share a model; returns figures.
 
     Where a machine is lost, those that are left begin again together, from the saved state; where one is found, so do
-    all. They are put on as few machines as hold them. Raises UserError.
+    all. They are put on as few machines as hold them. shared: a folder that all machines have. Raises UserError.
     """
-    if most < 1:
-        raise UserError(f"--devices {most} trains nothing; give 1 or more")
+    shared.mkdir(parents=True, exist_ok=True)
     with connected() as ray:
+        import ray.train.torch  # with torch, which shards need not wait for
+
         resources = ray.cluster_resources()
         n = min(most, int(resources.get("GPU") or resources.get("CPU") or 0))
         if not n:
             raise UserError("the cluster has neither a GPU nor a core for workers; start Ray on more machines")
         ledger = ray.remote(_Ledger).options(num_cpus=0, scheduling_strategy=_here(ray)).remote()
-        with TemporaryDirectory(prefix="rewardbase-") as folder, _said(ray, ledger, say):
+        with TemporaryDirectory(prefix=".ray-", dir=shared) as folder, _said(ray, ledger, say):
             trainer = ray.train.torch.TorchTrainer(
                 _member,
                 train_loop_config={"work": work, "ledger": ledger},
@@ -233,7 +234,6 @@ def connected() -> Iterator[Any]:
     try:
         import ray
         import ray.data
-        import ray.train.torch
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise UserError(f"{RAY}={AUTO} needs Ray ({error}); install it: pip install -e '.[train,cluster]'") from error

@@ -16,6 +16,7 @@ import pytest
 
 from models_train.errors import UserError
 from models_train.jobs.cluster import Split, connected, is_broken, on_cluster
+from models_train.jobs.command_line import run_job
 from models_train.jobs.score_documents import main
 from tests.support import hosts
 from tests.support.data_files import REPOSITORY
@@ -212,3 +213,13 @@ def test_nothing_imports_ray_without_the_setting() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=REPOSITORY, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("devices", "said"), [("0", "trains nothing"), ("-2", "trains nothing"), ("2", "is for a Ray")]
+)
+def test_devices_that_cannot_be(devices: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("REWARDBASE_RAY", raising=False)
+    given = ["--study", "study.yaml", "--home", str(tmp_path), "--model", "a", "--objective", "regression"]
+    with pytest.raises(SystemExit, match=rf"^--devices {devices} {said}"):
+        run_job("train_reward_model", [*given, f"--devices={devices}"])
