@@ -194,6 +194,8 @@ def test_words_and_defects_of_workers_reach_the_job(cluster: RayHosts, tmp_path:
     assert said == "shard 2 is wrong; correct it (on node1)\n"
     _, said = shards(cluster, tmp_path / "defect", "4", "0", "defect:2")
     assert "Traceback" in said and "KeyError: 'a defect'" in said
+    _, said = shards(cluster, tmp_path / "unable", "4", "0", "unable:0")
+    assert said.startswith("a worker died 5 times before its first shard, as it does where the model does not fit in")
 
 
 def test_a_wrong_token_is_refused(cluster: RayHosts, tmp_path: Path) -> None:
