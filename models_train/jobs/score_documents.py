@@ -103,8 +103,8 @@ class ScoringJob:
         n_left = len(self._shards(engine, cuts).left())
         if n_left and self._split is None:
             raise UserError(
-                f"{model_id}: {n_left} of {len(cuts)} shards have no part, though all were worked on; let nothing remove "
-                "parts, and start this again"
+                f"{model_id}: {n_left} of {len(cuts)} shards have no part, though all were worked on; let nothing "
+                "remove parts, and start this again"
             )
         if n_left:
             self._report.say(f"{model_id}: this share is done; {n_left} of {len(cuts)} shards are left to others")
@@ -196,8 +196,8 @@ class ScoringJob:
         agreed = engine if agree is None else agree("engine", begun[0] if begun else engine)
         if agreed != engine:
             raise UserError(
-                f"{source.name}: the {engine} engine would score here, and the {agreed} engine scores other shards; set "
-                "`engine` in the study file to one that runs on all machines"
+                f"{source.name}: the {engine} engine would score here, and the {agreed} engine scores other shards; "
+                "set `engine` in the study file to one that runs on all machines"
             )
         shards = self._shards(engine, cuts)
         shards.agree(facts)
