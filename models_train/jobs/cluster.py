@@ -36,7 +36,7 @@ _ADDRESS, _MODE, _TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 """Ray's own variables: the address of a cluster's head, whether it asks for a token, and the token."""
 _CURRENT = "ray/ray_current_cluster"
 """File with the address of the cluster that this machine belongs to, below RAY_TMPDIR or /tmp."""
-_OWN_DEFAULTS = {_MODE: "token", "RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_NUM_REDIS_GET_RETRIES": "4"}
+_OWN_SETTINGS = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_NUM_REDIS_GET_RETRIES": "4"}
 """Variables of Ray for this process: what matters raises an error, too, and seconds are enough to refuse a token."""
 _SECONDS_TO_ANSWER = 5.0
 """Longest wait for the head of a cluster, in seconds; Ray itself asks for two minutes."""
@@ -224,9 +224,8 @@ def connected() -> Iterator[Any]:
 
     Raises UserError within ten seconds where Ray is not installed, no cluster is there, or it refuses the token.
     """
-    for name, value in _OWN_DEFAULTS.items():
-        os.environ.setdefault(name, value)
-    if os.environ[_MODE].strip().lower() != "token":
+    os.environ |= _OWN_SETTINGS
+    if os.environ.setdefault(_MODE, "token").strip().lower() != "token":
         raise UserError(
             f"{_MODE}={os.environ[_MODE]} lets everybody who reaches the cluster run programs on it; set {_MODE}=token "
             f"here and where Ray is started, and {_TOKEN}"
