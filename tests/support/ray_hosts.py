@@ -64,10 +64,11 @@ class RayHosts:
         """Output of the jobs."""
         return self.folder / "job.log"
 
-    def workers(self, host: Host) -> list[int]:
-        """Process ids, on a host, of the workers that have begun."""
-        found = host.run("pgrep", "-f", "ray::MapWorker", environment=environment())
-        return [int(line) for line in found.stdout.split()]
+    def workers(self, host: Host) -> list[tuple[int, int]]:
+        """Age in seconds, and process id, of each worker of a host."""
+        found = host.run("ps", "-eo", "etimes=,pid=,args=", environment=environment())
+        words = [line.split() for line in found.stdout.splitlines() if "ray::MapWorker" in line]
+        return [(int(seconds), int(process)) for seconds, process, *_ in words]
 
 
 @contextmanager
