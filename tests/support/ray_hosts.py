@@ -24,6 +24,8 @@ def environment(**more: str) -> dict[str, str]:
     """The environment of a machine of the cluster: no token of this machine's user, none of its own settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "REWARDBASE_"))}
     settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "REWARDBASE_RAY": "auto", "OMP_NUM_THREADS": "1"}
+    # On busy cores a start takes longer than Ray waits for it.
+    settings |= {"RAY_raylet_start_wait_time_s": "300"}
     return own | telemetry.OFF | settings | {"PYTHONPATH": str(REPOSITORY)} | more
 
 
