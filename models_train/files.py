@@ -57,7 +57,7 @@ def write_text(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
 
 
-def create(path: Path, write: Callable[[Path], None]) -> bool:
+def create(path: Path, write: Callable[[Path], object]) -> bool:
     """Make a whole file where there is none of its name; returns False, and leaves it, where another was first.
 
     write: takes the path of a file beside it. Of several processes, on any machines of a file system, one succeeds.

@@ -122,7 +122,7 @@ def test_of_processes_that_create_the_same_file_one_succeeds(tmp_path: Path) -> 
     path = tmp_path / "folder" / "name"
 
     def made(text: str) -> bool:
-        return create(path, lambda beside: beside.write_text(text) and None)
+        return create(path, lambda beside: beside.write_text(text))
 
     with ThreadPoolExecutor(8) as pool:
         for n in range(20):
@@ -131,5 +131,5 @@ def test_of_processes_that_create_the_same_file_one_succeeds(tmp_path: Path) -> 
             done = list(pool.map(made, texts))
             assert done.count(True) == 1 and path.read_text() == texts[done.index(True)]
     with pytest.raises(ZeroDivisionError):
-        create(path.with_name("other"), lambda beside: beside.write_text(str(1 / 0)) and None)
+        create(path.with_name("other"), lambda beside: beside.write_text(str(1 / 0)))
     assert [one.name for one in path.parent.iterdir()] == ["name"]

@@ -61,7 +61,7 @@ class Sleeps:
         return self._made(shard, reason)
 
     def _made(self, shard: int, text: str) -> Facts:
-        is_first = create(self.folder / f"{shard}.part", lambda path: path.write_text(text) and None)
+        is_first = create(self.folder / f"{shard}.part", lambda path: path.write_text(text))
         return {"shard": shard, "status": text, "is_first": is_first}
 
 
