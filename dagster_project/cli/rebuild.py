@@ -112,7 +112,7 @@ def rebuild(home: Home) -> Ids:
     scratch.root.mkdir()
     try:
         with write(scratch.warehouse) as connection:
-            landing.rebuild(connection, home.parts)
+            landing.rebuild(connection, home.at_one_look().parts)
         _build(scratch)
         with write(scratch.warehouse) as connection:
             connection.execute("force checkpoint")

@@ -53,6 +53,7 @@ def evaluate(instance: dg.DagsterInstance, home: Home, folder: Path, *, now: flo
     """Runs that the daemon starts: all due work that is not waiting, at work or given up; none while rewards of an
     earlier version have to be carried over. now: as in `due_work`."""
     found = Evaluation()
+    home = home.at_one_look()
     try:
         refuse_former_rewards(home.parts)
     except LandingError as error:

@@ -133,6 +133,7 @@ def missing_outputs(home: Home, specs: Sequence[dg.AssetSpec], leave_out: Set[st
     that are missing or unreadable; missing tables; what dbt failed to build or to test; report and snapshot, if their
     files are missing. Raises WarehouseBusy if another program keeps the warehouse from being read.
     """
+    home = home.at_one_look()
     try:
         with read(home.warehouse) as connection:
             stale = dict(_in_warehouse(connection, home, specs))

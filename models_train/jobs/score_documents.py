@@ -34,6 +34,7 @@ from models_train.modeling.base_models import (
     model_source,
 )
 from models_train.parts import part_path, part_rows, renew_run, write_part
+from models_train.store import Place, parts_of
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
 from models_train.study.scoring import Engine as EngineName
 from models_train.study.scoring import Shard, cut
@@ -56,7 +57,7 @@ class ScoringJob:
     """The scoring of a study's documents under one of its models."""
 
     def __init__(self, path: Path, model_id: str, home: Path, report: Reporter) -> None:
-        self._report, self._home, self._parts, self._path = report, home, home / "parts", path
+        self._report, self._home, self._parts, self._path = report, home, parts_of(home), path
         self._study = study_of(path, home)
         self._model = model_of(self._study, path, model_id, home)
         self._scoring = scoring_of(self._study, path)
@@ -92,7 +93,7 @@ class ScoringJob:
         run_id = self._run_ids[engine]
         return Shards(self._folder / run_id, self._parts, self._study.study_id, run_id, cuts)
 
-    def _costs_part(self, engine: EngineName) -> Path:
+    def _costs_part(self, engine: EngineName) -> Path | Place:
         return part_path(self._parts, RUN_COSTS.name, self._study.study_id, self._run_ids[engine])
 
     def _begun(self, cuts: list[Shard]) -> list[EngineName]:

@@ -24,6 +24,8 @@ from models_train.data.samples import FILE, read_sample
 from models_train.errors import UserError
 from models_train.files import write_text
 from models_train.metering import Costs
+from models_train.parts import read_table
+from models_train.store import Parts, Place, Store
 from models_train.study.scoring import Shard
 from warehouse.contracts import DOCUMENT_TABLES
 
@@ -52,8 +54,8 @@ def documents_of(folder: Path, shard: Shard) -> list[Document]:
 class Shards:
     """The shards of one scoring run in its own folder, with the parts of those that are finished."""
 
-    def __init__(self, folder: Path, parts: Path, study_id: str, run_id: str, shards: list[Shard]) -> None:
-        self._folder, self._parts = folder, parts / DOCUMENT_SCORES.name / study_id
+    def __init__(self, folder: Path, parts: Parts, study_id: str, run_id: str, shards: list[Shard]) -> None:
+        self._folder, self._parts = folder, Store.at(parts).below(f"{DOCUMENT_SCORES.name}/{study_id}")
         self._run_id, self._shards = run_id, shards
 
     @cached_property
@@ -65,13 +67,14 @@ class Shards:
         """run_id of the part of a shard."""
         return f"{self._run_id}-{shard.name}"
 
-    def part(self, shard: Shard) -> Path:
-        """Path of the part of a shard, which need not exist."""
-        return self._parts / f"{self.part_id(shard)}.parquet"
+    def part(self, shard: Shard) -> Path | Place:
+        """Path or place of the part of a shard, which need not exist."""
+        return self._parts.place(f"{self.part_id(shard)}.parquet")
 
     def left(self) -> list[Shard]:
-        """Shards that are not finished."""
-        return [shard for shard in self._shards if not self.part(shard).exists()]
+        """Shards that are not finished, by one listing."""
+        done = {item.key for item in self._parts.list()}
+        return [shard for shard in self._shards if f"{self.part_id(shard)}.parquet" not in done]
 
     @contextmanager
     def claimed(self) -> Iterator[Shard | None]:
@@ -118,7 +121,7 @@ class Shards:
             raise UserError(
                 f"{' and '.join(changed)} changed since the scoring began ({done} of {len(self._shards)} shards are "
                 f"done): scores would not be comparable. Bring back what it was (a `revision` in the study file pins "
-                f"it), or score again: remove {self._folder} and {self._parts / self._run_id}-*.parquet"
+                f"it), or score again: remove {self._folder} and {self._parts}/{self._run_id}-*.parquet"
             )
 
     def add_costs(self, name: str, costs: Costs) -> None:
@@ -131,7 +134,7 @@ class Shards:
         if not kept:
             raise UserError(
                 f"{self._folder} no longer holds what the finished shards cost; bring it back, or score again: remove "
-                f"{self._parts / self._run_id}-*.parquet"
+                f"{self._parts}/{self._run_id}-*.parquet"
             )
         return reduce(add, kept)
 
@@ -140,5 +143,5 @@ class Shards:
         found: list[str] = []
         for shard in self._shards:
             if self.part(shard).exists():
-                found += pq.read_table(self.part(shard), columns=["status"], partitioning=None)["status"].to_pylist()
+                found += read_table(self.part(shard), columns=["status"])["status"].to_pylist()
         return found
