@@ -91,8 +91,8 @@ class Settings:
         metadata=_about(
             PARTS,
             "`parts/` in the home",
-            "Where the parts are: a folder, or a bucket as `s3://bucket/folder`, `gs://` or `az://`; credentials are read from "
-            "the environment ([buckets](warehouse/README.md#parts-and-snapshots-in-a-bucket)).",
+            "Where the parts are: a folder, or a bucket as `s3://bucket/folder`, `gs://` or `az://`; credentials are read "
+            "from the environment ([buckets](warehouse/README.md#parts-and-snapshots-in-a-bucket)).",
             _place,
         ),
     )

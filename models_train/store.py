@@ -450,7 +450,11 @@ class Bucket(Store):
                     return None
                 raise
 
-        return self._call(write, key)
+        try:
+            return self._call(write, key)
+        except FileNotFoundError:
+            problem = _refusal(self._address, "status 404")
+        raise problem
 
     def _item(self, facts: Any) -> Item:
         return Item(facts["path"], facts["size"], self._etag(facts), facts["last_modified"])
@@ -534,8 +538,8 @@ def _endpoint() -> str:
 _EXPIRED = ("ExpiredToken", "TokenRefreshRequired", "token has expired", "Signed expiry time")
 _SKEWED = ("RequestTimeTooSkewed", "RequestExpired")
 _NO_BUCKET = ("NoSuchBucket", "ContainerNotFound", "bucket does not exist")
-_NO_CREDENTIALS = (
-    *("169.254.169.254", "169.254.170.2", "metadata.google.internal"),  # of machines that have their own
+_NO_CREDENTIALS = (  # first the services that machines of a cloud have theirs from, then what obstore names
+    *("169.254.169.254", "169.254.170.2", "metadata.google.internal", "/latest/api/token", "/latest/meta-data"),
     *("MissingAccount", "MissingAccessKey", "MissingSecretAccessKey", "MissingSecretKey"),
 )
 _REFUSED = (
@@ -575,7 +579,11 @@ def _problem(address: str, error: Exception, place: str) -> Exception:
         host = urlsplit(_endpoint()).hostname
         at = f"{kept}{f' at {host}' if host else ''}"
         return _away(f"{address}: {at} cannot be reached; check the network, and the endpoint in the environment")
-    reason = f"status {status}" if status else kind
+    return _refusal(address, f"status {status}" if status else kind)
+
+
+def _refusal(address: str, reason: str) -> StoreError:
+    kept = _SCHEMES[address.partition(":")[0]]
     return StoreError(f"{address}: {kept} refuses the request ({reason}); check the address, region and endpoint")
 
 
