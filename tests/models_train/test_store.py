@@ -38,8 +38,6 @@ def test_what_is_put_is_there(store: Store) -> None:
     store.put("a/.hidden", b"hidden")
     found = {item.key: item for item in store.list()}
     assert list(found) == [".retired/a/ü %2F b", "a/b", "a/c/d"]
-        found
-    )
     assert [item.key for item in store.list("a/c")] == ["a/c/d"] and list(store.list("a/")) != []
     assert store.get("a/b") == b"other" and store.exists("a/b") and found["a/b"].size == 5
     assert store.find("a/b") == found["a/b"]
