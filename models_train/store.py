@@ -31,12 +31,13 @@ PARTS = "REWARDBASE_PARTS"
 """Setting: the folder or address of the parts."""
 FACTS = "part_facts.sqlite"
 """File in the run-time folder that keeps what is known of the parts of a bucket."""
-_SLACK = timedelta(seconds=2)
-"""Most that the time of a part may be after the store's own record of it: stores count whole seconds."""
+_SECOND = timedelta(seconds=1)
+"""Unit in which stores date files, rounded down."""
 _SCHEMES = {"s3": "S3", "gs": "Google Cloud Storage", "az": "Azure"}
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,61}[a-z0-9]")
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/")
 _SECONDS_TO_ANSWER = 10
+_PATIENCE: dict[str, Any] = {"max_retries": 10, "retry_timeout": timedelta(minutes=3)}
 
 _Result = TypeVar("_Result")
 
@@ -163,8 +164,10 @@ class Store(ABC):
         return datetime.now(UTC)
 
     def bounded(self, written_at: datetime, item: Item) -> datetime:
-        """The time that a file says it was written at, but not after the store's own record of it."""
-        return min(written_at, item.changed + _SLACK) if self.has_clock else written_at
+        """The time that a file says it was written at; where the store dates it earlier by more than the clocks of two
+        machines may differ, the end of the second in which the store says it came."""
+        is_ahead = self.has_clock and written_at > item.changed + 2 * _SECOND
+        return item.changed + _SECOND if is_ahead else written_at
 
 
 Parts: TypeAlias = Path | Store
@@ -393,7 +396,12 @@ class Bucket(Store):
             if self._address.startswith("az:"):  # which has no ranges that count from the end
                 size = obstore.head(store, key)["size"]
                 return bytes(obstore.get_range(store, key, start=max(0, size - n_bytes), end=size))
-            return bytes(obstore.get(store, key, options={"range": {"suffix": n_bytes}}).bytes())
+            try:
+                return bytes(obstore.get(store, key, options={"range": {"suffix": n_bytes}}).bytes())
+            except obstore.exceptions.GenericError:
+                if obstore.head(store, key)["size"]:
+                    raise
+                return b""  # of which there is no range
 
         return self._call(read, key)
 
@@ -520,11 +528,11 @@ def _client(address: str, *, patient: bool = True) -> Any:
     bucket, _, folder = rest.partition("/")
     kind: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[scheme]
     options: dict[str, Any] = {"allow_http": _endpoint().startswith("http://"), "connect_timeout": "5s"}
-    retries = {} if patient else {"max_retries": 2, "retry_timeout": timedelta(seconds=_SECONDS_TO_ANSWER)}
+    retries = _PATIENCE if patient else {"max_retries": 2, "retry_timeout": timedelta(seconds=_SECONDS_TO_ANSWER)}
     if not patient:
         options["timeout"] = f"{_SECONDS_TO_ANSWER}s"
     try:
-        return kind(bucket, prefix=folder or None, client_options=options, retry_config=retries or None)
+        return kind(bucket, prefix=folder or None, client_options=options, retry_config=retries)
     except Exception as error:
         problem = _problem(address, error, address)
     raise problem
