@@ -17,6 +17,7 @@ from models_train.files import disk_problem
 from models_train.machine import MOST_DEFAULT_WORKERS, WORKERS, default_workers
 from models_train.store import PARTS, parts_at
 from warehouse.paths import REPOSITORY, VARIABLE, Home
+from warehouse.publish_remote import PUBLISH, refuse_among_parts
 
 _MOST_HOURS = 10_000
 PROJECT = Path(__file__).resolve().parent
@@ -91,8 +92,17 @@ class Settings:
         metadata=_about(
             PARTS,
             "`parts/` in the home",
-            "Where the parts are: a folder, or a bucket as `s3://bucket/folder`, `gs://` or `az://`; credentials are read "
-            "from the environment ([buckets](warehouse/README.md#parts-and-snapshots-in-a-bucket)).",
+            "Where the parts are: a folder, or a bucket as `s3://bucket/folder`, `gs://` or `az://`; credentials are "
+            "read from the environment ([buckets](warehouse/README.md#parts-and-snapshots-in-a-bucket)).",
+            _place,
+        ),
+    )
+    publish: str = field(
+        default="",
+        metadata=_about(
+            PUBLISH,
+            "none",
+            "Where each snapshot is published for other machines, too: a folder or bucket, as above.",
             _place,
         ),
     )
@@ -177,8 +187,8 @@ def prepare() -> Home:
         text = disk_problem(error, settings().home) or str(error)
         raise UserError(f"{text} ({VARIABLE} names the folder of everything written)") from error
     os.environ[VARIABLE] = str(home.root)
-    if chosen.parts:
-        os.environ[PARTS] = chosen.parts
+    os.environ |= {name: place for name, place in ((PARTS, chosen.parts), (PUBLISH, chosen.publish)) if place}
+    refuse_among_parts(home.root)
     os.environ[STUDIES_VARIABLE] = str(STUDIES)
     for name, value in (QUIET | STEADY).items():
         os.environ.setdefault(name, value)

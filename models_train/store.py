@@ -11,6 +11,7 @@ import copy
 import errno
 import os
 import re
+import shutil
 import time
 import uuid
 from abc import ABC, abstractmethod
@@ -44,6 +45,10 @@ _Result = TypeVar("_Result")
 
 class StoreError(UserError):
     """A store that cannot be used. The message is one sentence without secrets."""
+
+
+class StoreAway(StoreError):
+    """A store that cannot be reached now, and may be at the next attempt."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +110,10 @@ class Store(ABC):
     @abstractmethod
     def put(self, key: str, data: bytes) -> None:
         """Create or replace a file."""
+
+    @abstractmethod
+    def put_file(self, key: str, path: Path) -> None:
+        """Create or replace a file by a copy of one of this machine, however large."""
 
     @abstractmethod
     def swap(self, key: str, data: bytes, etag: str | None) -> str | None:
@@ -208,6 +217,10 @@ class Folder(Store):
     def put(self, key: str, data: bytes) -> None:
         with atomic_path(self.place(key)) as beside:
             beside.write_bytes(data)
+
+    def put_file(self, key: str, path: Path) -> None:
+        with atomic_path(self.place(key)) as beside:
+            shutil.copyfile(path, beside)
 
     def put_new(self, key: str, data: bytes) -> bool:
         path = self.place(key)
@@ -368,6 +381,12 @@ class Bucket(Store):
     def put(self, key: str, data: bytes) -> None:
         self.check()
         self._put(key, data, "overwrite")
+
+    def put_file(self, key: str, path: Path) -> None:
+        import obstore
+
+        self.check()
+        self._call(lambda store, key: obstore.put(store, key, path), key)
 
     def put_new(self, key: str, data: bytes) -> bool:
         self.check()
@@ -603,8 +622,8 @@ def _needed(address: str) -> str:
     }[address.partition(":")[0]]
 
 
-def _away(text: str) -> StoreError:
-    """An error that may be gone at the next attempt, which its cause says."""
-    problem = StoreError(text)
+def _away(text: str) -> StoreAway:
+    """An error that may be gone at the next attempt, which its cause says to `may_pass`."""
+    problem = StoreAway(text)
     problem.__cause__ = ConnectionError(text)
     return problem
