@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -9,8 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from models_train.parts import write_part
+from models_train.parts import is_whole, write_part
 from models_train.store import Parts, Store
+from tests.support.forked import Launcher
 from warehouse.connection import memory
 from warehouse.content_id import table_ids
 from warehouse.contracts import TABLES
@@ -64,3 +66,17 @@ def main(arguments: Sequence[str]) -> None:
     store = Store.at(address)
     for shard in range(int(n_shards)):
         write_shard(store, "m", shard, n_rows=200)
+
+
+def killed_writers(address: str, n_kills: int, n_shards: int, seconds: float) -> list[str]:
+    """Kill a writer of shards again and again; returns the keys that were ever listed and could not be read whole."""
+    store, source, halves = Store.at(address), random.Random(3), []
+    with Launcher("tests.support.many_parts") as launcher:
+        for _ in range(n_kills):
+            for item in store.list("document_scores"):
+                if source.random() < 0.5:
+                    store.delete(item.key)
+            launcher.call([address, str(n_shards)], source.uniform(0, seconds))
+            halves += [item.key for item in store.list() if not is_whole(store.place(item.key))]
+        launcher.call([address, str(n_shards)])
+    return halves

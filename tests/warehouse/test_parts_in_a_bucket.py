@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import sqlite3
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -15,8 +14,7 @@ from models_train import footers
 from models_train.parts import is_whole, part_costs, part_rows, remove_parts, renew_run, write_part
 from models_train.store import Bucket, Parts, Store, StoreError
 from tests.support.buckets import Buckets, proxied
-from tests.support.forked import Launcher
-from tests.support.many_parts import COSTS, SCORES, landed_ids, write_many, write_shard
+from tests.support.many_parts import COSTS, SCORES, killed_writers, landed_ids, write_many, write_shard
 from warehouse.connection import memory
 from warehouse.landing import create_raw_tables, land_newest, unlanded
 from warehouse.part_files import LandingError, newest_parts, read_part, restore_wanted, retire_parts, retire_unwanted
@@ -192,19 +190,6 @@ def test_a_bucket_that_goes_away_is_not_taken_for_damage(bucket: str, monkeypatc
     ):
         with pytest.raises(StoreError, match="cannot be reached"):
             use()
-
-
-def killed_writers(address: str, n_kills: int, n_shards: int, seconds: float) -> list[str]:
-    """Kill a writer of shards again and again; returns the keys that were ever listed and could not be read whole."""
-    store, source, halves = Store.at(address), random.Random(3), []
-    with Launcher("tests.support.many_parts") as launcher:
-        for _ in range(n_kills):
-            for item in store.list("document_scores"):
-                store.delete(item.key) if source.random() < 0.5 else None
-            launcher.call([address, str(n_shards)], source.uniform(0, seconds))
-            halves += [item.key for item in store.list() if not is_whole(store.place(item.key))]
-        launcher.call([address, str(n_shards)])
-    return halves
 
 
 def test_a_killed_writer_leaves_whole_parts_or_none(bucket: str, tmp_path: Path) -> None:
