@@ -75,6 +75,12 @@ def _hours(text: str) -> float:
     return float(text)
 
 
+def _ray(text: str) -> str:
+    if text != "auto":
+        raise ValueError("is not auto, the cluster that this machine belongs to")
+    return text
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything that `REWARDBASE_*` variables set: one field per variable."""
@@ -120,6 +126,16 @@ class Settings:
         default=30,
         metadata=_about(
             "REWARDBASE_LOOK_SECONDS", "30", "Polling interval of sensors, in seconds.", _from_1_to(86_400)
+        ),
+    )
+    ray: str = field(
+        default="",
+        metadata=_about(
+            "REWARDBASE_RAY",
+            "none",
+            "`auto`: the Ray cluster of this machine scores documents and trains "
+            "([clusters](dagster_project/deploy/README.md)).",
+            _ray,
         ),
     )
     alerts: str = field(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -50,6 +51,12 @@ class Footer:
     def written_at(self) -> datetime:
         """Time of writing that the file states. Raises KeyError and ValueError for a file that is not a part."""
         return datetime.fromisoformat(self.metadata["written_at"]).astimezone(UTC)
+
+    @property
+    def costs(self) -> dict[str, Any] | None:
+        """What the part cost; None for one that does not say."""
+        kept = self.metadata.get("costs")
+        return json.loads(kept) if kept else None
 
 
 def is_part_key(key: str) -> bool:

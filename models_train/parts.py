@@ -92,7 +92,7 @@ def write_part(
     The columns `study_id` and `run_id` may be left out of the rows: the part gives them. A part of the same run is
     replaced; its `written_at` is later than that of every other part of the table and study, unless it is given, as for
     a part that takes the place of an older one. new: only where there is no part of the run; returns None otherwise.
-    costs: what the part cost, which it keeps (`part_costs`). Raises UserError where the rows do not fit; then nothing
+    costs: what the part cost, which it keeps in its footer. Raises UserError where the rows do not fit; then nothing
     is written.
     """
     for what, name in (("study_id", study_id), ("run_id", run_id)):
@@ -131,14 +131,6 @@ def _as_parquet(rows: pa.Table) -> bytes:
     content = pa.BufferOutputStream()
     pq.write_table(rows, content, write_page_checksum=True)
     return content.getvalue().to_pybytes()
-
-
-def part_costs(parts: Parts, table: str, study_id: str, run_id: str) -> dict[str, Any] | None:
-    """What a part cost, as it was given to `write_part`; None where the part has none, or is not there."""
-    store, key = Store.at(parts), _key(table, study_id, run_id)
-    item = store.find(key)
-    kept = footer(store, item).metadata.get(_COSTS.removeprefix(PREFIX)) if item else None
-    return json.loads(kept) if kept else None
 
 
 def is_whole(part: Path | Place) -> bool:

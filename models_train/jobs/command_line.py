@@ -49,6 +49,14 @@ FLAGS: dict[str, dict[str, Any]] = {
     "folds": {"default": "{}", "help": "JSON: study -> what is left out together, publisher (default) or lineage"},
     "others": {"default": "{}", "help": "JSON: study -> other studies whose reward models it learns from, too"},
     "bootstraps": {"type": int, "default": 1000, "help": "resamples of publishers (default: 1000)"},
+    "split": {
+        "help": "share of a job array's task: i/n works on every n-th shard from the i-th on, i from 0 to n-1",
+    },
+    "devices": {
+        "type": int,
+        "default": 1,
+        "help": "devices of the cluster that train together, at most (default: 1)",
+    },
     "workers": PROCESSES,
     "jobs": PROCESSES,
 }
@@ -63,7 +71,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "train_reward_model": (
         "Train the reward model of a base model: search over learning rates, select a checkpoint, save it.",
-        ("study", "model", "objective", "home"),
+        ("study", "model", "objective", "home", "devices"),
     ),
     "score_completions": (
         "Compute the reward of every completion of the study's benchmarks with a trained reward model.",
@@ -79,7 +87,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "score_documents": (
         "Compute the log-probabilities of the sampled documents under a base model, shard by shard.",
-        ("study", "model", "home"),
+        ("study", "model", "home", "split"),
     ),
     "run_benchmarks": (
         "Run the benchmarks of a study on a base model through lm-evaluation-harness.",

@@ -132,7 +132,8 @@ while not Path(stop).exists():
             c.execute("load httpfs")
             c.execute(f"create secret (type s3, key_id '{key}', secret '{secret}', region 'us-east-1', "
                       f"endpoint '{endpoint}', url_style 'path', use_ssl false)")
-            pointer = json.loads(c.execute("select content from read_text(?)", [f"{address}/current.json"]).fetchone()[0])
+            (content,) = c.execute("select content from read_text(?)", [f"{address}/current.json"]).fetchone()
+            pointer = json.loads(content)
             c.execute(f"attach '{address}/{pointer['database']['key']}' as rewardbase (read_only)")
             stamps, numbers = {pointer["snapshot_id"]}, set()
             for table in ("dim_studies", "fct_results", "snapshot"):
@@ -211,7 +212,8 @@ def test_publishes_under_readers_and_kills(
     n_read, n_seen = sum(one["n"] for one in found), sum(one["seen"] for one in found)
     say(
         capsys,
-        f"{2 * N_PUBLISHES} publishes by 2 publishers with {2 * N_KILLS} kills in {max(seconds):.0f} s; 4 readers opened "
-        f"{n_read} snapshots ({n_seen} different), longest {max(one['longest'] for one in found):.1f} s; {len(left)} left",
+        f"{2 * N_PUBLISHES} publishes by 2 publishers with {2 * N_KILLS} kills in {max(seconds):.0f} s; "
+        f"4 readers opened {n_read} snapshots ({n_seen} different), longest {max(one['longest'] for one in found):.1f} s; "
+        f"{len(left)} left",
     )
     assert [(one["errors"], one["mixed"]) for one in found] == [([], [])] * 4

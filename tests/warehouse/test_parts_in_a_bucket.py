@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from models_train import footers
-from models_train.parts import is_whole, part_costs, part_rows, remove_parts, renew_run, write_part
+from models_train.parts import is_whole, part_rows, remove_parts, renew_run, write_part
 from models_train.store import Bucket, Parts, Store, StoreError
 from tests.support.buckets import Buckets, proxied
 from tests.support.many_parts import COSTS, SCORES, killed_writers, landed_ids, write_many, write_shard
@@ -35,6 +35,13 @@ def cost(parts: Parts, run_id: str, n_tokens: int = 1, model_id: str = "m", **op
     return write_part(parts, COSTS, [row], study_id="s", run_id=run_id, **options)
 
 
+def kept(parts: Parts, run_id: str) -> Any:
+    """Costs that a part keeps."""
+    item = Store.at(parts).find(f"run_costs/s/{run_id}.parquet")
+    assert item is not None
+    return footers.footer(Store.at(parts), item).costs
+
+
 def newest(parts: Parts) -> list[str]:
     return sorted(part.run_id for part in newest_parts(parts, COSTS))
 
@@ -54,10 +61,10 @@ def test_a_part_that_is_there_is_not_replaced(parts: Parts) -> None:
     first = cost(parts, "a", 1, new=True, costs={"seconds": 1.5})
     assert first is not None and cost(parts, "a", 2, new=True) is None
     assert part_rows(first)[0]["n_tokens"] == 1
-    assert part_costs(parts, "run_costs", "s", "a") == {"seconds": 1.5}
-    assert part_costs(parts, "run_costs", "s", "b") is None
+    assert kept(parts, "a") == {"seconds": 1.5}
+    assert Store.at(parts).find("run_costs/s/b.parquet") is None
     cost(parts, "a", 3)
-    assert part_rows(first)[0]["n_tokens"] == 3 and part_costs(parts, "run_costs", "s", "a") is None
+    assert part_rows(first)[0]["n_tokens"] == 3 and kept(parts, "a") is None
 
 
 def test_parts_are_set_aside_and_come_back(parts: Parts) -> None:
@@ -173,7 +180,7 @@ def test_what_is_kept_of_parts_may_be_lost(bucket: str, tmp_path: Path, spoil: C
 def test_a_long_footer_is_read_whole(bucket: str) -> None:
     store = Store.at(bucket)
     cost(store, "r", costs={"x": "y" * 200_000})
-    assert len(part_costs(store, "run_costs", "s", "r")["x"]) == 200_000  # type: ignore[index]
+    assert len(kept(store, "r")["x"]) == 200_000  # type: ignore[index]
 
 
 def test_a_bucket_that_goes_away_is_not_taken_for_damage(bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
