@@ -541,7 +541,7 @@ def _client(address: str, *, patient: bool = True) -> Any:
     try:
         from obstore.store import AzureStore, GCSStore, S3Store
     except ImportError:
-        text = f"{address} needs the package obstore; install it: .venv/bin/pip install obstore"
+        text = f"{address} needs the package obstore; install it: .venv/bin/python -m pip install -c requirements.lock obstore"
         raise StoreError(text) from None
     scheme, _, rest = address.partition("://")
     bucket, _, folder = rest.partition("/")
