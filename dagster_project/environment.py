@@ -15,7 +15,7 @@ from models_train import telemetry
 from models_train.errors import UserError
 from models_train.files import disk_problem
 from models_train.machine import MOST_DEFAULT_WORKERS, WORKERS, default_workers
-from models_train.store import PARTS, parts_at
+from models_train.store import PARTS, StoreError, parts_at
 from warehouse.paths import REPOSITORY, VARIABLE, Home
 from warehouse.publish_remote import PUBLISH, refuse_among_parts
 
@@ -163,6 +163,8 @@ class Settings:
             if text:
                 try:
                     values[one.name] = about["parse"](text)
+                except StoreError as error:
+                    raise StoreError(f"{about['variable']}: {error}") from None  # the text may hold a secret
                 except ValueError as error:
                     raise UserError(
                         f"{about['variable']}={text} {error}; correct or unset it (default {about['shown']})"

@@ -341,7 +341,9 @@ class Bucket(Store):
     def looked(self) -> Bucket:
         same = copy.copy(self)
         same._parent = self
-        same._seen = {item.key: item for item in self.list()}
+        same._store = _client(self._address, patient=False)  # a sensor has a minute for its look
+        same._seen = {item.key: item for item in same.list()}
+        same._store = self._store
         return same
 
     def check(self) -> None:
@@ -541,8 +543,8 @@ def _client(address: str, *, patient: bool = True) -> Any:
     try:
         from obstore.store import AzureStore, GCSStore, S3Store
     except ImportError:
-        text = f"{address} needs the package obstore; install it: .venv/bin/python -m pip install -c requirements.lock obstore"
-        raise StoreError(text) from None
+        remedy = "install it: .venv/bin/python -m pip install -c requirements.lock obstore"
+        raise StoreError(f"{address} needs the package obstore; {remedy}") from None
     scheme, _, rest = address.partition("://")
     bucket, _, folder = rest.partition("/")
     kind: Any = {"s3": S3Store, "gs": GCSStore, "az": AzureStore}[scheme]

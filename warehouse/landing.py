@@ -8,7 +8,8 @@ disagree, the whole table is landed again.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models_train.errors import first_line
+from models_train.footers import REQUESTS_AT_ONCE
 from models_train.store import Parts
 from warehouse.connection import Connection, has_table, identifier, literal, registered, transaction
 from warehouse.contracts import TABLES, Table, describe
@@ -30,6 +32,8 @@ _TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
 }
+FETCHED_TOGETHER = 64
+"""Parts of a bucket that are in memory at once."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RECORD = "audit.landed_parts"
 _RECORD_ABOUT = "One row per partition of a raw table: the part that its rows came from."
@@ -156,8 +160,11 @@ def _remove(connection: Connection, table: Table, partitions: Collection[str]) -
 
 def _land(connection: Connection, table: Table, parts: Sequence[Part]) -> None:
     """The rows of parts whose partitions the table does not hold."""
-    for part in parts:
-        _insert(connection, table, part)
+    for start in range(0, len(parts), FETCHED_TOGETHER):
+        some = parts[start : start + FETCHED_TOGETHER]
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            for part, content in [(part, pool.submit(_source, part)) for part in some]:
+                _insert(connection, table, part, content.result)
     if parts:
         _record(connection, table, parts)
 
@@ -234,11 +241,17 @@ def _check_part(table: Table, part: Part) -> None:
         raise LandingError(f"{part.path} does not fit the contract of {table.name}: it {found}; remove it and {REMEDY}")
 
 
-def _insert(connection: Connection, table: Table, part: Part) -> None:
+def _source(part: Part) -> Path | pa.BufferReader:
+    """What pyarrow reads a part from: its path, or what a bucket holds of it. Raises OSError, StoreError."""
+    place = part.path
+    return place if isinstance(place, Path) else pa.BufferReader(place.store.get(place.key))
+
+
+def _insert(connection: Connection, table: Table, part: Part, source: Callable[[], Path | pa.BufferReader]) -> None:
+    """Insert the rows of a part. source: gives what they are read from, or raises like `_source`."""
     columns = ", ".join(identifier(name) for name in table.schema.names)
     try:
-        source = part.path if isinstance(part.path, Path) else pa.BufferReader(part.path.store.get(part.path.key))
-        with pq.ParquetFile(source, page_checksum_verification=True) as file:
+        with pq.ParquetFile(source(), page_checksum_verification=True) as file:
             rows = pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
             with registered(connection, "landing_rows", rows):
                 connection.execute(f"insert into {_name(table)} ({columns}) select {columns} from landing_rows")

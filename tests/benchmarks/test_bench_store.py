@@ -101,15 +101,17 @@ def test_landing_of_all_parts_of_a_census(
             said.append(f"{name}: {found}, {time.monotonic() - began:.2f} s, {dict(server.requests)}")
     assert found is False and server.requests == {"LIST": 5}
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server.endpoint)
-    store, seconds = Bucket(bucket, tmp_path / "part_facts.sqlite"), []
-    for forget in (True, False, False):
+    store, seconds, cores = Bucket(bucket, tmp_path / "part_facts.sqlite"), [], []
+    for forget in (True, *[False] * 6):
         if forget:  # as in a new process
             footers._known.clear()
             footers._loaded.clear()
-        began = time.monotonic()
+        began, core = time.monotonic(), time.process_time()
         assert not unlanded(connection, SCORES, store.looked())
         seconds.append(time.monotonic() - began)
-    said.append(f"second look without the proxy, in a new process {seconds[0]:.2f} s, then {min(seconds):.2f} s")
+        cores.append(time.process_time() - core)
+    said.append(f"second look without the proxy, in a new process {seconds[0]:.2f} s ({cores[0]:.2f} s of a core)")
+    said.append(f"later ones {min(seconds):.2f} s ({min(cores):.2f} s of a core)")
     say(capsys, "\n".join(said))
     assert min(seconds) <= 2
     connection.close()
@@ -213,7 +215,7 @@ def test_publishes_under_readers_and_kills(
     say(
         capsys,
         f"{2 * N_PUBLISHES} publishes by 2 publishers with {2 * N_KILLS} kills in {max(seconds):.0f} s; "
-        f"4 readers opened {n_read} snapshots ({n_seen} different), longest {max(one['longest'] for one in found):.1f} s; "
-        f"{len(left)} left",
+        f"4 readers opened {n_read} snapshots ({n_seen} different), longest {max(one['longest'] for one in found):.1f} "
+        f"s; {len(left)} left",
     )
     assert [(one["errors"], one["mixed"]) for one in found] == [([], [])] * 4
