@@ -7,7 +7,6 @@ obstore (`AWS_*`, `GOOGLE_*`, `AZURE_*`) and never shown: messages are written h
 
 from __future__ import annotations
 
-import copy
 import errno
 import os
 import re
@@ -339,7 +338,9 @@ class Bucket(Store):
         return inside
 
     def looked(self) -> Bucket:
-        same = copy.copy(self)
+        if self._seen is not None:
+            return self
+        same = Bucket(self._address, self.facts)
         same._parent = self
         same._store = _client(self._address, patient=False)  # a sensor has a minute for its look
         same._seen = {item.key: item for item in same.list()}
