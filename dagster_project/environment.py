@@ -15,7 +15,9 @@ from models_train import telemetry
 from models_train.errors import UserError
 from models_train.files import disk_problem
 from models_train.machine import MOST_DEFAULT_WORKERS, WORKERS, default_workers
+from models_train.store import PARTS, StoreError, parts_at
 from warehouse.paths import REPOSITORY, VARIABLE, Home
+from warehouse.publish_remote import PUBLISH, refuse_among_parts
 
 _MOST_HOURS = 10_000
 PROJECT = Path(__file__).resolve().parent
@@ -53,6 +55,10 @@ def _folder(text: str) -> Path:
         raise UserError(f"{text}: there is no such user; write the whole path") from error
 
 
+def _place(text: str) -> str:
+    return str(parts_at(text))
+
+
 def _from_1_to(most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         # Digits alone: int() takes 1_0 and the digits of other scripts, too.
@@ -86,6 +92,25 @@ class Settings:
     studies: Path = field(
         default=PROJECT / "studies",
         metadata=_about(STUDIES_VARIABLE, "`dagster_project/studies/`", "Folder of the study files.", _folder),
+    )
+    parts: str = field(
+        default="",
+        metadata=_about(
+            PARTS,
+            "`parts/` in the home",
+            "Where the parts are: a folder, or a bucket as `s3://bucket/folder`, `gs://` or `az://`; credentials are "
+            "read from the environment ([buckets](warehouse/README.md#parts-and-snapshots-in-a-bucket)).",
+            _place,
+        ),
+    )
+    publish: str = field(
+        default="",
+        metadata=_about(
+            PUBLISH,
+            "none",
+            "Where each snapshot is published for other machines, too: a folder or bucket, as above.",
+            _place,
+        ),
     )
     workers: int = field(
         default_factory=default_workers,
@@ -138,6 +163,8 @@ class Settings:
             if text:
                 try:
                     values[one.name] = about["parse"](text)
+                except StoreError as error:
+                    raise StoreError(f"{about['variable']}: {error}") from None  # the text may hold a secret
                 except ValueError as error:
                     raise UserError(
                         f"{about['variable']}={text} {error}; correct or unset it (default {about['shown']})"
@@ -167,7 +194,7 @@ def prepare() -> Home:
     Settings that the caller's environment already has stay, except the home and the folder of study files, which
     are made absolute: dbt runs in another folder.
     """
-    settings()
+    chosen = settings()
     if not STUDIES.is_dir():
         what = "is a file" if STUDIES.exists() else "is not there"
         raise UserError(f"{STUDIES}: the folder of the study files {what}; correct or unset {STUDIES_VARIABLE}")
@@ -178,6 +205,8 @@ def prepare() -> Home:
         text = disk_problem(error, settings().home) or str(error)
         raise UserError(f"{text} ({VARIABLE} names the folder of everything written)") from error
     os.environ[VARIABLE] = str(home.root)
+    os.environ |= {name: place for name, place in ((PARTS, chosen.parts), (PUBLISH, chosen.publish)) if place}
+    refuse_among_parts(home.root)
     os.environ[STUDIES_VARIABLE] = str(STUDIES)
     for name, value in (QUIET | STEADY).items():
         os.environ.setdefault(name, value)

@@ -1,7 +1,7 @@
-"""Rows -> contract -> one immutable Parquet part, written atomically.
+"""Rows -> contract -> one immutable Parquet part, written atomically to a folder or bucket (`store.py`).
 
 Parts are the truth of the project; the warehouse is rebuilt from them. A part lies at
-`<parts_dir>/<table>/<study_id>/<run_id>.parquet`; its Parquet metadata hold who wrote it, when, and for which contract.
+`<parts>/<table>/<study_id>/<run_id>.parquet`; its Parquet metadata hold who wrote it, when, and for which contract.
 The time of writing also orders the parts of a partition. So that this order never hangs on a clock, a part is dated
 after every other part of its table and study, by a microsecond where the clock says an earlier time.
 """
@@ -12,8 +12,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,13 +22,18 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from models_train.errors import Problems, UserError
-from models_train.files import atomic_path, create
+from models_train.footers import PREFIX, SUFFIX, fetch_footers, footer, is_part_key
+from models_train.store import Item, Parts, Place, Store
 from warehouse.contracts import RETIRED, Table
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table | Any
 """A list of dicts, an Arrow table, or any frame that speaks the Arrow C stream (Polars, pandas)."""
 
-_WRITTEN_AT, _PARTITION, _SHARD = "rewardbase.written_at", "rewardbase.partition", "shard"
+RECENT = timedelta(seconds=10)
+"""Age up to which a part of a bucket may be as late as one that is written now: what two machines' views of the store's
+clock differ by, with the time that a write takes."""
+_WRITTEN_AT, _PARTITION, _COSTS = f"{PREFIX}written_at", f"{PREFIX}partition", f"{PREFIX}costs"
+_SHARD = "shard"
 _SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 
@@ -51,19 +55,29 @@ def _as_json(value: Any) -> Any:
     raise TypeError(f"a {type(value).__name__} has no stable form to hash: pass text, numbers, lists and dicts")
 
 
-def part_path(parts_dir: Path, table: str, study_id: str, run_id: str) -> Path:
-    """Path of a part, which need not exist."""
-    return parts_dir / table / study_id / f"{run_id}.parquet"
+def part_path(parts: Parts, table: str, study_id: str, run_id: str) -> Path | Place:
+    """Path of a part in a folder, or its place in a bucket; it need not exist."""
+    return Store.at(parts).place(_key(table, study_id, run_id))
 
 
-def part_rows(path: Path) -> list[dict[str, Any]]:
+def part_rows(part: Path | Place) -> list[dict[str, Any]]:
     """Rows of a part."""
-    rows: list[dict[str, Any]] = pq.read_table(path, partitioning=None).to_pylist()
+    rows: list[dict[str, Any]] = read_table(part).to_pylist()
     return rows
 
 
+def source_of(part: Path | Place) -> Path | pa.BufferReader:
+    """What pyarrow reads a part from: its path, or what a bucket holds of it."""
+    return part if isinstance(part, Path) else pa.BufferReader(part.store.get(part.key))
+
+
+def read_table(part: Path | Place, columns: list[str] | None = None) -> pa.Table:
+    """Rows of a part as an Arrow table. Raises OSError and ArrowException for one that is missing or damaged."""
+    return pq.read_table(source_of(part), columns=columns, partitioning=None, page_checksum_verification=True)
+
+
 def write_part(
-    parts_dir: Path,
+    parts: Parts,
     table: Table,
     rows: Rows,
     *,
@@ -71,14 +85,15 @@ def write_part(
     run_id: str,
     written_at: datetime | None = None,
     new: bool = False,
-) -> Path | None:
-    """Check `rows` against the contract and write them as one part; returns its path.
-
-    new: only where there is no part of the run; None is returned, and the part left, where another process was first.
+    costs: Mapping[str, Any] | None = None,
+) -> Any:
+    """Check `rows` against the contract and write them as one part; returns its path, or its place in a bucket.
 
     The columns `study_id` and `run_id` may be left out of the rows: the part gives them. A part of the same run is
     replaced; its `written_at` is later than that of every other part of the table and study, unless it is given, as for
-    a part that takes the place of an older one. Raises UserError where the rows do not fit; then nothing is written.
+    a part that takes the place of an older one. new: only where there is no part of the run; returns None otherwise.
+    costs: what the part cost, which it keeps in its footer. Raises UserError where the rows do not fit; then nothing
+    is written.
     """
     for what, name in (("study_id", study_id), ("run_id", run_id)):
         if not _SAFE_NAME.fullmatch(name):
@@ -86,36 +101,42 @@ def write_part(
                 f"{table.name}: {what} {name!r} cannot be part of a file name: "
                 "use letters, digits, '_', '.' and '-' only"
             )
+    store, key = Store.at(parts), _key(table.name, study_id, run_id)
     checked = check_rows(table, rows, study_id=study_id, run_id=run_id)
     partition = {name: _partition_value(table, checked, name, study_id) for name in table.partition_by}
+    # Many machines write the shards of one table: the clock that they share orders them without a listing for each.
+    time = written_at or (store.now() if new and store.has_clock else next_time(store, table.name, study_id))
     metadata = {
-        "rewardbase.table": table.name,
+        f"{PREFIX}table": table.name,
         _PARTITION: json.dumps(partition),
-        "rewardbase.run_id": run_id,
-        _WRITTEN_AT: (written_at or next_time(parts_dir, table.name, study_id)).isoformat(timespec="microseconds"),
-        "rewardbase.contract": table.fingerprint,
+        f"{PREFIX}run_id": run_id,
+        _WRITTEN_AT: time.isoformat(timespec="microseconds"),
+        f"{PREFIX}contract": table.fingerprint,
     }
-    path = part_path(parts_dir, table.name, study_id, run_id)
-    checked = checked.replace_schema_metadata(metadata)
-    if new:
-        return path if create(path, partial(_to_file, checked)) else None
-    _write(path, checked)
-    return path
+    if costs is not None:
+        metadata[_COSTS] = json.dumps(dict(costs))
+    content = _as_parquet(checked.replace_schema_metadata(metadata))
+    if not new:
+        store.put(key, content)
+    elif not store.put_new(key, content):
+        return None
+    return store.place(key)
 
 
-def _write(path: Path, rows: pa.Table) -> None:
-    with atomic_path(path) as beside:
-        _to_file(rows, beside)
+def _key(table: str, study_id: str, run_id: str) -> str:
+    return f"{table}/{study_id}/{run_id}.parquet"
 
 
-def _to_file(rows: pa.Table, path: Path) -> None:
-    pq.write_table(rows, path, write_page_checksum=True)
+def _as_parquet(rows: pa.Table) -> bytes:
+    content = pa.BufferOutputStream()
+    pq.write_table(rows, content, write_page_checksum=True)
+    return content.getvalue().to_pybytes()
 
 
-def is_whole(path: Path) -> bool:
+def is_whole(part: Path | Place) -> bool:
     """True where a part is there and can be read; parts of earlier versions have no checksums to compare."""
     try:
-        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+        with pq.ParquetFile(source_of(part), page_checksum_verification=True) as file:
             for _ in file.iter_batches():
                 pass
     except (OSError, pa.ArrowException):
@@ -123,67 +144,72 @@ def is_whole(path: Path) -> bool:
     return True
 
 
-def renew_run(parts_dir: Path, table: str, study_id: str, run_id: str) -> None:
+def renew_run(parts: Parts, table: str, study_id: str, run_id: str) -> None:
     """Date the parts of a run again, its shards included, where a part of another run in their partition is later.
 
     Settings that were tried in between left that one, and the latest counts.
     """
-    paths = sorted(part_path(parts_dir, table, study_id, run_id).parent.glob("*.parquet"))
-    own = [path for path in paths if path.stem == run_id or path.stem.startswith(f"{run_id}-")]
-    known = {path: facts for path in paths if (facts := _facts(path)) is not None}
-    latest = {path: known[path] for path in own if path in known}
-    others = [facts for path, facts in known.items() if path not in latest]
+    store = Store.at(parts)
+    known = {item.key: facts for item in _items(store, table, study_id) if (facts := _facts(store, item)) is not None}
+    names = {key: key.rpartition("/")[2].removesuffix(SUFFIX) for key in known}
+    latest = {key: known[key] for key, name in names.items() if name == run_id or name.startswith(f"{run_id}-")}
+    others = [facts for key, facts in known.items() if key not in latest]
     if not any(other[0] == one[0] and other[1] >= one[1] for one in latest.values() for other in others):
         return
-    for path in latest:
-        rows = pq.read_table(path, partitioning=None, page_checksum_verification=True)
-        time = next_time(parts_dir, table, study_id).isoformat(timespec="microseconds")
-        _write(path, rows.replace_schema_metadata({**(rows.schema.metadata or {}), _WRITTEN_AT.encode(): time}))
+    for key in latest:
+        rows = read_table(store.place(key))
+        time = next_time(store, table, study_id).isoformat(timespec="microseconds")
+        metadata = {**(rows.schema.metadata or {}), _WRITTEN_AT.encode(): time}
+        store.put(key, _as_parquet(rows.replace_schema_metadata(metadata)))
 
 
-def _facts(path: Path) -> tuple[dict[str, Any], datetime] | None:
+def _items(store: Store, table: str, study_id: str) -> list[Item]:
+    """The files of a study in a table, with their footers at hand."""
+    found = [item for item in store.list(f"{table}/{study_id}") if is_part_key(item.key)]
+    fetch_footers(store, found)
+    return found
+
+
+def _facts(store: Store, item: Item) -> tuple[dict[str, Any], datetime] | None:
     """Partition of a part without its shard, and its time of writing; None for a file that is not a part."""
-    written_at = _time_of(path)
+    written_at = _time_of(store, item)
     if written_at is None:
         return None
-    partition = json.loads(pq.read_schema(path).metadata[_PARTITION.encode()])
+    partition = json.loads(footer(store, item).metadata[_PARTITION.removeprefix(PREFIX)])
     return {name: value for name, value in partition.items() if name != _SHARD}, written_at
 
 
-def remove_parts(parts_dir: Path, table: str, study_id: str, is_stale: Callable[[Mapping[str, Any]], bool]) -> None:
+def remove_parts(parts: Parts, table: str, study_id: str, is_stale: Callable[[Mapping[str, Any]], bool]) -> None:
     """Remove parts of work that takes seconds to repeat. is_stale: whether a part goes, by its partition."""
-    for path in sorted(part_path(parts_dir, table, study_id, "").parent.glob("*.parquet")):
-        facts = _facts(path)
+    store = Store.at(parts)
+    for item in _items(store, table, study_id):
+        facts = _facts(store, item)
         if facts is not None and is_stale(facts[0]):
-            path.unlink()
+            store.delete(item.key)
 
 
-def next_time(parts_dir: Path, table: str, study_id: str) -> datetime:
+def next_time(parts: Parts, table: str, study_id: str) -> datetime:
     """Time of writing of a new part: the present, or a microsecond after the latest part, those set aside included.
 
-    A clock that is behind, or one that was ahead once, here or on another machine, thus changes no order.
+    A clock that is behind, or one that was ahead once, here or on another machine, thus changes no order. In a bucket
+    the present is the store's, and no part counts as later than the store dates it, so that only the parts of the last
+    seconds are looked at.
     """
-    folders = (part_path(root, table, study_id, "").parent for root in (parts_dir, parts_dir / RETIRED))
-    times = (_time_of(path) for folder in folders for path in folder.glob("*.parquet"))
-    latest = max((time for time in times if time is not None), default=None)
-    now = datetime.now(UTC)
-    return now if latest is None else max(now, latest + timedelta(microseconds=1))
+    store = Store.at(parts)
+    now = store.now()
+    times = []
+    for root in (store, store.below(RETIRED)):
+        items = [item for item in root.list(f"{table}/{study_id}") if is_part_key(item.key)]
+        if store.has_clock:
+            items = [item for item in items if item.changed >= now - RECENT]
+        times += [time for item in items if (time := _time_of(root, item)) is not None]
+    return max([now, *(time + timedelta(microseconds=1) for time in times)])
 
 
-def _time_of(path: Path) -> datetime | None:
+def _time_of(store: Store, item: Item) -> datetime | None:
+    """Time of writing of a part; None for a file that is not a part, or that another process moved meanwhile."""
     try:
-        state = path.stat()
-    except FileNotFoundError:
-        return None  # set aside by another process meanwhile
-    return _written_at(str(path), state.st_ino, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=65536)
-def _written_at(path: str, inode: int, changed_ns: int, size: int) -> datetime | None:
-    """Time of writing of a part, read once per process and file; None for a file that is not a part."""
-    try:
-        metadata = pq.read_schema(path).metadata or {}
-        return datetime.fromisoformat(metadata[_WRITTEN_AT.encode()].decode()).astimezone(UTC)
+        return store.bounded(footer(store, item).written_at, item)
     except (OSError, pa.ArrowException, KeyError, ValueError):
         return None
 

@@ -25,6 +25,7 @@ from filelock import FileLock
 
 from tests.support import real_data
 from tests.support.bad_names import rename_models
+from tests.support.buckets import Buckets, s3
 from tests.support.programs import REPOSITORY, environment, listening, run_rewardbase
 
 # No test asks the real hub: set before anything imports the hub's client, which reads it once.
@@ -123,6 +124,21 @@ def wait_for(found: Callable[[], Any], seconds: float, pause: float = 0.5) -> An
 def ui() -> SimpleNamespace:
     """`at_work`: the program of `make ui` around a block; `ask` it a GraphQL query; `wait_for` something."""
     return SimpleNamespace(at_work=ui_at_work, ask=ask, wait_for=wait_for)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[Buckets]:
+    """A server of S3 for all tests of this worker."""
+    with s3() as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(s3_server: Buckets, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Address of a folder in a new bucket, whose server and credentials are in the environment."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.new()
 
 
 def copy_project(folder: Path) -> Path:

@@ -1,7 +1,27 @@
-"""The DuckDB file of Rewardbase. Knows no torch and no Dagster.
+"""The DuckDB file of Rewardbase. Knows no torch and no Dagster. `warehouse.open(address)` opens the snapshot that was
+published last to a folder or bucket.
 
 In the order of the data flow: `contracts` (columns of the raw tables), `part_files` (parts on disk), `landing` (parts
 into raw tables), `dbt_nodes` (results of dbt's nodes), `checks` (of the results), `content_id` (hashes of tables),
-`reports` (the page), `publish` (snapshots for readers) and `cli` (answer, recommendation, SQL shell).
+`reports` (the page), `publish` (snapshots for readers), `publish_remote` (the same in a bucket) and `cli` (answer,
+recommendation, SQL shell).
 `connection` opens DuckDB files, and `paths` names the files under REWARDBASE_HOME.
 """
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from warehouse.connection import Connection
+
+
+def open(address: str | Path, cache: Path | None = None) -> Connection:
+    """A read-only connection to the snapshot that was published last to a folder, `s3://`, `gs://` or `az://`.
+
+    cache: folder that files of a bucket are downloaded to, each once. Raises UserError.
+    """
+    from warehouse.publish_remote import open_snapshot  # with DuckDB, which who reads the contracts does not need
+
+    return open_snapshot(address, cache)

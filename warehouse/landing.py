@@ -8,7 +8,8 @@ disagree, the whole table is landed again.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models_train.errors import first_line
+from models_train.footers import REQUESTS_AT_ONCE
+from models_train.store import Parts
 from warehouse.connection import Connection, has_table, identifier, literal, registered, transaction
 from warehouse.contracts import TABLES, Table, describe
 from warehouse.part_files import CARRIED_OVER, REMEDY, LandingError, Part, Value, is_former, newest_parts
@@ -29,6 +32,8 @@ _TYPES = {
     pa.bool_(): "BOOLEAN",
     pa.timestamp("us", "UTC"): "TIMESTAMP WITH TIME ZONE",
 }
+FETCHED_TOGETHER = 64
+"""Parts of a bucket that are in memory at once."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RECORD = "audit.landed_parts"
 _RECORD_ABOUT = "One row per partition of a raw table: the part that its rows came from."
@@ -54,18 +59,18 @@ class _Landed:
     n_rows: int
 
 
-def create_raw_tables(connection: Connection, parts_dir: Path | None = None) -> list[str]:
+def create_raw_tables(connection: Connection, parts: Parts | None = None) -> list[str]:
     """Create the raw tables that are missing, with NOT NULL and comments.
 
-    A table that differs from its contract is dropped and created again; with `parts_dir` its newest parts are
+    A table that differs from its contract is dropped and created again; with `parts` its newest parts are
     landed again, without those written for the old contract: their assets have to run again.
     Returns the names of the tables whose contract had changed.
     """
     with transaction(connection):
         changed = _renew_tables(connection)
-        if parts_dir is not None:
+        if parts is not None:
             for name in changed:
-                _land(connection, TABLES[name], newest_parts(parts_dir, TABLES[name], fitting=True))
+                _land(connection, TABLES[name], newest_parts(parts, TABLES[name], fitting=True))
     return changed
 
 
@@ -83,7 +88,7 @@ def _renew_tables(connection: Connection) -> list[str]:
     return changed
 
 
-def land_newest(connection: Connection, table: Table, parts_dir: Path) -> int:
+def land_newest(connection: Connection, table: Table, parts: Parts) -> int:
     """Replace the table's rows by those of the newest part of every partition; returns the number of rows.
 
     Only parts that are new or changed are read; rows of partitions without a part are removed. A table whose rows are
@@ -91,10 +96,10 @@ def land_newest(connection: Connection, table: Table, parts_dir: Path) -> int:
     where a part does not fit; then the table stays as it was.
     """
     with transaction(connection):
-        return _bring_up_to_date(connection, table, parts_dir)
+        return _bring_up_to_date(connection, table, parts)
 
 
-def rebuild(connection: Connection, parts_dir: Path) -> dict[str, int]:
+def rebuild(connection: Connection, parts: Parts) -> dict[str, int]:
     """Empty every raw table and land the newest part of every partition; returns the number of rows per table.
 
     One transaction: where a part does not fit, LandingError is raised and the tables stay as they were.
@@ -103,31 +108,31 @@ def rebuild(connection: Connection, parts_dir: Path) -> dict[str, int]:
         _renew_tables(connection)
         for table in TABLES.values():
             _empty(connection, table)
-        return {name: _bring_up_to_date(connection, table, parts_dir) for name, table in TABLES.items()}
+        return {name: _bring_up_to_date(connection, table, parts) for name, table in TABLES.items()}
 
 
-def unlanded(connection: Connection, table: Table, parts_dir: Path) -> bool:
+def unlanded(connection: Connection, table: Table, parts: Parts) -> bool:
     """Whether the table's rows differ from those of the newest parts: a part is new, changed or gone, or the table
     is missing or was written by something else. Reads only. Raises LandingError for a file that is not a part.
     """
-    return _recorded(connection, table) != _identities(newest_parts(parts_dir, table))
+    return _recorded(connection, table) != _identities(newest_parts(parts, table))
 
 
-def _bring_up_to_date(connection: Connection, table: Table, parts_dir: Path) -> int:
+def _bring_up_to_date(connection: Connection, table: Table, parts: Parts) -> int:
     """Land what is not landed, remove what has no part, inside the caller's transaction."""
     _create_record(connection)
-    parts = newest_parts(parts_dir, table)
+    found = newest_parts(parts, table)
     landed = _recorded(connection, table)
     if landed is None:
         _empty(connection, table)
         landed = {}
-    fresh = [part for part in parts if landed.get(_key(part.partition)) != _identity(part)]
+    fresh = [part for part in found if landed.get(_key(part.partition)) != _identity(part)]
     for part in fresh:
         _check_part(table, part)
-    gone = landed.keys() - _identities(parts).keys()
+    gone = landed.keys() - _identities(found).keys()
     _remove(connection, table, sorted(gone | (landed.keys() & _identities(fresh).keys())))
     _land(connection, table, fresh)
-    return sum(part.n_rows for part in parts)
+    return sum(part.n_rows for part in found)
 
 
 def _identities(parts: Sequence[Part]) -> dict[str, _Landed]:
@@ -155,8 +160,11 @@ def _remove(connection: Connection, table: Table, partitions: Collection[str]) -
 
 def _land(connection: Connection, table: Table, parts: Sequence[Part]) -> None:
     """The rows of parts whose partitions the table does not hold."""
-    for part in parts:
-        _insert(connection, table, part)
+    for start in range(0, len(parts), FETCHED_TOGETHER):
+        some = parts[start : start + FETCHED_TOGETHER]
+        with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
+            for part, content in [(part, pool.submit(_source, part)) for part in some]:
+                _insert(connection, table, part, content.result)
     if parts:
         _record(connection, table, parts)
 
@@ -213,7 +221,7 @@ def _check_part(table: Table, part: Part) -> None:
     if part.table != table.name:
         raise LandingError(f"{part.path} is a part of {part.table}, not of {table.name}; move it to its folder")
     if is_former(part):
-        raise LandingError(CARRIED_OVER.format(parts=part.path.parents[2]))
+        raise LandingError(CARRIED_OVER.format(parts=part.root))
     if tuple(name for name, _ in part.partition) != table.partition_by:
         raise LandingError(f"{part.path} is not partitioned by {', '.join(table.partition_by)}; remove it and {REMEDY}")
     schema = part.schema
@@ -233,16 +241,23 @@ def _check_part(table: Table, part: Part) -> None:
         raise LandingError(f"{part.path} does not fit the contract of {table.name}: it {found}; remove it and {REMEDY}")
 
 
-def _insert(connection: Connection, table: Table, part: Part) -> None:
+def _source(part: Part) -> Path | pa.BufferReader:
+    """What pyarrow reads a part from: its path, or what a bucket holds of it. Raises OSError, StoreError."""
+    place = part.path
+    return place if isinstance(place, Path) else pa.BufferReader(place.store.get(place.key))
+
+
+def _insert(connection: Connection, table: Table, part: Part, source: Callable[[], Path | pa.BufferReader]) -> None:
+    """Insert the rows of a part. source: gives what they are read from, or raises like `_source`."""
     columns = ", ".join(identifier(name) for name in table.schema.names)
-    with pq.ParquetFile(part.path, page_checksum_verification=True) as file:
-        rows = pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
-        try:
+    try:
+        with pq.ParquetFile(source(), page_checksum_verification=True) as file:
+            rows = pa.RecordBatchReader.from_batches(file.schema_arrow, file.iter_batches())
             with registered(connection, "landing_rows", rows):
                 connection.execute(f"insert into {_name(table)} ({columns}) select {columns} from landing_rows")
-        except (duckdb.Error, pa.ArrowException, OSError) as error:
-            text = f"{part.path} cannot be landed in {table.name} ({first_line(error)}); remove it and {REMEDY}"
-            raise LandingError(text) from error
+    except (duckdb.Error, pa.ArrowException, OSError) as error:
+        text = f"{part.path} cannot be landed in {table.name} ({first_line(error)}); remove it and {REMEDY}"
+        raise LandingError(text) from error
 
 
 def _name(table: Table) -> str:

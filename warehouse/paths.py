@@ -6,16 +6,17 @@ import errno
 import os
 import unicodedata
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from models_train.errors import UserError
+from models_train.store import Parts, Store, parts_of
 
 VARIABLE = "REWARDBASE_HOME"
 _NOT_IN_ADDRESSES = "%?"
 _LONGEST_PATH = 3500
 """Longest path of a home, in bytes: Linux takes 4,096, and Dagster's and dbt's files are deep in it."""
-_WRITTEN_FOLDERS = ("*", "parts/*", "parts/*/*", "published/snapshots", "dagster/*", "dbt/*", "lab/*", "reports/*")
+_WRITTEN_FOLDERS = ("*", "published/snapshots", "dagster/*", "dbt/*", "lab/*", "reports/*")
 _WRITTEN_FILES = ("*.duckdb", "*.duckdb.wal", "*.lock", "dagster/*.yaml", "dagster/*/*.db", "dagster/*/*/*.db")
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -25,6 +26,8 @@ class Home:
     """The run-time folder. All paths follow from `root`, which is absolute."""
 
     root: Path
+    looked_at: Store | None = None
+    """The parts as they were at one moment (`at_one_look`)."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "root", Path(self.root).expanduser().absolute())
@@ -60,9 +63,15 @@ class Home:
             )
 
     @property
-    def parts(self) -> Path:
-        """Folder of the Parquet parts, from which the warehouse can be rebuilt."""
-        return self.root / "parts"
+    def parts(self) -> Parts:
+        """Folder or store of the Parquet parts, from which the warehouse can be rebuilt; REWARDBASE_PARTS names another
+        than `<root>/parts`. Raises StoreError for one that cannot be."""
+        return self.looked_at or parts_of(self.root)
+
+    def at_one_look(self) -> Home:
+        """This home with one listing of its parts, where they are in a bucket: to read them, not to write."""
+        parts = self.parts
+        return self if isinstance(parts, Path) else replace(self, looked_at=parts.looked())
 
     @property
     def warehouse(self) -> Path:
@@ -106,8 +115,9 @@ class Home:
 
     def ensure(self) -> Home:
         """Make the folders that are missing and return the home. Raises OSError where a run could not write."""
+        parts = self.parts
         folders = (
-            self.parts,
+            *([parts] if isinstance(parts, Path) else []),
             self.snapshots,
             self.reports,
             self.dagster_home,
@@ -123,6 +133,8 @@ class Home:
         """Raise OSError for what a run will write and may not: files of another user, such as those of an earlier run
         as administrator, or of a disk that is mounted read-only."""
         folders = [path for pattern in _WRITTEN_FOLDERS for path in self.root.glob(pattern) if path.is_dir()]
+        if isinstance(parts := self.parts, Path):
+            folders += [parts, *(path for pattern in ("*", "*/*") for path in parts.glob(pattern) if path.is_dir())]
         files = [path for pattern in _WRITTEN_FILES for path in self.root.glob(pattern)]
         for path in (self.root, *folders, *files):
             if not os.access(path, os.R_OK | os.W_OK | (os.X_OK if path.is_dir() else 0)):

@@ -382,4 +382,4 @@ def _remove_leftovers(home: Home) -> None:
     for leftover in (*home.snapshots.glob(".*.tmp*"), *home.published.glob(".*.tmp")):
         with contextlib.suppress(OSError):
             if abs(time.time() - leftover.lstat().st_mtime) > LEFTOVER_SECONDS:
-                leftover.unlink()
+                remove(leftover)

@@ -28,6 +28,7 @@ from warehouse.connection import Connection, WarehouseBusy, WarehouseError, read
 from warehouse.content_id import content_id, table_ids
 from warehouse.paths import VARIABLE, Home
 from warehouse.publish import publish, refuse_unfit
+from warehouse.publish_remote import publish_remote
 from warehouse.reports import CHARTS_FOLDER
 from warehouse.reports.export import draw_pictures
 from warehouse.reports.page import build_report
@@ -112,7 +113,7 @@ def rebuild(home: Home) -> Ids:
     scratch.root.mkdir()
     try:
         with write(scratch.warehouse) as connection:
-            landing.rebuild(connection, home.parts)
+            landing.rebuild(connection, home.at_one_look().parts)
         _build(scratch)
         with write(scratch.warehouse) as connection:
             connection.execute("force checkpoint")
@@ -147,6 +148,7 @@ def show(home: Home) -> bool:
     manifest = load_manifest(home)
     empty = may_be_empty(manifest, home)
     published = publish(home, may_be_empty=empty, required=MARTS, expected_nodes=result_ids(manifest))
+    publish_remote(home)
     if not published.changed:
         return False
     with read(home.warehouse) as connection:

@@ -25,6 +25,7 @@ from dagster_project import environment
 from models_train.errors import UserError
 from models_train.files import disk_problem
 from models_train.processes import INTERRUPTED, leave, stopped_by_signals
+from models_train.store import Store
 from warehouse.paths import Home
 
 
@@ -95,6 +96,7 @@ def run(home: Home, console: Console, *, everything: bool = False, quick: bool =
     from warehouse.part_files import refuse_former_rewards
 
     with run_lock(home):
+        Store.at(home.parts).check()
         refuse_former_rewards(home.parts)
         for told in check_storage(home):
             console.print(told, markup=False, soft_wrap=True)

@@ -13,8 +13,10 @@ from collections.abc import Iterator
 from rich.console import Console
 
 from dagster_project.environment import STUDIES
+from dagster_project.lib.due import studies_with_parts
 from models_train.errors import UserError
-from models_train.parts import is_whole
+from models_train.parts import SUFFIX, is_whole
+from models_train.store import Store
 from models_train.study.lab_record import is_made
 from models_train.study.study import load_studies
 from warehouse.checksums import damage, damage_of_pictures
@@ -44,8 +46,9 @@ def main() -> int:
 
 def found_problems(home: Home) -> Iterator[str]:
     """A sentence for everything that is not as it was written."""
-    for part in sorted(home.parts.rglob("*.parquet")):
-        if not is_whole(part):
+    store = Store.at(home.parts)
+    for item in store.list():
+        if item.key.endswith(SUFFIX) and not is_whole(part := store.place(item.key)):
             yield f"{part} is damaged; remove it and run `make run`, which makes it again"
     if problem := snapshot_problem(home):
         yield f"{home.current}: {problem}; run `make run`, which publishes it again"
@@ -65,7 +68,7 @@ def found_problems(home: Home) -> Iterator[str]:
         return
     for study in studies:
         # `make quick` leaves a lab out, with everything else of its study.
-        is_there = (home.parts / STUDY_TABLE.name / study.study_id).exists()
+        is_there = study.study_id in studies_with_parts(home, STUDY_TABLE.name)
         if is_there and not is_made(home.root, study):
             yield f"the lab {study.study_id} is not as its study file says; run `make run`, which makes what is missing"
 

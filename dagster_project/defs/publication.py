@@ -17,6 +17,7 @@ from warehouse import connection, dbt_nodes
 from warehouse.content_id import content_id
 from warehouse.paths import Home
 from warehouse.publish import publish, refuse_unfit
+from warehouse.publish_remote import publish_address, publish_remote
 from warehouse.reports import CHARTS_FOLDER
 
 if TYPE_CHECKING:
@@ -102,7 +103,10 @@ def snapshot(context: dg.AssetExecutionContext, run_home: RunHome) -> dg.Materia
         published = publish(
             home, may_be_empty=may_be_empty(manifest, home), required=MARTS, expected_nodes=result_ids(manifest)
         )
+        remote = publish_remote(home)
     context.log.info(f"{published.id}: {'published' if published.changed else 'unchanged'}")
+    if remote is not None:
+        context.log.info(f"{remote.name}: in {publish_address()}")
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": published.n_rows,

@@ -71,9 +71,10 @@ def landing_assets(
     def land(context: dg.AssetExecutionContext, run_home: RunHome) -> Iterator[dg.MaterializeResult]:
         home = run_home.home
         with as_dagster_failure(), connection.write(home.warehouse) as warehouse:
-            landing.create_raw_tables(warehouse, home.parts)
+            parts = home.at_one_look().parts
+            landing.create_raw_tables(warehouse, parts)
             rows = {
-                key.path[-1]: landing.land_newest(warehouse, tables[key.path[-1]], home.parts)
+                key.path[-1]: landing.land_newest(warehouse, tables[key.path[-1]], parts)
                 for key in sorted(context.selected_asset_keys)
             }
         for table_name, n_rows in rows.items():

@@ -7,14 +7,13 @@ trained or scored again. Sources and items, which these versions had no tables f
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, cast
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from models_train.errors import first_line
-from models_train.parts import content_hash, write_part
+from models_train.parts import content_hash, part_rows, read_table, write_part
+from models_train.store import Parts, Store
 from models_train.study.reward_ids import OF_MODEL, SCALES, source_row, source_run_id, trained_reward_id
 from models_train.study.settings import Objective
 from warehouse.contracts import PERFORMANCE_TABLES, STUDY_TABLES, TABLES
@@ -27,7 +26,7 @@ COMPLETIONS = ("chosen", "rejected")
 """Completions of every item in earlier versions, the right one first."""
 
 
-def carry_over(parts_dir: Path) -> int:
+def carry_over(parts_dir: Parts) -> int:
     """Write every part of rewards in the present form, those set aside included; returns their number.
 
     Interrupted, it goes on. Raises LandingError for a part that does not fit, which it names.
@@ -38,14 +37,14 @@ def carry_over(parts_dir: Path) -> int:
     # The parts themselves last: as long as one is of the former kind, all of this is done again.
     for (root, study_id), parts in _by_study(former).items():
         _write_sources(root, study_id, {_cell(part) for part in parts})
-        if root == parts_dir:
+        if str(root) == str(parts_dir):
             _write_items(root, study_id, max(parts, key=lambda part: part.written_at))
     for part in former:
         _rewrite(part)
     return len(former)
 
 
-def stale_tables(parts_dir: Path) -> list[str]:
+def stale_tables(parts_dir: Parts) -> list[str]:
     """Tables whose parts were written for other contracts, or that earlier versions did not have: `make run` makes
     them again from study files and kept results."""
     stale = {
@@ -60,16 +59,11 @@ def stale_tables(parts_dir: Path) -> list[str]:
     return sorted(stale)
 
 
-def _root(part: Part) -> Path:
-    """Folder of parts that a part lies in: that of the home, or of those set aside."""
-    return part.path.parents[2]
-
-
-def _by_study(parts: Iterable[Part]) -> Mapping[tuple[Path, str], list[Part]]:
+def _by_study(parts: Iterable[Part]) -> Mapping[tuple[Parts, str], list[Part]]:
     """The parts by folder and study."""
-    found: dict[tuple[Path, str], list[Part]] = {}
+    found: dict[tuple[Parts, str], list[Part]] = {}
     for part in parts:
-        found.setdefault((_root(part), part.study_id), []).append(part)
+        found.setdefault((part.root, part.study_id), []).append(part)
     return found
 
 
@@ -86,9 +80,9 @@ def _rewrite(part: Part) -> None:
     rows = rows.drop_columns(["model_id", "objective"])
     rows = rows.append_column("reward_id", name).append_column("source", pa.nulls(rows.num_rows, pa.string()))
     own: dict[str, Any] = {"study_id": part.study_id, "run_id": part.run_id, "written_at": part.written_at}
-    path = write_part(_root(part), COMPLETION_REWARDS, rows, **own)
+    path = write_part(part.root, COMPLETION_REWARDS, rows, **own)
     if path != part.path:
-        part.path.unlink()
+        Store.at(part.root).delete(part.file)
 
 
 def _check(part: Part) -> None:
@@ -102,19 +96,19 @@ def _check(part: Part) -> None:
 def _rows(part: Part) -> pa.Table:
     """Rows of a part. Raises LandingError where it is damaged."""
     try:
-        return pq.read_table(part.path, partitioning=None, page_checksum_verification=True)
+        return read_table(part.path)
     except (OSError, pa.ArrowException) as error:
         raise LandingError(f"{part.path} cannot be read ({first_line(error)}); {REMEDY}") from error
 
 
-def _write_sources(root: Path, study_id: str, cells: Iterable[tuple[str, str]]) -> None:
+def _write_sources(root: Parts, study_id: str, cells: Iterable[tuple[str, str]]) -> None:
     """The sources of trained reward models that have none yet; `make run` adds what only the study file knows."""
     known = {dict(part.partition)["reward_id"] for part in newest_parts(root, REWARD_SOURCES) if _is_of(part, study_id)}
     models = {
         row["model_id"]: {name: row[name] for name in OF_MODEL}
         for part in newest_parts(root, BASE_MODELS)
         if _is_of(part, study_id)
-        for row in pq.read_table(part.path, partitioning=None).to_pylist()
+        for row in part_rows(part.path)
     }
     for model_id, objective in sorted(cells):
         row = source_row(model_id, cast(Objective, objective), **models.get(model_id, {}))
@@ -122,7 +116,7 @@ def _write_sources(root: Path, study_id: str, cells: Iterable[tuple[str, str]]) 
             write_part(root, REWARD_SOURCES, [row], study_id=study_id, run_id=source_run_id(row))
 
 
-def _write_items(root: Path, study_id: str, last: Part) -> None:
+def _write_items(root: Parts, study_id: str, last: Part) -> None:
     """The items of the rewards written last, without what only the texts tell."""
     names = ["benchmark", "subset", "item_id"]
     keys: list[dict[str, Any]] = _rows(last).group_by(names, use_threads=False).aggregate([]).to_pylist()

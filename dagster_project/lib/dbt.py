@@ -15,6 +15,7 @@ from dagster_project.environment import DBT_PROJECT
 from dagster_project.lib.keys import version_of_files
 from models_train.errors import UserError
 from models_train.machine import KILLED, out_of_memory
+from models_train.store import Store
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
 from warehouse.paths import REPOSITORY, Home
 
@@ -104,7 +105,7 @@ def may_be_empty(manifest: Mapping[str, Any], home: Home) -> set[str]:
 
     The published study has figures for all others; where it is not among the studies, they may be empty, too.
     """
-    if not any((home.parts / STUDY_TABLE.name / PUBLISHED).glob("*.parquet")):
+    if not Store.at(home.parts).list(f"{STUDY_TABLE.name}/{PUBLISHED}"):
         return set(MARTS) - NEVER_EMPTY
     return {node["name"] for node in manifest["nodes"].values() if node["config"].get("meta", {}).get("may_be_empty")}
 

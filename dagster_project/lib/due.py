@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from dagster_project.environment import STUDIES
 from dagster_project.lib import keys
-from models_train.parts import part_path, part_rows
+from models_train.parts import is_part_key, part_path, part_rows
+from models_train.store import Store
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
@@ -107,6 +108,7 @@ def due_work(home: Home, folder: Path = STUDIES, *, everything: bool = False, no
     everything: GPU work is due whether its parts are there or not. now: seconds since 1970, for tests. Raises
     StudyError: until every study file is right, no work begins.
     """
+    home = home.at_one_look()
     found = DueWork(studies=study_files(folder))
     found.before_gpu += _hub_query(found.studies, home, time.time() if now is None else now)
     labs = {path: study for path, study in found.studies.items() if labs_due({path: study}, home)}
@@ -139,7 +141,8 @@ def studies_without_parts(home: Home, studies: Studies) -> set[str]:
     """Studies of the study files that have no part of `raw.studies`, or not the present facts on a reward model that
     they train or score: rewards that were carried over have less, and the commit of one on a hub is known once it was
     fetched. A damaged part counts: landing reports it."""
-    present = {path.parent.name for path in (home.parts / STUDY_TABLE.name).glob("*/*.parquet")}
+    home = home.at_one_look()
+    present = studies_with_parts(home, STUDY_TABLE.name)
     without = {study.study_id for study in studies.values()} - present
     try:
         sources = {(part.partition, part.run_id) for part in newest_parts(home.parts, REWARD_SOURCES)}
@@ -157,7 +160,7 @@ def studies_without_parts(home: Home, studies: Studies) -> set[str]:
 
 def new_studies(home: Home, due: DueWork) -> set[str]:
     """Studies with due work and without any part. Of others, left out, the warehouse would hold parts without study."""
-    return _with_work(due) - {path.parent.name for path in home.parts.glob("*/*/*.parquet")}
+    return _with_work(due) - studies_with_parts(home)
 
 
 def _with_work(due: DueWork) -> set[str]:
@@ -418,6 +421,12 @@ def _benchmarkings(model: _ModelWork) -> Iterator[Work]:
         yield model.work("run_benchmarks", (keys.BENCHMARKS,), model.partition, f"benchmarks of {name}", run_id)
 
 
+def studies_with_parts(home: Home, table: str = "") -> set[str]:
+    """Studies that have a part of a table, or of any. Parts that were set aside are deeper."""
+    keys_of_parts = (item.key for item in Store.at(home.parts).list(table))
+    return {key.split("/")[1] for key in keys_of_parts if is_part_key(key)}
+
+
 def _newest(home: Home, table: Table) -> dict[tuple[str, str], str]:
     """Run id of the newest part of a table, by study and writer ("" in most tables); none if a part is unreadable."""
     try:
@@ -431,16 +440,16 @@ class _Counting:
     """The runs whose parts count: those that are there, and no part of another run has taken their place since."""
 
     def __init__(self, home: Home) -> None:
-        self._home = home
+        self._home = home.at_one_look()
         self._newest: dict[str, set[tuple[str, str]] | None] = {}
 
     def has(self, table: str, study: Study, run_id: str) -> bool:
         """True where a study's part of a run counts. Where a part of the table cannot be read, being there is enough:
         landing reports which file it is."""
-        if not part_path(self._home.parts, table, study.study_id, run_id).exists():
-            return False
         runs = self._runs(table)
-        return runs is None or (study.study_id, run_id) in runs
+        if runs is None:
+            return part_path(self._home.parts, table, study.study_id, run_id).exists()
+        return (study.study_id, run_id) in runs
 
     def has_search(self, study: Study, run_id: str) -> bool:
         """True where a training search counts, with all of its tables; one that failed may lack some."""

@@ -14,6 +14,7 @@ import duckdb
 from models_train.errors import UserError
 from models_train.files import disk_problem
 from models_train.machine import out_of_memory
+from models_train.store import StoreAway
 from warehouse.connection import WarehouseBusy
 from warehouse.paths import Home
 
@@ -29,11 +30,12 @@ GIVEN_UP = "rewardbase/given_up"
 def as_dagster_failure(context: dg.AssetExecutionContext | None = None) -> Iterator[None]:
     """Re-raise user errors as dagster.Failure with the same message; other errors keep their traceback.
 
-    Only a busy warehouse is tried again, within the run. After any other failure the context's run is tagged GIVEN_UP.
+    A busy warehouse and a store that is away are tried again, within the run. After any other failure the context's run
+    is tagged GIVEN_UP.
     """
     try:
         yield
-    except WarehouseBusy as error:
+    except (WarehouseBusy, StoreAway) as error:
         raise try_again() from dg.Failure(description=str(error))
     except (MemoryError, duckdb.OutOfMemoryException) as error:
         raise give_up(context, out_of_memory("this step", error)) from error

@@ -22,13 +22,13 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import pyarrow.parquet as pq
 
 from dagster_project.environment import settings
 from dagster_project.lib.failures import give_up, try_again
 from dagster_project.lib.keys import models_by_partition, rewards_by_partition
 from dagster_project.lib.locks import CUT_SHORT
 from models_train.machine import KILLED, group_kills, out_of_memory
+from models_train.parts import part_path, part_rows
 from models_train.processes import descendants, end_processes, tree
 from models_train.study.study import Study
 from warehouse.paths import Home
@@ -120,8 +120,8 @@ def _ended_after(seconds: float) -> Iterator[threading.Event]:
 
 def with_costs(result: dg.MaterializeResult, home: Home, study: Study, *run_ids: str) -> dg.MaterializeResult:
     """The result with the costs of the work, from its parts of `run_costs`; unchanged where there is no such part."""
-    parts = [home.parts / "run_costs" / study.study_id / f"{run_id}.parquet" for run_id in run_ids]
-    rows = [row for part in parts if part.is_file() for row in pq.read_table(part, partitioning=None).to_pylist()]
+    parts = [part_path(home.parts, "run_costs", study.study_id, run_id) for run_id in run_ids]
+    rows = [row for part in parts if part.exists() for row in part_rows(part)]
     if not rows:
         return result
     memory = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]

@@ -21,6 +21,7 @@ from dagster_project.lib.failures import GIVEN_UP
 from dagster_project.lib.locks import CUT_SHORT
 from dagster_project.lib.stale import stale_assets
 from dagster_project.lib.study_plan import LEAVE_OUT
+from models_train.store import StoreError
 from models_train.study.study import STUDY_FILES
 from models_train.study.yaml_lines import StudyError
 from warehouse.connection import WarehouseBusy
@@ -54,8 +55,9 @@ def evaluate(instance: dg.DagsterInstance, home: Home, folder: Path, *, now: flo
     earlier version have to be carried over. now: as in `due_work`."""
     found = Evaluation()
     try:
+        home = home.at_one_look()
         refuse_former_rewards(home.parts)
-    except LandingError as error:
+    except (LandingError, StoreError) as error:
         found.notes.append(str(error))
         return found
     seconds = time.time() if now is None else now

@@ -44,6 +44,7 @@ from warehouse.landing import unlanded
 from warehouse.part_files import LandingError, newest_parts
 from warehouse.paths import Home
 from warehouse.publish import PublishRefused, refuse_unfit, snapshot_problem
+from warehouse.publish_remote import remote_problem
 from warehouse.reports import CHARTS_FOLDER, PAGE_NAME
 
 DATA_VERSION = "dagster/data_version"
@@ -133,6 +134,7 @@ def missing_outputs(home: Home, specs: Sequence[dg.AssetSpec], leave_out: Set[st
     that are missing or unreadable; missing tables; what dbt failed to build or to test; report and snapshot, if their
     files are missing. Raises WarehouseBusy if another program keeps the warehouse from being read.
     """
+    home = home.at_one_look()
     try:
         with read(home.warehouse) as connection:
             stale = dict(_in_warehouse(connection, home, specs))
@@ -185,7 +187,7 @@ def _in_files(home: Home, leave_out: Set[str]) -> Iterator[tuple[dg.AssetKey, st
         yield keys.REPORT, f"of the report, {problem}"
     if problem := damage_of_pictures(home.reports / CHARTS_FOLDER):
         yield keys.CHARTS, f"of the charts, {problem}"
-    if problem := snapshot_problem(home):
+    if problem := snapshot_problem(home) or remote_problem(home):
         yield keys.SNAPSHOT, problem
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
+from models_train.store import Parts
 from models_train.study.fingerprints import donors
 from models_train.study.models import BenchmarkValue, Candidate
 from models_train.study.reward_ids import (
@@ -52,7 +53,7 @@ class StudyFacts:
     n_rows: int
 
 
-def write_study_parts(studies: Path, seeds: Path, parts: Path, leave_out: Collection[str] = ()) -> list[StudyFacts]:
+def write_study_parts(studies: Path, seeds: Path, parts: Parts, leave_out: Collection[str] = ()) -> list[StudyFacts]:
     """Check all study files (`*.yaml` in `studies`) and their seeds, then write the parts of every study.
 
     leave_out: studies that are checked and not written. Nothing is written unless everything is right. Raises
@@ -69,7 +70,7 @@ def write_study_parts(studies: Path, seeds: Path, parts: Path, leave_out: Collec
     return [_write(study, facts, parts) for study, facts in checked if study.study_id not in leave_out]
 
 
-def follow_models(parts: Path, studies: list[Study]) -> list[str]:
+def follow_models(parts: Parts, studies: list[Study]) -> list[str]:
     """Set aside parts that no study asks for any more, and restore those that are asked for again; returns messages.
 
     Taken out may be a model, a candidate, an objective, a corpus, a benchmark; training, scoring or a lab as a whole.
@@ -228,7 +229,7 @@ def _value_problem(value: BenchmarkValue, metrics: Mapping[str, list[str]], wher
     return None
 
 
-def _write(study: Study, seeds: dict[str, SeedFacts], parts: Path) -> StudyFacts:
+def _write(study: Study, seeds: dict[str, SeedFacts], parts: Parts) -> StudyFacts:
     tables = _rows(study, seeds)
     run_id = content_hash({"study": study, "seeds": {name: facts.sha256 for name, facts in seeds.items()}})
     for name, rows in tables.items():

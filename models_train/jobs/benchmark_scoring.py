@@ -22,6 +22,7 @@ from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.reward_benchmarks.items import Benchmark, item_tables
 from models_train.reward_benchmarks.sets import load_named
 from models_train.reward_models.scoring import OK, Scorer, score_items
+from models_train.store import Place, parts_of
 from models_train.study.fingerprints import items_run_id
 from models_train.study.study import Study
 from models_train.study.training import Training
@@ -77,7 +78,7 @@ class BenchmarkScoring:
             if name not in due:
                 self.rows += part_rows(self._part(REWARDS, run_id))
                 for table in (REWARDS, COSTS):
-                    renew_run(self.home / "parts", table, self.study.study_id, run_id)
+                    renew_run(parts_of(self.home), table, self.study.study_id, run_id)
         if due:
             with beside_others(self.home, lambda text: self.report.say(f"{one.name}: {text}")):
                 self._score_due(one, due)
@@ -93,8 +94,8 @@ class BenchmarkScoring:
             raise UserError("\n".join(dict.fromkeys(map(str, self.problems)))) from self.problems[0]
         return _figures(self.rows)
 
-    def _part(self, table: str, run_id: str) -> Path:
-        return part_path(self.home / "parts", table, self.study.study_id, run_id)
+    def _part(self, table: str, run_id: str) -> Path | Place:
+        return part_path(parts_of(self.home), table, self.study.study_id, run_id)
 
     def _is_there(self, run_id: str) -> bool:
         return all(self._part(table, run_id).exists() for table in (REWARDS, COSTS))
@@ -115,7 +116,7 @@ class BenchmarkScoring:
                 continue
             for table, rows in ((REWARDS, found), (COSTS, [costs])):
                 run_id = one.run_ids[name]
-                write_part(self.home / "parts", TABLES[table], rows, study_id=self.study.study_id, run_id=run_id)
+                write_part(parts_of(self.home), TABLES[table], rows, study_id=self.study.study_id, run_id=run_id)
             self.rows += found
 
     def _scored(
@@ -148,7 +149,7 @@ class BenchmarkScoring:
 
     def _keep_items(self, training: Training) -> None:
         """Write the items of the test set, unless another reward model of the study did."""
-        parts, study_id = self.home / "parts", self.study.study_id
+        parts, study_id = parts_of(self.home), self.study.study_id
         run_id = items_run_id(training, self.path.parent)
         if all(self._part(table, run_id).exists() for table in (ITEMS, COMPLETIONS)):
             for table in (ITEMS, COMPLETIONS):

@@ -20,6 +20,7 @@ from models_train.files import disk_problem
 from models_train.jobs.reporting import reporter
 from models_train.machine import is_out_of_memory, out_of_memory
 from models_train.processes import INTERRUPTED, stopped_by_signals
+from models_train.store import parts_at
 from models_train.study.settings import Objective
 
 MOST_PROCESSES = 8
@@ -43,7 +44,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "reward": {"dest": "reward_id", "required": True, "help": "reward_id under reward_models in the study file"},
     "home": {"type": Path, "required": True, "help": "run-time folder: parts, texts, reward models, caches"},
     "inputs": {"type": Path, "required": True, "help": "folder with one folder of inputs per study"},
-    "parts": {"type": Path, "required": True, "help": "folder of the parts"},
+    "parts": {"type": parts_at, "required": True, "help": "folder or address of the parts"},
     "targets": {"default": "{}", "help": "JSON: study -> targets to predict (default: score)"},
     "folds": {"default": "{}", "help": "JSON: study -> what is left out together, publisher (default) or lineage"},
     "others": {"default": "{}", "help": "JSON: study -> other studies whose reward models it learns from, too"},

@@ -34,6 +34,7 @@ from models_train.selection.performance import (
 )
 from models_train.selection.protocols import Forecast
 from models_train.selection.recommendation import recommend
+from models_train.store import Parts
 from warehouse.contracts import PERFORMANCE_TABLES
 
 SCORE = "score"
@@ -58,7 +59,7 @@ class Inputs:
 
 
 def run(
-    inputs: Path, parts: Path, targets: str, folds: str, others: str, bootstraps: int, jobs: int, report: Reporter
+    inputs: Path, parts: Parts, targets: str, folds: str, others: str, bootstraps: int, jobs: int, report: Reporter
 ) -> dict[str, Any]:
     """Fit every study in the folder of inputs; returns figures. Raises UserError.
 
@@ -132,7 +133,7 @@ def fit_study(
     inputs: Inputs,
     targets: Sequence[str],
     settings: PerformanceSettings,
-    parts: Path,
+    parts: Parts,
     report: Reporter,
     others: Sequence[Inputs] = (),
 ) -> dict[str, int | float | str]:

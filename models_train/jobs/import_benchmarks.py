@@ -11,6 +11,7 @@ from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
 from models_train.parts import write_part
+from models_train.store import parts_of
 from models_train.study.fingerprints import import_run_id
 from models_train.study.study import load_study
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS
@@ -41,7 +42,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
         if not task.run and task.name not in values:
             report.say(f"{study.study_id}, {task.name}: no file has a value of the task {task.lm_eval_task}")
     rows = [result.row(IMPORTS) for result in found.results]
-    write_part(home / "parts", BENCHMARK_RESULTS, rows, study_id=study.study_id, run_id=run_id)
+    write_part(parts_of(home), BENCHMARK_RESULTS, rows, study_id=study.study_id, run_id=run_id)
     return {
         "rows": len(rows),
         "files": found.n_files,

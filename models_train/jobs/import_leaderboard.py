@@ -14,6 +14,7 @@ from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
 from models_train.parts import write_part
+from models_train.store import parts_of
 from models_train.study.fingerprints import leaderboards_run_id
 from models_train.study.leaderboards import LeaderboardImport
 from models_train.study.study import load_study
@@ -37,7 +38,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
             f"{study.study_id}: the hub could not be asked of {cards.n_unasked:,} repositories ({cards.problem}); "
             "their bases are read from the name, or are unknown. With network, run import_leaderboard again"
         )
-    write_part(home / "parts", LEADERBOARD_ENTRIES, rows, study_id=study.study_id, run_id=run_id)
+    write_part(parts_of(home), LEADERBOARD_ENTRIES, rows, study_id=study.study_id, run_id=run_id)
     return {"rows": len(rows), "leaderboards": len(study.leaderboards)}
 
 

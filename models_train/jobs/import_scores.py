@@ -15,6 +15,7 @@ from models_train.parts import content_hash, is_whole, part_path, remove_parts, 
 from models_train.reward_benchmarks.imports import Imported, import_scores, load_sets, reward_sources
 from models_train.reward_benchmarks.items import Benchmark, item_tables
 from models_train.reward_benchmarks.sets import at_commits
+from models_train.store import Parts, parts_of
 from models_train.study.fingerprints import benchmark_set_run_id, items_run_id, reward_import_run_id
 from models_train.study.study import Study, load_study
 from warehouse.contracts import Table
@@ -44,7 +45,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     found = import_scores(study, load_sets(study, path.parent), path.parent)
     for note in (*(note for one in found.sets.values() for note in one.notes), *found.notes):
         report.say(f"{study.study_id}: {note}")
-    writer = _Writer(home / "parts", study.study_id)
+    writer = _Writer(parts_of(home), study.study_id)
     _write_items(writer, study, found, path.parent)
     n_rows = _write_rewards(writer, study, found, path.parent)
     return {
@@ -58,7 +59,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
 class _Writer:
     """Writes the parts of a study that are not there yet."""
 
-    def __init__(self, parts: Path, study_id: str) -> None:
+    def __init__(self, parts: Parts, study_id: str) -> None:
         self.parts = parts
         self.study_id = study_id
 

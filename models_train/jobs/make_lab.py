@@ -14,6 +14,7 @@ from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
 from models_train.parts import write_part
+from models_train.store import parts_of
 from models_train.study.fingerprints import lab_run_id
 from models_train.study.lab import lab_folder
 from models_train.study.lab_record import contents_of, read_record, write_record
@@ -51,7 +52,7 @@ def _make(path: Path, home: Path, workers: int, report: Reporter) -> dict[str, A
     models = make_models(folder, study, study.lab, workers, say, contents)
     known = truth_rows(study, study.lab, {made.model_id: made.n_parameters for made in models})
     for table, rows in known.items():
-        write_part(home / "parts", LAB_TABLES[table], rows, study_id=study.study_id, run_id=lab_run_id(study))
+        write_part(parts_of(home), LAB_TABLES[table], rows, study_id=study.study_id, run_id=lab_run_id(study))
     write_record(folder, lab_run_id(study), contents_of(folder, study.lab))
     return {
         "models": len(models),

@@ -21,6 +21,7 @@ from models_train.jobs.training_job import beside_others, model_of, study_of
 from models_train.metering import default_device
 from models_train.modeling.base_models import model_source
 from models_train.parts import part_path, part_rows, write_part
+from models_train.store import parts_of
 from models_train.study.benchmarks import Benchmark, Benchmarks
 from models_train.study.fingerprints import benchmark_run_id, task_results_id
 from models_train.study.models import StudyModel
@@ -39,7 +40,7 @@ def run(path: Path, model_id: str, home: Path, report: Reporter) -> dict[str, An
         raise UserError(f"{path}: the study {study.study_id} runs no benchmarks; list tasks under `benchmarks`")
     model = model_of(study, path, model_id, home)
     run_id = benchmark_run_id(model, study.benchmarks, path.parent)
-    parts = home / "parts"
+    parts = parts_of(home)
     part = part_path(parts, BENCHMARK_RESULTS.name, study.study_id, run_id)
     if part.exists():
         rows = part_rows(part)

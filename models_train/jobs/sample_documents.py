@@ -16,6 +16,7 @@ from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
 from models_train.jobs.training_job import scoring_of, study_of
 from models_train.parts import part_path, renew_run, write_part
+from models_train.store import parts_of
 from models_train.study.fingerprints import sample_run_id
 from warehouse.contracts import DOCUMENT_TABLES
 
@@ -32,16 +33,16 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     corpus = stated.model_copy(update={"source": data_of(stated.source, path, home)})
     run_id = sample_run_id(corpus, path.parent)
     folder = home / "documents" / run_id
-    part = part_path(home / "parts", DOCUMENTS.name, study.study_id, run_id)
+    part = part_path(parts_of(home), DOCUMENTS.name, study.study_id, run_id)
     if has_sample(folder) and part.exists():
         report.say(f"{corpus.name}: {n_documents(folder):,} documents are there; nothing to do")
-        renew_run(home / "parts", DOCUMENTS.name, study.study_id, run_id)
+        renew_run(parts_of(home), DOCUMENTS.name, study.study_id, run_id)
         return sample_counts(folder)
     if not has_sample(folder):
         report.say(f"{corpus.name}: drawing {corpus.documents_per_domain:,} documents of each of {len(corpus.domains)}")
         sample_documents(corpus, path.parent, folder, report.say)
     rows = document_rows(folder, corpus.name)
-    write_part(home / "parts", DOCUMENTS, rows, study_id=study.study_id, run_id=run_id)
+    write_part(parts_of(home), DOCUMENTS, rows, study_id=study.study_id, run_id=run_id)
     counts = sample_counts(folder)
     for name, n in counts.items():
         if name.startswith("documents missing"):

@@ -39,6 +39,7 @@ from models_train.modeling.base_models import (
     model_source,
 )
 from models_train.parts import part_path, part_rows, renew_run, write_part
+from models_train.store import Parts, Place, parts_of
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
 from models_train.study.scoring import Engine as EngineName
 from models_train.study.scoring import Shard, cut
@@ -63,7 +64,7 @@ class ScoringJob:
     def __init__(self, path: Path, model_id: str, home: Path, report: Reporter, split: str | None = None) -> None:
         self._split = None if split is None else Split.parse(split)
         self._is_on_cluster = on_cluster()
-        self._report, self._home, self._parts, self._path = report, home, home / "parts", path
+        self._report, self._home, self._parts, self._path = report, home, parts_of(home), path
         self._study = study_of(path, home)
         self._model = model_of(self._study, path, model_id, home)
         self._scoring = scoring_of(self._study, path)
@@ -119,7 +120,7 @@ class ScoringJob:
         run_id = self._run_ids[engine]
         return Shards(self._folder / run_id, self._parts, self._study.study_id, run_id, cuts)
 
-    def _costs_part(self, engine: EngineName) -> Path:
+    def _costs_part(self, engine: EngineName) -> Path | Place:
         return part_path(self._parts, RUN_COSTS.name, self._study.study_id, self._run_ids[engine])
 
     def _begun(self, cuts: list[Shard]) -> list[EngineName]:
@@ -273,7 +274,7 @@ class DocumentWorker:
     shards: Shards
     corpus: str
     sample: Path
-    parts: Path
+    parts: Parts
 
     def score(self, shard: Shard, count: Callable[[int, int], None] | None = None) -> Costs:
         """Score a shard and write its part, unless another process did meanwhile; returns what it cost."""
@@ -316,10 +317,9 @@ class DocumentWorker:
         }
 
     def _keep(self, shard: Shard, rows: list[dict[str, Any]], costs: Costs) -> None:
-        # Costs first: a shard whose part is there is never looked at again.
-        self.shards.add_costs(shard.name, costs)
-        study_id, run_id = self.shards.study_id, self.shards.part_id(shard)
-        write_part(self.parts, DOCUMENT_SCORES, rows, study_id=study_id, run_id=run_id, new=True)
+        own = {"study_id": self.shards.study_id, "run_id": self.shards.part_id(shard)}
+        if write_part(self.parts, DOCUMENT_SCORES, rows, **own, new=True, costs=vars(costs)) is None:
+            self.shards.add_costs(f"again-{shard.name}-{uuid.uuid4().hex[:8]}", costs)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ from models_train.reward_models.search import SearchOutcome, SearchSetup, planne
 from models_train.reward_models.search_records import DROPPED, SearchRecord, search_card
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism, checkpoint_rewards, measure_optimism
+from models_train.store import parts_of
 from models_train.study.reward_ids import variant
 from models_train.study.settings import Objective
 from warehouse.contracts import REWARD_MODEL_TABLES
@@ -106,7 +107,7 @@ def _train(job: TrainingJob, report: Reporter, processes: Processes) -> Mapping[
             row = _search(job, report, processes)
         if processes.is_first:
             for table in (DROPPED, *TABLES):
-                renew_run(job.home / "parts", table, job.study.study_id, job.run_id)
+                renew_run(parts_of(job.home), table, job.study.study_id, job.run_id)
             shutil.rmtree(job.working_folder, ignore_errors=True)
     if row and row["status"] == "failed":
         raise UserError(f"{job.name}: {row['reason']}. Change recipe or data, and it is trained again")
@@ -200,7 +201,7 @@ def _write(job: TrainingJob, rows: Mapping[str, list[dict[str, Any]]], tables: S
     for table in tables:
         if rows[table]:
             contract = REWARD_MODEL_TABLES[table]
-            write_part(job.home / "parts", contract, rows[table], study_id=job.study.study_id, run_id=job.run_id)
+            write_part(parts_of(job.home), contract, rows[table], study_id=job.study.study_id, run_id=job.run_id)
 
 
 def _train_all(job: TrainingJob, setup: SearchSetup, report: Reporter) -> tuple[list[TrainingRun], SearchOutcome]:

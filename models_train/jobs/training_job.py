@@ -12,6 +12,7 @@ from models_train.data.sources import data_of
 from models_train.errors import UserError, close_match
 from models_train.modeling.hub_snapshots import HubModel
 from models_train.parts import part_path
+from models_train.store import Place, parts_of
 from models_train.study.fingerprints import seed_run_id, training_run_id
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
@@ -60,9 +61,9 @@ class TrainingJob:
         """Folder of the training runs during the search."""
         return self.home / "training" / self.run_id
 
-    def part(self, table: str) -> Path:
+    def part(self, table: str) -> Path | Place:
         """The search's part of a table."""
-        return part_path(self.home / "parts", table, self.study.study_id, self.run_id)
+        return part_path(parts_of(self.home), table, self.study.study_id, self.run_id)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
@@ -23,12 +24,16 @@ import pyarrow.parquet as pq
 from models_train.data.records import Document
 from models_train.data.samples import FILE, read_sample
 from models_train.errors import UserError
-from models_train.files import create, write_text
+from models_train.footers import fetch_footers, footer
 from models_train.metering import Costs
+from models_train.parts import read_table
+from models_train.store import Parts, Place, Store
 from models_train.study.scoring import Shard
 from warehouse.contracts import DOCUMENT_TABLES
 
 DOCUMENT_SCORES = DOCUMENT_TABLES["document_scores"]
+KEPT, FACTS = ".scoring", "facts.json"
+"""Folder among the parts that keeps what a scoring is made from and what starts cost; and the file of the former."""
 
 
 def sample_content(folder: Path) -> str:
@@ -50,11 +55,34 @@ def documents_of(folder: Path, shard: Shard) -> list[Document]:
     return documents
 
 
+def kept_costs(parts: Parts, folder: Path, study_id: str, run_id: str) -> dict[str, dict[str, Any]]:
+    """Costs of all that was done for a scoring, oldest first: by name of the shard, or `start-...` and `again-...` for
+    starts of an engine and for shards that another process had finished meanwhile.
+
+    folder: of the run below the home, where earlier versions kept them.
+    """
+    found = {}
+    for path in (folder / "costs").glob("*.json"):
+        found[path.stem] = (datetime.fromtimestamp(path.stat().st_mtime, UTC), json.loads(path.read_text()))
+    kept = Store.at(parts).below(f"{KEPT}/{study_id}/{run_id}")
+    for item in kept.list("costs"):
+        found[Path(item.key).stem] = (item.changed, json.loads(kept.get(item.key)))
+    scores = Store.at(parts).below(f"{DOCUMENT_SCORES.name}/{study_id}")
+    items = [item for item in scores.list() if item.key.startswith(f"{run_id}-")]
+    fetch_footers(scores, items)
+    for item in items:
+        if costs := footer(scores, item).costs:
+            found[Path(item.key).stem.removeprefix(f"{run_id}-")] = (item.changed, costs)
+    return {name: costs for name, (_, costs) in sorted(found.items(), key=lambda one: (one[1][0], one[0]))}
+
+
 class Shards:
     """The shards of one scoring run in its own folder, with the parts of those that are finished."""
 
-    def __init__(self, folder: Path, parts: Path, study_id: str, run_id: str, shards: list[Shard]) -> None:
-        self._folder, self._parts = folder, parts / DOCUMENT_SCORES.name / study_id
+    def __init__(self, folder: Path, parts: Parts, study_id: str, run_id: str, shards: list[Shard]) -> None:
+        self._folder, self._parts = folder, Store.at(parts).below(f"{DOCUMENT_SCORES.name}/{study_id}")
+        self._root = Store.at(parts)
+        self._kept = Store.at(parts).below(f"{KEPT}/{study_id}/{run_id}")
         self.study_id, self._run_id, self._shards = study_id, run_id, shards
 
     @cached_property
@@ -66,17 +94,18 @@ class Shards:
         """run_id of the part of a shard."""
         return f"{self._run_id}-{shard.name}"
 
-    def part(self, shard: Shard) -> Path:
-        """Path of the part of a shard, which need not exist."""
-        return self._parts / f"{self.part_id(shard)}.parquet"
+    def part(self, shard: Shard) -> Path | Place:
+        """Path or place of the part of a shard, which need not exist."""
+        return self._parts.place(f"{self.part_id(shard)}.parquet")
 
     def numbered(self, index: int) -> Shard:
         """The shard of a number."""
         return next(shard for shard in self._shards if shard.index == index)
 
     def left(self) -> list[Shard]:
-        """Shards that are not finished."""
-        return [shard for shard in self._shards if not self.part(shard).exists()]
+        """Shards that are not finished, by one listing."""
+        done = {item.key for item in self._parts.list()}
+        return [shard for shard in self._shards if f"{self.part_id(shard)}.parquet" not in done]
 
     @contextmanager
     def claimed(self) -> Iterator[Shard | None]:
@@ -102,30 +131,31 @@ class Shards:
 
     def agree(self, facts: Mapping[str, Any]) -> None:
         """Record what the shards are made from, or check it where it is recorded. Raises UserError for a difference."""
-        path = self._folder / "facts.json"
-        if not path.exists() and create(path, lambda beside: beside.write_text(json.dumps(dict(facts)), "utf-8")):
+        if not self._kept.exists(FACTS) and self._kept.put_new(FACTS, json.dumps(dict(facts)).encode()):
             return
-        known = json.loads(path.read_text())
+        known = json.loads(self._kept.get(FACTS))
         changed = [name for name, value in facts.items() if known.get(name) != value]
         if changed:
             done = len(self._shards) - len(self.left())
             raise UserError(
                 f"{' and '.join(changed)} changed since the scoring began ({done} of {len(self._shards)} shards are "
                 f"done): scores would not be comparable. Bring back what it was (a `revision` in the study file pins "
-                f"it), or score again: remove {self._folder} and {self._parts / self._run_id}-*.parquet"
+                f"it), or score again: remove {self._kept} and {self._parts}/{self._run_id}-*.parquet"
             )
 
     def add_costs(self, name: str, costs: Costs) -> None:
         """Keep the costs of a piece of work; the same piece done again replaces them."""
-        write_text(self._folder / "costs" / f"{name}.json", json.dumps(vars(costs)))
+        self._kept.put(f"costs/{name}.json", json.dumps(vars(costs)).encode())
 
     def costs(self) -> Costs:
         """Costs of all pieces of work together; several kinds of device are all named. Raises UserError for none."""
-        kept = [Costs(**json.loads(path.read_text())) for path in sorted((self._folder / "costs").glob("*.json"))]
+        found = kept_costs(self._root, self._folder, self.study_id, self._run_id)
+        shards = {shard.name for shard in self._shards}
+        kept = [Costs(**costs) for name, costs in found.items() if name in shards or not name.isdigit()]
         if not kept:
             raise UserError(
-                f"{self._folder} no longer holds what the finished shards cost; bring it back, or score again: remove "
-                f"{self._parts / self._run_id}-*.parquet"
+                f"{self._kept} no longer holds what the finished shards cost; bring it back, or score again: remove "
+                f"{self._parts}/{self._run_id}-*.parquet"
             )
         return replace(reduce(add, kept), device=" + ".join(sorted({one.device for one in kept})))
 
@@ -134,5 +164,5 @@ class Shards:
         found: list[str] = []
         for shard in self._shards:
             if self.part(shard).exists():
-                found += pq.read_table(self.part(shard), columns=["status"], partitioning=None)["status"].to_pylist()
+                found += read_table(self.part(shard), columns=["status"])["status"].to_pylist()
         return found

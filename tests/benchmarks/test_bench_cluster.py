@@ -48,8 +48,7 @@ class Watch:
         for part in parts(self.home):
             self._seen(part, self.rewritten)
             self.came.setdefault(part.name, time.monotonic())
-        for cost in self.home.glob("document_scores/demo/*/costs/0*.json"):
-            self._seen(cost, self.redone)
+        self.redone |= {cost.name for cost in self.home.glob("parts/.scoring/demo/*/costs/again-*.json")}
         return len(self.came)
 
     def _seen(self, file: Path, changed: set[str]) -> None:
@@ -217,7 +216,7 @@ def test_a_host_joins_late(cluster: RayHosts, study: Path, alone: pl.DataFrame) 
     watch, status = scored(cluster, study, home, meanwhile)
     assert status == 0, cluster.log.read_text()[-3000:]
     check(watch, alone, 2)
-    starts = sorted(home.glob("document_scores/demo/*/costs/start-*.json"), key=lambda path: path.stat().st_mtime)
+    starts = sorted(home.glob("parts/.scoring/demo/*/costs/start-*.json"), key=lambda path: path.stat().st_mtime)
     assert len(starts) >= 2
     ready = time.monotonic() - time.time() + starts[1].stat().st_mtime
     left = [name for name, moment in watch.came.items() if moment > ready]
@@ -265,7 +264,7 @@ def test_two_hosts_of_one_core_against_one(tmp_path: Path, study: Path) -> None:
             home = home_of(study, f"speed-{n}")
             watch, status = scored(cluster, study, home)
             assert status == 0, cluster.log.read_text()[-3000:]
-            starts = [path.stat().st_mtime for path in home.glob("document_scores/demo/*/costs/start-*.json")]
+            starts = [path.stat().st_mtime for path in home.glob("parts/.scoring/demo/*/costs/start-*.json")]
             assert len(starts) == n
             ready = max(starts) + time.monotonic() - time.time()
             times = sorted(moment for moment in watch.came.values() if moment > ready)

@@ -24,10 +24,13 @@ def test_every_variable_has_a_default_and_can_be_set(tmp_path: Path) -> None:
         "REWARDBASE_JOB_HOURS": "3.5",
         "REWARDBASE_LOOK_SECONDS": "2",
         "REWARDBASE_ALERTS": "json://localhost",
+        "REWARDBASE_PARTS": "~/parts",
+        "REWARDBASE_PUBLISH": str(tmp_path / "published"),
     }
     found = Settings.from_environment(given)
     assert (found.home, found.studies) == (tmp_path, Path.home() / "mine")
     assert (found.workers, found.job_hours, found.look_seconds, found.alerts) == (7, 3.5, 2, "json://localhost")
+    assert (found.parts, found.publish) == (str(Path.home() / "parts"), str(tmp_path / "published"))
     assert all(f"| `{variable}` |" in settings_table() for variable in given)
 
 
@@ -49,6 +52,14 @@ def test_a_former_setting_is_named_with_its_replacement() -> None:
     for variable in ("REWARDBASE_ALERT_WEBHOOK", "REWARDBASE_ALERT_EMAIL"):
         with pytest.raises(UserError, match=f"{variable} is no longer read; set REWARDBASE_ALERTS="):
             Settings.from_environment({variable: "http://localhost"})
+
+
+@pytest.mark.parametrize("variable", ["REWARDBASE_PARTS", "REWARDBASE_PUBLISH"])
+@pytest.mark.parametrize("value", ["ftp://host/x", "s3://", "s3://key:TheSecret@bucket/x", "~nobody-of-this-name/x"])
+def test_a_wrong_place_is_named_without_its_secret(variable: str, value: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Settings.from_environment({variable: value})
+    assert str(caught.value).startswith(f"{variable}: ") and "TheSecret" not in str(caught.value)
 
 
 MOVED = """

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from models_train import parts as parts_module
+from models_train import store as store_module
 from models_train.errors import UserError
 from models_train.parts import content_hash, is_whole, renew_run, write_part
 from models_train.study.study import load_study
@@ -108,7 +108,7 @@ def test_what_is_written_last_counts_whatever_the_clock_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, later: int
 ) -> None:
     """Clocks that are set back, stand still or go on; also one machine after another on the same home."""
-    monkeypatch.setattr(parts_module, "datetime", _Clock)
+    monkeypatch.setattr(store_module, "datetime", _Clock)
     for number in range(6):
         monkeypatch.setattr(_Clock, "shown", datetime(2026, 1, 1, tzinfo=UTC) + number * timedelta(days=later))
         put(tmp_path, GROUPS, run_id=f"r{(7 * number) % 5}")

@@ -20,7 +20,10 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PACKAGES = ("models_train", "warehouse", "dagster_project")
 
 # Packages of the project that a package may import beside itself, by prefix.
-GROUND_FLOOR = ("models_train.errors", "models_train.files", "models_train.machine", "models_train.processes")
+GROUND_FLOOR = (
+    *("models_train.errors", "models_train.files", "models_train.machine", "models_train.processes"),
+    *("models_train.store", "models_train.footers"),
+)
 ALLOWED = {
     "models_train": ("warehouse.contracts",),
     "warehouse": GROUND_FLOOR,

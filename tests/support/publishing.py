@@ -72,3 +72,15 @@ def published_state(home: Path) -> tuple[str, int, str]:
         snapshot = connection.execute("select snapshot_id from marts.snapshot").fetchone()
     assert snapshot is not None
     return os.readlink(pointer), pointer.stat().st_mtime_ns, snapshot[0]
+
+
+def publish_to_bucket(arguments: list[str]) -> None:
+    """Change both marts, publish here, then to an address; called by `tests/support/forked.py`, and killed there."""
+    from models_train.store import Store
+    from warehouse.publish_remote import publish_remote
+
+    root, address, number, hours = arguments
+    home = Home(Path(root))
+    change(home, f"update marts.dim_studies set n = {number}; update marts.fct_results set n = {number}")
+    publish(home, keep=2, grace_seconds=10)
+    publish_remote(home, Store.at(address), keep=3, hours=float(hours))

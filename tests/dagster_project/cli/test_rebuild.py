@@ -11,8 +11,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from dagster_project.cli.rebuild import comparison
+import warehouse
+from dagster_project.cli.rebuild import SCHEMAS, comparison
+from models_train.store import Store
+from tests.support.buckets import free_port
 from tests.support.programs import run_program
+from warehouse.content_id import content_id, table_ids
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -55,6 +59,37 @@ def test_the_parts_give_back_what_was_lost_from_the_warehouse(project_copy: tupl
     assert os.readlink(home / "published" / "current.duckdb") == pointer
     again = run(home, project=project)
     assert again.returncode == 0 and "Nothing changed since the last run." in again.stdout
+
+
+def test_a_bucket_of_parts_gives_an_empty_home_the_same_tables(
+    project_copy: tuple[Path, Path], run: Run, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project, home = project_copy
+    store, published = Store.at(bucket), f"{bucket}-published"
+    for item in Store.at(home / "parts").list():
+        store.put(item.key, (home / "parts" / item.key).read_bytes())
+    with duckdb.connect(str(home / "warehouse.duckdb"), read_only=True) as connection:
+        wanted = table_ids(connection, SCHEMAS)
+    monkeypatch.setenv("REWARDBASE_PARTS", bucket)
+    monkeypatch.setenv("REWARDBASE_PUBLISH", published)
+    done = run_program("rebuild", tmp_path / "empty", project=project)
+    assert done.returncode == 0, done.stderr
+    assert dict(re.findall(r"^(\w+\.\w+) +([0-9a-f]{12})$", done.stdout, flags=re.MULTILINE)) == wanted
+    assert not (tmp_path / "empty" / "parts").exists() and (tmp_path / "empty" / "part_facts.sqlite").exists()
+    again = run(tmp_path / "empty", project=project)
+    assert again.returncode == 0, again.stdout + again.stderr
+    with warehouse.open(published, tmp_path / "cache") as connection:
+        assert content_id(connection) == content_id_of(home)
+    assert run_program("verify", tmp_path / "empty", project=project).returncode == 0
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{free_port()}")
+    away = run(tmp_path / "empty", project=project)
+    assert away.returncode == 1 and "S3 at 127.0.0.1 cannot be reached" in away.stderr + away.stdout
+    assert "Traceback" not in away.stderr
+
+
+def content_id_of(home: Path) -> str:
+    with duckdb.connect(str(home / "published" / "current.duckdb"), read_only=True) as connection:
+        return content_id(connection)
 
 
 def test_what_is_said_of_equal_and_of_no_content() -> None:

@@ -53,6 +53,7 @@ from models_train.study.fingerprints import (
 from models_train.study.leaderboards import LeaderboardImport
 from models_train.study.reward_ids import source_run_id, stated_sources, trained_sources
 from models_train.study.study import Study, load_study
+from tests.support.buckets import Buckets, proxied
 from tests.support.score_files import best_of_4, best_of_4_items, entry, study_with, write_json, write_lines
 from tests.support.studies import SETTINGS, study_of
 from warehouse.contracts import TABLES
@@ -503,3 +504,31 @@ def document_score(home: Home, run_id: str) -> None:
     own = {"model_id": "large", "shard": run_id[-5:], "document_id": "d", "is_truncated": False}
     row = {name: value for name, value in (texts | numbers | own).items() if name not in ("study_id", "run_id")}
     write_part(home.parts, table, [row], study_id="tiny", run_id=run_id)
+
+
+def test_due_work_of_parts_in_a_bucket_is_one_listing(
+    studies: Path, tmp_path: Path, bucket: str, s3_server: Buckets, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (path, study) = next(iter(study_files(studies).items()))
+    assert study.scoring
+    run_id = scoring_run_id(study.by_id["large"], study.scoring, path.parent)
+    rows = {"model_id": "large", "job": "score_documents", "variant": "packed", "n_tokens": 1, "device_seconds": 1.0}
+    rows |= {"device": "cpu", "n_devices": 1, "is_gpu": False, "peak_memory_bytes": None, "versions": "{}"}
+    found = []
+    with proxied(s3_server) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server.endpoint)
+        for place in ("", bucket):
+            monkeypatch.setenv("REWARDBASE_PARTS", place)
+            home = Home(tmp_path / "home")
+            before = len(due_work(home, studies).gpu)
+            document_score(home, f"{run_id}-00000")
+            write_part(home.parts, TABLES["run_costs"], [rows], study_id="tiny", run_id=run_id)
+            text = [{"corpus": "texts", "document_id": "1", "domain": "Book", "n_bytes": 1, "n_characters": 1}]
+            sample = sample_run_id(study.scoring.corpus, path.parent)
+            rows_of_texts = [one | {"content_hash": "x"} for one in text]
+            write_part(home.parts, TABLES["documents"], rows_of_texts, study_id="tiny", run_id=sample)
+            found.append((before, due_work(home, studies)))
+        server.requests.clear()
+        assert due_work(home, studies) == found[-1][1]
+        assert server.requests == {"LIST": 1}
+    assert found[0] == found[1]

@@ -241,7 +241,7 @@ def test_a_changed_tokenizer_or_sample_is_refused(tmp_path: Path, capsys: pytest
     folder = put_sample(study, tmp_path / "home", documents(12))
     in_this_process(study, tmp_path / "home", capsys)
     parts(tmp_path / "home")[2].unlink()
-    facts = tmp_path / "home" / "document_scores" / "demo" / run_id(study) / "facts.json"
+    facts = tmp_path / "home" / "parts" / ".scoring" / "demo" / run_id(study) / "facts.json"
     kept = facts.read_text()
     facts.write_text(kept.replace('"the tokenizer": "', '"the tokenizer": "0'))
     with pytest.raises(SystemExit, match=r"^the tokenizer changed since the scoring began \(2 of 3 shards are done\)"):
