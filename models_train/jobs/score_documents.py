@@ -19,6 +19,7 @@ from transformers import PreTrainedConfig
 from models_train.data.samples import n_documents, read_sample
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
+from models_train.jobs.plan import write_planned
 from models_train.jobs.reporting import Counter, Reporter, progress
 from models_train.jobs.training_job import beside_others, model_of, scoring_of, study_of
 from models_train.logprobs.engine import OK, Request
@@ -190,6 +191,9 @@ class ScoringJob:
             row = shards.costs().row(self._model.model_id, JOB, engine)
             write_part(self._parts, RUN_COSTS, [row], study_id=self._study.study_id, run_id=self._run_ids[engine])
         (costs,) = part_rows(part)
+        write_planned(
+            self._home, self._study.study_id, self._model.model_id, self._run_ids[engine], engine, costs["device"]
+        )
         return {
             "rows": n_rows,
             "engine": engine,
