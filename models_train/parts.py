@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from models_train.errors import Problems, UserError
-from models_train.files import atomic_path
+from models_train.files import atomic_path, create
 from warehouse.contracts import RETIRED, Table
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]] | pa.Table | Any
@@ -63,9 +63,18 @@ def part_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def write_part(
-    parts_dir: Path, table: Table, rows: Rows, *, study_id: str, run_id: str, written_at: datetime | None = None
-) -> Path:
+    parts_dir: Path,
+    table: Table,
+    rows: Rows,
+    *,
+    study_id: str,
+    run_id: str,
+    written_at: datetime | None = None,
+    new: bool = False,
+) -> Path | None:
     """Check `rows` against the contract and write them as one part; returns its path.
+
+    new: only where there is no part of the run; None is returned, and the part left, where another process was first.
 
     The columns `study_id` and `run_id` may be left out of the rows: the part gives them. A part of the same run is
     replaced; its `written_at` is later than that of every other part of the table and study, unless it is given, as for
@@ -87,13 +96,20 @@ def write_part(
         "rewardbase.contract": table.fingerprint,
     }
     path = part_path(parts_dir, table.name, study_id, run_id)
-    _write(path, checked.replace_schema_metadata(metadata))
+    checked = checked.replace_schema_metadata(metadata)
+    if new:
+        return path if create(path, partial(_to_file, checked)) else None
+    _write(path, checked)
     return path
 
 
 def _write(path: Path, rows: pa.Table) -> None:
     with atomic_path(path) as beside:
-        pq.write_table(rows, beside, write_page_checksum=True)
+        _to_file(rows, beside)
+
+
+def _to_file(rows: pa.Table, path: Path) -> None:
+    pq.write_table(rows, path, write_page_checksum=True)
 
 
 def is_whole(path: Path) -> bool:

@@ -48,6 +48,9 @@ FLAGS: dict[str, dict[str, Any]] = {
     "folds": {"default": "{}", "help": "JSON: study -> what is left out together, publisher (default) or lineage"},
     "others": {"default": "{}", "help": "JSON: study -> other studies whose reward models it learns from, too"},
     "bootstraps": {"type": int, "default": 1000, "help": "resamples of publishers (default: 1000)"},
+    "split": {
+        "help": "share of a job array's task: i/n works on every n-th shard from the i-th on, i from 0 to n-1",
+    },
     "workers": PROCESSES,
     "jobs": PROCESSES,
     "gpus": {"required": True, "help": "number of GPUs to plan for"},
@@ -83,7 +86,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "score_documents": (
         "Compute the log-probabilities of the sampled documents under a base model, shard by shard.",
-        ("study", "model", "home"),
+        ("study", "model", "home", "split"),
     ),
     "plan": (
         "Plan the document scoring that is left of a study: hours, bottleneck, actors per model, cost.",

@@ -43,7 +43,7 @@ from models_train.plan import (
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
 from models_train.study.models import StudyModel
 from models_train.study.scoring import Engine, Scoring, Shard, cut
-from models_train.study.study import Study, load_study
+from models_train.study.study import load_study
 from warehouse.contracts import REWARD_MODEL_TABLES
 
 JOB = "score_documents"
@@ -61,7 +61,7 @@ _NUMBER = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?|\.[0-9]{1,9}")
 def run(
     path: Path, home: Path, gpus: str, device: str, price: str, preemption: str, probe: str, report: Reporter
 ) -> dict[str, Any]:
-    """Plan what is left and describe it; returns where it is kept. probe: `1` scores a shard of the smallest and of the largest model first.
+    """Plan what is left and describe it; returns where it is kept. probe: `1` scores two shards first.
 
     Raises UserError for arguments that are no plan's, for a device that nothing is known of, and OSError.
     """
@@ -345,7 +345,7 @@ class StudyWork:
         )
 
     def keep(self, plan: Plan, device: Device) -> None:
-        """Keep the plan: actors per model, and the device seconds of each as a whole, shards that are there included."""
+        """Keep the plan: actors per model, and its device seconds as a whole, shards that are there included."""
         models = {
             work.model_id: {
                 "actors": plan.actors[work.model_id],
@@ -425,8 +425,8 @@ def described(plan: Plan, left: StudyWork, device: Device, usd: float | None, lo
     n_shards = sum(work.n_shards for work in plan.works)
     n_donors, n_models = len(left.donors), len(donors(left.study))
     yield (
-        f"{left.study.study_id} on {plan.gpus:,} x {device.name}: {n_shards:,} of {n_donors * len(left.cuts):,} shards are "
-        f"left, of {len(plan.works)} of {n_donors} models"
+        f"{left.study.study_id} on {plan.gpus:,} x {device.name}: {n_shards:,} of {n_donors * len(left.cuts):,} shards "
+        f"are left, of {len(plan.works)} of {n_donors} models"
         + (f" ({n_models - n_donors} others share their scores)" if n_models > n_donors else "")
     )
     if not left.has_sample:
@@ -446,7 +446,8 @@ def described(plan: Plan, left: StudyWork, device: Device, usd: float | None, lo
     if usd is None:
         yield "cost: none without a price (PRICE=, dollars per GPU and hour)"
     else:
-        yield f"cost: {_shown(plan.billed_hours.times(usd))} dollars, at {usd:g} a GPU and hour from first to last second"
+        bill = _shown(plan.billed_hours.times(usd))
+        yield f"cost: {bill} dollars, at {usd:g} a GPU and hour from first to last second"
 
 
 def _bases(plan: Plan, device: Device) -> str:

@@ -134,7 +134,22 @@ class Scorer:
             if one.status == OK
         ]
         scores = iter(score(self.engine, requests, progress))
-        common = {
+        common = self._common(corpus, shard)
+        rows = []
+        for document, one in zip(documents, tokenized, strict=True):
+            found = next(scores) if one.status == OK else failed(one.status)
+            rows.append(common | {"document_id": document.document_id, "domain": document.domain} | _scores(one, found))
+        return rows
+
+    def failed_rows(self, documents: Sequence[Document], corpus: str, shard: str, status: str) -> list[dict[str, Any]]:
+        """A row with a status, and no scores, for every document of a shard that cannot be scored."""
+        nothing = Tokenized(np.empty(0, np.int64), b"", False, status=status)
+        found = _scores(nothing, failed(status))
+        common = self._common(corpus, shard)
+        return [common | {"document_id": one.document_id, "domain": one.domain} | found for one in documents]
+
+    def _common(self, corpus: str, shard: str) -> dict[str, Any]:
+        return {
             "model_id": self.model_id,
             "corpus": corpus,
             "shard": shard,
@@ -143,11 +158,6 @@ class Scorer:
             "dtype": self.engine.dtype,
             "versions": self.versions,
         }
-        rows = []
-        for document, one in zip(documents, tokenized, strict=True):
-            found = next(scores) if one.status == OK else failed(one.status)
-            rows.append(common | {"document_id": document.document_id, "domain": document.domain} | _scores(one, found))
-        return rows
 
 
 def _scores(tokenized: Tokenized, found: TokenScores) -> dict[str, Any]:

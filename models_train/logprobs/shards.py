@@ -12,6 +12,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from models_train.data.records import Document
 from models_train.data.samples import FILE, read_sample
 from models_train.errors import UserError
-from models_train.files import write_text
+from models_train.files import create, write_text
 from models_train.metering import Costs
 from models_train.study.scoring import Shard
 from warehouse.contracts import DOCUMENT_TABLES
@@ -54,7 +55,7 @@ class Shards:
 
     def __init__(self, folder: Path, parts: Path, study_id: str, run_id: str, shards: list[Shard]) -> None:
         self._folder, self._parts = folder, parts / DOCUMENT_SCORES.name / study_id
-        self._run_id, self._shards = run_id, shards
+        self.study_id, self._run_id, self._shards = study_id, run_id, shards
 
     @cached_property
     def _locks(self) -> int:
@@ -68,6 +69,10 @@ class Shards:
     def part(self, shard: Shard) -> Path:
         """Path of the part of a shard, which need not exist."""
         return self._parts / f"{self.part_id(shard)}.parquet"
+
+    def numbered(self, index: int) -> Shard:
+        """The shard of a number."""
+        return next(shard for shard in self._shards if shard.index == index)
 
     def left(self) -> list[Shard]:
         """Shards that are not finished."""
@@ -95,22 +100,11 @@ class Shards:
             fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, shard.index)
         return None
 
-    @contextmanager
-    def _locked(self, byte: int) -> Iterator[None]:
-        """Wait for the lock on a byte of the claims; those from the number of shards on are free."""
-        fcntl.lockf(self._locks, fcntl.LOCK_EX, 1, byte)
-        try:
-            yield
-        finally:
-            fcntl.lockf(self._locks, fcntl.LOCK_UN, 1, byte)
-
     def agree(self, facts: Mapping[str, Any]) -> None:
         """Record what the shards are made from, or check it where it is recorded. Raises UserError for a difference."""
         path = self._folder / "facts.json"
-        with self._locked(len(self._shards)):
-            if not path.exists():
-                write_text(path, json.dumps(dict(facts)))
-                return
+        if not path.exists() and create(path, lambda beside: beside.write_text(json.dumps(dict(facts)), "utf-8")):
+            return
         known = json.loads(path.read_text())
         changed = [name for name, value in facts.items() if known.get(name) != value]
         if changed:
@@ -126,14 +120,14 @@ class Shards:
         write_text(self._folder / "costs" / f"{name}.json", json.dumps(vars(costs)))
 
     def costs(self) -> Costs:
-        """Costs of all pieces of work together. Raises UserError where none are kept."""
+        """Costs of all pieces of work together; several kinds of device are all named. Raises UserError for none."""
         kept = [Costs(**json.loads(path.read_text())) for path in sorted((self._folder / "costs").glob("*.json"))]
         if not kept:
             raise UserError(
                 f"{self._folder} no longer holds what the finished shards cost; bring it back, or score again: remove "
                 f"{self._parts / self._run_id}-*.parquet"
             )
-        return reduce(add, kept)
+        return replace(reduce(add, kept), device=" + ".join(sorted({one.device for one in kept})))
 
     def statuses(self) -> list[str]:
         """Status of every document of the finished shards."""

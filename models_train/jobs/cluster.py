@@ -1,0 +1,300 @@
+"""Shards on the machines of a Ray cluster. Nothing else in `models_train` imports Ray.
+
+REWARDBASE_RAY=auto gives the shards of a job to the cluster that this machine belongs to; where it is not set, the job
+does them itself. Ray Data's actor pool hands them out, replaces workers and machines that are lost, and takes machines
+that join. A row of its data is the number of a shard: what a worker makes of it is a part, which it writes itself, and
+what it returns are facts. So nothing of value is on the cluster: whatever ends it, the next job asks for what is left.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import re
+import signal
+import socket
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from models_train.errors import UserError, first_line
+from models_train.files import disk_problem
+from models_train.jobs.reporting import may_pass
+from models_train.machine import is_out_of_memory
+from models_train.processes import STOP_SIGNALS
+
+RAY = "REWARDBASE_RAY"
+"""Variable that says where shards are worked on: empty for this process, AUTO for the cluster of this machine."""
+AUTO = "auto"
+_ADDRESS, _MODE, _TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+"""Ray's own variables: the address of a cluster's head, whether it asks for a token, and the token."""
+_LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
+"""Ray's variable for what its core prints, here that of the job alone: what matters raises an error, too."""
+_SECONDS_TO_ANSWER = 5.0
+"""Longest wait for the head of a cluster, in seconds; Ray itself asks for two minutes."""
+MOST_STRIKES = 2
+"""Workers that may die with a shard on machines that are still there. Then it is given up: it would kill the next."""
+_MOST_RETRIES = 5
+"""Attempts at a shard beside the first: the net below the strikes, for workers that die while they begin."""
+_IN_FLIGHT = 2
+"""Shards that a worker is given at once. With one, Ray Data never adds a worker to the first."""
+_BROKEN = ("EngineDeadError", "OutOfMemoryError", "AcceleratorError")
+"""Errors, by class, after which a process can do nothing more on its device."""
+_STATUS = 70
+"""Exit status of a worker that ends itself: internal error, of sysexits.h."""
+
+Facts = dict[str, Any]
+
+
+class Worker(Protocol):
+    """A process that is ready to work on shards."""
+
+    def do(self, shard: int) -> Facts:
+        """Write the part of a shard, unless it is there; returns facts that JSON can hold."""
+
+    def give_up(self, shard: int, reason: str) -> Facts:
+        """Write the part of a shard that killed its workers: rows with a status."""
+
+
+class Work(Protocol):
+    """What a worker needs to begin; it is sent to other machines."""
+
+    def begin(self, agree: Callable[[str, str], str], say: Callable[[str], None]) -> Worker:
+        """Make a worker on the machine that works.
+
+        agree: takes the name of a choice and this worker's; returns that of the first worker. say: takes a line for the
+        person who runs the job. Raises UserError where this machine cannot do the work as the others do.
+        """
+
+
+def on_cluster() -> bool:
+    """True where RAY gives the shards to a cluster. Raises UserError for a value that it cannot have."""
+    given = os.environ.get(RAY, "").strip()
+    if given in ("", AUTO):
+        return given == AUTO
+    if re.match(r"https?://", given):
+        raise UserError(
+            f"{RAY} is the address of a cluster, which `make run` submits jobs to; for a job that is started on a "
+            f"machine of the cluster set {RAY}={AUTO}"
+        )
+    raise UserError(
+        f"{RAY}={given} is neither {AUTO} nor an http address; set {AUTO} on a machine of a Ray cluster, or unset it"
+    )
+
+
+def run_shards(shards: Sequence[int], work: Work, most_workers: int | None = None) -> Iterator[Facts]:
+    """Work on shards on the cluster; the facts of each, as they are done.
+
+    most_workers: on all machines together; None for as many as there is room for. Raises UserError where there is no
+    cluster, where the work cannot be done, and where the cluster is lost.
+    """
+    with connected() as ray:
+        resources = ray.cluster_resources()
+        has_gpus = bool(resources.get("GPU"))
+        if not has_gpus and not resources.get("CPU"):
+            raise UserError("the cluster has neither a GPU nor a core for workers; start Ray on more machines")
+        ledger = ray.remote(_Ledger).options(num_cpus=0, scheduling_strategy=_here(ray)).remote()
+        rows = ray.data.from_items([{"shard": shard} for shard in shards], override_num_blocks=len(shards)).map(
+            _Actor,
+            fn_constructor_args=(work, ledger),
+            compute=ray.data.ActorPoolStrategy(
+                min_size=1,
+                max_size=min(most_workers or len(shards), len(shards)),
+                max_tasks_in_flight_per_actor=_IN_FLIGHT,
+            ),
+            num_gpus=1 if has_gpus else None,
+            num_cpus=None if has_gpus else 1,
+            ray_remote_args_fn=_retries,
+        )
+        try:
+            for row in rows.iter_rows():
+                facts: Facts = json.loads(row["facts"])
+                if "problem" in facts:
+                    raise UserError(facts["problem"]) from (ConnectionError() if facts["may_pass"] else None)
+                yield facts
+        except ray.exceptions.RayTaskError:
+            raise  # a defect of a worker, with its traceback
+        except ray.exceptions.RayActorError as error:
+            raise UserError(
+                f"workers died {_MOST_RETRIES + 1} times at one shard, or before their first; see the logs in Ray's "
+                "folder of their machines, /tmp/ray by default; finished parts are kept"
+            ) from error
+        except ray.exceptions.RayError as error:
+            text = f"the cluster was lost: {first_line(error)}; finished parts are kept"
+            raise UserError(f"{text}; the same command goes on with what is left") from ConnectionError(text)
+
+
+def _retries() -> dict[str, int]:
+    """Settings of a worker that Ray Data has no name for."""
+    return {"max_task_retries": _MOST_RETRIES}
+
+
+def _here(ray: Any) -> Any:
+    """Placement on this machine, whose loss ends the job in any case."""
+    strategies = ray.util.scheduling_strategies
+    return strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+@contextmanager
+def connected() -> Iterator[Any]:
+    """Ray, connected to the cluster of this machine; the cluster ends what the block has started with it.
+
+    Raises UserError within ten seconds where Ray is not installed, no cluster is there, or it refuses the token.
+    """
+    if os.environ.setdefault(_MODE, "token").strip().lower() != "token":
+        raise UserError(
+            f"{_MODE}={os.environ[_MODE]} lets everybody who reaches the cluster run programs on it; set {_MODE}=token "
+            f"here and where Ray is started, and {_TOKEN}"
+        )
+    os.environ.setdefault(_LOG_LEVEL, "fatal")
+    try:
+        import ray
+        import ray.data
+        import ray.util.scheduling_strategies
+    except ImportError as error:
+        raise UserError(f"{RAY}={AUTO} needs Ray ({error}); install it: pip install -e '.[train,cluster]'") from error
+    _must_answer(os.environ.get(_ADDRESS, "").strip())
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    try:
+        ray.init(address=AUTO, log_to_driver=False, logging_level="warning")
+    except ray.exceptions.AuthenticationError as error:
+        raise UserError(
+            f"the Ray cluster does not take this token, or there is none; set {_TOKEN} to the one that it was started "
+            "with (or put it into ~/.ray/auth_token)"
+        ) from error
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise _no_cluster() from error
+    finally:
+        _restore(handlers)
+    ray.data.DataContext.get_current().enable_progress_bars = False
+    try:
+        yield ray
+    finally:
+        ray.shutdown()
+
+
+def _restore(handlers: Mapping[signal.Signals, Any]) -> None:
+    """Put the handlers of signals back that Ray replaces: a job ends by its own."""
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is not handler:
+            signal.signal(number, handler)
+
+
+def _no_cluster(where: str = "on this machine") -> UserError:
+    return UserError(
+        f"{RAY}={AUTO}, and no Ray cluster answers {where}; start one (`ray start --head`; inside of an allocation "
+        f"`ray symmetric-run`, see dagster_project/deploy), or unset {RAY}"
+    )
+
+
+def _must_answer(address: str) -> None:
+    """Raise UserError where nothing takes a connection at the address of a head; the search for one has no address."""
+    if not address or address == AUTO:
+        return
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise _no_cluster(f"at {_ADDRESS}={address}") from error
+
+
+class _Ledger:
+    """What the workers of one job agree on, and which shards they have begun. It lives as long as the job."""
+
+    def __init__(self) -> None:
+        self._agreed: dict[str, str] = {}
+        self._begun: dict[int, list[str]] = {}
+
+    def agree(self, name: str, value: str) -> str:
+        return self._agreed.setdefault(name, value)
+
+    def begin(self, shard: int, node: str) -> int:
+        """Strikes of a shard: workers that began it and did not end it, on machines that are still there."""
+        import ray
+
+        alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]}
+        before = self._begun.setdefault(shard, [])
+        strikes = sum(one in alive for one in before)
+        before.append(node)
+        return strikes
+
+    def end(self, shard: int) -> None:
+        self._begun.pop(shard, None)
+
+
+class _Actor:
+    """A process of Ray's pool. It begins with its first shard, so that an error then is a row, with its words."""
+
+    def __init__(self, work: Work, ledger: Any) -> None:
+        self._work, self._ledger = work, ledger
+        self._worker: Worker | None = None
+        self._said: list[str] = []
+
+    def __call__(self, row: Mapping[str, Any]) -> dict[str, str]:
+        try:
+            facts = self._facts(int(row["shard"]))
+        except UserError as error:
+            facts = _problem(str(error), error)
+        except OSError as error:
+            facts = _problem(disk_problem(error, Path.cwd()) or str(error), error)
+        except Exception as error:
+            if is_broken(error):
+                # The strike stays. In a process that lives on, every further shard would fail like this one.
+                os._exit(_STATUS)
+            raise
+        return {"facts": json.dumps(facts)}
+
+    def _facts(self, shard: int) -> Facts:
+        import ray
+
+        if self._worker is None:
+            self._worker = self._work.begin(self._agree, self._said.append)
+        strikes = ray.get(self._ledger.begin.remote(shard, ray.get_runtime_context().get_node_id()))
+        if strikes < MOST_STRIKES:
+            facts = self._worker.do(shard)
+        else:
+            facts = self._worker.give_up(shard, f"{strikes} workers died with its shard")
+        ray.get(self._ledger.end.remote(shard))
+        said, self._said = self._said, []
+        return {"host": platform.node(), "said": said, **facts}
+
+    def _agree(self, name: str, value: str) -> str:
+        import ray
+
+        agreed: str = ray.get(self._ledger.agree.remote(name, value))
+        return agreed
+
+
+def _problem(text: str, error: BaseException) -> Facts:
+    return {"problem": f"{text} (on {platform.node()})", "may_pass": may_pass(error)}
+
+
+def is_broken(error: BaseException) -> bool:
+    """True for an error after which this process can do nothing more: a dead engine, memory that ran out, CUDA."""
+    chain: list[BaseException] = []
+    cause: BaseException | None = error
+    while cause is not None and cause not in chain:
+        chain.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    return any(type(one).__name__ in _BROKEN or is_out_of_memory(one) or "CUDA error" in str(one) for one in chain)
+
+
+@dataclass(frozen=True)
+class Split:
+    """The share of a job array's task: every shard whose number leaves `index` when divided by `n`."""
+
+    index: int
+    n: int
+
+    @classmethod
+    def parse(cls, text: str) -> Split:
+        """The split `i/n`, i from 0 to n - 1. Raises UserError for anything else."""
+        found = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text.strip())
+        if not found or not int(found[1]) < int(found[2]):
+            raise UserError(f"--split {text}: not a share of the shards; give i/n with i from 0 to n-1, such as 0/8")
+        return cls(int(found[1]), int(found[2]))
