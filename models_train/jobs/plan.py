@@ -197,6 +197,11 @@ class StudyWork:
 
         Raises UserError where a job fails; what it scored is kept, like any other shard.
         """
+        if not self.has_sample:
+            raise UserError(
+                f"{self.study.study_id}: a probe scores documents, and they are not sampled yet; run `make run`, or "
+                f"`python -m models_train.jobs sample_documents --study {self.path} --home {self._home}`, first"
+            )
         left = sorted((model for model in self.donors if self._left(model)), key=lambda one: one.params_b or 0.0)
         device = None
         for model in dict.fromkeys(one.model_id for one in (*left[:1], *left[-1:])):
