@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dagster_project.lib import postgres
 from models_train import telemetry
 from models_train.errors import UserError
-from models_train.files import disk_problem
+from models_train.files import disk_problem, write_if_changed
 from models_train.machine import MOST_DEFAULT_WORKERS, WORKERS, default_workers
 from warehouse.paths import REPOSITORY, VARIABLE, Home
 
@@ -97,6 +97,16 @@ class Settings:
             "REWARDBASE_LOOK_SECONDS", "30", "Polling interval of sensors, in seconds.", _from_1_to(86_400)
         ),
     )
+    postgres: str = field(
+        default="",
+        metadata=_about(
+            postgres.VARIABLE,
+            "none",
+            f"Postgres database for Dagster's records, such as `{postgres.EXAMPLE}`; without it they are in the home. "
+            "It is never shown or written ([when](dagster_project/README.md#postgres)).",
+            postgres.address,
+        ),
+    )
     alerts: str = field(
         default="",
         metadata=_about(
@@ -157,12 +167,14 @@ def prepare() -> Home:
         raise UserError(f"{STUDIES}: the folder of the study files {what}; correct or unset {STUDIES_VARIABLE}")
     try:
         home = Home.from_environment().ensure()
-        shutil.copyfile(PROJECT / "instance.yaml", home.dagster_home / "dagster.yaml")
+        write_if_changed(home.dagster_home / "dagster.yaml", instance_file(settings().postgres))
     except OSError as error:
         text = disk_problem(error, settings().home) or str(error)
         raise UserError(f"{text} ({VARIABLE} names the folder of everything written)") from error
     os.environ[VARIABLE] = str(home.root)
     os.environ[STUDIES_VARIABLE] = str(STUDIES)
+    if settings().postgres:
+        os.environ[postgres.VARIABLE] = settings().postgres  # with its driver: Dagster takes it from here
     for name, value in (QUIET | STEADY).items():
         os.environ.setdefault(name, value)
     # Every program that is started takes the code of this checkout, also where it was copied or moved with its
@@ -178,6 +190,12 @@ def prepare() -> Home:
     os.environ["DBT_TARGET_PATH"] = str(home.dbt_target)
     os.environ["DBT_LOG_PATH"] = str(home.dbt_logs)
     return home
+
+
+def instance_file(postgres_url: str = "") -> str:
+    """Text of the settings of the Dagster instance. postgres_url: of the database of its records, if it has one."""
+    names = ("instance.yaml", "postgres.yaml") if postgres_url else ("instance.yaml",)
+    return "".join((PROJECT / name).read_text(encoding="utf-8") for name in names)
 
 
 if __name__ == "__main__":
