@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from dagster_project.lib import postgres
+from dagster_project.lib import postgres, ray_jobs
 from models_train import telemetry
 from models_train.errors import UserError
 from models_train.files import disk_problem, write_if_changed
@@ -95,6 +95,16 @@ class Settings:
         default=30,
         metadata=_about(
             "REWARDBASE_LOOK_SECONDS", "30", "Polling interval of sensors, in seconds.", _from_1_to(86_400)
+        ),
+    )
+    ray: str = field(
+        default="",
+        metadata=_about(
+            ray_jobs.VARIABLE,
+            "none",
+            "`auto`: the Ray cluster of this machine scores documents and trains. `http://host:8265`: jobs are sent to "
+            "the cluster there ([clusters](dagster_project/deploy/README.md)).",
+            ray_jobs.address,
         ),
     )
     postgres: str = field(

@@ -236,8 +236,15 @@ class _Run:
 
     def _do_gpu_work(self, works: Sequence[Work]) -> None:
         from dagster_project.lib.executor import execute_gpu_work
+        from dagster_project.lib.ray_jobs import check, is_elsewhere
 
         self.tried |= {work.name for work in works}
+        if is_elsewhere(cluster := environment.settings().ray):
+            try:
+                check(cluster)
+            except UserError as error:
+                self._note([str(error)])
+                return
         self._note(execute_gpu_work(self.instance, works))
 
     def _note(self, failures: Iterable[str]) -> None:

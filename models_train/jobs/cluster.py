@@ -1,4 +1,4 @@
-"""Shards on the machines of a Ray cluster. Nothing else in `models_train` imports Ray.
+"""Shards and trainings on the machines of a Ray cluster. Nothing else in `models_train` imports Ray.
 
 REWARDBASE_RAY=auto gives the shards of a job to the cluster that this machine belongs to; where it is not set, the job
 does them itself. Ray Data's actor pool hands them out, replaces workers and machines that are lost, and takes machines
@@ -15,15 +15,17 @@ import platform
 import re
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 from models_train.errors import UserError, first_line
 from models_train.files import disk_problem
-from models_train.jobs.reporting import may_pass
+from models_train.jobs.reporting import Notes, Reporter, may_pass
 from models_train.machine import is_out_of_memory
 from models_train.processes import STOP_SIGNALS
 
@@ -38,8 +40,10 @@ _SECONDS_TO_ANSWER = 5.0
 """Longest wait for the head of a cluster, in seconds; Ray itself asks for two minutes."""
 MOST_STRIKES = 2
 """Workers that may die with a shard on machines that are still there. Then it is given up: it would kill the next."""
-_MOST_RETRIES = 5
-"""Attempts at a shard beside the first: the net below the strikes, for workers that die while they begin."""
+MOST_STARTS = 5
+"""Times that a worker may die before its first shard. Ray starts it again without end, here as at a shard."""
+_SECONDS_BETWEEN_LINES = 1.0
+"""Time between two looks at what the workers of a training said, in seconds."""
 _IN_FLIGHT = 2
 """Shards that a worker is given at once. With one, Ray Data never adds a worker to the first."""
 _BROKEN = ("EngineDeadError", "OutOfMemoryError", "AcceleratorError")
@@ -108,7 +112,6 @@ def run_shards(shards: Sequence[int], work: Work, most_workers: int | None = Non
             ),
             num_gpus=1 if has_gpus else None,
             num_cpus=None if has_gpus else 1,
-            ray_remote_args_fn=_retries,
         )
         try:
             for row in rows.iter_rows():
@@ -118,25 +121,98 @@ def run_shards(shards: Sequence[int], work: Work, most_workers: int | None = Non
                 yield facts
         except ray.exceptions.RayTaskError:
             raise  # a defect of a worker, with its traceback
-        except ray.exceptions.RayActorError as error:
-            raise UserError(
-                f"workers died {_MOST_RETRIES + 1} times at one shard, or before their first; see the logs in Ray's "
-                "folder of their machines, /tmp/ray by default; finished parts are kept"
-            ) from error
         except ray.exceptions.RayError as error:
             text = f"the cluster was lost: {first_line(error)}; finished parts are kept"
             raise UserError(f"{text}; the same command goes on with what is left") from ConnectionError(text)
-
-
-def _retries() -> dict[str, int]:
-    """Settings of a worker that Ray Data has no name for."""
-    return {"max_task_retries": _MOST_RETRIES}
 
 
 def _here(ray: Any) -> Any:
     """Placement on this machine, whose loss ends the job in any case."""
     strategies = ray.util.scheduling_strategies
     return strategies.NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+def run_together(
+    work: Callable[[Reporter], Mapping[str, Any]], most: int, say: Callable[[str], None]
+) -> Mapping[str, Any]:
+    """Train in up to `most` processes of the cluster, a device each, which share a model; returns figures.
+
+    Where a machine is lost, those that are left begin again together, from the saved state; where one is found, so do
+    all. They are put on as few machines as hold them. Raises UserError.
+    """
+    if most < 1:
+        raise UserError(f"--devices {most} trains nothing; give 1 or more")
+    with connected() as ray:
+        resources = ray.cluster_resources()
+        n = min(most, int(resources.get("GPU") or resources.get("CPU") or 0))
+        if not n:
+            raise UserError("the cluster has neither a GPU nor a core for workers; start Ray on more machines")
+        ledger = ray.remote(_Ledger).options(num_cpus=0, scheduling_strategy=_here(ray)).remote()
+        with TemporaryDirectory(prefix="rewardbase-") as folder, _said(ray, ledger, say):
+            trainer = ray.train.torch.TorchTrainer(
+                _member,
+                train_loop_config={"work": work, "ledger": ledger},
+                torch_config=ray.train.torch.TorchConfig(
+                    backend="cpu:gloo,cuda:nccl" if resources.get("GPU") else "gloo"
+                ),
+                scaling_config=ray.train.ScalingConfig(
+                    num_workers=(1, n) if n > 1 else 1, use_gpu=bool(resources.get("GPU")), placement_strategy="PACK"
+                ),
+                run_config=ray.train.RunConfig(
+                    storage_path=folder, failure_config=ray.train.FailureConfig(max_failures=MOST_STARTS)
+                ),
+            )
+            try:
+                trainer.fit()
+            except ray.train.TrainingFailedError as error:
+                text = f"the training ended {MOST_STARTS + 1} times on the cluster: {first_line(error)}"
+                raise UserError(f"{text}; the same command goes on from the saved state") from error
+        facts: Facts | None = ray.get(ledger.result.remote())
+    if facts is None:
+        raise UserError("the training on the cluster returned nothing; see Ray's logs, and start it again")
+    if "problem" in facts:
+        raise UserError(facts["problem"]) from (ConnectionError() if facts["may_pass"] else None)
+    return facts
+
+
+@contextmanager
+def _said(ray: Any, ledger: Any, say: Callable[[str], None]) -> Iterator[None]:
+    """Report what the workers say, while the block waits for them."""
+    ended = threading.Event()
+
+    def report() -> None:
+        while not ended.wait(_SECONDS_BETWEEN_LINES):
+            for text in ray.get(ledger.said.remote()):
+                say(text)
+
+    thread = threading.Thread(target=report, name="lines of workers", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        for text in ray.get(ledger.said.remote()):
+            say(text)
+
+
+def _member(config: Mapping[str, Any]) -> None:
+    """One of the processes that train together. An error with its words ends all of them, and is not tried again."""
+    import ray.train
+
+    ledger = config["ledger"]
+    if ray.get(ledger.result.remote()) is not None:
+        return
+    del os.environ[RAY]  # here is the cluster
+    is_first = ray.train.get_context().get_world_rank() == 0
+    try:
+        figures = config["work"](Notes(ledger.say.remote if is_first else lambda text: None))
+    except (UserError, OSError) as error:
+        text = (disk_problem(error, Path.cwd()) or str(error)) if isinstance(error, OSError) else str(error)
+        ray.get(ledger.finish.remote(_problem(text, error)))
+        raise RuntimeError("the others wait for this one") from error
+    if is_first:
+        ray.get(ledger.finish.remote(dict(figures)))
 
 
 @contextmanager
@@ -154,6 +230,7 @@ def connected() -> Iterator[Any]:
     try:
         import ray
         import ray.data
+        import ray.train.torch
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise UserError(f"{RAY}={AUTO} needs Ray ({error}); install it: pip install -e '.[train,cluster]'") from error
@@ -208,23 +285,39 @@ class _Ledger:
 
     def __init__(self) -> None:
         self._agreed: dict[str, str] = {}
-        self._begun: dict[int, list[str]] = {}
+        self._begun: dict[str, list[str]] = {}
+        self._said: list[str] = []
+        self._result: Facts | None = None
 
     def agree(self, name: str, value: str) -> str:
         return self._agreed.setdefault(name, value)
 
-    def begin(self, shard: int, node: str) -> int:
-        """Strikes of a shard: workers that began it and did not end it, on machines that are still there."""
+    def begin(self, what: str, node: str) -> int:
+        """Strikes of a piece of work: workers that began and did not end it, on machines that are still there."""
         import ray
 
         alive = {one["NodeID"] for one in ray.nodes() if one["Alive"]}
-        before = self._begun.setdefault(shard, [])
+        before = self._begun.setdefault(what, [])
         strikes = sum(one in alive for one in before)
         before.append(node)
         return strikes
 
-    def end(self, shard: int) -> None:
-        self._begun.pop(shard, None)
+    def end(self, what: str) -> None:
+        self._begun.pop(what, None)
+
+    def say(self, text: str) -> None:
+        self._said.append(text)
+
+    def said(self) -> list[str]:
+        """Lines since the last call."""
+        said, self._said = self._said, []
+        return said
+
+    def finish(self, facts: Facts) -> None:
+        self._result = self._result or facts
+
+    def result(self) -> Facts | None:
+        return self._result
 
 
 class _Actor:
@@ -250,24 +343,41 @@ class _Actor:
         return {"facts": json.dumps(facts)}
 
     def _facts(self, shard: int) -> Facts:
-        import ray
-
         if self._worker is None:
-            self._worker = self._work.begin(self._agree, self._said.append)
-        strikes = ray.get(self._ledger.begin.remote(shard, ray.get_runtime_context().get_node_id()))
+            self._worker = self._started()
+        strikes = self._asked("begin", f"shard {shard}", _node())
         if strikes < MOST_STRIKES:
             facts = self._worker.do(shard)
         else:
             facts = self._worker.give_up(shard, f"{strikes} workers died with its shard")
-        ray.get(self._ledger.end.remote(shard))
-        said, self._said = self._said, []
-        return {"host": platform.node(), "said": said, **facts}
+        self._asked("end", f"shard {shard}")
+        said, self._said = [*self._said, *facts.get("said", ())], []
+        return facts | {"host": platform.node(), "said": said}
 
-    def _agree(self, name: str, value: str) -> str:
+    def _started(self) -> Worker:
         import ray
 
-        agreed: str = ray.get(self._ledger.agree.remote(name, value))
-        return agreed
+        start = f"start of {ray.get_runtime_context().get_actor_id()}"  # the same after a restart
+        if self._asked("begin", start, _node()) >= MOST_STARTS:
+            raise UserError(
+                f"a worker died {MOST_STARTS} times before its first shard, as it does where the model does not fit in "
+                "memory; see the logs in Ray's folder of its machine, /tmp/ray by default"
+            )
+        worker = self._work.begin(lambda name, value: str(self._asked("agree", name, value)), self._said.append)
+        self._asked("end", start)
+        return worker
+
+    def _asked(self, method: str, *arguments: str) -> Any:
+        """The ledger's answer. While the machine of the job is out of reach, this waits; then Ray ends the worker."""
+        import ray
+
+        return ray.get(getattr(self._ledger, method).remote(*arguments))
+
+
+def _node() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
 
 
 def _problem(text: str, error: BaseException) -> Facts:

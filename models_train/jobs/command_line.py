@@ -51,6 +51,11 @@ FLAGS: dict[str, dict[str, Any]] = {
     "split": {
         "help": "share of a job array's task: i/n works on every n-th shard from the i-th on, i from 0 to n-1",
     },
+    "devices": {
+        "type": int,
+        "default": 1,
+        "help": "devices of the cluster that train together, at most (default: 1)",
+    },
     "workers": PROCESSES,
     "jobs": PROCESSES,
     "gpus": {"required": True, "help": "number of GPUs to plan for"},
@@ -70,7 +75,7 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "train_reward_model": (
         "Train the reward model of a base model: search over learning rates, select a checkpoint, save it.",
-        ("study", "model", "objective", "home"),
+        ("study", "model", "objective", "home", "devices"),
     ),
     "score_completions": (
         "Compute the reward of every completion of the study's benchmarks with a trained reward model.",

@@ -19,6 +19,8 @@ from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pi
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from models_train.errors import UserError
+
 FAILURE = "failure"
 """Key of the message that says why a job under Dagster failed."""
 MAY_PASS = "may_pass"
@@ -86,6 +88,20 @@ class _Silent:
 
     def fail(self, message: str) -> NoReturn:
         sys.exit(1)
+
+
+class Notes:
+    """The reporter of a process on another machine: its lines travel, and its job reports. say: takes a line."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        self.say = say
+
+    def done(self, metadata: Mapping[str, Any]) -> None:
+        """Nothing: the job reports its figures."""
+
+    def fail(self, message: str) -> NoReturn:
+        """Raise UserError, which the job reports."""
+        raise UserError(message)
 
 
 def may_pass(error: BaseException | None) -> bool:

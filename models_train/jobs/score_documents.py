@@ -11,12 +11,12 @@ import json
 import time
 import uuid
 from collections import Counter as Statuses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from transformers import PreTrainedConfig
 
@@ -25,7 +25,7 @@ from models_train.errors import UserError
 from models_train.jobs.cluster import Facts, Split, on_cluster, run_shards
 from models_train.jobs.command_line import run_job
 from models_train.jobs.plan import planned_actors, write_planned
-from models_train.jobs.reporting import Reporter, progress
+from models_train.jobs.reporting import Notes, Reporter, progress
 from models_train.jobs.training_job import beside_others, model_of, scoring_of, study_of
 from models_train.logprobs.engine import OK, Request
 from models_train.logprobs.scorer import Scorer, engines_to_try, load_engine
@@ -329,13 +329,13 @@ class DocumentWork:
 
     def __post_init__(self) -> None:
         job = copy(self.job)
-        job._report = _Notes(print)  # that of this process cannot be sent
+        job._report = Notes(print)  # that of this process cannot be sent
         object.__setattr__(self, "job", job)
 
     def begin(self, agree: Callable[[str, str], str], say: Callable[[str], None]) -> DocumentWorker:
         """Load the model on this machine. Raises UserError where it differs from the others."""
         self._compare(json.loads(self.versions), json.loads(library_versions()))
-        self.job._report = _Notes(say)
+        self.job._report = Notes(say)
         return self.job.ready(self.begun, agree)
 
     def _compare(self, wanted: dict[str, str], found: dict[str, str]) -> None:
@@ -349,20 +349,6 @@ class DocumentWork:
                 f"a machine of the cluster has other libraries than that of the job: {', '.join(different)}; install "
                 "requirements.lock on all of them"
             )
-
-
-@dataclass(frozen=True)
-class _Notes:
-    """The reporter of a worker, whose lines travel with its facts."""
-
-    say: Callable[[str], None]
-
-    def done(self, metadata: Mapping[str, Any]) -> None:
-        """Nothing: the job reports its figures."""
-
-    def fail(self, message: str) -> NoReturn:
-        """A worker raises, and the job reports."""
-        raise UserError(message)
 
 
 def n_of(shards: Iterable[Shard]) -> int:

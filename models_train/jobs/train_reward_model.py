@@ -7,6 +7,7 @@ nothing is done. Under torchrun the processes share one model.
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,12 +21,14 @@ import torch
 from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
 from models_train.files import remove
+from models_train.jobs.cluster import AUTO, RAY, on_cluster, run_together
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, beside_others, training_job
 from models_train.parts import part_rows, renew_run, write_part
 from models_train.reward_models.distributed import Processes, joined
 from models_train.reward_models.export import Card, save_reward_model
+from models_train.reward_models.memory import OptimizerKind
 from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, set_up
 from models_train.reward_models.search_records import DROPPED, SearchRecord, search_card
 from models_train.reward_models.training import TrainingRun
@@ -39,11 +42,27 @@ TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints",
 """Tables that a complete search has a part of; one of earlier versions has none of DROPPED."""
 
 
-def run(path: Path, model_id: str, objective: Objective, home: Path, report: Reporter) -> Mapping[str, Any]:
+def run(
+    path: Path, model_id: str, objective: Objective, home: Path, report: Reporter, devices: int = 1
+) -> Mapping[str, Any]:
     """Search, and write what is missing; returns figures. Raises UserError, OSError.
 
-    Where every training run failed, the parts are written and the reason is raised.
+    devices: of the cluster that train together, at most; fewer where fewer are there. Where every training run failed,
+    the parts are written and the reason is raised.
     """
+    here = partial(_run_here, path, model_id, objective, home)
+    if on_cluster():
+        return run_together(here, devices, report.say)
+    if devices != 1:
+        raise UserError(
+            f"--devices {devices} is for a Ray cluster ({RAY}={AUTO}); on this machine: torchrun --nproc-per-node "
+            f"{devices} -m models_train.jobs.train_reward_model ..."
+        )
+    return here(report)
+
+
+def _run_here(path: Path, model_id: str, objective: Objective, home: Path, report: Reporter) -> Mapping[str, Any]:
+    """The job in this process, and in those that joined it."""
     with joined() as processes:
         job = training_job(path, model_id, objective, home)
         figures = dict(_train(job, report, processes))
@@ -109,10 +128,17 @@ def _finished(job: TrainingJob, report: Reporter) -> dict[str, Any] | None:
 def _search(job: TrainingJob, report: Reporter, processes: Processes) -> dict[str, Any]:
     """Search, save the reward model, write the parts; returns the search's row, empty in all but the first process."""
     report.say(f"{job.name}: reading data and base model")
-    setup = set_up(job.model, job.training, job.objective, job.study_folder, processes)
+    setup = set_up(job.model, job.training, job.objective, job.study_folder, processes, _optimizer(job, processes))
     _say_what_is_read(job, setup, report)
     with beside_others(job.home, lambda text: report.say(f"{job.name}: {text}"), setup.alone):
         return _train_and_save(job, setup, report, processes)
+
+
+def _optimizer(job: TrainingJob, processes: Processes) -> OptimizerKind | None:
+    """The optimizer of a search that goes on, where there is one: on other devices another might be chosen."""
+    found = [json.loads(path.read_text())["optimizer"] for path in sorted(job.working_folder.glob("*/run.json"))[:1]]
+    optimizer: OptimizerKind | None = processes.of_all(next(iter(found), None))[0]
+    return optimizer
 
 
 def _train_and_save(job: TrainingJob, setup: SearchSetup, report: Reporter, processes: Processes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training over several processes of one machine, started by torchrun: FSDP2 shards weights, gradients and moments.
+"""Training over several processes, started by torchrun or Ray Train: FSDP2 shards weights, gradients and moments.
 
 Every process works on its share of the packs of a global batch and holds its share of the state. Checkpoints gather
 whole tensors, so a run may go on with another number of processes (with the same result up to the order of sums).
@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -28,11 +28,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes of a run. rank: this one's number, from 0. device: this one's."""
+    """The processes of a run. rank: this one's number, from 0. device: this one's. local_rank: its number on its
+    machine; local_n: processes there; by default all are on one machine."""
 
     rank: int
     n: int
     device: torch.device
+    local_rank: int | None = None
+    local_n: int | None = None
 
     @property
     def is_first(self) -> bool:
@@ -45,10 +48,12 @@ class Processes:
             dist.barrier()
 
     def in_turn(self, action: Callable[[], T]) -> T:
-        """One process after the other, so that the memory of the host holds what one needs."""
+        """One process of a machine after the other, so that its memory holds what one needs."""
         result: list[T] = []
-        for rank in range(self.n):
-            if rank == self.rank:
+        mine = self.rank if self.local_rank is None else self.local_rank
+        # As many turns as processes, also where machines have fewer: all have to wait as often.
+        for turn in range(self.n):
+            if turn == mine:
                 result.append(action())
             self.wait()
         return result[0]
@@ -59,26 +64,40 @@ class Processes:
             dist.all_reduce(value)
         return value
 
+    def of_all(self, value: T) -> list[T]:
+        """The values of all processes, in their order."""
+        if not dist.is_initialized():
+            return [value] * self.n
+        found: list[Any] = [None] * self.n
+        dist.all_gather_object(found, value)
+        return found
+
 
 def current_processes() -> Processes:
     """The processes joined by `joined`; one where there are no others. On the first GPU where there is one."""
-    rank, n = (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
-    return Processes(rank, n, default_device())
+    if not dist.is_initialized():
+        return Processes(0, 1, default_device())
+    place = (int(os.environ[name]) if name in os.environ else None for name in ("LOCAL_RANK", "LOCAL_WORLD_SIZE"))
+    return Processes(dist.get_rank(), dist.get_world_size(), default_device(), *place)
 
 
 @contextmanager
 def joined() -> Iterator[Processes]:
-    """Join the processes that torchrun started with this one, if it started any. Raises UserError."""
+    """Join the processes that torchrun started with this one, if it started any; those that Ray Train started have
+    joined already. Raises UserError."""
+    if dist.is_initialized():
+        if torch.cuda.is_available():
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+        yield current_processes()
+        return
     n = int(os.environ.get("WORLD_SIZE", "1"))
     if n == 1:
         yield current_processes()
         return
-    if int(os.environ.get("LOCAL_WORLD_SIZE", n)) != n:
-        raise UserError("training runs on one machine; start torchrun with --nnodes 1")
     if torch.cuda.is_available():
-        if torch.cuda.device_count() < n:
-            n_gpus = torch.cuda.device_count()
-            raise UserError(f"{n} processes need {n} GPUs, here are {n_gpus}: lower --nproc-per-node")
+        n_here, n_gpus = int(os.environ.get("LOCAL_WORLD_SIZE", n)), torch.cuda.device_count()
+        if n_gpus < n_here:
+            raise UserError(f"{n_here} processes need {n_here} GPUs, here are {n_gpus}: lower --nproc-per-node")
         torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
     dist.init_process_group("cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo")
     try:

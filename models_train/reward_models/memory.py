@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, Literal
 
@@ -145,17 +145,22 @@ class Machine:
 
 def machine_of(processes: Processes, n_jobs: int = 1, n_waiting: int = 0) -> Machine:
     """Memory of the machine. The whole, not the free part: a run that goes on after a kill must get the same plan.
+    Of several machines, the least memory of any: all processes need the same plan.
 
     n_jobs: that are at work at the same time; n_waiting: others that wait, with their libraries and data. On a CPU they
     share its memory; a GPU belongs to the job.
     """
-    limit = memory_limit()
+    n_here = processes.n if processes.local_n is None else processes.local_n
+    own = memory_limit()
+    # A machine's memory over its share of the processes: state on the host is spread over all of them.
+    limit = min(
+        processes.of_all(replace(own, n_bytes=own.n_bytes * processes.n // n_here)), key=lambda one: one.n_bytes
+    )
     if processes.device.type != "cuda":
         each = max(0, limit.n_bytes // (processes.n * n_jobs) - PROCESS_BYTES * (1 + n_waiting))
         return Machine("cpu", (each,) * processes.n, 0, limit)
-    devices = range(processes.n) if processes.n > 1 else [processes.device]
-    sizes = tuple(torch.cuda.get_device_properties(one).total_memory for one in devices)
-    return Machine("cuda", sizes, limit.n_bytes, limit)
+    size = torch.cuda.get_device_properties(processes.device).total_memory
+    return Machine("cuda", tuple(processes.of_all(size)), limit.n_bytes, limit)
 
 
 def plan_memory(
@@ -168,16 +173,18 @@ def plan_memory(
     longest_sequence: int,
     tokens_per_pack: int | None = None,
     device_type: Literal["cuda", "cpu"] = "cuda",
+    optimizer: OptimizerKind | None = None,
 ) -> MemoryPlan:
     """The first plan that fits.
 
     device_bytes: memory of each device of the run. longest_example: tokens of all sequences of the longest example,
     which share a pack. longest_sequence: tokens of the longest one. tokens_per_pack: as the study wants it; None
-    chooses the largest useful pack that fits. Raises UserError.
+    chooses the largest useful pack that fits. optimizer: of the run that goes on; None for any. Raises UserError.
     """
     room = int(min(device_bytes) * (1 - MARGIN)) - CONTEXT_BYTES * (device_type == "cuda")
     sizes = (tokens_per_pack,) if tokens_per_pack else _pack_sizes(longest_example, device_type)
     plans = list(_plans(shape, precision, len(device_bytes), longest_sequence, longest_example, sizes))
+    plans = [plan for plan in plans if plan.optimizer == optimizer] or plans
     for plan in plans:
         if plan.memory.device <= room and plan.memory.host <= host_bytes * (1 - MARGIN):
             return plan

@@ -35,7 +35,15 @@ from models_train.reward_models.classifiers import refuse_without_classifier
 from models_train.reward_models.data import SearchData, load_search_data
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.export import portable_tokenizer
-from models_train.reward_models.memory import PROCESS_BYTES, Machine, MemoryPlan, machine_of, model_shape, plan_memory
+from models_train.reward_models.memory import (
+    PROCESS_BYTES,
+    Machine,
+    MemoryPlan,
+    OptimizerKind,
+    machine_of,
+    model_shape,
+    plan_memory,
+)
 from models_train.reward_models.model import RewardModel, n_outputs
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import (
@@ -157,9 +165,16 @@ class SearchSetup:
 
 
 def set_up(
-    model: StudyModel, training: Training, objective: Objective, study_folder: Path, processes: Processes
+    model: StudyModel,
+    training: Training,
+    objective: Objective,
+    study_folder: Path,
+    processes: Processes,
+    optimizer: OptimizerKind | None = None,
 ) -> SearchSetup:
     """Load tokenizer and data, and plan the memory; the base model is checked before the data are read.
+
+    optimizer: of a search that goes on, perhaps on other devices; None for one that begins.
 
     Raises LocationError, RenderError, UserError.
     """
@@ -190,6 +205,7 @@ def set_up(
             longest_sequence=data.longest_sequence,
             tokens_per_pack=training.tokens_per_pack,
             device_type=machine.device_type,
+            optimizer=optimizer,
         )
 
     try:

@@ -60,7 +60,7 @@ class Host:
             return subprocess.Popen(self.command(*command), env=dict(environment), stdout=out, stderr=out)
 
     def run(
-        self, *command: str, environment: Mapping[str, str], seconds: float = 120
+        self, *command: str, environment: Mapping[str, str], seconds: float = 300
     ) -> subprocess.CompletedProcess[str]:
         """Run a command on this host to its end."""
         return subprocess.run(
@@ -123,10 +123,13 @@ class Network:
             _ip("-n", namespace, *words)
         own = self.folder / name
         own.mkdir(parents=True)
+        names = self.folder / "names"
+        with names.open("a") as file:
+            file.write(f"{address} {name}\n" if number > 1 else f"127.0.0.1 localhost\n{address} {name}\n")
         Path("/tmp/ray").mkdir(exist_ok=True)
         script = (
-            f"hostname {name} && mount --bind {own} /tmp/ray && mount -t tmpfs -o size=2g tmpfs /dev/shm && "
-            f"touch {own}/.up && exec sleep infinity"
+            f"hostname {name} && mount --bind {own} /tmp/ray && mount --bind {names} /etc/hosts && "
+            f"mount -t tmpfs -o size=2g tmpfs /dev/shm && touch {own}/.up && exec sleep infinity"
         )
         own_spaces = ["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
         init = subprocess.Popen(

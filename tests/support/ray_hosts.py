@@ -71,11 +71,11 @@ class RayHosts:
 
 
 @contextmanager
-def ray_hosts(folder: Path, n: int = 0, cores: int = 1, **settings: str) -> Iterator[RayHosts]:
-    """A cluster of a head and n further hosts. settings: of the environment on all of them."""
+def ray_hosts(folder: Path, n: int = 0, cores: int = 1, head_cores: int = 0, **settings: str) -> Iterator[RayHosts]:
+    """A cluster of a head and n further hosts. cores: for workers on each. settings: of the environment."""
     with network(folder / "hosts") as made:
         cluster = RayHosts(made, folder, settings)
-        cluster.add(0)
+        cluster.add(head_cores)
         for _ in range(n):
             cluster.add(cores)
         yield cluster
