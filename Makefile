@@ -15,7 +15,7 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick example vllm all answer recommend sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean
+.PHONY: help setup run quick example vllm all answer recommend plan sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ answer: setup ## Print the answer from the published snapshot, without a run
 
 recommend: setup ## Recommend base models: MAX_PARAMS=8 (the 8B class), MEMORY=24 (GiB to train in), OBJECTIVE=regression
 	@$(BIN)/python -m warehouse.cli.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(MEMORY),--memory "$(MEMORY)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
+
+plan: setup ## Plan the document scoring that is left: STUDY=paper GPUS=64 [DEVICE=H200] [PRICE=3.2] [PREEMPTION=0.05] [PROBE=1]
+	@$(BIN)/python -m dagster_project.cli.plan --study "$(STUDY)" --gpus "$(GPUS)" --device "$(DEVICE)" --price "$(PRICE)" --preemption "$(PREEMPTION)" --probe "$(PROBE)"
 
 sql: setup ## DuckDB's shell on the published snapshot, read-only; QUERY="select ..." prints a table instead
 	@$(BIN)/python -m warehouse.cli.shell $(if $(value QUERY),--query "$$QUERY")

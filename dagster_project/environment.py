@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dagster_project.lib import postgres, ray_jobs
 from models_train import telemetry
 from models_train.errors import UserError
-from models_train.files import disk_problem
+from models_train.files import disk_problem, write_if_changed
 from models_train.machine import MOST_DEFAULT_WORKERS, WORKERS, default_workers
 from models_train.store import PARTS, StoreError, parts_at
 from warehouse.paths import REPOSITORY, VARIABLE, Home
@@ -75,12 +75,6 @@ def _hours(text: str) -> float:
     return float(text)
 
 
-def _ray(text: str) -> str:
-    if text != "auto":
-        raise ValueError("is not auto, the cluster that this machine belongs to")
-    return text
-
-
 @dataclass(frozen=True)
 class Settings:
     """Everything that `REWARDBASE_*` variables set: one field per variable."""
@@ -131,11 +125,21 @@ class Settings:
     ray: str = field(
         default="",
         metadata=_about(
-            "REWARDBASE_RAY",
+            ray_jobs.VARIABLE,
             "none",
-            "`auto`: the Ray cluster of this machine scores documents and trains "
-            "([clusters](dagster_project/deploy/README.md)).",
-            _ray,
+            "`auto`: the Ray cluster of this machine scores documents and trains. `http://host:8265`: jobs are sent to "
+            "the cluster there ([clusters](dagster_project/deploy/README.md)).",
+            ray_jobs.address,
+        ),
+    )
+    postgres: str = field(
+        default="",
+        metadata=_about(
+            postgres.VARIABLE,
+            "none",
+            f"Postgres database for Dagster's records, such as `{postgres.EXAMPLE}`; without it they are in the home. "
+            "It is never shown or written ([when](dagster_project/README.md#postgres)).",
+            postgres.address,
         ),
     )
     alerts: str = field(
@@ -200,7 +204,7 @@ def prepare() -> Home:
         raise UserError(f"{STUDIES}: the folder of the study files {what}; correct or unset {STUDIES_VARIABLE}")
     try:
         home = Home.from_environment().ensure()
-        shutil.copyfile(PROJECT / "instance.yaml", home.dagster_home / "dagster.yaml")
+        write_if_changed(home.dagster_home / "dagster.yaml", instance_file(settings().postgres))
     except OSError as error:
         text = disk_problem(error, settings().home) or str(error)
         raise UserError(f"{text} ({VARIABLE} names the folder of everything written)") from error
@@ -208,6 +212,8 @@ def prepare() -> Home:
     os.environ |= {name: place for name, place in ((PARTS, chosen.parts), (PUBLISH, chosen.publish)) if place}
     refuse_among_parts(home.root)
     os.environ[STUDIES_VARIABLE] = str(STUDIES)
+    if settings().postgres:
+        os.environ[postgres.VARIABLE] = settings().postgres  # with its driver: Dagster takes it from here
     for name, value in (QUIET | STEADY).items():
         os.environ.setdefault(name, value)
     # Every program that is started takes the code of this checkout, also where it was copied or moved with its
@@ -223,6 +229,12 @@ def prepare() -> Home:
     os.environ["DBT_TARGET_PATH"] = str(home.dbt_target)
     os.environ["DBT_LOG_PATH"] = str(home.dbt_logs)
     return home
+
+
+def instance_file(postgres_url: str = "") -> str:
+    """Text of the settings of the Dagster instance. postgres_url: of the database of its records, if it has one."""
+    names = ("instance.yaml", "postgres.yaml") if postgres_url else ("instance.yaml",)
+    return "".join((PROJECT / name).read_text(encoding="utf-8") for name in names)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from dagster_project.lib.due import DueWork, Work
 
 from dagster_project import environment
+from dagster_project.lib import postgres
 from models_train.errors import UserError
 from models_train.files import disk_problem
 from models_train.processes import INTERRUPTED, leave, stopped_by_signals
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as error:
         failures = [str(error)]
     except Exception as error:
-        text = disk_problem(error, home.root)  # Dagster's database has errors of its own
+        text = disk_problem(error, home.root) or postgres.lost(error)  # Dagster's database has errors of its own
         if text is None and not isinstance(error, OSError):
             raise
         failures = [text or str(error)]
@@ -244,8 +245,15 @@ class _Run:
 
     def _do_gpu_work(self, works: Sequence[Work]) -> None:
         from dagster_project.lib.executor import execute_gpu_work
+        from dagster_project.lib.ray_jobs import check, is_elsewhere
 
         self.tried |= {work.name for work in works}
+        if is_elsewhere(cluster := environment.settings().ray):
+            try:
+                check(cluster)
+            except UserError as error:
+                self._note([str(error)])
+                return
         self._note(execute_gpu_work(self.instance, works))
 
     def _note(self, failures: Iterable[str]) -> None:

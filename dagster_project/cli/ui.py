@@ -141,7 +141,7 @@ def program(name: str) -> list[str]:
 
 def _prepare_instance(home: Home) -> None:
     """Mark unfinished runs of an earlier UI as failed, and set the size of the GPU pool."""
-    if not make_run_is_at_work(home):
+    if environment.settings().postgres or not make_run_is_at_work(home):
         for told in check_storage(home):
             print(told, flush=True)
     with dg.DagsterInstance.get() as instance:

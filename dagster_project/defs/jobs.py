@@ -8,7 +8,7 @@ import dagster as dg
 
 from dagster_project.environment import settings
 from dagster_project.lib import keys
-from dagster_project.lib.jobs import JobProcesses
+from dagster_project.lib.jobs import job_client
 from dagster_project.lib.locks import shared_run_lock
 from models_train.machine import WORKERS
 from models_train.processes import end_in_time
@@ -89,6 +89,6 @@ def jobs() -> dg.Definitions:
     """Jobs, resources, and the executor: steps are short or start processes, so one process runs them all."""
     return dg.Definitions(
         jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks],
-        resources={"run_home": RunHome(), "pipes": JobProcesses(env=job_environment())},
+        resources={"run_home": RunHome(), "pipes": job_client(job_environment())},
         executor=dg.in_process_executor,
     )

@@ -30,6 +30,7 @@ _WRITERS = {
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),
     "run_costs": keys.GPU_PARTS,
+    "planned_costs": (keys.DOCUMENT_SCORES,),
     **dict.fromkeys(LAB_TABLES, (keys.LAB,)),
     **dict.fromkeys(LEADERBOARD_TABLES, (keys.LEADERBOARDS,)),
 }

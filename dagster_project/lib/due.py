@@ -58,7 +58,7 @@ STUDY_CODE = (
     "warehouse/contracts/*.py",
 )
 """Files that the parts of study files are made from, beside the study files."""
-SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name != "training_rows_dropped")
+SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name not in ("training_rows_dropped", "planned_costs"))
 """Tables that a training search has a part in; one of earlier versions has none of the rows dropped."""
 CODE_VERSION = "dagster/code_version"
 

@@ -27,6 +27,8 @@ from dagster_project.environment import settings
 from dagster_project.lib.failures import give_up, try_again
 from dagster_project.lib.keys import models_by_partition, rewards_by_partition
 from dagster_project.lib.locks import CUT_SHORT
+from dagster_project.lib.ray_jobs import RayJob, is_elsewhere, reason
+from models_train.errors import UserError
 from models_train.machine import KILLED, group_kills, out_of_memory
 from models_train.parts import part_path, part_rows
 from models_train.processes import descendants, end_processes, tree
@@ -42,6 +44,8 @@ LOADED = [
     JOBS + name
     for name in ("train_reward_model", "score_completions", "score_reward_model", "score_documents", "run_benchmarks")
 ]
+ON_CLUSTER = [*LOADED, JOBS + "sample_documents"]
+"""Jobs that are sent to a cluster: long work, and what it reads."""
 SERVER_LOST = 255
 """Exit status of a job whose server was killed, as the library of processes reports it."""
 _STREAMS = (1, 2)
@@ -66,7 +70,7 @@ def run_job(
     """
     extras = {ASSET_KEY: key.to_escaped_user_string()} if key is not None else {}
     hours = settings().job_hours
-    with _ended_after(hours * 3600) as too_long:
+    with _ended_after(hours * 3600, pipes) as too_long:
         try:
             done = pipes.run(command=command, context=context, extras=extras)
         except dg.DagsterExecutionInterruptedError:
@@ -75,6 +79,8 @@ def run_job(
         except dg.Failure as failure:
             if not too_long.is_set():
                 raise try_again() from failure
+        except UserError as error:
+            raise give_up(context, str(error)) from error
         except Exception:
             if not too_long.is_set():
                 raise
@@ -96,8 +102,9 @@ def _tag_cut_short(context: dg.AssetExecutionContext) -> None:
 
 
 @contextmanager
-def _ended_after(seconds: float) -> Iterator[threading.Event]:
-    """End the processes that are started inside when their time is up; the event is set if that happened.
+def _ended_after(seconds: float, pipes: dg.PipesSubprocessClient) -> Iterator[threading.Event]:
+    """End the processes that are started inside when their time is up, and the job of `pipes` on a cluster; the event
+    is set if that happened.
 
     SIGTERM comes first, so that a job can save its state.
     """
@@ -106,6 +113,8 @@ def _ended_after(seconds: float) -> Iterator[threading.Event]:
 
     def end() -> None:
         too_long.set()
+        if isinstance(pipes, ClusterJobs):
+            pipes.stop()
         started = [child for child in descendants() if child.pid not in before]
         end_processes(started, signal.SIGTERM, _GRACE_SECONDS)
 
@@ -221,6 +230,56 @@ class JobProcesses(dg.PipesSubprocessClient):
             end_processes(tree(job.pid))
             raise
         return job.exitcode or 0
+
+
+class ClusterJobs(JobProcesses):
+    """A Pipes client that sends jobs to a Ray cluster, one at a time, and runs any other command as a process.
+
+    url: of the cluster's dashboard. Nothing is asked of it before the first job: the code location always loads.
+    """
+
+    def __init__(self, url: str, env: Mapping[str, str] | None = None) -> None:
+        super().__init__(env=dict(env or {}))
+        self._url = url
+        self._job: RayJob | None = None
+
+    def run(  # type: ignore[override]  # as above
+        self,
+        *,
+        context: dg.OpExecutionContext | dg.AssetExecutionContext,
+        extras: Mapping[str, Any] | None = None,
+        command: str | Sequence[str],
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+    ) -> dg.PipesClientCompletedInvocation:
+        """Run a command, a job on the cluster. Raises dagster.Failure where it ended without a report or no cluster
+        answers, and UserError for a cluster that cannot be used."""
+        if isinstance(command, str) or list(command[1:2]) != ["-m"] or command[2] not in ON_CLUSTER:
+            return super().run(context=context, extras=extras, command=command, env=env, cwd=cwd)
+        self._job = RayJob(self._url, command, Home.from_environment().root)
+        try:
+            return self._job.run(context, extras)
+        except UserError as error:
+            if isinstance(error.__cause__, ConnectionError):
+                raise dg.Failure(description=str(error)) from error
+            raise
+        except (RuntimeError, OSError) as error:
+            text = f"{_name(command)} on the cluster: {reason(error)}; finished parts are kept"
+            log = f"its log: `ray job logs {self._job.submission_id}`"
+            raise dg.Failure(description=f"{text}; {log}") from error
+        finally:
+            self._job = None
+
+    def stop(self) -> None:
+        """Stop the job that is at work."""
+        if self._job is not None:
+            self._job.stop()
+
+
+def job_client(env: Mapping[str, str]) -> JobProcesses:
+    """The client that REWARDBASE_RAY asks for. env: of jobs on this machine."""
+    ray = settings().ray
+    return ClusterJobs(ray, env) if is_elsewhere(ray) else JobProcesses(env=dict(env))
 
 
 def _wait_for(program: subprocess.Popen[bytes]) -> int:

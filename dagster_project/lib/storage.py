@@ -1,4 +1,7 @@
-"""Dagster's databases: sound, and not locked by another program, before any work begins."""
+"""Dagster's databases: sound, and not locked by another program, before any work begins.
+
+They are SQLite files of the home, or one Postgres database (`postgres.py`), which has no files here.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import quote
 
+from dagster_project.environment import settings
+from dagster_project.lib import postgres
 from models_train.errors import UserError, first_line
 from warehouse.paths import Home
 
@@ -23,13 +28,19 @@ def check_storage(home: Home, wait_seconds: float = WAIT_SECONDS) -> list[str]:
     """Set damaged databases aside, so that Dagster begins new ones; returns a sentence for each.
 
     Dagster's records say what was materialized when: without them assets are made again, and parts stay. Raises
-    UserError where another program keeps a database locked. Call it only where nothing else writes to the home.
+    UserError where another program keeps a database locked, or where Postgres cannot be used. Call it only where
+    nothing else writes to the home.
     """
+    if settings().postgres:
+        postgres.check(settings().postgres)
+        return []
     return [_set_aside(path) for name in DATABASES if _is_damaged(path := home.dagster_home / name, wait_seconds)]
 
 
 def databases(home: Home) -> dict[Path, int]:
-    """Dagster's databases that are there, each with the number of its file (inode)."""
+    """Dagster's databases that are there, each with the number of its file (inode); none with Postgres."""
+    if settings().postgres:
+        return {}
     paths = (home.dagster_home / name for name in DATABASES)
     return {path: path.stat().st_ino for path in paths if path.exists()}
 

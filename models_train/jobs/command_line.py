@@ -59,6 +59,11 @@ FLAGS: dict[str, dict[str, Any]] = {
     },
     "workers": PROCESSES,
     "jobs": PROCESSES,
+    "gpus": {"required": True, "help": "number of GPUs to plan for"},
+    "device": {"default": "", "help": "kind of GPU, such as H200 (default: the one that shards were scored on)"},
+    "price": {"default": "", "help": "dollars per GPU and hour (default: no cost)"},
+    "preemption": {"default": "", "help": "how often a GPU is taken away per hour, such as 0.05 (default: never)"},
+    "probe": {"default": "", "help": "1: score a shard first, here"},
 }
 JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "find_models": (
@@ -88,6 +93,10 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "score_documents": (
         "Compute the log-probabilities of the sampled documents under a base model, shard by shard.",
         ("study", "model", "home", "split"),
+    ),
+    "plan": (
+        "Plan the document scoring that is left of a study: hours, bottleneck, actors per model, cost.",
+        ("study", "home", "gpus", "device", "price", "preemption", "probe"),
     ),
     "run_benchmarks": (
         "Run the benchmarks of a study on a base model through lm-evaluation-harness.",

@@ -24,6 +24,7 @@ from models_train.data.samples import n_documents, read_sample
 from models_train.errors import UserError
 from models_train.jobs.cluster import Facts, Split, on_cluster, run_shards
 from models_train.jobs.command_line import run_job
+from models_train.jobs.plan import planned_actors, write_planned
 from models_train.jobs.reporting import Notes, Reporter, progress
 from models_train.jobs.training_job import beside_others, model_of, scoring_of, study_of
 from models_train.logprobs.engine import OK, Request
@@ -159,7 +160,9 @@ class ScoringJob:
         devices: Statuses[str] = Statuses()
         said: set[str] = set()
         with progress(self._report, "documents", n_of(share), n_done) as counter:
-            for facts in run_shards([shard.index for shard in left], DocumentWork(self, begun, library_versions())):
+            most = planned_actors(self._home, self._study.study_id, self._model.model_id)
+            work = DocumentWork(self, begun, library_versions())
+            for facts in run_shards([shard.index for shard in left], work, most):
                 for text in set(facts["said"]) - said:
                     self._report.say(f"{facts['host']}: {text}")
                 said |= set(facts["said"])  # most workers say the same
@@ -252,6 +255,9 @@ class ScoringJob:
             row = shards.costs().row(self._model.model_id, JOB, engine)
             write_part(self._parts, RUN_COSTS, [row], study_id=self._study.study_id, run_id=self._run_ids[engine])
         (costs,) = part_rows(part)
+        write_planned(
+            self._home, self._study.study_id, self._model.model_id, self._run_ids[engine], engine, costs["device"]
+        )
         return {
             "rows": n_rows,
             "engine": engine,

@@ -65,6 +65,14 @@ def priced(warehouse: duckdb.DuckDBPyConnection, price: float | None) -> list[di
     return rows(warehouse, f"select * from ({query}) order by job")
 
 
+def test_what_was_planned_is_beside_what_it_took(warehouse: duckdb.DuckDBPyConnection) -> None:
+    documents, training = rows(warehouse, "select * from marts.fct_run_costs order by job")
+    planned = [documents[f"planned_device_hours{end}"] for end in ("_low", "", "_high")]
+    assert planned == [0.5, 0.625, 0.75] and documents["planned_basis"] == "scaled"
+    assert documents["planned_error_percent"] == pytest.approx(25)
+    assert training["planned_device_hours"] is training["planned_error_percent"] is training["planned_basis"] is None
+
+
 def test_costs_are_priced_only_where_a_price_is_set(warehouse: duckdb.DuckDBPyConnection) -> None:
     documents, training = built = rows(warehouse, "select * from marts.fct_run_costs order by job")
     assert (training["gpu_hours"], training["device_hours"], training["peak_memory_gib"]) == (2.0, 2.0, 3.0)

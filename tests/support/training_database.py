@@ -136,6 +136,8 @@ def _cost(study_id: str, model_id: str, objective: str | None, seconds: float) -
         "is_gpu": True,
         "peak_memory_gib": 91.5,
         "tokens_per_device_second": 1_000_000 / seconds,
+        "planned_device_hours": None if objective else 1.1 * hours,
+        "planned_error_percent": None if objective else 10.0,
         "usd_per_gpu_hour": 2.5,
         "usd": 2.5 * hours,
     }

@@ -162,6 +162,24 @@ RUN_COSTS = table(
     partition_by=("model_id", "job", "variant"),
 )
 
+PLANNED_COSTS = table(
+    "planned_costs",
+    "One row per study, base model and job that was planned (`make plan`) before it ended: what it was to cost.",
+    ("model_id", "job", "variant"),
+    MODEL_ID,
+    text("job", "score_documents."),
+    text("variant", "Engine of document scoring."),
+    number("device_seconds", "Planned seconds of work and of loading, times the number of devices."),
+    number("device_seconds_low", "Lower end of its interval."),
+    number("device_seconds_high", "Upper end of its interval."),
+    text(
+        "basis",
+        "Speed that was planned with: measured (shards of this model), scaled (of other models) or estimate (the "
+        "device's data sheet).",
+    ),
+    partition_by=("model_id", "job", "variant"),
+)
+
 REWARD_MODEL_TABLES = by_name(
     REWARD_MODEL_RUNS,
     REWARD_MODEL_STEPS,
@@ -169,5 +187,7 @@ REWARD_MODEL_TABLES = by_name(
     REWARD_MODEL_SEARCHES,
     TRAINING_ROWS_DROPPED,
     RUN_COSTS,
+    PLANNED_COSTS,
 )
-"""Raw tables that training fills, by name. `run_costs` has rows of evaluation and of document scoring, too."""
+"""Raw tables that training fills, by name. `run_costs` has rows of evaluation and of document scoring, too;
+`planned_costs` only of the latter."""

@@ -222,7 +222,7 @@ def confidence(row: dict[str, Any]) -> tuple[str, str]:
 
 
 def best_reward(rows: list[dict[str, Any]]) -> tuple[str, str, list[str]]:
-    """(reward model, figure with interval and items, remarks on what can be told from it); figure '' where none has one.
+    """(reward model, its figure with interval and items, remarks on what can be told); figure '' where none has one.
 
     rows: of queries.reward_scores of one benchmark, best first.
     """

@@ -103,8 +103,8 @@ def family_preferences(study: Study) -> pl.DataFrame:
 
 SUMMARY = (
     "Each reward model on every benchmark that it has rewards on, of this study or imported. Figures of two benchmarks "
-    "are not comparable: a coin has 50 on pairs, 25 on the best of four, 10 on one right and nine wrong answers. Within "
-    "a benchmark, models are compared on the items that both have."
+    "are not comparable: a coin has 50 on pairs, 25 on the best of four, 10 on one right and nine wrong answers. "
+    "Within a benchmark, models are compared on the items that both have."
 )
 
 

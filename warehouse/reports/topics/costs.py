@@ -30,7 +30,7 @@ def run_costs(study: Study) -> pl.DataFrame:
     return study.read(
         "fct_run_costs",
         "job, variant, objective, model_id, n_tokens, gpu_hours, device_hours, device, n_devices, is_gpu, "
-        "peak_memory_gib, tokens_per_device_second, usd_per_gpu_hour, usd",
+        "peak_memory_gib, tokens_per_device_second, planned_device_hours, planned_error_percent, usd_per_gpu_hour, usd",
         f"list_position({list(JOBS)}, job), variant, device_hours desc, model_id",
         optional=True,
     )
@@ -76,6 +76,8 @@ def cost_table(costs: pl.DataFrame, study: Study) -> Table:
         ),
         Col("Memory", "peak_memory_gib", POINTS, "largest in use on a device, GiB"),
         Col("Speed", "tokens_per_device_second", COUNT, "tokens per second and device"),
+        Col("Planned", "planned_device_hours", hundredths, "device hours that `make plan` gave before"),
+        Col("Error", "planned_error_percent", COUNT, "of the planned device hours, percent"),
         Col("USD", "usd", hundredths, "GPU hours at the stated price"),
     ]
     left_out = set()
@@ -83,6 +85,8 @@ def cost_table(costs: pl.DataFrame, study: Study) -> Table:
         left_out.add("Device hours")
     if costs["usd"].is_null().all():
         left_out.add("USD")
+    if costs["planned_device_hours"].is_null().all():
+        left_out |= {"Planned", "Error"}
     return Table(
         name=study.name("run_costs"),
         title="Costs by job",
