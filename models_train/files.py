@@ -9,7 +9,7 @@ import os
 import resource
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -55,6 +55,25 @@ def write_text(path: Path, text: str) -> None:
     """Write a whole UTF-8 file, or leave the old one."""
     with atomic_path(path) as beside:
         beside.write_text(text, encoding="utf-8")
+
+
+def create(path: Path, write: Callable[[Path], object]) -> bool:
+    """Make a whole file where there is none of its name; returns False, and leaves it, where another was first.
+
+    write: takes the path of a file beside it. Of several processes, on any machines of a file system, one succeeds.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        write(beside)
+        flush(beside)
+        os.link(beside, path)
+        flush(path.parent)
+    except FileExistsError:
+        return False
+    finally:
+        remove(beside)
+    return True
 
 
 def write_if_changed(path: Path, text: str) -> None:

@@ -25,7 +25,7 @@ from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit
 
 from models_train.errors import UserError
-from models_train.files import atomic_path, flush
+from models_train.files import atomic_path, create
 
 PARTS = "REWARDBASE_PARTS"
 """Setting: the folder or address of the parts."""
@@ -222,24 +222,13 @@ class Folder(Store):
             shutil.copyfile(path, beside)
 
     def put_new(self, key: str, data: bytes) -> bool:
-        path = self.place(key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
-            beside.write_bytes(data)
-            flush(beside)
-            os.link(beside, path)  # unlike a rename, it fails where the name is taken
-            flush(path.parent)
-        except FileExistsError:
-            return False
+            return create(self.place(key), lambda beside: beside.write_bytes(data))
         except OSError as error:
             if error.errno in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
                 text = f"{self}: its file system has no hard links, which create-only writes need; use another folder"
                 raise StoreError(text) from error
             raise
-        finally:
-            beside.unlink(missing_ok=True)
-        return True
 
     def swap(self, key: str, data: bytes, etag: str | None) -> str | None:
         path = self.place(key)

@@ -34,8 +34,10 @@ RAY = "REWARDBASE_RAY"
 AUTO = "auto"
 _ADDRESS, _MODE, _TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
 """Ray's own variables: the address of a cluster's head, whether it asks for a token, and the token."""
-_LOG_LEVEL = "RAY_BACKEND_LOG_LEVEL"
-"""Ray's variable for what its core prints, here that of the job alone: what matters raises an error, too."""
+_CURRENT = "ray/ray_current_cluster"
+"""File with the address of the cluster that this machine belongs to, below RAY_TMPDIR or /tmp."""
+_OWN_SETTINGS = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_NUM_REDIS_GET_RETRIES": "4"}
+"""Variables of Ray for this process: what matters raises an error, too, and seconds are enough to refuse a token."""
 _SECONDS_TO_ANSWER = 5.0
 """Longest wait for the head of a cluster, in seconds; Ray itself asks for two minutes."""
 MOST_STRIKES = 2
@@ -133,22 +135,23 @@ def _here(ray: Any) -> Any:
 
 
 def run_together(
-    work: Callable[[Reporter], Mapping[str, Any]], most: int, say: Callable[[str], None]
+    work: Callable[[Reporter], Mapping[str, Any]], most: int, shared: Path, say: Callable[[str], None]
 ) -> Mapping[str, Any]:
     """Train in up to `most` processes of the cluster, a device each, which share a model; returns figures.
 
     Where a machine is lost, those that are left begin again together, from the saved state; where one is found, so do
-    all. They are put on as few machines as hold them. Raises UserError.
+    all. They are put on as few machines as hold them. shared: a folder that all machines have. Raises UserError.
     """
-    if most < 1:
-        raise UserError(f"--devices {most} trains nothing; give 1 or more")
+    shared.mkdir(parents=True, exist_ok=True)
     with connected() as ray:
+        import ray.train.torch  # with torch, which shards need not wait for
+
         resources = ray.cluster_resources()
         n = min(most, int(resources.get("GPU") or resources.get("CPU") or 0))
         if not n:
             raise UserError("the cluster has neither a GPU nor a core for workers; start Ray on more machines")
         ledger = ray.remote(_Ledger).options(num_cpus=0, scheduling_strategy=_here(ray)).remote()
-        with TemporaryDirectory(prefix="rewardbase-") as folder, _said(ray, ledger, say):
+        with TemporaryDirectory(prefix=".ray-", dir=shared) as folder, _said(ray, ledger, say):
             trainer = ray.train.torch.TorchTrainer(
                 _member,
                 train_loop_config={"work": work, "ledger": ledger},
@@ -221,31 +224,30 @@ def connected() -> Iterator[Any]:
 
     Raises UserError within ten seconds where Ray is not installed, no cluster is there, or it refuses the token.
     """
+    os.environ |= _OWN_SETTINGS
     if os.environ.setdefault(_MODE, "token").strip().lower() != "token":
         raise UserError(
             f"{_MODE}={os.environ[_MODE]} lets everybody who reaches the cluster run programs on it; set {_MODE}=token "
             f"here and where Ray is started, and {_TOKEN}"
         )
-    os.environ.setdefault(_LOG_LEVEL, "fatal")
     try:
         import ray
         import ray.data
-        import ray.train.torch
         import ray.util.scheduling_strategies
     except ImportError as error:
         raise UserError(f"{RAY}={AUTO} needs Ray ({error}); install it: pip install -e '.[train,cluster]'") from error
-    _must_answer(os.environ.get(_ADDRESS, "").strip())
+    answers = _must_answer()
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
         ray.init(address=AUTO, log_to_driver=False, logging_level="warning")
-    except ray.exceptions.AuthenticationError as error:
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        if not isinstance(error, ray.exceptions.AuthenticationError) and not answers:
+            raise _no_cluster() from error
         raise UserError(
             f"the Ray cluster does not take this token, or there is none; set {_TOKEN} to the one that it was started "
             "with (or put it into ~/.ray/auth_token)"
         ) from error
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        raise _no_cluster() from error
     finally:
         _restore(handlers)
     ray.data.DataContext.get_current().enable_progress_bars = False
@@ -269,15 +271,21 @@ def _no_cluster(where: str = "on this machine") -> UserError:
     )
 
 
-def _must_answer(address: str) -> None:
-    """Raise UserError where nothing takes a connection at the address of a head; the search for one has no address."""
-    if not address or address == AUTO:
-        return
+def _must_answer() -> bool:
+    """Whether something takes a connection at the address of the head; False where none is known, and Ray has to look
+    for it. Raises UserError where nothing does."""
+    address, where = os.environ.get(_ADDRESS, "").strip(), f"at {_ADDRESS}="
+    if address in ("", AUTO):
+        current = Path(os.environ.get("RAY_TMPDIR", "/tmp"), _CURRENT)
+        address, where = current.read_text("utf-8").strip() if current.is_file() else "", "at "
+    if not address:
+        return False
     host, _, port = address.rpartition(":")
     try:
         socket.create_connection((host, int(port)), _SECONDS_TO_ANSWER).close()
     except (OSError, ValueError, OverflowError) as error:
-        raise _no_cluster(f"at {_ADDRESS}={address}") from error
+        raise _no_cluster(f"{where}{address}") from error
+    return True
 
 
 class _Ledger:

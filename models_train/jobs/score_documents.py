@@ -13,7 +13,7 @@ import uuid
 from collections import Counter as Statuses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -101,7 +101,13 @@ class ScoringJob:
             self._report.say(f"{model_id}: all {len(cuts)} shards are done; nothing to do")
             for table in (DOCUMENT_SCORES, RUN_COSTS):
                 renew_run(self._parts, table.name, self._study.study_id, self._run_ids[engine])
-        if n_left := len(self._shards(engine, cuts).left()):
+        n_left = len(self._shards(engine, cuts).left())
+        if n_left and self._split is None:
+            raise UserError(
+                f"{model_id}: {n_left} of {len(cuts)} shards have no part, though all were worked on; let nothing "
+                "remove parts, and start this again"
+            )
+        if n_left:
             self._report.say(f"{model_id}: this share is done; {n_left} of {len(cuts)} shards are left to others")
             return {"rows": n_of(share), "engine": engine}
         return self._finish(engine, self._shards(engine, cuts))
@@ -151,10 +157,12 @@ class ScoringJob:
         left = share if engine is None else self._shards(engine, share).left()
         n_done = n_of(share) - n_of(left)
         devices: Statuses[str] = Statuses()
+        said: set[str] = set()
         with progress(self._report, "documents", n_of(share), n_done) as counter:
-            for facts in run_shards([shard.index for shard in left], DocumentWork(self, begun)):
-                for text in facts["said"]:
+            for facts in run_shards([shard.index for shard in left], DocumentWork(self, begun, library_versions())):
+                for text in set(facts["said"]) - said:
                     self._report.say(f"{facts['host']}: {text}")
+                said |= set(facts["said"])  # most workers say the same
                 engine = facts["engine"]
                 devices[facts["device"]] += 1
                 counter.advance(facts["documents"], facts["tokens"], f"shard {facts['shard']} on {facts['host']}")
@@ -186,11 +194,11 @@ class ScoringJob:
         with measure(default_device()) as meter:
             scorer = self._scorer(source, config, tokenizer, begun)
         engine = next(one for one in self._run_ids if one == scorer.engine.name)
-        agreed = engine if agree is None else agree("engine", engine)
+        agreed = engine if agree is None else agree("engine", begun[0] if begun else engine)
         if agreed != engine:
             raise UserError(
-                f"{source.name}: the {engine} engine would score here, and the {agreed} engine scores on other "
-                "machines; set `engine` in the study file to one that runs on all of them"
+                f"{source.name}: the {engine} engine would score here, and the {agreed} engine scores other shards; "
+                "set `engine` in the study file to one that runs on all machines"
             )
         shards = self._shards(engine, cuts)
         shards.agree(facts)
@@ -316,11 +324,12 @@ class DocumentWorker:
 
 @dataclass(frozen=True)
 class DocumentWork:
-    """The scoring of a model, as it is sent to workers on other machines. begun: engines that finished a shard."""
+    """The scoring of a model, as it is sent to workers on other machines. begun: engines that finished a shard.
+    versions: of the libraries of this process, as JSON."""
 
     job: ScoringJob
     begun: Sequence[EngineName]
-    versions: str = field(default_factory=library_versions)
+    versions: str
 
     def __post_init__(self) -> None:
         job = copy(self.job)

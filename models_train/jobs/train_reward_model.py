@@ -51,9 +51,11 @@ def run(
     devices: of the cluster that train together, at most; fewer where fewer are there. Where every training run failed,
     the parts are written and the reason is raised.
     """
+    if devices < 1:
+        raise UserError(f"--devices {devices} trains nothing; give 1 or more")
     here = partial(_run_here, path, model_id, objective, home)
     if on_cluster():
-        return run_together(here, devices, report.say)
+        return run_together(here, devices, home / "training", report.say)
     if devices != 1:
         raise UserError(
             f"--devices {devices} is for a Ray cluster ({RAY}={AUTO}); on this machine: torchrun --nproc-per-node "

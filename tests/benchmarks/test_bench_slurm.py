@@ -63,8 +63,8 @@ def test_the_batch_script_makes_all_parts(cluster: Slurm, study: Path) -> None:
     check(study, home)
     print(f"\nbatch script: {time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True)
     for node in cluster.nodes:
-        left = node.run("sh", "-c", "ls -d /tmp/rewardbase-*; pgrep -f raylet", environment=cluster.environment)
-        assert left.stdout == ""
+        assert node.run("pgrep", "raylet", environment=cluster.environment).stdout == ""
+    assert not Path(f"/tmp/rewardbase-{job}").exists() and not (REPOSITORY / f".rewardbase-{job}").exists()
 
 
 def test_a_job_that_fails_fails_in_slurm(cluster: Slurm, study: Path) -> None:

@@ -9,11 +9,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from models_train.files import atomic_path, disk_problem, files_below
+from models_train.files import atomic_path, create, disk_problem, files_below
 
 
 def folder(path: Path, text: str) -> None:
@@ -115,3 +116,20 @@ def test_an_error_of_sqlite_on_a_full_disk_is_that_it_is_full(tmp_path: Path, mo
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
     assert "is full: 0 MB of" in str(disk_problem(error, tmp_path))
+
+
+def test_of_processes_that_create_the_same_file_one_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "name"
+
+    def made(text: str) -> bool:
+        return create(path, lambda beside: beside.write_text(text))
+
+    with ThreadPoolExecutor(8) as pool:
+        for n in range(20):
+            path.unlink(missing_ok=True)
+            texts = [f"{n} of {i}" for i in range(8)]
+            done = list(pool.map(made, texts))
+            assert done.count(True) == 1 and path.read_text() == texts[done.index(True)]
+    with pytest.raises(ZeroDivisionError):
+        create(path.with_name("other"), lambda beside: beside.write_text(str(1 / 0)))
+    assert [one.name for one in path.parent.iterdir()] == ["name"]

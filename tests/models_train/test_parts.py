@@ -66,6 +66,17 @@ def test_frames_and_dicts_give_equal_parts(tmp_path: Path) -> None:
         assert pq.read_table(put(tmp_path / name, frame), partitioning=None).to_pylist() == wanted.to_pylist()
 
 
+def test_a_new_part_never_replaces_one(tmp_path: Path) -> None:
+    own = {"study_id": "s", "run_id": "r1"}
+    first = write_part(tmp_path, SIZE_GROUPS, GROUPS, **own, new=True)
+    assert first is not None
+    before = first.read_bytes()
+    assert write_part(tmp_path, SIZE_GROUPS, GROUPS[:1], **own, new=True) is None
+    assert first.read_bytes() == before and os.listdir(first.parent) == ["r1.parquet"]
+    assert write_part(tmp_path, SIZE_GROUPS, GROUPS[:1], **own) == first
+    assert first.read_bytes() != before
+
+
 def test_an_empty_part_is_allowed(tmp_path: Path) -> None:
     assert pq.read_table(put(tmp_path, []), partitioning=None).num_rows == 0
 

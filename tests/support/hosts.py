@@ -131,7 +131,19 @@ class Network:
             f"hostname {name} && mount --bind {own} /tmp/ray && mount --bind {names} /etc/hosts && "
             f"mount -t tmpfs -o size=2g tmpfs /dev/shm && touch {own}/.up && exec sleep infinity"
         )
-        own_spaces = ["unshare", "--mount", "--uts", "--pid", "--fork", "--mount-proc", "--kill-child"]
+        # The host ends with the program that made it, also where that is killed.
+        own_spaces = [
+            "setpriv",
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--mount",
+            "--uts",
+            "--pid",
+            "--fork",
+            "--mount-proc",
+            "--kill-child",
+        ]
         init = subprocess.Popen(
             ["ip", "netns", "exec", namespace, *own_spaces, "sh", "-c", script],
             stderr=subprocess.DEVNULL,  # unshare reports a signal mask that it cannot set back

@@ -24,6 +24,8 @@ def environment(**more: str) -> dict[str, str]:
     """The environment of a machine of the cluster: no token of this machine's user, none of its own settings."""
     own = {name: value for name, value in os.environ.items() if not name.startswith(("RAY_", "REWARDBASE_"))}
     settings = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN, "REWARDBASE_RAY": "auto", "OMP_NUM_THREADS": "1"}
+    # On busy cores a start takes longer than Ray waits for it.
+    settings |= {"RAY_raylet_start_wait_time_s": "300"}
     return own | telemetry.OFF | settings | {"PYTHONPATH": str(REPOSITORY)} | more
 
 
@@ -64,10 +66,11 @@ class RayHosts:
         """Output of the jobs."""
         return self.folder / "job.log"
 
-    def workers(self, host: Host) -> list[int]:
-        """Process ids, on a host, of the workers that have begun."""
-        found = host.run("pgrep", "-f", "ray::MapWorker", environment=environment())
-        return [int(line) for line in found.stdout.split()]
+    def workers(self, host: Host) -> list[tuple[int, int]]:
+        """Age in seconds, and process id, of each worker of a host."""
+        found = host.run("ps", "-eo", "etimes=,pid=,args=", environment=environment())
+        words = [line.split() for line in found.stdout.splitlines() if "ray::MapWorker" in line]
+        return [(int(seconds), int(process)) for seconds, process, *_ in words]
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 `python -m tests.support.shard_workers <folder> <shards> <seconds> <deed>...` works on them on the cluster and prints
 the facts of each. Deeds: `killer:<shard>` always kills the worker, `broken:<shard>` breaks its engine once,
-`refused:<shard>` and `defect:<shard>` raise.
+`refused:<shard>` and `defect:<shard>` raise; `unable:<shard>`, of any shard, kills every worker while it begins.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ class Sleeps:
 
     def begin(self, agree: Callable[[str, str], str], say: Callable[[str], None]) -> Sleeps:
         """Sleep needs no preparation."""
+        if "unable" in self.deeds.values():
+            os.kill(os.getpid(), signal.SIGKILL)
         say(f"agreed on {agree('choice', str(os.getpid()))}")
         return self
 
@@ -59,7 +61,7 @@ class Sleeps:
         return self._made(shard, reason)
 
     def _made(self, shard: int, text: str) -> Facts:
-        is_first = create(self.folder / f"{shard}.part", lambda path: path.write_text(text) and None)
+        is_first = create(self.folder / f"{shard}.part", lambda path: path.write_text(text))
         return {"shard": shard, "status": text, "is_first": is_first}
 
 

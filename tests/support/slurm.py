@@ -54,7 +54,7 @@ class Slurm:
         path = f"{self.root / 'usr/bin'}:{os.environ['PATH']}"
         own = {"LD_LIBRARY_PATH": libraries, "PATH": path, "SLURM_CONF": str(self.folder / "slurm.conf")}
         ours = {name: value for name, value in environment().items() if not name.startswith(("RAY_", "REWARDBASE_"))}
-        return ours | own | {"RAY": str(Path(sys.executable).with_name("ray"))}
+        return ours | own | {"REWARDBASE_BIN": str(Path(sys.executable).parent)}
 
     def start(self) -> None:
         """Start the daemons; returns when both nodes are idle."""

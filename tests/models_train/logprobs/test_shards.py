@@ -102,6 +102,8 @@ def test_costs_of_all_work_add_up_and_a_repeated_piece_counts_once(tmp_path: Pat
     for name, seconds in (("00000", 3.0), ("00001", 4.0), ("00000", 2.0)):
         some.add_costs(name, Costs(10, seconds, "cpu", 1, False, 5, "{}"))
     assert some.costs() == Costs(20, 6.0, "cpu", 1, False, 5, "{}")
+    some.add_costs("00002", Costs(1, 1.0, "A100", 1, True, 7, "{}"))
+    assert some.costs() == Costs(21, 7.0, "A100 + cpu", 1, True, 7, "{}")
 
 
 def test_documents_of_a_shard_are_those_that_were_sampled(tmp_path: Path) -> None:

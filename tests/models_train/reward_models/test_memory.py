@@ -209,6 +209,20 @@ def test_processes_and_jobs_on_a_cpu_share_its_memory(n_processes: int, n_jobs: 
     assert found.device_bytes == (each,) * n_processes
 
 
+def test_processes_of_several_machines_share_each_of_them() -> None:
+    """The second of two on its machine, of four in all."""
+    found = memory.machine_of(Processes(3, 4, torch.device("cpu"), local_rank=1, local_n=2))
+    assert found.device_bytes == (memory_limit().n_bytes // 2 - memory.PROCESS_BYTES,) * 4
+
+
+def test_a_search_that_goes_on_keeps_its_optimizer() -> None:
+    """On a device where another one would be chosen for a search that begins."""
+    config = LLAMA_8B
+    assert planned(config, [80 * GB]).optimizer == "adamw_offloaded"
+    assert planned(config, [80 * GB] * 8).optimizer == "adamw"
+    assert planned(config, [80 * GB] * 8, optimizer="adamw_offloaded").optimizer == "adamw_offloaded"
+
+
 MIB = 1024**2
 
 
