@@ -78,10 +78,7 @@ def check(url: str) -> Any:
         raise UserError(f"{MODE}={os.environ[MODE]} sends no token to the cluster; unset it, or set it to token")
     status = _status(url)
     if status is None:
-        raise UserError(
-            f"{VARIABLE}: no Ray cluster answers at {url}; start it, correct the address (the port is the dashboard's, "
-            "8265 by default), or unset it"
-        ) from ConnectionError()
+        raise _no_answer(url) from ConnectionError()
     if status == 200:
         raise UserError(
             f"{VARIABLE}: the Ray cluster at {url} asks for no token, so that everybody who reaches it runs programs "
@@ -101,10 +98,19 @@ def check(url: str) -> Any:
             f"{VARIABLE}: the Ray cluster at {url} does not take this token, or there is none; set {TOKEN} to the one "
             "that it was started with (or put it into ~/.ray/auth_token)"
         ) from None
-    except (ConnectionError, RuntimeError, OSError) as error:
+    except ConnectionError as error:
+        raise _no_answer(url) from error
+    except (RuntimeError, OSError) as error:
         text = f"{VARIABLE}: the Ray cluster at {url} cannot be used: {first_line(error)}"
         raise UserError(f"{text}; see that its version of Ray is this one's ({ray.__version__})") from None
     return client
+
+
+def _no_answer(url: str) -> UserError:
+    return UserError(
+        f"{VARIABLE}: no Ray cluster answers at {url}; start it, correct the address (the port is the dashboard's, 8265 "
+        "by default), or unset it"
+    )
 
 
 def _status(url: str) -> int | None:

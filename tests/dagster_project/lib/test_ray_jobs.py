@@ -70,12 +70,12 @@ def test_a_job_is_named_by_what_it_makes(tmp_path: Path, monkeypatch: pytest.Mon
     study = tmp_path / "s.yaml"
     study.write_text("study_id: a")
 
-    def made(model: str = "m", home: str = "/home/of/a", job: str = "score_documents") -> RayJob:
+    def made(model: str = "m", home: str = "/elsewhere/a", job: str = "score_documents") -> RayJob:
         home_ = Home(Path(home))
         return RayJob("http://h:1", jobs.job_command(job, study, home_, model), home_.root)
 
     first = made()
-    assert first.name == made(home="/home/of/b").name
+    assert first.name == made(home="/elsewhere/b").name
     assert first.name.startswith("rb-score_documents-") and len(first.name) < 60
     others = {made("n").name, made(job="run_benchmarks").name}
     monkeypatch.setenv("REWARDBASE_PARTS", "s3://bucket")
