@@ -265,8 +265,8 @@ class ClusterJobs(JobProcesses):
             raise
         except (RuntimeError, OSError) as error:
             text = f"{_name(command)} on the cluster: {reason(error)}; finished parts are kept"
-            log = f"its log: `ray job logs {self._job.submission_id}`"
-            raise dg.Failure(description=f"{text}; {log}") from error
+            log = f"; its log: `ray job logs {self._job.submitted}`" if self._job.submitted else ""
+            raise dg.Failure(description=f"{text}{log}") from error
         finally:
             self._job = None
 

@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,10 +78,7 @@ def check(url: str) -> Any:
         raise UserError(f"{MODE}={os.environ[MODE]} sends no token to the cluster; unset it, or set it to token")
     status = _status(url)
     if status is None:
-        raise UserError(
-            f"{VARIABLE}: no Ray cluster answers at {url}; start it, correct the address (the port is the dashboard's, "
-            "8265 by default), or unset it"
-        ) from ConnectionError()
+        raise _no_answer(url) from ConnectionError()
     if status == 200:
         raise UserError(
             f"{VARIABLE}: the Ray cluster at {url} asks for no token, so that everybody who reaches it runs programs "
@@ -101,10 +98,19 @@ def check(url: str) -> Any:
             f"{VARIABLE}: the Ray cluster at {url} does not take this token, or there is none; set {TOKEN} to the one "
             "that it was started with (or put it into ~/.ray/auth_token)"
         ) from None
-    except (ConnectionError, RuntimeError, OSError) as error:
+    except ConnectionError as error:
+        raise _no_answer(url) from error
+    except (RuntimeError, OSError) as error:
         text = f"{VARIABLE}: the Ray cluster at {url} cannot be used: {first_line(error)}"
         raise UserError(f"{text}; see that its version of Ray is this one's ({ray.__version__})") from None
     return client
+
+
+def _no_answer(url: str) -> UserError:
+    return UserError(
+        f"{VARIABLE}: no Ray cluster answers at {url}; start it, correct the address (the port is the dashboard's, 8265 "
+        "by default), or unset it"
+    )
 
 
 def _status(url: str) -> int | None:
@@ -124,8 +130,8 @@ class RayJob:
     def __init__(self, url: str, command: Sequence[str], home: Path) -> None:
         self._url, self._module, self._home = url, command[2], home
         self._arguments = list(command[3:])
-        self._client: Any = None
-        self.submission_id = self._name()
+        self._client: _Adopting | None = None
+        self.name = self._name()
 
     def _name(self) -> str:
         """`rb-<job>-<hash of what it makes>`: of the job, its arguments without the home, and the study file."""
@@ -155,7 +161,7 @@ class RayJob:
         here = [f"/{self._home.relative_to(REPOSITORY)}/"] if self._home.is_relative_to(REPOSITORY) else []
         settings = {**telemetry.OFF, VARIABLE: AUTO, **self._sent()}
         code = {"working_dir": str(REPOSITORY), "excludes": [*NOT_SENT, *here], "env_vars": settings}
-        return {"entrypoint": self.entrypoint(), "runtime_env": code, "submission_id": self.submission_id}
+        return {"entrypoint": self.entrypoint(), "runtime_env": code, "submission_id": self.name}
 
     def run(
         self, context: dg.OpExecutionContext | dg.AssetExecutionContext, extras: Mapping[str, Any] | None
@@ -164,49 +170,64 @@ class RayJob:
         the job ended without a report, and what Dagster raises for a step that is interrupted: the job is stopped."""
         from dagster_ray import PipesRayJobClient
 
-        self._client = check(self._url)
+        client = check(self._url)
         # Client and reader serve one job only: a second one's messages would be lost.
         pipes = PipesRayJobClient(address=self._url)
-        pipes.client = _Adopting(self._client, context.log.info)  # type: ignore[misc]  # a cached property
+        self._client = _Adopting(client, context.log.info)
+        pipes.client = self._client  # type: ignore[assignment]  # a cached property
         parameters: Any = self.parameters()
         return pipes.run(context=context, submit_job_params=parameters, extras=dict(extras or {}))
 
     def stop(self) -> None:
         """Stop the job, where it has begun."""
-        if self._client is not None:
-            self._client.stop_job(self.submission_id)
+        if self._client is not None and self._client.submitted is not None:
+            self._client.stop_job(self._client.submitted)
+
+    @property
+    def submitted(self) -> str | None:
+        """Name of the attempt on the cluster; None before it is there."""
+        return self._client.submitted if self._client is not None else None
 
 
 class _Adopting:
-    """A client whose `submit_job` takes a job of the same name that is at work for the one that it should begin."""
+    """A client whose `submit_job` takes a job of the same name that is at work for the one that it should begin.
 
-    def __init__(self, client: Any, say: Any) -> None:
+    Attempts are numbered: Ray goes on with the log of an earlier job of a name, whose messages would be read again.
+    submitted: name of the job that was begun or adopted.
+    """
+
+    def __init__(self, client: Any, say: Callable[[str], None]) -> None:
         self._client, self._say = client, say
+        self.submitted: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
     def submit_job(self, **parameters: Any) -> str:
-        name = str(parameters["submission_id"])
-        if self._is_at_work(name):
-            return name
+        wanted = str(parameters.pop("submission_id"))
         try:
-            return str(self._client.submit_job(**parameters))
+            self.submitted = self._at_work(wanted) or str(
+                self._client.submit_job(submission_id=f"{wanted}-{self._attempts(wanted) + 1}", **parameters)
+            )
         except RuntimeError:
-            if self._is_at_work(name):  # another process was first
-                return name
-            raise
+            self.submitted = self._at_work(wanted)  # another process was first
+            if self.submitted is None:
+                raise
+        return self.submitted
 
-    def _is_at_work(self, name: str) -> bool:
-        """True for a job at work; one that has ended is removed from the cluster's list, where its name stays taken."""
-        known = {job.submission_id: job.status for job in self._client.list_jobs()}
-        if name not in known:
-            return False
-        if known[name].is_terminal():
-            self._client.delete_job(name)
-            return False
-        self._say(f"The job {name} is at work on the cluster already: it is adopted, not started again.")
-        return True
+    def _jobs(self, wanted: str) -> dict[str, Any]:
+        """Status of every attempt that the cluster knows."""
+        jobs = {str(job.submission_id): job.status for job in self._client.list_jobs()}
+        return {name: jobs[name] for name in jobs if name.rpartition("-")[0] == wanted}
+
+    def _attempts(self, wanted: str) -> int:
+        return max((int(name.rpartition("-")[2]) for name in self._jobs(wanted)), default=0)
+
+    def _at_work(self, wanted: str) -> str | None:
+        name = next((name for name, status in self._jobs(wanted).items() if not status.is_terminal()), None)
+        if name is not None:
+            self._say(f"The job {name} is at work on the cluster already: it is adopted, not started again.")
+        return name
 
 
 def reason(error: BaseException) -> str:

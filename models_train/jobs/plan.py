@@ -363,7 +363,13 @@ class StudyWork:
             }
             for work in plan.works
         }
-        kept = {"device": device.name, "gpus": plan.gpus, "models_at_once": plan.models_at_once, "models": models}
+        kept = {
+            "device": device.name,
+            "gpus": plan.gpus,
+            "wall_hours": plan.wall_hours.value,
+            "models_at_once": plan.models_at_once,
+            "models": models,
+        }
         write_text(plan_file(self._home, self.study.study_id), json.dumps(kept, indent=1))
 
 
