@@ -54,7 +54,7 @@ SECONDS_BETWEEN_CHECKS = 1.0
 """Time between two checks of the shards that other processes hold, in seconds; an abandoned one is scored here."""
 
 
-def run(path: Path, model_id: str, home: Path, report: Reporter, split: str | None = None) -> dict[str, Any]:
+def run(path: Path, model_id: str, home: Path, split: str | None, report: Reporter) -> dict[str, Any]:
     """Score what is left; returns figures over all documents. split: `i/n`, a share. Raises UserError, OSError."""
     return ScoringJob(path, model_id, home, report, split).run()
 

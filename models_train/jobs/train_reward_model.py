@@ -44,7 +44,7 @@ TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints",
 
 
 def run(
-    path: Path, model_id: str, objective: Objective, home: Path, report: Reporter, devices: int = 1
+    path: Path, model_id: str, objective: Objective, home: Path, devices: int, report: Reporter
 ) -> Mapping[str, Any]:
     """Search, and write what is missing; returns figures. Raises UserError, OSError.
 

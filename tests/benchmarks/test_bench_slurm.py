@@ -71,7 +71,8 @@ def test_a_job_that_fails_fails_in_slurm(cluster: Slurm, study: Path) -> None:
     job = cluster.submit("--nodes=2", str(SCRIPT), *JOB, *arguments(study, study.parent / "nothing"))
     cluster.wait(lambda: set(cluster.states(job).values()) <= ENDED, 600)
     assert cluster.states(job) == {"": "FAILED"}, cluster.logs()
-    assert "no sample of documents; run `python -m" in cluster.logs()
+    (log,) = cluster.folder.glob(f"job-{job}-*.log")
+    assert "no sample of documents; run `python -m" in log.read_text()
 
 
 def test_an_array_of_which_a_node_is_killed(cluster: Slurm, study: Path) -> None:

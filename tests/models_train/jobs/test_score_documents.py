@@ -15,7 +15,8 @@ from scipy.stats import wasserstein_distance
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, StableLmConfig
 
 from models_train.data.records import Document
-from models_train.jobs.score_documents import main
+from models_train.jobs.reporting import Notes
+from models_train.jobs.score_documents import ScoringJob, main
 from models_train.logprobs import packed_engine, scorer
 from tests.support import made_data, real_data
 from tests.support.plain_scores import double, plain_scores
@@ -318,3 +319,17 @@ def test_an_engine_that_is_wrong_scores_nothing(tmp_path: Path, monkeypatch: pyt
     with pytest.raises(SystemExit, match=told):
         main(arguments(study, tmp_path / "home"))
     assert parts(tmp_path / "home") == []
+
+
+def test_a_shard_that_is_given_up_has_rows_with_the_reason(tmp_path: Path) -> None:
+    """As a worker of a cluster writes them; a part that is there stays."""
+    study = scoring_study(tmp_path)
+    put_sample(study, tmp_path / "home", documents(10))
+    worker = ScoringJob(study, "tiny", tmp_path / "home", Notes(print)).ready([])
+    assert worker.do(0)["documents"] == 5
+    for shard in (0, 1):
+        facts = worker.give_up(shard, "2 workers died with its shard")
+        assert "is given up: 2 workers died with its shard; remove " in facts["said"][0]
+    rows = scores(tmp_path / "home")
+    assert sorted(rows["status"].to_list()) == ["2 workers died with its shard"] * 5 + ["ok"] * 5
+    assert rows.filter(status="2 workers died with its shard")["presence_score"].null_count() == 5
