@@ -323,7 +323,7 @@ class DocumentWorker:
         }
 
     def _keep(self, shard: Shard, rows: list[dict[str, Any]], costs: Costs) -> None:
-        own = {"study_id": self.shards.study_id, "run_id": self.shards.part_id(shard)}
+        own: dict[str, Any] = {"study_id": self.shards.study_id, "run_id": self.shards.part_id(shard)}
         if write_part(self.parts, DOCUMENT_SCORES, rows, **own, new=True, costs=vars(costs)) is None:
             self.shards.add_costs(f"again-{shard.name}-{uuid.uuid4().hex[:8]}", costs)
 
