@@ -108,8 +108,8 @@ def check(url: str) -> Any:
 
 def _no_answer(url: str) -> UserError:
     return UserError(
-        f"{VARIABLE}: no Ray cluster answers at {url}; start it, correct the address (the port is the dashboard's, 8265 "
-        "by default), or unset it"
+        f"{VARIABLE}: no Ray cluster answers at {url}; start it, correct the address (the port is the dashboard's, "
+        "8265 by default), or unset it"
     )
 
 
