@@ -206,12 +206,13 @@ class StudyWork:
         device = None
         for model in dict.fromkeys(one.model_id for one in (*left[:1], *left[-1:])):
             report.say(f"probe: a shard of {model}")
-            before = {piece.run_id for piece in self._pieces()}, self._names
+            before = self._names
             began = time.monotonic()
             self._score_one(model)
             seconds = time.monotonic() - began
-            new = [piece for piece in self._pieces() if piece.n_tokens and piece.model_id == model]
-            if not new or self._names == before[1]:
+            own = self._run_ids[model].values()  # models of one content have the same
+            new = [piece for piece in self._pieces() if piece.n_tokens and piece.run_id in own]
+            if not new or self._names == before:
                 raise UserError(f"the probe of {model} scored no shard; run `make run`, which says what is wrong")
             last = new[-1]
             device = last.device
