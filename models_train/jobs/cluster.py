@@ -240,7 +240,7 @@ def connected() -> Iterator[Any]:
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     try:
-        ray.init(address=AUTO, log_to_driver=False, logging_level="warning")
+        ray.init(address=AUTO, log_to_driver=False, logging_level=logging.WARNING)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         if not isinstance(error, ray.exceptions.AuthenticationError) and not answers:
             raise _no_cluster() from error

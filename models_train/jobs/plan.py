@@ -14,12 +14,11 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from huggingface_hub.constants import HF_HUB_CACHE
 
 from models_train.data.samples import has_sample, n_documents
@@ -27,7 +26,8 @@ from models_train.errors import UserError
 from models_train.files import write_text
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.parts import part_path, part_rows, write_part
+from models_train.logprobs.shards import kept_costs
+from models_train.parts import part_path, part_rows, read_table, write_part
 from models_train.plan import (
     ESTIMATE,
     WEIGHT_BYTES,
@@ -40,6 +40,7 @@ from models_train.plan import (
     peak_of,
     speed,
 )
+from models_train.store import Place, Store, parts_of
 from models_train.study.fingerprints import donors, sample_run_id, scoring_run_id
 from models_train.study.models import StudyModel
 from models_train.study.scoring import Engine, Scoring, Shard, cut
@@ -132,7 +133,7 @@ class StudyWork:
     """The document scoring of a study: what is there, what is left, and what was measured."""
 
     def __init__(self, path: Path, home: Path) -> None:
-        self.path, self._home, self._parts = path, home, home / "parts"
+        self.path, self._home, self._parts = path, home, Store.at(parts_of(home))
         self.study = load_study(path, home)
         if self.study.scoring is None:
             raise UserError(
@@ -183,8 +184,7 @@ class StudyWork:
     @property
     def _names(self) -> set[str]:
         """Run ids of all parts of document scores of the study."""
-        folder = part_path(self._parts, "document_scores", self.study.study_id, "").parent
-        return {path.stem for path in folder.glob("*.parquet")}
+        return {run_id for run_id, _ in _parts_of(self._parts, "document_scores", self.study.study_id)}
 
     @property
     def remaining(self) -> dict[str, int]:
@@ -216,8 +216,8 @@ class StudyWork:
                 raise UserError(f"the probe of {model} scored no shard; run `make run`, which says what is wrong")
             last = new[-1]
             device = last.device
-            own = max(0.0, seconds - last.seconds / last.n_shards)
-            self._probe_load = max(own, self._probe_load or 0.0)
+            load = max(0.0, seconds - last.seconds / last.n_shards)
+            self._probe_load = max(load, self._probe_load or 0.0)
         return device
 
     def _score_one(self, model_id: str) -> None:
@@ -298,7 +298,7 @@ class StudyWork:
         most = self.scoring.max_document_tokens
         part = part_path(self._parts, "documents", self.study.study_id, self._sample_id)
         try:
-            lengths = pq.read_table(part, columns=["n_characters"], partitioning=None)["n_characters"]
+            lengths = read_table(part, columns=["n_characters"])["n_characters"]
         except (OSError, pa.ArrowException):
             return float(min(DOCUMENT_TOKENS, most))
         return float(
@@ -313,27 +313,26 @@ class StudyWork:
     def _measured(self) -> Iterator[_Piece]:
         own = {run_id: model for model, of_model in self._run_ids.items() for run_id in of_model.values()}
         ended = set()
-        for folder in sorted((self._parts / "run_costs").glob("*")):
-            sizes = _sizes(self._parts, folder.name)
-            if folder.name == self.study.study_id:
+        for study_id in sorted({item.key.split("/")[1] for item in self._parts.list("run_costs")}):
+            sizes = _sizes(self._parts, study_id)
+            if study_id == self.study.study_id:
                 sizes |= {model.model_id: model.params_b for model in self.study.by_id.values()}
-            for path in sorted(folder.glob("*.parquet")):
-                for row in part_rows(path):
+            for run_id, part in _parts_of(self._parts, "run_costs", study_id):
+                for row in part_rows(part):
                     if row["job"] == JOB and row["n_tokens"] and row["device_seconds"] > 0:
-                        ended.add((folder.name, path.stem))
+                        ended.add((study_id, run_id))
                         params_b = sizes.get(row["model_id"])
-                        kept = list(self._kept(folder.name, path.stem, row["model_id"], params_b))
-                        yield from kept or [_piece(row, row["model_id"], params_b, path.stem, len(self.cuts))]
+                        kept = list(self._kept(study_id, run_id, row["model_id"], params_b))
+                        yield from kept or [_piece(row, row["model_id"], params_b, run_id, len(self.cuts))]
         for run_id, model_id in own.items():
             if (self.study.study_id, run_id) not in ended:
                 yield from self._kept(self.study.study_id, run_id, model_id, self.study.by_id[model_id].params_b)
 
     def _kept(self, study_id: str, run_id: str, model_id: str, params_b: float | None) -> Iterator[_Piece]:
         """Kept costs of the starts and shards of a scoring, oldest first."""
-        paths = (self._home / "document_scores" / study_id / run_id / "costs").glob("*.json")
-        for path in sorted(paths, key=lambda path: (path.stat().st_mtime_ns, path.name)):
-            row = json.loads(path.read_text())
-            if path.name.startswith("start-"):
+        folder = self._home / "document_scores" / study_id / run_id
+        for name, row in kept_costs(self._parts, folder, study_id, run_id).items():
+            if name.startswith("start-"):
                 yield _piece(row | {"n_tokens": 0}, model_id, params_b, run_id, 0)
             elif row["n_tokens"]:
                 yield _piece(row, model_id, params_b, run_id, 1)
@@ -379,11 +378,18 @@ def _is_called(name: str, asked: str) -> bool:
     return set(asked.lower().split()) <= set(name.lower().split())
 
 
-def _sizes(parts: Path, study_id: str) -> dict[str, float | None]:
+def _parts_of(parts: Store, table: str, study_id: str) -> Iterator[tuple[str, Path | Place]]:
+    """Run ids of the parts of a table and study, and where each is."""
+    for item in parts.list(f"{table}/{study_id}"):
+        if item.key.endswith(".parquet"):
+            yield PurePosixPath(item.key).stem, parts.place(item.key)
+
+
+def _sizes(parts: Store, study_id: str) -> dict[str, float | None]:
     """Billions of parameters of a study's models, as its parts say."""
     found: dict[str, float | None] = {}
-    for path in sorted((parts / "base_models" / study_id).glob("*.parquet")):
-        found |= {row["model_id"]: row["params_b"] for row in part_rows(path)}
+    for _, part in _parts_of(parts, "base_models", study_id):
+        found |= {row["model_id"]: row["params_b"] for row in part_rows(part)}
     return found
 
 
@@ -429,7 +435,7 @@ def write_planned(home: Path, study_id: str, model_id: str, run_id: str, engine:
         "device_seconds_high": high,
         "basis": one["basis"],
     }
-    write_part(home / "parts", PLANNED_COSTS, [row], study_id=study_id, run_id=run_id)
+    write_part(parts_of(home), PLANNED_COSTS, [row], study_id=study_id, run_id=run_id)
 
 
 def described(plan: Plan, left: StudyWork, device: Device, usd: float | None, losses: float) -> Iterator[str]:

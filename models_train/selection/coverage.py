@@ -34,7 +34,7 @@ def coverage_differences(pairs: pl.DataFrame, steps: Sequence[int], resamples: i
     and where resamples have too few models.
     """
     rows = []
-    kept: dict[tuple[bytes, ...], np.ndarray] = {}
+    kept: dict[tuple[str, bytes, bytes], np.ndarray] = {}
     for key, cell in pairs.sort(*_CELLS, "model_id").group_by(*GRID, maintain_order=True):
         names, member = np.unique(cell["publisher"].to_numpy().astype(str), return_inverse=True)
         weights = _draws(len(names), resamples)[:, member]
