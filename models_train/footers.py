@@ -79,6 +79,14 @@ def footer(store: Store, item: Item) -> Footer:
     return _known[name]
 
 
+def footer_or_none(store: Store, item: Item) -> Footer | None:
+    """Footer of a file; None for one that cannot be read. Raises StoreError."""
+    try:
+        return footer(store, item)
+    except (OSError, pa.ArrowException):
+        return None
+
+
 def fetch_footers(store: Store, items: Sequence[Item]) -> None:
     """Read the footers of files of a bucket that are not known yet, several at once, and keep them."""
     if not store.has_clock:

@@ -26,7 +26,7 @@ from models_train.errors import UserError
 from models_train.files import write_text
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.logprobs.shards import kept_costs
+from models_train.logprobs.kept_costs import kept_costs
 from models_train.parts import part_path, part_rows, read_table, write_part
 from models_train.plan import (
     ESTIMATE,

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cached_property, reduce
 from operator import add
 from pathlib import Path
@@ -24,7 +23,7 @@ import pyarrow.parquet as pq
 from models_train.data.records import Document
 from models_train.data.samples import FILE, read_sample
 from models_train.errors import UserError
-from models_train.footers import fetch_footers, footer
+from models_train.logprobs.kept_costs import KEPT, kept_costs
 from models_train.metering import Costs
 from models_train.parts import read_table
 from models_train.store import Parts, Place, Store
@@ -32,8 +31,8 @@ from models_train.study.scoring import Shard
 from warehouse.contracts import DOCUMENT_TABLES
 
 DOCUMENT_SCORES = DOCUMENT_TABLES["document_scores"]
-KEPT, FACTS = ".scoring", "facts.json"
-"""Folder among the parts that keeps what a scoring is made from and what starts cost; and the file of the former."""
+FACTS = "facts.json"
+"""File that keeps what a scoring is made from, in the folder KEPT among the parts."""
 
 
 def sample_content(folder: Path) -> str:
@@ -53,27 +52,6 @@ def documents_of(folder: Path, shard: Shard) -> list[Document]:
                 f"hash begins with {found}); remove the folder and sample the documents again"
             )
     return documents
-
-
-def kept_costs(parts: Parts, folder: Path, study_id: str, run_id: str) -> dict[str, dict[str, Any]]:
-    """Costs of all that was done for a scoring, oldest first: by name of the shard, or `start-...` and `again-...` for
-    starts of an engine and for shards that another process had finished meanwhile.
-
-    folder: of the run below the home, where earlier versions kept them.
-    """
-    found = {}
-    for path in (folder / "costs").glob("*.json"):
-        found[path.stem] = (datetime.fromtimestamp(path.stat().st_mtime, UTC), json.loads(path.read_text()))
-    kept = Store.at(parts).below(f"{KEPT}/{study_id}/{run_id}")
-    for item in kept.list("costs"):
-        found[Path(item.key).stem] = (item.changed, json.loads(kept.get(item.key)))
-    scores = Store.at(parts).below(f"{DOCUMENT_SCORES.name}/{study_id}")
-    items = [item for item in scores.list() if item.key.startswith(f"{run_id}-")]
-    fetch_footers(scores, items)
-    for item in items:
-        if costs := footer(scores, item).costs:
-            found[Path(item.key).stem.removeprefix(f"{run_id}-")] = (item.changed, costs)
-    return {name: costs for name, (_, costs) in sorted(found.items(), key=lambda one: (one[1][0], one[0]))}
 
 
 class Shards:
