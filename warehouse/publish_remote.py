@@ -199,7 +199,8 @@ def _prune(store: Store, keep: int, age: timedelta) -> None:
     folders: dict[str, list[Item]] = {}
     for item in store.list(SNAPSHOTS):
         folders.setdefault(item.key.split("/")[1], []).append(item)
-    newest_first = sorted(folders, key=lambda name: max(item.changed for item in folders[name]), reverse=True)
+    # Stores date by the second; within one the names, which begin with the time, decide.
+    newest_first = sorted(folders, key=lambda name: (max(item.changed for item in folders[name]), name), reverse=True)
     for name in newest_first[keep:]:
         last = max(item.changed for item in folders[name])
         if pointer is not None and name != pointer.name and store.now() - last >= age:

@@ -51,7 +51,7 @@ class Buckets:
 def s3() -> Iterator[Buckets]:
     """moto's S3 server. It takes any credentials until `ask_for_credentials`."""
     port = free_port()
-    with _running([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)], port):
+    with _running([sys.executable, "-m", "tests.support.moto_server", str(port)], port):
         yield Buckets(f"http://127.0.0.1:{port}", aws(f"http://127.0.0.1:{port}"))
 
 

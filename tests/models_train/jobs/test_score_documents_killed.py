@@ -80,7 +80,7 @@ def test_two_workers_share_the_shards(study: Path, run: Run, alone: Path) -> Non
     assert scores(home)["document_id"].is_unique().all()
     assert len(parts(home)) == SHARDS
     assert costs(home)["n_tokens"] == costs(alone)["n_tokens"]
-    by_worker = list((home / "document_scores").glob("demo/*/costs/start-*.json"))
+    by_worker = list((home / "parts" / ".scoring").glob("demo/*/costs/start-*.json"))
     assert len(by_worker) == 2
 
 
