@@ -14,7 +14,7 @@ from dagster_project.lib import postgres, ray_jobs
 from models_train import telemetry
 from models_train.errors import UserError
 from models_train.files import disk_problem, write_if_changed
-from models_train.machine import MOST_DEFAULT_WORKERS, WORKERS, default_workers
+from models_train.machine import MOST_DEFAULT_WORKERS, RAY, WORKERS, default_workers
 from models_train.store import PARTS, StoreError, parts_at
 from warehouse.paths import REPOSITORY, VARIABLE, Home
 from warehouse.publish_remote import PUBLISH, refuse_among_parts
@@ -125,7 +125,7 @@ class Settings:
     ray: str = field(
         default="",
         metadata=_about(
-            ray_jobs.VARIABLE,
+            RAY,
             "none",
             "`auto`: the Ray cluster of this machine scores documents and trains. `http://host:8265`: jobs are sent to "
             "the cluster there ([clusters](dagster_project/deploy/README.md)).",
@@ -204,16 +204,16 @@ def prepare() -> Home:
         raise UserError(f"{STUDIES}: the folder of the study files {what}; correct or unset {STUDIES_VARIABLE}")
     try:
         home = Home.from_environment().ensure()
-        write_if_changed(home.dagster_home / "dagster.yaml", instance_file(settings().postgres))
+        write_if_changed(home.dagster_home / "dagster.yaml", instance_file(chosen.postgres))
     except OSError as error:
-        text = disk_problem(error, settings().home) or str(error)
+        text = disk_problem(error, chosen.home) or str(error)
         raise UserError(f"{text} ({VARIABLE} names the folder of everything written)") from error
     os.environ[VARIABLE] = str(home.root)
     os.environ |= {name: place for name, place in ((PARTS, chosen.parts), (PUBLISH, chosen.publish)) if place}
     refuse_among_parts(home.root)
     os.environ[STUDIES_VARIABLE] = str(STUDIES)
-    if settings().postgres:
-        os.environ[postgres.VARIABLE] = settings().postgres  # with its driver: Dagster takes it from here
+    if chosen.postgres:
+        os.environ[postgres.VARIABLE] = chosen.postgres  # with its driver: Dagster takes it from here
     for name, value in (QUIET | STEADY).items():
         os.environ.setdefault(name, value)
     # Every program that is started takes the code of this checkout, also where it was copied or moved with its

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 MOST_LISTED = 20
@@ -54,6 +54,15 @@ def close_match(name: str, known: Iterable[str], otherwise: str = "known are", m
     if near:
         return f"did you mean {near[0]!r}?"
     return f"{otherwise} {', '.join(names[:most])}{', ...' if len(names) > most else ''}"
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came from, the innermost last; each once, also where they are a circle."""
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        yield error
+        seen.append(error)
+        error = error.__cause__ or error.__context__
 
 
 def first_line(error: BaseException | str) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from models_train.errors import UserError
+from models_train.errors import UserError, causes
 
 LFS_POINTER = b"version https://git-lfs"
 """Beginning of the file that Git LFS puts in place of a large one."""
@@ -136,12 +136,7 @@ def disk_problem(error: BaseException, place: Path) -> str | None:
 
     Databases wrap the system's error into one of their own, with its text. place: used where the error names no file.
     """
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    for one in chain:
+    for one in causes(error):
         number = one.errno if isinstance(one, OSError) else _number_in(str(one))
         if number in _PROBLEMS:
             named = isinstance(one, OSError) and isinstance(one.filename, str | bytes)

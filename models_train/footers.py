@@ -21,7 +21,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from models_train.store import Item, Store
+from models_train.store import Item, Place, Store
 
 PREFIX = "rewardbase."
 """Beginning of the names of a part's metadata."""
@@ -62,6 +62,11 @@ class Footer:
 def is_part_key(key: str) -> bool:
     """Whether a key is that of a part: `<table>/<study>/<run>.parquet`."""
     return key.endswith(SUFFIX) and key.count("/") == 2
+
+
+def source_of(part: Path | Place) -> Path | pa.BufferReader:
+    """What pyarrow reads a part from: its path, or what a bucket holds of it. Raises OSError and StoreError."""
+    return part if isinstance(part, Path) else pa.BufferReader(part.store.get(part.key))
 
 
 _known: dict[tuple[str, str], Footer] = {}

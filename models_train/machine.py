@@ -13,6 +13,11 @@ from pathlib import Path
 GIB = 1024**3
 WORKERS = "REWARDBASE_WORKERS"
 """Variable with the number of GPU tasks that run at a time."""
+RAY, AUTO = "REWARDBASE_RAY", "auto"
+"""Variable that says where jobs are worked on: empty for this machine alone, AUTO for the Ray cluster that it belongs
+to, or the address of another."""
+RAY_MODE, RAY_TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
+"""Ray's own variables: whether a cluster asks for a token, and the token."""
 MOST_DEFAULT_WORKERS = 2
 """GPU tasks at a time on a machine without a GPU, by default: each of them holds a model."""
 ROOT = Path("/")

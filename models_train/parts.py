@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pt
 
 from models_train.errors import Problems, UserError
-from models_train.footers import PREFIX, SUFFIX, fetch_footers, footer, is_part_key
+from models_train.footers import PREFIX, SUFFIX, fetch_footers, footer, is_part_key, source_of
 from models_train.store import Item, Parts, Place, Store
 from warehouse.contracts import RETIRED, Table
 
@@ -64,11 +64,6 @@ def part_rows(part: Path | Place) -> list[dict[str, Any]]:
     """Rows of a part."""
     rows: list[dict[str, Any]] = read_table(part).to_pylist()
     return rows
-
-
-def source_of(part: Path | Place) -> Path | pa.BufferReader:
-    """What pyarrow reads a part from: its path, or what a bucket holds of it."""
-    return part if isinstance(part, Path) else pa.BufferReader(part.store.get(part.key))
 
 
 def read_table(part: Path | Place, columns: list[str] | None = None) -> pa.Table:

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models_train.errors import first_line
-from models_train.footers import REQUESTS_AT_ONCE
+from models_train.footers import REQUESTS_AT_ONCE, source_of
 from models_train.store import Parts
 from warehouse.connection import Connection, has_table, identifier, literal, registered, transaction
 from warehouse.contracts import TABLES, Table, describe
@@ -163,7 +163,7 @@ def _land(connection: Connection, table: Table, parts: Sequence[Part]) -> None:
     for start in range(0, len(parts), FETCHED_TOGETHER):
         some = parts[start : start + FETCHED_TOGETHER]
         with ThreadPoolExecutor(REQUESTS_AT_ONCE) as pool:
-            for part, content in [(part, pool.submit(_source, part)) for part in some]:
+            for part, content in [(part, pool.submit(source_of, part.path)) for part in some]:
                 _insert(connection, table, part, content.result)
     if parts:
         _record(connection, table, parts)
@@ -241,14 +241,8 @@ def _check_part(table: Table, part: Part) -> None:
         raise LandingError(f"{part.path} does not fit the contract of {table.name}: it {found}; remove it and {REMEDY}")
 
 
-def _source(part: Part) -> Path | pa.BufferReader:
-    """What pyarrow reads a part from: its path, or what a bucket holds of it. Raises OSError, StoreError."""
-    place = part.path
-    return place if isinstance(place, Path) else pa.BufferReader(place.store.get(place.key))
-
-
 def _insert(connection: Connection, table: Table, part: Part, source: Callable[[], Path | pa.BufferReader]) -> None:
-    """Insert the rows of a part. source: gives what they are read from, or raises like `_source`."""
+    """Insert the rows of a part. source: gives what they are read from, or raises like `source_of`."""
     columns = ", ".join(identifier(name) for name in table.schema.names)
     try:
         with pq.ParquetFile(source(), page_checksum_verification=True) as file:

@@ -127,8 +127,7 @@ class _Run:
         from dagster_project.lib import keys
         from dagster_project.lib.due import is_first, study_version
 
-        self._do_imports()
-        due = self._due_work()
+        due = self._due_after_imports()
         if due and is_first(self.home, due):
             if not self.refresh(due, keys.AFTER_FIRST_ANSWER):
                 return self.failures
@@ -144,8 +143,9 @@ class _Run:
             self.everything = False
             due = self._due_work()
 
-    def _do_imports(self) -> None:
+    def _due_after_imports(self) -> DueWork | None:
         """Read due files of results, scores and leaderboards: seconds of work, and the first answer may stand on it.
+        Returns what is due then.
 
         Those of a study that also trains come with its other work: it is published when all of that is done.
         """
@@ -155,9 +155,10 @@ class _Run:
         works = [*due.before_gpu, *due.gpu] if due else []
         imports = [work for work in works if set(work.assets) <= set(keys.IMPORTS)]
         later = {study_id for work in works if work not in imports for study_id in work.study_ids}
-        for work in imports:
-            if not later.intersection(work.study_ids):
-                self._do(work)
+        now = [work for work in imports if not later.intersection(work.study_ids)]
+        for work in now:
+            self._do(work)
+        return self._due_work() if now else due
 
     def drain(self) -> None:
         """Do due work until none is left that was not tried: labs and other inputs first, then GPU work."""

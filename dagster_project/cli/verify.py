@@ -66,10 +66,10 @@ def found_problems(home: Home) -> Iterator[str]:
     except UserError as error:
         yield str(error)
         return
+    are_there = studies_with_parts(home, STUDY_TABLE.name) if studies else set()
     for study in studies:
         # `make quick` leaves a lab out, with everything else of its study.
-        is_there = study.study_id in studies_with_parts(home, STUDY_TABLE.name)
-        if is_there and not is_made(home.root, study):
+        if study.study_id in are_there and not is_made(home.root, study):
             yield f"the lab {study.study_id} is not as its study file says; run `make run`, which makes what is missing"
 
 

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
-from models_train.errors import UserError, first_line
+from models_train.errors import UserError, causes, first_line
 
 VARIABLE = "REWARDBASE_POSTGRES"
 EXAMPLE = "postgresql://user:password@host:5432/database"
@@ -97,16 +97,12 @@ def reason(error: BaseException) -> str:
 
 def lost(error: BaseException) -> str | None:
     """A sentence on a server that went away during the work; None for an error, or its causes, of another kind."""
-    cause: BaseException | None = error
-    seen: list[BaseException] = []
-    while cause is not None and cause not in seen:
-        if type(cause).__module__.partition(".")[0] in ("psycopg2", "dagster_postgres") or _is_disconnected(cause):
+    for one in causes(error):
+        if type(one).__module__.partition(".")[0] in ("psycopg2", "dagster_postgres") or _is_disconnected(one):
             return (
-                f"{VARIABLE}: the Postgres server of Dagster's records went away during the work: {reason(cause)}; "
+                f"{VARIABLE}: the Postgres server of Dagster's records went away during the work: {reason(one)}; "
                 "finished parts are kept, and the same command goes on"
             )
-        seen.append(cause)
-        cause = cause.__cause__ or cause.__context__
     return None
 
 

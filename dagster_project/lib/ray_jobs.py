@@ -22,22 +22,19 @@ from urllib.request import Request, urlopen
 
 from models_train import telemetry
 from models_train.errors import UserError, first_line
+from models_train.machine import AUTO, RAY, RAY_MODE, RAY_TOKEN
+from models_train.store import PARTS
 from warehouse.paths import REPOSITORY
 from warehouse.paths import VARIABLE as HOME
 
 if TYPE_CHECKING:
     import dagster as dg
 
-VARIABLE = "REWARDBASE_RAY"
-AUTO = "auto"
-"""Value for the cluster that this machine belongs to, which jobs use themselves."""
-MODE, TOKEN = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
-"""Ray's own variables."""
 SECONDS_TO_ANSWER = 4.0
 """Longest wait for each of two answers of the cluster, in seconds."""
 NOT_SENT = ("/.git/", "/.venv/", "/var/", "/tests/", "/.github/")
 """What of the repository the cluster has no use for."""
-SENT = ("REWARDBASE_PARTS",)
+SENT = (PARTS,)
 """Settings that jobs on the cluster have in common with this machine. Secrets are never sent: Ray shows a job's
 environment; the cluster has its own."""
 _DENIED = (401, 403)
@@ -54,12 +51,12 @@ def address(text: str) -> str:
         is_right = False
     if not is_right or parts.query or parts.fragment or parts.path.strip("/") or any(map(str.isspace, text)):
         raise UserError(
-            f"{VARIABLE} is neither {AUTO} nor the address of a Ray dashboard, such as http://10.0.0.5:8265; correct "
+            f"{RAY} is neither {AUTO} nor the address of a Ray dashboard, such as http://10.0.0.5:8265; correct "
             "it, or unset it: jobs then run on this machine"
         )
     if "@" in parts.netloc:
         raise UserError(
-            f"{VARIABLE} has a user or a password in it; take them out, and set {TOKEN} to the cluster's token"
+            f"{RAY} has a user or a password in it; take them out, and set {RAY_TOKEN} to the cluster's token"
         )
     return text.rstrip("/")
 
@@ -73,19 +70,20 @@ def check(url: str) -> Any:
     """The client of a cluster that can be used; url: of `address`. Raises UserError within ten seconds where it cannot:
     no cluster, a wrong token, or none asked for, which would let everybody run programs on it."""
     if find_spec("ray") is None or find_spec("dagster_ray") is None:
-        raise UserError(f"{VARIABLE} needs Ray and dagster-ray; install them: pip install -e '.[train,cluster]'")
-    if os.environ.setdefault(MODE, "token").strip().lower() != "token":
-        raise UserError(f"{MODE}={os.environ[MODE]} sends no token to the cluster; unset it, or set it to token")
+        raise UserError(f"{RAY} needs Ray and dagster-ray; install them: pip install -e '.[train,cluster]'")
+    if os.environ.setdefault(RAY_MODE, "token").strip().lower() != "token":
+        given = os.environ[RAY_MODE]
+        raise UserError(f"{RAY_MODE}={given} sends no token to the cluster; unset it, or set it to token")
     status = _status(url)
     if status is None:
         raise _no_answer(url) from ConnectionError()
     if status == 200:
         raise UserError(
-            f"{VARIABLE}: the Ray cluster at {url} asks for no token, so that everybody who reaches it runs programs "
-            f"on it; start it with {MODE}=token and {TOKEN}"
+            f"{RAY}: the Ray cluster at {url} asks for no token, so that everybody who reaches it runs programs "
+            f"on it; start it with {RAY_MODE}=token and {RAY_TOKEN}"
         )
     if status not in _DENIED:
-        raise UserError(f"{VARIABLE}: what answers at {url} is no Ray dashboard (HTTP status {status}); correct it")
+        raise UserError(f"{RAY}: what answers at {url} is no Ray dashboard (HTTP status {status}); correct it")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", telemetry.OFF["RAY_USAGE_STATS_ENABLED"])
     import ray.exceptions
     from ray.job_submission import JobSubmissionClient
@@ -95,20 +93,20 @@ def check(url: str) -> Any:
         client.list_jobs()
     except ray.exceptions.AuthenticationError:
         raise UserError(
-            f"{VARIABLE}: the Ray cluster at {url} does not take this token, or there is none; set {TOKEN} to the one "
+            f"{RAY}: the Ray cluster at {url} does not take this token, or there is none; set {RAY_TOKEN} to the one "
             "that it was started with (or put it into ~/.ray/auth_token)"
         ) from None
     except ConnectionError as error:
         raise _no_answer(url) from error
     except (RuntimeError, OSError) as error:
-        text = f"{VARIABLE}: the Ray cluster at {url} cannot be used: {first_line(error)}"
+        text = f"{RAY}: the Ray cluster at {url} cannot be used: {first_line(error)}"
         raise UserError(f"{text}; see that its version of Ray is this one's ({ray.__version__})") from None
     return client
 
 
 def _no_answer(url: str) -> UserError:
     return UserError(
-        f"{VARIABLE}: no Ray cluster answers at {url}; start it, correct the address (the port is the dashboard's, "
+        f"{RAY}: no Ray cluster answers at {url}; start it, correct the address (the port is the dashboard's, "
         "8265 by default), or unset it"
     )
 
@@ -159,7 +157,7 @@ class RayJob:
     def parameters(self) -> dict[str, Any]:
         """What the cluster is given: the command, the code of this checkout, settings without secrets."""
         here = [f"/{self._home.relative_to(REPOSITORY)}/"] if self._home.is_relative_to(REPOSITORY) else []
-        settings = {**telemetry.OFF, VARIABLE: AUTO, **self._sent()}
+        settings = {**telemetry.OFF, RAY: AUTO, **self._sent()}
         code = {"working_dir": str(REPOSITORY), "excludes": [*NOT_SENT, *here], "env_vars": settings}
         return {"entrypoint": self.entrypoint(), "runtime_env": code, "submission_id": self.name}
 

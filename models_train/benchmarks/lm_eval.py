@@ -29,7 +29,7 @@ from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokeni
 
 from models_train.benchmarks.lm_eval_files import task_value
 from models_train.benchmarks.results import Result, read_json
-from models_train.errors import UserError, first_line
+from models_train.errors import UserError, causes, first_line
 from models_train.files import write_text
 from models_train.metering import Costs, default_device, measure
 from models_train.modeling.base_models import ModelSource, load_config, load_model, load_tokenizer
@@ -215,7 +215,7 @@ def _evaluated(
 ) -> dict[str, Any]:
     """What lm_eval's `simple_evaluate` does with its seeds, but for its description of this machine.
 
-    That asks pip and the system for all versions, which takes as long as ten small tasks; for each model again.
+    That asks pip and the system for all versions, which takes one to three seconds of a core for each model.
     """
     random.seed(DEFAULT_RANDOM_SEED)
     np.random.seed(DEFAULT_OTHER_SEED)
@@ -243,8 +243,7 @@ def _in_words(source: ModelSource, tasks: Sequence[Benchmark]) -> Iterator[None]
 
 def _cause(error: BaseException) -> str:
     """What was wrong and what to do; a library that a task imports is named wherever in the chain it was missed."""
-    inner: BaseException | None = error
-    while inner is not None:
+    for inner in causes(error):
         if isinstance(inner, ModuleNotFoundError) and inner.name:
             module = inner.name.split(".")[0]
             package = PACKAGES.get(module, module)
@@ -252,7 +251,6 @@ def _cause(error: BaseException) -> str:
                 f"the task needs the library {module}, which is not installed: run `.venv/bin/pip install {package}`, "
                 "or put the module beside the task's file if it is one of yours"
             )
-        inner = inner.__cause__ or inner.__context__
     lines = [line for line in str(error).splitlines() if any(map(str.isalnum, line))]  # nltk frames its texts
     return (
         f"{type(error).__name__}: {first_line(lines[0].strip() if lines else error)}; correct the task's file, or see "

@@ -23,17 +23,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from models_train.errors import UserError, first_line
+from models_train.errors import UserError, causes, first_line
 from models_train.files import disk_problem
 from models_train.jobs.reporting import Notes, Reporter, may_pass
-from models_train.machine import is_out_of_memory
+from models_train.machine import AUTO, RAY, RAY_MODE, RAY_TOKEN, is_out_of_memory
 from models_train.processes import STOP_SIGNALS
 
-RAY = "REWARDBASE_RAY"
-"""Variable that says where shards are worked on: empty for this process, AUTO for the cluster of this machine."""
-AUTO = "auto"
-_ADDRESS, _MODE, _TOKEN = "RAY_ADDRESS", "RAY_AUTH_MODE", "RAY_AUTH_TOKEN"
-"""Ray's own variables: the address of a cluster's head, whether it asks for a token, and the token."""
+_ADDRESS = "RAY_ADDRESS"
+"""Ray's own variable with the address of a cluster's head."""
 _CURRENT = "ray/ray_current_cluster"
 """File with the address of the cluster that this machine belongs to, below RAY_TMPDIR or /tmp."""
 _OWN_SETTINGS = {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_NUM_REDIS_GET_RETRIES": "4"}
@@ -225,10 +222,10 @@ def connected() -> Iterator[Any]:
     Raises UserError within ten seconds where Ray is not installed, no cluster is there, or it refuses the token.
     """
     os.environ |= _OWN_SETTINGS
-    if os.environ.setdefault(_MODE, "token").strip().lower() != "token":
+    if os.environ.setdefault(RAY_MODE, "token").strip().lower() != "token":
         raise UserError(
-            f"{_MODE}={os.environ[_MODE]} lets everybody who reaches the cluster run programs on it; set {_MODE}=token "
-            f"here and where Ray is started, and {_TOKEN}"
+            f"{RAY_MODE}={os.environ[RAY_MODE]} lets everybody who reaches the cluster run programs on it; set "
+            f"{RAY_MODE}=token here and where Ray is started, and {RAY_TOKEN}"
         )
     try:
         import ray
@@ -245,8 +242,8 @@ def connected() -> Iterator[Any]:
         if not isinstance(error, ray.exceptions.AuthenticationError) and not answers:
             raise _no_cluster() from error
         raise UserError(
-            f"the Ray cluster does not take this token, or there is none; set {_TOKEN} to the one that it was started "
-            "with (or put it into ~/.ray/auth_token)"
+            f"the Ray cluster does not take this token, or there is none; set {RAY_TOKEN} to the one that it was "
+            "started with (or put it into ~/.ray/auth_token)"
         ) from error
     finally:
         _restore(handlers)
@@ -394,12 +391,9 @@ def _problem(text: str, error: BaseException) -> Facts:
 
 def is_broken(error: BaseException) -> bool:
     """True for an error after which this process can do nothing more: a dead engine, memory that ran out, CUDA."""
-    chain: list[BaseException] = []
-    cause: BaseException | None = error
-    while cause is not None and cause not in chain:
-        chain.append(cause)
-        cause = cause.__cause__ or cause.__context__
-    return any(type(one).__name__ in _BROKEN or is_out_of_memory(one) or "CUDA error" in str(one) for one in chain)
+    return any(
+        type(one).__name__ in _BROKEN or is_out_of_memory(one) or "CUDA error" in str(one) for one in causes(error)
+    )
 
 
 @dataclass(frozen=True)

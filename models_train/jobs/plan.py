@@ -133,7 +133,7 @@ class StudyWork:
     """The document scoring of a study: what is there, what is left, and what was measured."""
 
     def __init__(self, path: Path, home: Path) -> None:
-        self.path, self._home, self._parts = path, home, Store.at(parts_of(home))
+        self.path, self._home = path, home
         self.study = load_study(path, home)
         if self.study.scoring is None:
             raise UserError(
@@ -143,6 +143,13 @@ class StudyWork:
         self.scoring: Scoring = self.study.scoring
         self._sample_id = sample_run_id(self.scoring.corpus, path.parent)
         self._probe_load: float | None = None
+        self._look()
+
+    def _look(self) -> None:
+        """List the parts, and forget what was known of them: a probe adds some."""
+        self._parts = Store.at(parts_of(self._home)).looked()
+        self._names = {run_id for run_id, _ in _parts_of(self._parts, "document_scores", self.study.study_id)}
+        self._pieces = list(self._measured())
 
     @cached_property
     def has_sample(self) -> bool:
@@ -182,11 +189,6 @@ class StudyWork:
         return min(of_engine, key=len)
 
     @property
-    def _names(self) -> set[str]:
-        """Run ids of all parts of document scores of the study."""
-        return {run_id for run_id, _ in _parts_of(self._parts, "document_scores", self.study.study_id)}
-
-    @property
     def remaining(self) -> dict[str, int]:
         """Shards left of each model that has any."""
         found = {model.model_id: len(self._left(model)) for model in self.donors}
@@ -210,8 +212,9 @@ class StudyWork:
             began = time.monotonic()
             self._score_one(model)
             seconds = time.monotonic() - began
+            self._look()
             own = self._run_ids[model].values()  # models of one content have the same
-            new = [piece for piece in self._pieces() if piece.n_tokens and piece.run_id in own]
+            new = [piece for piece in self._pieces if piece.n_tokens and piece.run_id in own]
             if not new or self._names == before:
                 raise UserError(f"the probe of {model} scored no shard; run `make run`, which says what is wrong")
             last = new[-1]
@@ -236,7 +239,7 @@ class StudyWork:
 
         Raises UserError where none is named and several, or none, were measured, and where the probe ran on another.
         """
-        pieces = self._pieces()
+        pieces = self._pieces
         measured = sorted({piece.device for piece in pieces})
         if probed is not None:
             if asked and not _is_called(probed, asked):
@@ -287,7 +290,7 @@ class StudyWork:
         per_shard = max(1.0, self.cuts[-1].stop / len(self.cuts)) if self.cuts else 1.0
         ids = {run_id for of_model in self._run_ids.values() for run_id in of_model.values()}
         found: dict[str, list[int]] = {}
-        for piece in self._pieces():
+        for piece in self._pieces:
             if piece.run_id in ids and piece.n_tokens:
                 tokens, shards = found.setdefault(piece.model_id, [0, 0])
                 found[piece.model_id] = [tokens + piece.n_tokens, shards + piece.n_shards]
@@ -305,12 +308,9 @@ class StudyWork:
             pc.mean(pc.min_element_wise(pc.divide(pc.cast(lengths, "double"), CHARACTERS_PER_TOKEN), most)).as_py() or 1
         )
 
-    def _pieces(self) -> list[_Piece]:
+    def _measured(self) -> Iterator[_Piece]:
         """All that was measured of document scoring in this home. Of a scoring with kept shards these count, without
         their loading; of others the whole, which includes it."""
-        return list(self._measured())
-
-    def _measured(self) -> Iterator[_Piece]:
         own = {run_id: model for model, of_model in self._run_ids.items() for run_id in of_model.values()}
         ended = set()
         for study_id in sorted({item.key.split("/")[1] for item in self._parts.list("run_costs")}):
@@ -439,7 +439,7 @@ def write_planned(home: Path, study_id: str, model_id: str, run_id: str, engine:
 
 
 def described(plan: Plan, left: StudyWork, device: Device, usd: float | None, losses: float) -> Iterator[str]:
-    """The plan in words, a line each."""
+    """The plan as text, a line each."""
     n_shards = sum(work.n_shards for work in plan.works)
     n_donors, n_models = len(left.donors), len(donors(left.study))
     yield (

@@ -19,7 +19,7 @@ from dagster_pipes import PipesContext, PipesEnvVarParamsLoader, open_dagster_pi
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from models_train.errors import UserError
+from models_train.errors import UserError, causes
 
 FAILURE = "failure"
 """Key of the message that says why a job under Dagster failed."""
@@ -110,10 +110,7 @@ def may_pass(error: BaseException | None) -> bool:
     These are an unreachable network or hub (unless offline by choice: HF_HUB_OFFLINE), an overloaded hub (status 429 or
     from 500 on), GPU memory that another program holds, and a full disk.
     """
-    chain: list[BaseException] = []
-    while error is not None and error not in chain:
-        chain.append(error)
-        error = error.__cause__ or error.__context__
+    chain = list(causes(error))
     if any(type(one).__name__ == "OfflineModeIsEnabled" for one in chain):
         return False
     return any(_passes(one) for one in chain)

@@ -21,10 +21,11 @@ import torch
 from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
 from models_train.files import remove
-from models_train.jobs.cluster import AUTO, RAY, on_cluster, run_together
+from models_train.jobs.cluster import on_cluster, run_together
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, beside_others, training_job
+from models_train.machine import AUTO, RAY
 from models_train.parts import part_rows, renew_run, write_part
 from models_train.reward_models.distributed import Processes, joined
 from models_train.reward_models.export import Card, save_reward_model

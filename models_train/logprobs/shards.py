@@ -140,7 +140,8 @@ class Shards:
     def statuses(self) -> list[str]:
         """Status of every document of the finished shards."""
         found: list[str] = []
+        left = self.left()
         for shard in self._shards:
-            if self.part(shard).exists():
+            if shard not in left:
                 found += read_table(self.part(shard), columns=["status"])["status"].to_pylist()
         return found

@@ -27,6 +27,7 @@ from tests.support.buckets import KEY, SECRET, Buckets, azure, proxied
 from tests.support.forked import Launcher
 from tests.support.many_parts import SCORES, killed_writers, landed_ids, write_many, write_shard
 from tests.support.publishing import warehouse_with_numbers
+from tests.support.readers import at_work
 from tests.support.stores import RACERS, creates, swaps
 from warehouse.connection import memory
 from warehouse.landing import create_raw_tables, land_newest, unlanded
@@ -170,15 +171,9 @@ def reader_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def readers(python: Path, n: int, address: str, server: Buckets, stop: Path) -> Iterator[list[dict[str, Any]]]:
     """Readers at work during the block; the list is filled at its end."""
     command = [python, "-c", READER, address, server.endpoint.removeprefix("http://"), KEY, SECRET, str(stop)]
-    at_work = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(n)]
     found: list[dict[str, Any]] = []
-    try:
-        for one in at_work:
-            assert one.stdout is not None and one.stdout.readline() == "reading\n"
+    with at_work([command] * n, stop, seconds=120) as answers:
         yield found
-    finally:
-        stop.touch()
-        answers = [one.communicate(timeout=120)[0] for one in at_work]
     found += [json.loads(answer.splitlines()[-1]) for answer in answers]  # DuckDB prints progress, too
 
 

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 import uuid
@@ -17,9 +16,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
+
+from tests.support.http_server import served
 
 KEY, SECRET = "AKIAOFTHETESTS", "SecretOfTheTests"
 AZURE_ACCOUNT = "devstoreaccount1"
@@ -70,17 +71,9 @@ def proxied(upstream: Buckets, drop: Sequence[str] = ()) -> Iterator[Buckets]:
     """A proxy in front of a server of S3 that counts requests by kind. drop: headers that it leaves out."""
     found = Buckets("", {})
     handler = type("Handler", (_Proxy,), {"upstream": urlsplit(upstream.endpoint).netloc, "drop": drop, "to": found})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    found.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    found.environment = aws(found.endpoint)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with served(handler) as found.endpoint:
+        found.environment = aws(found.endpoint)
         yield found
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def ignoring_conditions(upstream: Buckets) -> AbstractContextManager[Buckets]:
@@ -205,11 +198,5 @@ def answering(status: int, body: str) -> Iterator[Buckets]:
         def log_message(self, *_: object) -> None:
             """Nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    try:
+    with served(Handler) as endpoint:
         yield Buckets(endpoint, aws(endpoint))
-    finally:
-        server.shutdown()
-        server.server_close()

@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,28 +72,35 @@ def read_until(home: Home, stop: Path, pause: float) -> Reading:
 
 
 @contextmanager
+def at_work(
+    commands: Sequence[Sequence[str | Path]],
+    stop: Path,
+    environment: Mapping[str, str] | None = None,
+    seconds: float = 60,
+) -> Iterator[list[str]]:
+    """Programs at work during the block, from when each has said `reading`; the list is filled at its end with what
+    they print when the file `stop` is there. seconds: within which they end then."""
+    processes = [subprocess.Popen(one, env=environment, stdout=subprocess.PIPE, text=True) for one in commands]
+    answers: list[str] = []
+    try:
+        for process in processes:
+            assert process.stdout is not None and process.stdout.readline() == "reading\n"
+        yield answers
+    finally:
+        stop.touch()
+        answers += [process.communicate(timeout=seconds)[0] for process in processes]
+        stop.unlink()
+
+
+@contextmanager
 def readers(home: Home, pauses: list[float]) -> Iterator[list[Reading]]:
     """Readers at work during the block, one per pause; the list is filled at its end."""
     stop = home.root / "stop-reading"
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(home.root), str(stop), str(pause)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for pause in pauses
-    ]
+    commands = [[sys.executable, __file__, str(home.root), str(stop), str(pause)] for pause in pauses]
     found: list[Reading] = []
-    try:
-        for process in processes:
-            assert process.stdout is not None and process.stdout.readline() == "reading\n"
+    with at_work(commands, stop, environment) as answers:
         yield found
-    finally:
-        stop.touch()
-        answers = [process.communicate(timeout=60)[0] for process in processes]
-        stop.unlink()
     found += [Reading(**json.loads(answer)) for answer in answers]
 
 

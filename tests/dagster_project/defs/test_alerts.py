@@ -1,10 +1,9 @@
 """Alerts: what is sent, and when, to a server on this machine; addresses never show."""
 
 import json
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 import dagster as dg
@@ -13,6 +12,7 @@ import pytest
 from dagster_project.defs.alerts import STALE_SECONDS, failed_runs, send, stale_snapshot
 from dagster_project.lib.keys import SNAPSHOT
 from models_train.errors import UserError
+from tests.support.http_server import served
 
 SECRET = "T0K3N-of-the-webhook"
 
@@ -39,16 +39,11 @@ def webhook(monkeypatch: pytest.MonkeyPatch) -> Iterator[Webhook]:
         def log_message(self, *_: object) -> None:
             """Nothing on standard error."""
 
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    kept.address = f"json://127.0.0.1:{server.server_address[1]}/hook/{SECRET}"
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv("REWARDBASE_ALERTS", kept.address)
-    yield kept
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with served(Handler) as address:
+        kept.address = f"{address.replace('http', 'json')}/hook/{SECRET}"
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        monkeypatch.setenv("REWARDBASE_ALERTS", kept.address)
+        yield kept
 
 
 def test_nothing_is_sent_where_nothing_is_set() -> None:

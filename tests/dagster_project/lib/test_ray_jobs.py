@@ -5,10 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import dagster as dg
@@ -20,6 +19,7 @@ from dagster_project.lib.failures import GIVEN_UP
 from dagster_project.lib.ray_jobs import RayJob, check, reason
 from models_train.errors import UserError
 from tests.support.cluster_job import MODULE
+from tests.support.http_server import served
 from tests.support.programs import REPOSITORY, SECRETS, environment
 from tests.support.ray_head import TOKEN, Head, ray_head
 from warehouse.paths import Home
@@ -114,16 +114,9 @@ class _Answers(BaseHTTPRequestHandler):
     ("status", "said"), [(200, "asks for no token, so that everybody"), (404, "is no Ray dashboard .HTTP status 404")]
 )
 def test_what_is_no_guarded_cluster_is_refused(status: int, said: str) -> None:
-    server = HTTPServer(("127.0.0.1", 0), type("Answers", (_Answers,), {"status": status}))
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        with pytest.raises(UserError, match=said):
-            check(f"http://127.0.0.1:{server.server_port}")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    answers = type("Answers", (_Answers,), {"status": status})
+    with served(answers) as address, pytest.raises(UserError, match=said):
+        check(address)
 
 
 def test_no_cluster_and_no_token_mode(monkeypatch: pytest.MonkeyPatch) -> None:
