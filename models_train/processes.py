@@ -18,6 +18,8 @@ STOP_SECONDS = 6.0
 """Time that processes have from a stop signal to their end, in seconds; what they started is killed then."""
 LAST_SECONDS = 2.0
 """Time that a process has from the end of what it started to its own, in seconds."""
+_KILL_SECONDS = 0.5
+"""Time that Linux is given to take apart what was killed, in seconds."""
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 INTERRUPTED = 130
 """Exit status of a command that was stopped: as shells report Ctrl-C."""
@@ -42,7 +44,9 @@ def end_processes(
 ) -> None:
     """Send a signal to processes, and SIGKILL to those that are left after some time."""
     send_signal(processes, how)
-    send_signal(psutil.wait_procs(processes, seconds)[1], signal.SIGKILL)
+    left = psutil.wait_procs(processes, seconds)[1]
+    send_signal(left, signal.SIGKILL)
+    psutil.wait_procs(left, _KILL_SECONDS)
 
 
 def send_signal(processes: Sequence[psutil.Process], how: signal.Signals) -> None:

@@ -181,15 +181,23 @@ def test_size_and_tokens_alone_give_a_forecast_that_names_its_members(answer: Pe
     assert bare.high - bare.low > like.high - like.low, "fewer members, and their own calibration: a wider interval"
 
 
-def test_a_forecast_ends_at_100_percent(small: Frames, answer: PerformanceResult) -> None:
-    features, results = with_candidates(small[0]), small[1]
-    before = {found.model_id: found for found in answer.forecasts["regression", "score"]}["new-like-00"]
-    assert before.predicted is not None and before.low is not None
-    higher = results.with_columns(pl.col("score") + 103 - before.predicted)
-    found = performance(features, higher, ["regression"], ["score"], QUICK).forecasts["regression", "score"]
-    after = next(one for one in found if one.model_id == "new-like-00")
-    assert after.predicted == after.high == after.draws.max() == 100
-    assert after.low == pytest.approx(before.low + 103 - before.predicted)
+def test_a_forecast_ends_at_100_percent(small: Frames) -> None:
+    """All results higher by the same points, the best at 100: everything moves along, but for what is above 100."""
+    features, results = small
+    ((best, highest),) = results.top_k(1, by="score").select("model_id", "score").iter_rows()
+    twin = features.filter(pl.col("model_id") == best).with_columns(model_id=pl.lit("twin"), publisher=pl.lit(None))
+    features, more = pl.concat([features, twin]), 100 - highest
+
+    def forecast(results: pl.DataFrame) -> Forecast:
+        (found,) = performance(features, results, ["regression"], ["score"], QUICK).forecasts["regression", "score"]
+        return found
+
+    before, after = forecast(results), forecast(results.with_columns(pl.col("score") + more))
+    assert before.predicted is not None and before.low is not None and before.high is not None
+    assert before.high + more > 100 and after.high == after.draws.max() == 100
+    # The sigmoid link knows of 100: it alone does not move along to the digit.
+    assert (after.predicted, after.low) == pytest.approx((before.predicted + more, before.low + more), abs=0.5)
+    assert (np.asarray(after.draws) == 100).sum() == pytest.approx((before.draws + more >= 100).sum(), abs=2)
 
 
 def test_the_same_input_gives_the_same_output(small: Frames, answer: PerformanceResult) -> None:
