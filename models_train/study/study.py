@@ -25,6 +25,7 @@ from models_train.study.reward_benchmarks import BenchmarkSet, ScoredRewardModel
 from models_train.study.run_noise import RunNoise
 from models_train.study.scoring import Scoring
 from models_train.study.settings import CONTRADICTION, Identifier, Name, Problem, Settings, Target, Text, field_problems
+from models_train.study.teachers import Teachers
 from models_train.study.training import DataSource, Training
 from models_train.study.yaml_lines import StudyError, parse_yaml
 from warehouse.contracts.scores import REWARDBENCH
@@ -81,6 +82,8 @@ class Study(Settings):
     """Reward models of a hub or of folders, which are scored on the benchmarks of the study."""
     score_imports: Annotated[tuple[ScoreImport, ...], Field(strict=False)] = ()
     """Score files of reward models that ran elsewhere."""
+    teachers: Teachers | None = None
+    """Whether the study's reward models are good teachers of policies; left out where that is not asked."""
     lab: Lab | None = None
     """Base models and data that are made on the spot."""
     hub: HubQuery | None = None

@@ -83,6 +83,21 @@ reward_models:
 score_imports:
 - {path: ./s, format: plain, reward_id: r, benchmark: rewardmath, commit: "0123456", hub_id: o/r, revision: main,
    base_model: a, objective: o, data_id: d, family: f, publisher: p, params_b: 8.0, scale: logit}
+teachers:
+  policies:
+  - {policy_id: t, model_id: a, family: f, stage: sft, params_b: 1.0, responses: 4, temperature: 0.5, top_p: 0.5, top_k: 3,
+     repetition_penalty: 1.5, max_tokens: 9, seed: 1, prompt_format: plain, engine: vllm, precision: float32}
+  - {policy_id: u, hub_id: o/u, revision: main, remote_code: false}
+  - {policy_id: v, path: ./v}
+  prompts: {name: q, path: ./q, measure: 8, teach: 4}
+  responses: [{path: ./o, format: plain, name: n, policy_id: w, reward_id: z, licence: mit}]
+  gold: [{gold_id: g, reward: h}, {strongest: true}, {checks: [code_tests]}, {labels: ./l}, {lab: true}]
+  rewards: [h]
+  best_of: [1, 2]
+  ensembles: [{over: bases, members: [h, i]}]
+  teach: {method: [rloo], policies: [t], rewards: [h], steps: 2, prompts_per_step: 2, generations: 2,
+    learning_rate: 1.0e-4, kl: 0.0, seeds: [0]}
+  allow_code: true
 lab:
   seed: 0
   vocabulary: 1024
