@@ -135,7 +135,9 @@ while not Path(stop).exists():
             c.execute("load httpfs")
             c.execute(f"create secret (type s3, key_id '{key}', secret '{secret}', region 'us-east-1', "
                       f"endpoint '{endpoint}', url_style 'path', use_ssl false)")
+            c.execute("set force_download = true")  # one request: between two of them the pointer may have moved
             (content,) = c.execute("select content from read_text(?)", [f"{address}/current.json"]).fetchone()
+            c.execute("reset force_download")
             pointer = json.loads(content)
             c.execute(f"attach '{address}/{pointer['database']['key']}' as rewardbase (read_only)")
             stamps, numbers = {pointer["snapshot_id"]}, set()
