@@ -40,8 +40,9 @@ PARTNERS: Mapping[str, type[pl.DataType]] = {
 class Errors:
     """Errors of rewards on the pairs of completions, or of responses, of each item.
 
-    measured_on: benchmark, or policy, whose responses have the gold reward gold_id. wrong: (rewards, items, most pairs of an item). n_pairs: (items, rewards), pairs
-    of the item that the reward has, none or all. counts: (1 + resamples, items), how often each item is drawn.
+    measured_on: benchmark, or policy, whose responses have the gold reward gold_id. wrong: (rewards, items, most pairs
+    of an item). n_pairs: (items, rewards), pairs of the item that the reward has, none or all. counts: (1 + resamples,
+    items), how often each item is drawn.
     """
 
     study_id: str
@@ -182,5 +183,3 @@ def _placed(mine: list[tuple[dict[str, object], Floats]]) -> list[dict[str, obje
 
 def _costs_the_same(ratio: object) -> bool:
     return isinstance(ratio, float) and ratio <= EQUAL_COST
-
-

@@ -54,10 +54,10 @@ def resampled_coefficients(x: Floats, y: Floats, counts: Floats, *, ranked: bool
 
     counts: (resamples, reward models). ranked: Spearman's, else Pearson's. NaN where one is not defined.
     """
-    found = [
-        weighted_correlation(*(_ranks(side, counts) if ranked else side for side in pair), counts)
-        for pair in zip(x, y, strict=True)
-    ]
+    found = []
+    for pair in zip(x, y, strict=True):
+        one, other = (_ranks(side, counts) if ranked else side for side in pair)
+        found.append(weighted_correlation(one, other, counts))
     return np.asarray(np.mean(found, axis=0))
 
 

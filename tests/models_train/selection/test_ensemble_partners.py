@@ -56,7 +56,9 @@ def test_joint_errors_are_those_counted_by_hand() -> None:
     assert row["error"] == pytest.approx(wrong[:2].mean()) and row["partner_error"] == pytest.approx(wrong[2].mean())
     assert (row["n_seeds"], row["n_partner_seeds"], row["n_items"], row["n_pairs"]) == (2, 1, 300, 600)
     assert row["low"] < row["both_wrong"] < row["high"] and row["reason"] is None
-    per_item = wrong[:2, :, :].all(axis=0).mean(axis=1) - np.mean([wrong[one] & wrong[2] for one in (0, 1)], axis=(0, 2))
+    per_item = wrong[:2, :, :].all(axis=0).mean(axis=1) - np.mean(
+        [wrong[one] & wrong[2] for one in (0, 1)], axis=(0, 2)
+    )
     reach = 1.96 * per_item.std(ddof=1) / np.sqrt(300)
     assert (row["difference_low"], row["difference_high"]) == pytest.approx(
         (row["difference"] - reach, row["difference"] + reach), abs=0.01
