@@ -106,7 +106,7 @@ def _groups(errors: Errors, sources: pl.DataFrame) -> Iterator[tuple[str | None,
     for (objective, data_id), rows in mine.group_by("objective", "data_id", maintain_order=True):
         rows = rows.filter(pl.col("n_items") > 0, pl.col("n_items") >= LEAST_ITEMS * pl.col("n_items").max())
         bases = [
-            _Base(str(name), part["params_b"].max(), [place[reward] for reward in part["reward_id"]])  # type: ignore[arg-type]
+            _Base(str(name), part["params_b"].max(), [place[reward] for reward in part["reward_id"]])
             for (name,), part in rows.group_by("base_model", maintain_order=True)
         ]
         if len(bases) > 1:

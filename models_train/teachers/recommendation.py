@@ -69,7 +69,8 @@ class Tables:
     candidates: study_id, base_model, objective, reward_id (null for a base model without a reward model), family,
     params_b. policies: study_id, policy_id, family (of the policy). evidence: study_id, use (null for any), evidence,
     policy_id and gold_id (null for the TRANSLATED), reward_id or else base_model, value, error (its standard error;
-    null where it is not known). `measured` is the gain, for filter_data the accuracy on pairs.
+    null where it is not known), draws (the value in resamples of prompts that all rewards share, as float64 bytes; null
+    where there are none). `measured` is the gain, for filter_data the accuracy on pairs.
     """
 
     candidates: pl.DataFrame
@@ -79,10 +80,16 @@ class Tables:
 
 @dataclass(frozen=True)
 class Value:
-    """A value of a base model and its standard error, NaN where it is not known."""
+    """A value of a base model and its standard error, NaN where it is not known.
+
+    draws: the value in resamples of the prompts, shared by all base models on a policy; None where there are none.
+    spread: of the value, the standard error that is due to several reward models of the base model; it is in `error`.
+    """
 
     value: float
     error: float
+    draws: Floats | None = None
+    spread: float = 0.0
 
 
 Values = Mapping[str, Value]
@@ -91,7 +98,7 @@ Values = Mapping[str, Value]
 
 @dataclass(frozen=True)
 class Estimate:
-    """What base models are expected to be worth. draws: (N_DRAWS, base models), NaN where an error is not known."""
+    """What base models are expected to be worth. draws: (draws, base models), NaN where an error is not known."""
 
     names: tuple[str, ...]
     values: Floats
@@ -218,12 +225,20 @@ class Knowledge:
 
 
 def _drawn(values: Values, seed: int) -> Estimate:
-    """Normal draws of each value apart, which is rather too wide: the prompts are the same for all."""
+    """Draws of all values: those of shared resamples where each has them, else normal ones.
+
+    Normal draws are apart, which is rather too wide, since the prompts are the same for all.
+    """
     names = tuple(sorted(values))
-    means = np.array([values[name].value for name in names])
-    errors = np.array([values[name].error for name in names])
-    noise = np.random.default_rng(seed).standard_normal((N_DRAWS, len(names)))
-    return Estimate(names, means, means + errors * noise)
+    means, errors, spreads = (
+        np.array([getattr(values[name], of) for name in names]) for of in ("value", "error", "spread")
+    )
+    shared = [draws for name in names if (draws := values[name].draws) is not None]
+    generator = np.random.default_rng(seed)
+    if len(shared) == len(names) and len({draws.size for draws in shared}) == 1:
+        drawn = np.stack(shared, axis=1)
+        return Estimate(names, means, drawn + spreads * generator.standard_normal(drawn.shape))
+    return Estimate(names, means, means + errors * generator.standard_normal((N_DRAWS, len(names))))
 
 
 def _by_family(values: Values, families: Mapping[str, str | None]) -> dict[str, list[Value]]:
@@ -477,25 +492,26 @@ def _values(evidence: pl.DataFrame, bases: pl.DataFrame) -> tuple[dict[tuple[str
     by_reward = evidence.filter(pl.col("reward_id").is_not_null()).drop("base_model").join(of_reward, on="reward_id")
     by_base = evidence.filter(pl.col("reward_id").is_null(), pl.col("base_model").is_in(bases["base_model"].to_list()))
     rows = pl.concat([by_reward.select(sorted(by_base.columns)), by_base.select(sorted(by_base.columns))])
-    spread = pl.col("value").var() / pl.len()
     found = (
         rows.filter(pl.col("value").is_finite())
-        .group_by("evidence", "policy_id", "base_model")
-        .agg(
-            pl.col("value").sort().mean(),
-            ((pl.col("error").cast(pl.Float64).sort() ** 2).mean() + spread.fill_null(0.0)).sqrt().alias("error"),
-            pl.col("error").null_count().alias("n_unknown"),
-        )
-        .sort("evidence", "policy_id", "base_model")
+        .sort("evidence", "policy_id", "base_model", "reward_id")
+        .group_by("evidence", "policy_id", "base_model", maintain_order=True)
+        .agg("value", "error", "draws")
     )
     on_policy: dict[tuple[str, str], dict[str, Value]] = {}
     general: dict[str, dict[str, Value]] = {}
-    for row in found.iter_rows(named=True):
-        error = float("nan") if row["n_unknown"] or row["error"] is None else row["error"]
-        values = (
-            general.setdefault(row["evidence"], {})
-            if row["policy_id"] is None
-            else on_policy.setdefault((row["evidence"], row["policy_id"]), {})
-        )
-        values[row["base_model"]] = Value(row["value"], error)
+    for evidence_name, policy, base, values, errors, draws in found.iter_rows():
+        key = (evidence_name, policy)
+        of_key = general.setdefault(evidence_name, {}) if policy is None else on_policy.setdefault(key, {})
+        of_key[base] = _mean_of(values, errors, draws)
     return dict(on_policy), dict(general)
+
+
+def _mean_of(values: Sequence[float], errors: Sequence[float | None], draws: Sequence[bytes | None]) -> Value:
+    """One value of several reward models."""
+    known = np.array([np.nan if error is None else error for error in errors])
+    spread = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
+    error = float(np.sqrt(np.mean(known**2) + spread**2))
+    drawn = [np.frombuffer(one) for one in draws if one is not None]
+    is_whole = len(drawn) == len(values) and len({one.size for one in drawn}) == 1
+    return Value(float(np.mean(values)), error, np.mean(drawn, axis=0) if is_whole else None, spread)

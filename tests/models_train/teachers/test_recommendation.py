@@ -65,6 +65,7 @@ def tables(rows: list[dict], bases: dict[str, str] = BASES) -> Tables:
     schema = {
         **dict.fromkeys(("study_id", "use", "policy_id", "gold_id", "evidence", "reward_id", "base_model"), pl.String),
         **dict.fromkeys(("value", "error"), pl.Float64),
+        "draws": pl.Binary,
     }
     return Tables(pl.DataFrame(candidates), pl.DataFrame(policies), pl.DataFrame(rows, schema=schema, orient="row"))
 
@@ -100,6 +101,17 @@ def test_the_chance_of_being_best_is_that_of_two_normal_values() -> None:
     assert found["probability_best"] == pytest.approx(stats.norm.cdf(0.1 / np.hypot(0.1, 0.1)), abs=0.03)
     assert (found["n_level"], found["level_with"]) == (1, "llama-2")
     assert found["reason"].endswith("llama-1 has the highest value, not distinguishable from 1 of 1 others.")
+
+
+def test_shared_resamples_tell_apart_what_normal_draws_do_not() -> None:
+    """Two values with the same noise of the prompts differ in every resample."""
+    noise = 0.1 * np.random.default_rng(1).normal(size=1000)
+    pair = [row("measured", base, TRUTH[base], "p-llama", 0.1) for base in ("llama-1", "llama-2")]
+    assert answered(pair, "p-llama")["n_level"] == 1
+    shared = [one | {"draws": (one["value"] + noise).tobytes()} for one in pair]
+    found = answered(shared, "p-llama")
+    assert found["n_level"] == 0 and found["probability_best"] == 1.0
+    assert (found["low"], found["high"]) == pytest.approx(tuple(np.quantile(0.5 + noise, [0.025, 0.975])))
 
 
 def test_what_lies_between_level_and_clear_is_decided_by_the_interval_of_the_difference() -> None:
