@@ -106,11 +106,15 @@ def _groups(errors: Errors, sources: pl.DataFrame) -> Iterator[tuple[str | None,
     for (objective, data_id), rows in mine.group_by("objective", "data_id", maintain_order=True):
         rows = rows.filter(pl.col("n_items") > 0, pl.col("n_items") >= LEAST_ITEMS * pl.col("n_items").max())
         bases = [
-            _Base(str(name), part["params_b"].max(), [place[reward] for reward in part["reward_id"]])
+            _Base(str(name), _largest(part["params_b"]), [place[reward] for reward in part["reward_id"]])
             for (name,), part in rows.group_by("base_model", maintain_order=True)
         ]
         if len(bases) > 1:
-            yield objective, data_id, bases  # type: ignore[misc]
+            yield objective, data_id, bases
+
+
+def _largest(sizes: pl.Series) -> float | None:
+    return max((float(size) for size in sizes.drop_nulls()), default=None)
 
 
 def _group_rows(errors: Errors, bases: list[_Base]) -> list[dict[str, object]]:

@@ -17,57 +17,9 @@ from models_train.teachers.recommendation import (
     recommend_teachers,
     regrets,
 )
+from tests.support.teacher_frames import BASES, TRUTH, gains, row, tables
 
-BASES = {
-    "llama-1": "Llama",
-    "llama-2": "Llama",
-    "qwen-1": "Qwen",
-    "qwen-2": "Qwen",
-    "gemma-1": "Gemma",
-    "gemma-2": "Gemma",
-}
-POLICIES = {
-    "p-llama": "Llama",
-    "q-llama": "Llama",
-    "r-llama": "Llama",
-    "p-qwen": "Qwen",
-    "lonely": "Falcon",
-    "unknown": None,
-}
-SIZES = {"llama-1": 1.0, "llama-2": 8.0, "qwen-1": 1.5, "qwen-2": 7.0, "gemma-1": 2.0, "gemma-2": None}
-TRUTH = {"llama-1": 0.5, "llama-2": 0.4, "qwen-1": 0.3, "qwen-2": 0.2, "gemma-1": 0.1, "gemma-2": 0.0}
 KEY = ("study_id", "policy_id", "gold_id", "use", "objective", "size_limit_b")
-
-
-def row(
-    evidence: str, base: str, value: float, policy: str | None = None, error: float | None = 0.01, **more: Any
-) -> dict:
-    known = {
-        "study_id": "s",
-        "use": "rl" if policy else None,
-        "policy_id": policy,
-        "gold_id": "gold" if policy else None,
-    }
-    return (
-        known
-        | {"evidence": evidence, "reward_id": f"{base}/s0", "base_model": None, "value": value, "error": error}
-        | more
-    )
-
-
-def tables(rows: list[dict], bases: dict[str, str] = BASES) -> Tables:
-    candidates = [
-        {"study_id": "s", "base_model": name, "objective": "regression", "reward_id": f"{name}/s0"}
-        | {"family": family, "params_b": SIZES.get(name)}
-        for name, family in bases.items()
-    ]
-    policies = [{"study_id": "s", "policy_id": name, "family": family} for name, family in POLICIES.items()]
-    schema = {
-        **dict.fromkeys(("study_id", "use", "policy_id", "gold_id", "evidence", "reward_id", "base_model"), pl.String),
-        **dict.fromkeys(("value", "error"), pl.Float64),
-        "draws": pl.Binary,
-    }
-    return Tables(pl.DataFrame(candidates), pl.DataFrame(policies), pl.DataFrame(rows, schema=schema, orient="row"))
 
 
 def answered(rows: list[dict], policy: str, use: str = "rl", limit: float | None = None, **more: Any) -> dict[str, Any]:
@@ -76,14 +28,6 @@ def answered(rows: list[dict], policy: str, use: str = "rl", limit: float | None
     one = found.filter(pl.col("size_limit_b").eq_missing(limit), policy_id=policy, use=use)
     assert one.height == 1, found
     return one.row(0, named=True)
-
-
-def gains(*policies: str, shift: float = 0.0, error: float | None = 0.01, **more: Any) -> list[dict]:
-    return [
-        row("measured", base, value + shift, policy, error, **more)
-        for policy in policies
-        for base, value in TRUTH.items()
-    ]
 
 
 def test_a_measured_gain_answers_before_anything_else() -> None:
@@ -225,8 +169,8 @@ def test_abstentions_say_what_was_not_measured() -> None:
     of_yi, of_both = found.filter(policy_id="p-llama", use="rl").sort("size_limit_b", nulls_last=True)["reason"]
     assert of_yi == (
         "No recommendation: no reward model was measured on p-llama; no base model within the limit has evidence of "
-        "gains of its family on the policy's family; gains on policies of the family Llama are known of 1 base model with a "
-        "score, of 6 needed; no base model has a value of benchmarks of base models."
+        "gains of its family on the policy's family; gains on policies of the family Llama are known of 1 base model "
+        "with a score, of 6 needed; no base model has a value of benchmarks of base models."
     )
     assert "llama-1 is the only base model" in of_both
 
