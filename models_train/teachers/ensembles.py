@@ -90,7 +90,8 @@ def ensembles_of(sources: Iterable[Source]) -> list[Ensemble]:
     return [
         *_grouped("seeds", known, lambda one: (one.model_id, one.objective, one.data_id)),
         *_grouped("bases", first, lambda one: (one.objective, one.data_id)),
-        *_grouped("objectives", first, lambda one: (one.model_id, one.data_id)),
+        # Ratings and preferences are different data, also of one data set.
+        *_grouped("objectives", first, lambda one: (one.model_id,)),
     ]
 
 

@@ -55,7 +55,11 @@ def resampled_variances(rewards: Floats, counts: Counts) -> dict[str, Floats]:
     variance that is within prompts. within_variance_raw: mean variance (ddof 1) within a prompt, in the reward's own
     unit squared; between_variance_raw: variance (ddof 1) of the means of the prompts. total: of all rewards, ddof 1.
     """
-    found = variance_shares(np.moveaxis(rewards, 0, 2), np.ones(rewards.shape[1::-1], bool), counts)
+    is_there = np.ones(rewards.shape[1::-1], bool)
+    found = {
+        name: np.maximum(values, 0.0)  # not below 0 by rounding
+        for name, values in variance_shares(np.moveaxis(rewards, 0, 2), is_there, counts).items()
+    }
     return found | {"total": ratios(found["within_variance_raw"], found["reward_variance"])}
 
 

@@ -56,8 +56,7 @@ def stage(folder: Path) -> None:
         write_part(home.parts, TABLES[name], [row | BROKEN[name]], study_id="s", run_id="made")
     with write(home.warehouse) as connection:
         landing.rebuild(connection, home.parts)
-    # The table of rewards on benchmarks is there for the tests of the table of sources.
-    done = dbt(home, "build", "--select", "stg_completion_rewards", "stg_reward_sources", *MODELS)
+    done = dbt(home, "build", "--select", "stg_reward_sources", *MODELS)
     (folder / "said").write_text(done.stdout)
 
 

@@ -46,7 +46,7 @@ def test_members_differ_in_nothing_else() -> None:
     expected = [
         Ensemble("seeds", "a/bradley_terry/clean", ("a/bt", "a/bt/s1")),
         Ensemble("bases", "bradley_terry/clean", ("a/bt", "b/bt")),
-        Ensemble("objectives", "a/clean", ("a/bt", "a/reg")),
+        Ensemble("objectives", "a", ("a/bt", "a/reg")),
     ]
     assert ensembles_of(sources) == expected == ensembles_of(reversed(sources))
     assert expected[0].ensemble_id == "ensemble:seeds/a/bradley_terry/clean"
