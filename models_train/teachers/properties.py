@@ -96,12 +96,12 @@ def pair_sums(rewards: Floats, gold: Floats) -> PairSums:
     """Pairs under each reward and the gold. rewards: (rewards, prompts, responses), gold: (prompts, responses)."""
     first, second = np.triu_indices(gold.shape[1], 1)
     is_pair = ~np.isnan(gold[:, first]) & ~np.isnan(gold[:, second])
-    true = _signs(gold, first, second)
+    true = pair_signs(gold, first, second)
     informative = true != 0
     shape = rewards.shape[:2]
     equal, won, tied = np.empty(shape), np.empty(shape), np.empty(shape)
     for place, values in enumerate(rewards):
-        own = _signs(values, first, second)
+        own = pair_signs(values, first, second)
         is_equal = (own == true) & is_pair
         equal[place] = is_equal.sum(axis=1)
         won[place] = (is_equal & informative).sum(axis=1)
@@ -109,7 +109,7 @@ def pair_sums(rewards: Floats, gold: Floats) -> PairSums:
     return PairSums(equal, won, tied, is_pair.sum(axis=1).astype(float), informative.sum(axis=1).astype(float))
 
 
-def _signs(values: Floats, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.int8]:
+def pair_signs(values: Floats, first: NDArray[np.intp], second: NDArray[np.intp]) -> NDArray[np.int8]:
     """Sign of the difference of each pair of columns, 0 where one is NaN: (prompts, pairs)."""
     one, other = values[:, first], values[:, second]
     with np.errstate(invalid="ignore"):
