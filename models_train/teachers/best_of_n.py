@@ -191,7 +191,7 @@ def over_optimisation(d: Floats, gains: Floats, form: Form) -> OverOptimisation:
     """Fit of one curve with its status. d: (points,), above 0; gains: (points,).
 
     A peak is given where it is within the distances measured, or beyond them, as the status says; the drop is that of
-    the fitted curve from an inner peak to the largest distance. n_peak belongs to best of n.
+    the fitted curve from an inner peak to the largest distance. n_peak belongs to an inner peak of best of n.
     """
     keep = (d > 0) & ~np.isnan(gains)
     d, gains = d[keep], gains[keep]
@@ -207,7 +207,7 @@ def over_optimisation(d: Floats, gains: Floats, form: Form) -> OverOptimisation:
         return OverOptimisation(alpha, beta, None, None, None, None, largest, None, error, int(d.size), status)
     at_end = float(fitted(d[[d.argmax()]], parameters, form)[0])
     drop = float(gold_peak) - at_end if status == "inner_peak" else None
-    n_peak = float(n_at_kl(peak**2)) if form == "best_of_n" else None
+    n_peak = float(n_at_kl(peak**2)) if form == "best_of_n" and status == "inner_peak" else None
     return OverOptimisation(
         alpha, beta, float(peak), float(peak**2), n_peak, float(gold_peak), largest, drop, error, int(d.size), status
     )

@@ -224,7 +224,8 @@ BEST_OF_N = {
     **dict.fromkeys(("n", "n_pool", "n_prompts", "n_prompts_left_out", "n_responses"), pl.Int64),
     **dict.fromkeys(("proxy", "gold", "proxy_gain", "gold_gain", "low", "high", "kl_bound"), pl.Float64),
     **dict.fromkeys(("headroom_share", "headroom_low", "headroom_high"), pl.Float64),
-    **dict.fromkeys(("proxy_gold_gap", "gap_low", "gap_high"), pl.Float64),
+    **dict.fromkeys(("proxy_gain_sd", "gold_gain_sd", "proxy_gold_gap", "gap_low", "gap_high"), pl.Float64),
+    **dict.fromkeys(("behind_best", "behind_best_low", "behind_best_high"), pl.Float64),
     "is_small_pool": pl.Boolean,
     "status": pl.String,
 }
@@ -244,14 +245,21 @@ def best_of_n(every: Compared, resamples: int, settings: Settings) -> list[Row]:
     found = _Resampled.of(one, counts, [*(n for n in settings.sizes(one) if n <= one.n_pool), one.n_pool])
     deviations = np.sqrt(resampled_variances(one.rewards, counts)["total"])[:, None]
     oracle = one.reward_ids.index(one.gold_id)
-    share = ratios(found.gold_gain, np.maximum(found.gold_gain[oracle], 0))
-    gap = ratios(found.proxy_gain, deviations) - ratios(found.gold_gain, deviations[oracle])
-    figures = {"proxy": found.proxy[..., 0], "gold": found.gold[..., 0], "proxy_gain": found.proxy_gain[..., 0]}
-    for name, stem, values in (
-        ("gold_gain", "", found.gold_gain),
-        ("headroom_share", "headroom_", share),
-        ("proxy_gold_gap", "gap_", gap),
-    ):
+    proxy_sd, gold_sd = ratios(found.proxy_gain, deviations), ratios(found.gold_gain, deviations[oracle])
+    figures = {
+        "proxy": found.proxy[..., 0],
+        "gold": found.gold[..., 0],
+        "proxy_gain": found.proxy_gain[..., 0],
+        "proxy_gain_sd": proxy_sd[..., 0],
+        "gold_gain_sd": gold_sd[..., 0],
+    }
+    with_ends = {
+        ("gold_gain", ""): found.gold_gain,
+        ("headroom_share", "headroom_"): ratios(found.gold_gain, np.maximum(found.gold_gain[oracle], 0)),
+        ("proxy_gold_gap", "gap_"): proxy_sd - gold_sd,
+        ("behind_best", "behind_best_"): _behind_best(found.gold_gain, oracle),
+    }
+    for (name, stem), values in with_ends.items():
         low, high = ends(values, one.n_prompts)
         figures |= {name: values[..., 0], f"{stem}low": low, f"{stem}high": high}
     for place, n in enumerate(found.sizes):
@@ -269,6 +277,17 @@ def best_of_n(every: Compared, resamples: int, settings: Settings) -> list[Row]:
         chance = {"selection": CHANCE, "gold": float(found.gold[oracle, 0, 0]), "gold_gain": 0.0, "status": "ok"}
         rows.append(_begin(one, CHANCE) | own | chance)
     return rows
+
+
+def _behind_best(gains: Floats, oracle: int) -> Floats:
+    """Gain of the best reward model at each n, the gold aside, minus that of each: (rewards, sizes, 1 + resamples)."""
+    others = np.delete(np.arange(len(gains)), oracle)
+    if not others.size:
+        return np.full(gains.shape, np.nan)
+    best = others[gains[others, :, 0].argmax(axis=0)]
+    behind = np.stack([gains[reward, place] for place, reward in enumerate(best)]) - gains
+    behind[oracle] = np.nan
+    return behind
 
 
 def _selection(one: Compared, reward_id: str) -> str:

@@ -20,9 +20,14 @@ select
     headroom_share,
     headroom_low,
     headroom_high,
+    proxy_gain_sd,
+    gold_gain_sd,
     proxy_gold_gap,
     gap_low,
     gap_high,
+    behind_best,
+    behind_best_low,
+    behind_best_high,
     is_small_pool,
     status
 from {{ ref('int_best_of_n') }}

@@ -35,6 +35,7 @@ select
     properties.policy_id,
     properties.prompt_set,
     properties.gold_id,
+    policies.kind as policy_kind,
     properties.is_gold,
     properties.n_prompts,
     properties.n_prompts_left_out,
@@ -72,5 +73,6 @@ select
     properties.length_correlation_high,
     properties.status
 from {{ ref('int_teacher_properties') }} as properties
+inner join {{ ref('stg_policies') }} as policies using (study_id, policy_id)
 left join off_policy using (study_id, reward_id, policy_id, prompt_set, gold_id)
 left join rewardbench using (study_id, reward_id)
