@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import polars as pl
 
+from models_train.selection.teacher_predictors import predictor_comparisons, predictor_statistics
 from models_train.teachers.recommendation import Tables, recommend_teachers
 
 BASES = {
@@ -82,3 +84,46 @@ def recommendations_mart(made: Tables) -> pl.DataFrame:
         )
         .drop("policy_family")
     )
+
+
+def partners_mart() -> pl.DataFrame:
+    """Rows of fct_ensemble_partners: `a` has a better partner in b than in its other seed, `b` no second seed."""
+    own = {
+        "study_id": "s", "kind": "policy", "measured_on": "p-llama", "gold_id": "gold", "objective": "regression",
+        "data_id": "clean", "is_level": False, "params_ratio": 1.0, "error": 0.3, "partner_error": 0.35,
+        "both_wrong": 0.1, "low": 0.08, "high": 0.12, "n_seeds": 2, "n_items": 96, "status": "ok",
+    }  # fmt: skip
+    paired = {"both_wrong_of_seeds": 0.2, "difference": -0.1, "difference_low": -0.12, "difference_high": -0.08}
+    unpaired = dict.fromkeys(paired) | {"status": "no second seed of the first base model was measured"}
+    return pl.DataFrame(
+        [
+            own | paired | {"base_model": "a", "partner": "b", "place": 1},
+            own | paired | {"base_model": "a", "partner": "c", "place": 2, "is_level": True},
+            own | unpaired | {"base_model": "b", "partner": "a", "place": 1},
+        ],
+        infer_schema_length=None,
+    )
+
+
+def own_statistics(study_id: str, resamples: int = 200) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Rows of fct_teacher_predictors and of the comparisons: 10 reward models on two policies; accuracy ranks gains."""
+    rng = np.random.default_rng(0)
+    cell = {"study_id": study_id, "gold": "gold", "selection": "all"}
+    rows = []
+    for policy in ("p-llama", "q-llama"):
+        for model in range(10):
+            skill = 0.1 * model
+            values = {
+                "reward_variance": rng.normal(), "on_policy_accuracy": skill + 0.05 * rng.normal(),
+                "rewardbench": skill + 0.3 * rng.normal(), "rewardbench_chat_hard": rng.normal(), "base_mmlu": rng.normal(),
+            }  # fmt: skip
+            targets = {("rloo", "gold_gain"): skill, ("best of n", "best_of_n_gain"): skill + 0.1 * rng.normal()}
+            rows += [
+                cell | {"policy": policy, "reward_model": f"rm {model}", "base_model": f"base {model}"}
+                | {"method": method, "target": target, "target_value": gain}
+                | {"predictor": name, "predictor_value": float(value)}
+                for name, value in values.items()
+                for (method, target), gain in targets.items()
+            ]  # fmt: skip
+    pairs = pl.DataFrame(rows)
+    return predictor_statistics(pairs, resamples), predictor_comparisons(pairs, resamples)
