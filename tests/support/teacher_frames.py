@@ -115,7 +115,8 @@ def own_statistics(study_id: str, resamples: int = 200) -> tuple[pl.DataFrame, p
             skill = 0.1 * model
             values = {
                 "reward_variance": rng.normal(), "on_policy_accuracy": skill + 0.05 * rng.normal(),
-                "rewardbench": skill + 0.3 * rng.normal(), "rewardbench_chat_hard": rng.normal(), "base_mmlu": rng.normal(),
+                "rewardbench": skill + 0.3 * rng.normal(), "rewardbench_chat_hard": rng.normal(),
+                "base_mmlu": rng.normal(),
             }  # fmt: skip
             targets = {("rloo", "gold_gain"): skill, ("best of n", "best_of_n_gain"): skill + 0.1 * rng.normal()}
             rows += [

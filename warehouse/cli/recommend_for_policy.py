@@ -124,9 +124,7 @@ def _print_study(console: Console, study: dict[str, Any], frame: pl.DataFrame) -
         line(console, _plain(study["title"]) + (" (synthetic data)" if study["synthetic"] else ""), "dim")
         for row in mine.iter_rows(named=True):
             line(console)
-            heading = (
-                f"{USES.get(row['use'], row['use'])}, {labels.objective(row['objective'])}, {labels.size_limit(row['size_limit_b'])}"
-            )
+            heading = f"{USES.get(row['use'], row['use'])}, {labels.objective(row['objective'])}, {labels.size_limit(row['size_limit_b'])}"
             heading += f", gold reward {_plain(row['gold_id'])}" if several_golds else ""
             line(console, heading, "bold")
             for text in answer_lines(row):

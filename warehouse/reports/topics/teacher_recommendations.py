@@ -6,13 +6,11 @@ import polars as pl
 
 from warehouse.reports import labels, queries
 from warehouse.reports.elements import Section, Study
-from warehouse.reports.tables import COUNT, MODEL, PROSE, SHARE, TEXT, Col, Row, Table, decimals
+from warehouse.reports.tables import COUNT, LIST, MODEL, PROSE, SHARE, TEXT, Col, Row, Table, decimals
 
 TITLE = "Which base model for a policy?"
 USES = {"rl": "reinforcement learning", "best_of_n": "best of n", "filter_data": "filtering of data"}
 VALUE = decimals(2)
-REASONS = 8
-"""Most abstentions that are named in a sentence."""
 
 
 def section(study: Study) -> Section | None:
@@ -59,17 +57,15 @@ def ensemble_partners(study: Study) -> pl.DataFrame:
 def _answers(frame: pl.DataFrame) -> tuple[str, ...]:
     if not frame.height:
         return ()
-    answered, silent = frame.filter(pl.col("base_model").is_not_null()), frame.filter(pl.col("base_model").is_null())
+    answered = frame.filter(pl.col("base_model").is_not_null())
     n_clear = answered.filter(pl.col("n_level") == 0, pl.col("n_compared") > 1).height
     text = (
         f"Of {labels.plural(frame.height, 'question')} (policy, use, objective and gold reward) {answered.height} have a "
         f"recommendation, and in {n_clear} of these one base model is clearly ahead. Where base models cannot be told "
         "apart they are listed together, without an order."
     )
-    if silent.height:
-        policies = silent["policy_id"].unique(maintain_order=True).to_list()
-        text += f" There is none for {labels.listing(policies, REASONS)} in {labels.plural(silent.height, 'case')}: "
-        text += "the reasons are in the table."
+    if answered.height < frame.height:
+        text += " Where there is no recommendation, the table says why."
     return (text,)
 
 
@@ -112,12 +108,17 @@ def _second_bases(partners: pl.DataFrame) -> tuple[str, ...]:
     )
 
 
+_USE = Col(
+    "Use", lambda row: USES.get(row["use"], row["use"]), TEXT, note=lambda row: labels.objective(row["objective"])
+)
+
+
 def _recommendations(frame: pl.DataFrame, study: Study) -> Table:
     return Table(
         name=study.name("teacher_recommendations"),
         title="What to choose for each policy and use",
         caption=(
-            "Base models of any size; `make recommend POLICY=... USE=... MAX_PARAMS=...` has the size limits. Expected: "
+            "Base models of any size; make recommend POLICY=... USE=... MAX_PARAMS=... has the size limits. Expected: "
             "gold gain in units of the gold reward over one response, or the share of pairs of responses in the gold "
             "reward's order, with its 95 % interval. Best: share of draws in which the base model is the best of those "
             "compared. Evidence is taken in this order: measured on the policy; gains of the family on policies of the "
@@ -126,17 +127,14 @@ def _recommendations(frame: pl.DataFrame, study: Study) -> Table:
         rows=frame.to_dicts(),
         columns=[
             Col("Policy", "policy_id", TEXT, note=lambda row: f"gold {row['gold_id']}"),
-            Col("Use", lambda row: USES.get(row["use"], row["use"]), TEXT),
-            Col("Objective", lambda row: labels.objective(row["objective"]), TEXT),
+            _USE,
             Col("Base model", "base_model", MODEL, note=_size),
             Col("Expected", "expected", VALUE, note=_interval),
-            Col("Measure", lambda row: labels.MEASURES.get(row["measure"], row["measure"]), TEXT),
             Col("Best", "probability_best", SHARE),
-            Col("Not told apart from", "level_with", PROSE),
-            Col("Evidence", lambda row: labels.EVIDENCE.get(row["evidence"], row["evidence"]), TEXT),
-            Col("Compared", "n_compared", COUNT, "base models with this evidence"),
-            Col("Device hours", "training_hours", VALUE, "to train the reward model", note=_teaching),
+            Col("Not told apart from", "level_with", LIST),
             Col("Why", "reason", PROSE),
+            Col("Evidence", lambda row: labels.EVIDENCE.get(row["evidence"], row["evidence"]), TEXT, note=_measure),
+            Col("Device hours", "training_hours", VALUE, "to train the reward model", note=_teaching),
         ],
     )
 
@@ -149,6 +147,10 @@ def _size(row: Row) -> str:
 
 def _interval(row: Row) -> str:
     return labels.interval(row["low"], row["high"], 2)
+
+
+def _measure(row: Row) -> str:
+    return "" if row["measure"] is None else labels.MEASURES.get(row["measure"], row["measure"])
 
 
 def _teaching(row: Row) -> str:
@@ -167,8 +169,7 @@ def _regrets(frame: pl.DataFrame, study: Study) -> Table:
         rows=frame.to_dicts(),
         columns=[
             Col("Policy", "policy_id", TEXT, note=lambda row: f"gold {row['gold_id']}"),
-            Col("Use", lambda row: USES.get(row["use"], row["use"]), TEXT),
-            Col("Objective", lambda row: labels.objective(row["objective"]), TEXT),
+            _USE,
             Col("Best evidence", lambda row: labels.EVIDENCE.get(row["best_evidence"], row["best_evidence"]), TEXT),
             Col("Picked", "picked", MODEL),
             Col("Best", "best", MODEL),

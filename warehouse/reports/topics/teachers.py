@@ -125,7 +125,7 @@ def _own(own: pl.DataFrame) -> tuple[str, ...]:
         shown = [name for name in ("reward_variance", "on_policy_accuracy", "rewardbench") if name in rows]
         if shown:
             said = labels.listing([f"{_inner(name)} {_rho_interval(rows[name])}" for name in shown])
-            found = [predictor_name(row["predictor"]) for row in part.to_dicts() if (row["q"] or 1) < 0.05]
+            found = [_inner(row["predictor"]) for row in part.to_dicts() if (row["q"] or 1) < 0.05]
             what = f"{labels.listing(found, 6)} {'is' if len(found) == 1 else 'are'}" if found else "no predictor is"
             sentences.append(
                 f"{_target_name(target, method)}, gold reward {gold}: {said}; n = {rows[shown[0]]['n']} reward models. "
@@ -137,7 +137,8 @@ def _own(own: pl.DataFrame) -> tuple[str, ...]:
 
 
 def _inner(name: str) -> str:
-    return predictor_name(name).lower().replace("rewardbench", "RewardBench")
+    text = predictor_name(name)
+    return text if text.startswith("Reward") and text != PREDICTORS["reward_variance"] else text[:1].lower() + text[1:]
 
 
 def _target_name(target: object, method: object) -> str:
