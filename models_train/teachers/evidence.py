@@ -11,9 +11,9 @@ from models_train.selection.ensemble_partners import Errors, partners
 from models_train.selection.item_metrics import Floats
 from models_train.teachers.arrays import Compared
 from models_train.teachers.best_of_n import curves
-from models_train.teachers.properties import pair_signs, pair_sums
+from models_train.teachers.properties import pair_signs, pair_sums, resampled_variances
 from models_train.teachers.recommendation import ACCURACY, BEST_OF_N, MEASURED
-from models_train.teachers.resampling import MIN_PROMPTS, resampled_ratios
+from models_train.teachers.resampling import MIN_PROMPTS, ratios, resampled_ratios
 from models_train.teachers.tables import Row, Schema
 
 POLICY_EVIDENCE: Schema = {
@@ -29,8 +29,8 @@ POLICY_EVIDENCE: Schema = {
 def policy_evidence(every: Compared, resamples: int, best_of: Sequence[int]) -> list[Row]:
     """One row per reward, use and evidence: the gold gain of best of n, and the share of pairs in the gold's order.
 
-    best_of: sizes n; the largest counts for which there are twice as many responses. A pair of equal reward counts
-    half. The resamples of prompts are the same for all rewards.
+    The gain is in standard deviations of the gold reward over all responses, as gains of trained policies are. best_of:
+    sizes n; the largest counts for which there are twice as many responses. A pair of equal reward counts half. The resamples of prompts are the same for all rewards.
     """
     rows: list[Row] = []
     if every.reward_ids:
@@ -45,8 +45,11 @@ def policy_evidence(every: Compared, resamples: int, best_of: Sequence[int]) -> 
     if one.reward_ids and one.n_prompts and sizes:
         n = max(sizes)
         gains = curves(one.rewards, one.gold, [1, n]).gains("gold")[..., -1]
-        drawn = resampled_ratios(gains, np.ones(one.n_prompts), one.counts(resamples))
-        rows += _rows(one, drawn, n, (("rl", BEST_OF_N), ("best_of_n", MEASURED)))
+        counts = one.counts(resamples)
+        deviation = np.sqrt(resampled_variances(one.gold[None], counts)["total"])
+        drawn = ratios(resampled_ratios(gains, np.ones(one.n_prompts), counts), deviation)
+        if np.isfinite(drawn[:, 0]).all():
+            rows += _rows(one, drawn, n, (("rl", BEST_OF_N), ("best_of_n", MEASURED)))
     return rows
 
 

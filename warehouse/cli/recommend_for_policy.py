@@ -20,8 +20,8 @@ MART = "fct_teacher_recommendations"
 USES = {"rl": "Reinforcement learning", "best_of_n": "Best of n", "filter_data": "Filtering of data"}
 """Uses of a reward model with a policy, as they are headed."""
 HOW_TO_READ = (
-    "Gains are in units of the gold reward, over one response of the policy; accuracy is the share of pairs of its "
-    "responses that are ordered as the gold reward orders them. Intervals are 95 %. Base models that cannot be told "
+    "Gains are in standard deviations of the gold reward over the policy's responses; accuracy is the share of pairs of "
+    "its responses that are ordered as the gold reward orders them. Intervals are 95 %. Base models that cannot be told "
     "apart are not ranked. Evidence is taken in this order: measured on the policy, on policies of its family, "
     "RewardBench, benchmarks of base models."
 )

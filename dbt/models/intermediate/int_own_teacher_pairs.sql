@@ -76,7 +76,7 @@ best_of_n as (
         reward_id,
         'best of n' as method,
         'best_of_n_gain' as target,
-        gold_gain as target_value
+        gold_gain_sd as target_value
     from {{ ref('fct_best_of_n') }}
     where
         selection = 'reward'
@@ -101,10 +101,30 @@ peaks as (
         and status = 'inner_peak'
 ),
 
+taught as (
+    from (
+        select
+            study_id,
+            policy_id,
+            prompt_set,
+            gold_id,
+            reward_id,
+            method,
+            proxy_gain,
+            gold_gain,
+            case when curve_status = 'inner_peak' then kl_peak end as peak_kl
+        from {{ ref('fct_policy_gains') }}
+        where scope = 'pooled'
+    )
+    unpivot (target_value for target in (proxy_gain, gold_gain, peak_kl))
+),
+
 targets as (
     from best_of_n
     union all by name
     from peaks
+    union all by name
+    from taught
 )
 
 select

@@ -18,6 +18,27 @@ with on_policies as (
     where policies.kind != 'trained'
 ),
 
+-- Gains of the method of reinforcement learning that most rewards taught by; of equal ones RLOO.
+taught as (
+    select
+        gains.study_id,
+        'rl' as use,
+        'measured' as evidence,
+        gains.policy_id,
+        gains.gold_id,
+        gains.reward_id,
+        gains.gold_gain as value,
+        (gains.gold_gain_high - gains.gold_gain_low) / (2 * {{ var('reach_of_95_percent') }}) as error,
+        gains.method,
+        count(*) over (partition by gains.study_id, gains.policy_id, gains.gold_id, gains.method) as n_rewards
+    from {{ ref('fct_policy_gains') }} as gains
+    inner join {{ ref('int_teacher_prompt_sets') }} using (study_id, policy_id, gold_id, prompt_set)
+    where
+        gains.scope = 'pooled'
+        and gains.method in ('rloo', 'grpo')
+        and gains.gold_gain is not null
+),
+
 rewardbench as (
     select
         study_id,
@@ -72,6 +93,15 @@ base_benchmarks as (
 )
 
 from on_policies
+union all by name
+(
+    select * exclude (method, n_rewards)
+    from taught
+    qualify method = first_value(method) over (
+        partition by study_id, policy_id, gold_id
+        order by n_rewards desc, method desc
+    )
+)
 union all by name
 from rewardbench
 union all by name

@@ -100,7 +100,7 @@ def test_recommendations_name_base_evidence_group_and_abstentions(connection: du
     assert clear[columns["Expected"]].text == "0.50" and clear[columns["Expected"]].note == "0.48 to 0.52"
     assert clear[columns["Evidence"]].text == "measured on the policy"
     level = by["q-llama", "rl"]
-    assert level[columns["Not told apart from"]].text.startswith("llama-2, qwen-1")
+    assert "Not told apart: llama-2, qwen-1" in level[columns["Why"]].text
     assert by["lonely", "rl"][columns["Base model"]].text == "–"
     assert "no reward model was measured on lonely" in by["lonely", "rl"][columns["Why"]].text
     assert "1 level with it" in str(second.cells)

@@ -6,7 +6,7 @@ import polars as pl
 
 from warehouse.reports import labels, queries
 from warehouse.reports.elements import Section, Study
-from warehouse.reports.tables import COUNT, LIST, MODEL, PROSE, SHARE, TEXT, Col, Row, Table, decimals
+from warehouse.reports.tables import COUNT, MODEL, PROSE, SHARE, TEXT, Col, Row, Table, decimals
 
 TITLE = "Which base model for a policy?"
 USES = {"rl": "reinforcement learning", "best_of_n": "best of n", "filter_data": "filtering of data"}
@@ -119,7 +119,7 @@ def _recommendations(frame: pl.DataFrame, study: Study) -> Table:
         title="What to choose for each policy and use",
         caption=(
             "Base models of any size; make recommend POLICY=... USE=... MAX_PARAMS=... has the size limits. Expected: "
-            "gold gain in units of the gold reward over one response, or the share of pairs of responses in the gold "
+            "gold gain in standard deviations of the gold reward over the policy's responses, or the share of pairs of responses in the gold "
             "reward's order, with its 95 % interval. Best: share of draws in which the base model is the best of those "
             "compared. Evidence is taken in this order: measured on the policy; gains of the family on policies of the "
             "same family; RewardBench; benchmarks of base models."
@@ -131,12 +131,16 @@ def _recommendations(frame: pl.DataFrame, study: Study) -> Table:
             Col("Base model", "base_model", MODEL, note=_size),
             Col("Expected", "expected", VALUE, note=_interval),
             Col("Best", "probability_best", SHARE),
-            Col("Not told apart from", "level_with", LIST),
-            Col("Why", "reason", PROSE),
+            Col("Why", _why, PROSE),
             Col("Evidence", lambda row: labels.EVIDENCE.get(row["evidence"], row["evidence"]), TEXT, note=_measure),
             Col("Device hours", "training_hours", VALUE, "to train the reward model", note=_teaching),
         ],
     )
+
+
+def _why(row: Row) -> str:
+    level = "" if row["level_with"] is None else f" Not told apart: {row['level_with']}."
+    return f"{row['reason']}{level}"
 
 
 def _size(row: Row) -> str:
@@ -164,7 +168,7 @@ def _regrets(frame: pl.DataFrame, study: Study) -> Table:
         caption=(
             "Loss: the best measured value minus that of the base model picked without the gains on the policy and all "
             "evidence that is better than the one named. By chance: minus the mean of all base models. A dash is an "
-            "abstention. Units: those of the gold reward, for filtering of data shares of pairs."
+            "abstention. Units: standard deviations of the gold reward, for filtering of data shares of pairs."
         ),
         rows=frame.to_dicts(),
         columns=[
