@@ -79,11 +79,11 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("study", "model", "objective", "home", "devices"),
     ),
     "score_completions": (
-        "Compute the reward of every completion of the study's benchmarks with a trained reward model.",
+        "Compute the reward of every completion of benchmarks, and of every response, with a trained reward model.",
         ("study", "model", "objective", "home"),
     ),
     "score_reward_model": (
-        "Compute the reward of every completion of the study's benchmarks with a reward model of a hub or folder.",
+        "Compute the reward of every completion of benchmarks, and of every response, with a reward model of a hub.",
         ("study", "reward", "home"),
     ),
     "sample_documents": (

@@ -1,0 +1,4 @@
+"""Policies: their prompts and responses.
+
+- `texts`: the texts of prompts.
+"""
