@@ -1,4 +1,6 @@
-"""Policies: their prompts and responses.
+"""Policies: the prompts that they are asked, their responses, sampled here or elsewhere, and their training by rewards.
 
-- `texts`: the texts of prompts.
+`prompts` chooses the prompts of a study, `texts` has their texts. `sampling` samples by Transformers, `vllm_sampling`
+by vLLM. `imports` reads responses of other programs. `teaching` trains small policies, `trl_teaching` all others by
+TRL; `teacher_rewards` has what teaches them.
 """
