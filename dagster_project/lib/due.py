@@ -39,11 +39,14 @@ from models_train.study.fingerprints import (
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
-from models_train.study.reward_ids import source_run_id, stated_sources
+from models_train.study.response_ids import response_rewards_run_id
+from models_train.study.response_parts import Responses, responses_of, scores_responses
+from models_train.study.reward_ids import source_run_id, stated_sources, trained_reward_id
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
+from warehouse.contracts.responses import RESPONSE_REWARDS
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
@@ -338,6 +341,13 @@ class _ModelWork:
     def has_rewards(self, run_id: str) -> bool:
         return self.counting.has("completion_rewards", self.study, run_id)
 
+    def unscored_responses(self, reward_id: str, run_id: str) -> list[str]:
+        """Run ids of the rewards that are missing of responses that are there. run_id: of the reward model."""
+        if not scores_responses(self.study, reward_id):
+            return []
+        wanted = [response_rewards_run_id(run_id, one.run_id) for one in self.counting.responses(self.study)]
+        return [one for one in wanted if not self.counting.has(RESPONSE_REWARDS.name, self.study, one)]
+
     def work(self, job: str, assets: tuple[dg.AssetKey, ...], partition: str, title: str, run_id: str) -> Work:
         """run_id: of the parts that the work makes."""
         names = ",".join(key.to_user_string() for key in assets)
@@ -365,7 +375,12 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         is_trained = model.counting.has_search(model.study, trained[None])
         is_trained = is_trained and all(any(found) for seed, found in have.items() if seed is not None)
         retrain = model.everything or not is_trained
-        is_scored = all(map(all, have.values()))
+        unscored = [
+            one
+            for seed, run_id in trained.items()
+            for one in model.unscored_responses(trained_reward_id(name, objective, seed), run_id)
+        ]
+        is_scored = all(map(all, have.values())) and not unscored
         # The first reward model answers for the items of the test set, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
         if is_first and model.study.test_set is not None and not model.counting.has_items(model.study):
@@ -373,7 +388,7 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         if retrain or not is_scored:
             key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
-            run_ids = ",".join(run_id for found in evaluated.values() for run_id in found)
+            run_ids = ",".join([*(run_id for found in evaluated.values() for run_id in found), *unscored])
             yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", run_ids)
 
 
@@ -383,10 +398,12 @@ def _hub_rewards(study: Study) -> Sequence[str]:
 
 def _hub_scorings(reward: _ModelWork) -> Iterator[Work]:
     (one,) = (one for one in reward.study.reward_models if one.reward_id == reward.name)
-    run_ids = evaluation_run_ids(scored_run_id(one, reward.folder), reward.study, reward.folder).values()
-    if reward.everything or not all(map(reward.has_rewards, run_ids)):
-        title = f"rewards of {reward.name}"
-        yield reward.work("score_reward_models", (keys.HUB_REWARDS,), reward.partition, title, ",".join(run_ids))
+    own = scored_run_id(one, reward.folder)
+    run_ids = evaluation_run_ids(own, reward.study, reward.folder).values()
+    unscored = reward.unscored_responses(reward.name, own)
+    if reward.everything or unscored or not all(map(reward.has_rewards, run_ids)):
+        title, names = f"rewards of {reward.name}", ",".join([*run_ids, *unscored])
+        yield reward.work("score_reward_models", (keys.HUB_REWARDS,), reward.partition, title, names)
 
 
 def _scored(study: Study) -> Sequence[str]:
@@ -442,6 +459,7 @@ class _Counting:
     def __init__(self, home: Home) -> None:
         self._home = home.at_one_look()
         self._newest: dict[str, set[tuple[str, str]] | None] = {}
+        self._responses: dict[str, list[Responses]] = {}
 
     def has(self, table: str, study: Study, run_id: str) -> bool:
         """True where a study's part of a run counts. Where a part of the table cannot be read, being there is enough:
@@ -462,6 +480,16 @@ class _Counting:
             return all(row["path"] is None for row in part_rows(paths["reward_model_searches"]))
         except (OSError, pa.ArrowException):
             return True  # landing reports it
+
+    def responses(self, study: Study) -> list[Responses]:
+        """Responses of the study's policies that are there; none where a part cannot be read, which landing reports."""
+        if study.study_id not in self._responses:
+            try:
+                found = responses_of(self._home.parts, study)
+            except (OSError, pa.ArrowException):
+                found = []
+            self._responses[study.study_id] = found
+        return self._responses[study.study_id]
 
     def has_items(self, study: Study) -> bool:
         """True where the items of the study's test set are there. With another test set the rewards are due, whose job

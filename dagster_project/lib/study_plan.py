@@ -14,8 +14,8 @@ from models_train.parts import content_hash, write_part
 from models_train.store import Parts
 from models_train.study.fingerprints import donors
 from models_train.study.models import BenchmarkValue, Candidate
+from models_train.study.response_parts import OF_RESPONSES
 from models_train.study.reward_ids import (
-    scoring_variant,
     source_run_id,
     stated_sources,
     trained_reward_ids,
@@ -33,7 +33,7 @@ from warehouse.contracts import (
     STUDY_TABLES,
     Table,
 )
-from warehouse.contracts.scores import REWARD_SOURCES
+from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDIES, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
 from warehouse.paths import REPOSITORY
@@ -104,7 +104,7 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "score_reward_model":
-        return model in _scored_ids(study) and partition.get("variant") in study.reward_benchmarks
+        return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")))
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
     if study.training is None or model not in study.compared_model_ids:
@@ -112,8 +112,14 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     pairs = variants(study.training, str(model))
     trained = {variant(*one) for one in pairs}
     if job == "score_completions":
-        trained = {scoring_variant(benchmark, *one) for one in pairs for benchmark in study.reward_benchmarks}
+        which, _, on = str(partition.get("variant")).partition("@")
+        return which in trained and _is_scored_on(study, on or REWARDBENCH)
     return partition.get("objective", partition.get("variant")) in trained
+
+
+def _is_scored_on(study: Study, name: str) -> bool:
+    """Whether reward models are scored on a benchmark, or on responses, by the name that costs have."""
+    return name in study.reward_benchmarks or (study.teachers is not None and name.startswith(OF_RESPONSES))
 
 
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:

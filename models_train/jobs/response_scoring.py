@@ -106,11 +106,11 @@ class ResponseScoring:
         given = part_rows(part_path(parts_of(self.home), RESPONSES.name, self.study.study_id, responses.run_id))
         items, places = as_items(given, self._texts(responses.prompt_set))
         n = sum(len(item.completions) for item in items)
-        self.report.say(f"{one.name}: {responses.name}: {len(items):,} prompts, {len(given):,} responses, {n:,} distinct")
+        self.report.say(f"{one.name}: {len(given):,} {responses.name}, {n:,} of them distinct and not empty")
         reward_model, renderer = one.loaded
         with (
             measure(default_device()) as meter,
-            progress(self.report, f"{one.name}: {responses.name}: responses scored", n) as counter,
+            progress(self.report, f"{one.name}: {responses.name}: scored", n) as counter,
         ):
 
             def advance(n_sequences: int, n_tokens: int) -> None:
@@ -121,7 +121,7 @@ class ResponseScoring:
             found = score_items(reward_model, renderer, items, weights, one.tokens_per_pack, advance)
         if found and all(row["status"] != OK for row in found):
             raise UserError(
-                f"{one.name}: none of {len(given)} responses of {responses.name} could be scored, so nothing was "
+                f"{one.name}: none of the {len(given)} {responses.name} could be scored, so nothing was "
                 f"written; the first has the status: {found[0]['status']}"
             )
         attributes = (*reward_model.attributes, *(() if weights is None else (MERGED,)))

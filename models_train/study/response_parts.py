@@ -9,6 +9,8 @@ from models_train.store import Parts
 from models_train.study.study import Study
 from warehouse.contracts.responses import POLICIES, RESPONSES
 
+OF_RESPONSES = "responses of "
+"""Beginning of the variant of costs of scoring responses; else it is a benchmark's."""
 TRAINED = "trained"
 """Kind of the policies at the end of policy runs: the runs score their responses themselves."""
 
@@ -23,8 +25,8 @@ class Responses:
 
     @property
     def name(self) -> str:
-        """Policy and prompt set, for messages, and as the variant of costs."""
-        return f"{self.policy_id} on {self.prompt_set}"
+        """Policy and prompt set, for messages and as the variant of costs."""
+        return f"{OF_RESPONSES}{self.policy_id} to {self.prompt_set}"
 
 
 def responses_of(parts: Parts, study: Study) -> list[Responses]:

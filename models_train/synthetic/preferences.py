@@ -43,7 +43,7 @@ from models_train.synthetic.texts import (
 )
 
 REFUSAL = "I am sorry, but I will not help with that."
-_FILLERS = (
+FILLERS = (
     "This is a very good question.",
     "There is much to say about it.",
     "Let us look at it once more.",
@@ -98,7 +98,7 @@ class Question:
 
 def padded(response: Response, dice: random.Random, n_fillers: int) -> Response:
     """The same response behind sentences without content."""
-    fillers = [dice.choice(_FILLERS) for _ in range(n_fillers)]
+    fillers = [dice.choice(FILLERS) for _ in range(n_fillers)]
     return replace(response, text=" ".join([*fillers, response.text]), n_fillers=response.n_fillers + n_fillers)
 
 

@@ -9,14 +9,11 @@ from typing import Any
 from models_train.data.records import prompt_id
 from models_train.parts import content_hash, write_part
 from models_train.reward_benchmarks.items import user_turn
-from warehouse.contracts.responses import POLICIES, PROMPTS, RESPONSES
 from tests.support.data_files import write
+from warehouse.contracts.responses import POLICIES, PROMPTS, RESPONSES
 
 PROMPT_SET = "prompts"
-NO_POLICY = dict.fromkeys(
-    ("model_id", "hub_id", "revision", "family", "stage", "params_b", "parent_policy_id", "sampling", "prompt_format")
-    + ("engine", "source", "licence")
-)
+NO_POLICY = dict.fromkeys(name for name in POLICIES.filled_columns.names if POLICIES.schema.field(name).nullable)
 
 
 def write_prompts(
@@ -41,8 +38,13 @@ def write_responses(
     for name, responses in texts.items():
         for number, text in enumerate(responses):
             key = {"policy_id": policy_id, "prompt_set": PROMPT_SET, "prompt_id": name, "response_no": number}
-            size = {"n_tokens": len(text.split()), "n_bytes": len(text.encode()), "content_hash": content_hash(text, 16)}
-            said = {"text": text, "logprob": -1.0, "reference_logprob": None, "finish_reason": "stop"}
+            size = {
+                "n_tokens": len(text.split()),
+                "n_bytes": len(text.encode()),
+                "content_hash": content_hash(text, 16),
+            }
+            said = {"text": text, "content_hash": content_hash(text, 16), "finish_reason": "stop"}
+            said |= {"logprob": -1.0, "reference_logprob": None}
             rows.append(key | size | said | {"status": "ok" if text.strip() else "empty"})
     run_id = content_hash([policy_id, rows])
     policy = NO_POLICY | {"policy_id": policy_id, "kind": kind}

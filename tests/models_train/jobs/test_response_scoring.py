@@ -16,7 +16,7 @@ from models_train.jobs import score_reward_model
 from tests.models_train.jobs.test_score_completions import STUDY, WEIGHTS, Place
 from tests.support.forked import Launcher
 from tests.support.own_classifiers import change, write_classifier
-from tests.support.responses import PROMPT_SET, write_prompts, write_responses
+from tests.support.responses import write_prompts, write_responses
 from tests.support.score_files import study_with
 from tests.support.tiny_models import SIZES
 
@@ -37,7 +37,7 @@ def study(folder: Path, **teachers: Any) -> Path:
     change(model, id2label={"0": "helpful", "1": "harmless", "2": "long"}, label2id=None)
     scored = {"reward_id": "hub:mine", "path": "./rm", "precision": "float32", "merge_weights": MERGE}
     pairs = [{"name": "my_pairs", "path": "pairs.jsonl"}]
-    rows = [{"id": name, "prompt": PROMPTS[name], "chosen": TEXTS[name][0], "rejected": TEXTS[name][1]} for name in TEXTS]
+    rows = [{"id": one, "prompt": PROMPTS[one], "chosen": TEXTS[one][0], "rejected": TEXTS[one][1]} for one in PROMPTS]
     pl.DataFrame(rows[:3]).write_ndjson(folder / "pairs.jsonl")
     own = {"prompts": {"path": "./prompts.jsonl"}} | teachers
     path = study_with(folder, [], pairs, reward_models=[scored], teachers=own)
@@ -61,7 +61,7 @@ def test_rewards_are_those_of_transformers_alone_and_of_the_benchmarks(
     path = study(tmp_path)
     score_reward_model.main(arguments(path))
     said = capsys.readouterr().out
-    assert "hub:mine: model@t1 on prompts: 3 prompts, 12 responses, 8 distinct" in said
+    assert "hub:mine: 12 responses of model@t1 to prompts, 8 of them distinct and not empty" in said
     assert "responses, ok: 9" in said and "responses, empty: 3" in said
     found = rewards(tmp_path / "home")
     assert found.height == 12 * 4 and set(found["reward_id"]) == {"hub:mine"}
@@ -87,7 +87,7 @@ def test_rewards_are_those_of_transformers_alone_and_of_the_benchmarks(
         assert both.height == 12 and both["reward"].to_list() == pytest.approx(both["pair"].to_list(), abs=1e-6)
 
     costs = pl.read_parquet(sorted((tmp_path / "home/parts/run_costs").glob("*/*.parquet")))
-    assert sorted(costs["variant"]) == ["model@t1 on prompts", "my_pairs"]
+    assert sorted(costs["variant"]) == ["my_pairs", "responses of model@t1 to prompts"]
     before = {part: part.stat().st_mtime_ns for part in (tmp_path / "home").rglob("*.parquet")}
     score_reward_model.main(arguments(path))
     assert {part: part.stat().st_mtime_ns for part in (tmp_path / "home").rglob("*.parquet")} == before
@@ -125,10 +125,14 @@ def test_only_the_reward_models_that_the_study_names_score_responses(tmp_path: P
 
 def test_prompts_that_changed_since_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = study(tmp_path)
-    pl.DataFrame([{"prompt_id": name, "prompt": "Another."} for name in PROMPTS]).write_ndjson(tmp_path / "prompts.jsonl")
+    pl.DataFrame([{"prompt_id": name, "prompt": "Another."} for name in PROMPTS]).write_ndjson(
+        tmp_path / "prompts.jsonl"
+    )
     with pytest.raises(SystemExit) as caught:
         score_reward_model.main(arguments(path))
-    assert "the prompt 'one' of prompts is another one than that of the responses; sample or import" in str(caught.value)
+    assert "the prompt 'one' of prompts is another one than that of the responses; sample or import" in str(
+        caught.value
+    )
     assert not (tmp_path / "home/parts/response_rewards").exists()
     assert (tmp_path / "home/parts/completion_rewards").exists(), "the benchmarks are scored nevertheless"
 
