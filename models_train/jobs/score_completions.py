@@ -59,14 +59,14 @@ def _scored(job: TrainingJob) -> Scored:
         trained_reward_id(job.model.model_id, job.objective, job.seed),
         job.run_id,
         evaluation_run_ids(job.run_id, job.study, job.study_folder),
-        partial(_loaded, job),
+        partial(load_trained, job),
         costs,
         job.training.tokens_per_pack,
         job.training.thoughts,
     )
 
 
-def _loaded(job: TrainingJob) -> tuple[RewardModel, Renderer]:
+def load_trained(job: TrainingJob) -> tuple[RewardModel, Renderer]:
     """The saved reward model on its device, and the renderer of its training."""
     folder, code = job.reward_model, job.model.remote_code
     if not folder.is_dir():

@@ -2,5 +2,5 @@
 
 `prompts` chooses the prompts of a study, `texts` has their texts. `sampling` samples by Transformers, `vllm_sampling`
 by vLLM. `imports` reads responses of other programs. `teaching` trains small policies, `trl_teaching` all others by
-TRL; `teacher_rewards` has what teaches them.
+TRL.
 """

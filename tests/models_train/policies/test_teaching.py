@@ -27,6 +27,7 @@ from models_train.policies.teaching import (
     statistics,
     token_scores,
 )
+from models_train.policies.trl_teaching import TrlTeaching
 from models_train.study.teachers import Method
 from tests.support.policies import PROMPTS, letters, model_of, policies_of, small_run, teach_prompts
 from tests.support.tiny_models import byte_tokenizer, write_base
@@ -208,3 +209,29 @@ def test_every_pass_has_all_prompts_in_another_order(policy: Path) -> None:
     order = [one.prompt.prompt_id for batch in batches for one in batch]
     assert set(order[:6]) == set(order[6:]) == {f"p{number}" for number in range(1, 7)} and order[:6] != order[6:]
     assert list(prompt_batches(prompts, small_run(steps=6, seed=1))) != batches
+
+
+@pytest.mark.slow
+def test_a_run_by_trl_resumes_to_equal_curves(policy: Path, tmp_path: Path) -> None:
+    def taught(folder: Path, last: int | None = None) -> TrlTeaching:
+        def stop(step: int) -> None:
+            if step == last:
+                raise KeyboardInterrupt
+
+        text = policies_of(policy).text
+        teaching = TrlTeaching(small_run(steps=4), str(policy), text, letters, folder)
+        rows.append(teaching.train(teach_prompts(text), stop))
+        return teaching
+
+    rows: list[list[dict[str, Any]]] = []
+    whole = taught(tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        taught(tmp_path / "cut", 3)
+    cut = taught(tmp_path / "cut")
+    first, second = rows
+    assert [row["step"] for row in first] == [1, 2, 3, 4]
+    assert [_timeless(row) for row in second] == [_timeless(row) for row in first]
+    for step in (2, 4):
+        one, other = (model_of(each.saved(step)).state_dict() for each in (whole, cut))
+        assert all(torch.equal(one[name], other[name]) for name in one)
+    assert first[0]["kl"] == pytest.approx(0, abs=1e-3) and first[0]["share_groups_without_spread"] == 0
