@@ -22,6 +22,7 @@ from models_train.machine import is_out_of_memory, out_of_memory
 from models_train.processes import INTERRUPTED, stopped_by_signals
 from models_train.store import parts_at
 from models_train.study.settings import Objective
+from models_train.study.teachers import Method
 
 MOST_PROCESSES = 8
 """Most processes that a job starts by default: its pieces of work are too short to keep more of them busy."""
@@ -41,7 +42,9 @@ FLAGS: dict[str, dict[str, Any]] = {
     "study": {"dest": "path", "type": Path, "required": True, "help": "study file"},
     "model": {"dest": "model_id", "required": True, "help": "model_id of the base model in the study file"},
     "objective": {"choices": get_args(Objective), "required": True, "help": "objective of the reward model"},
-    "reward": {"dest": "reward_id", "required": True, "help": "reward_id under reward_models in the study file"},
+    "reward": {"dest": "reward_id", "required": True, "help": "reward_id of a reward model of the study file"},
+    "method": {"choices": get_args(Method), "required": True, "help": "method of the policy run"},
+    "seed": {"type": int, "required": True, "help": "seed of the policy run"},
     "home": {"type": Path, "required": True, "help": "run-time folder: parts, texts, reward models, caches"},
     "inputs": {"type": Path, "required": True, "help": "folder with one folder of inputs per study"},
     "parts": {"type": parts_at, "required": True, "help": "folder or address of the parts"},
@@ -93,6 +96,10 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "score_documents": (
         "Compute the log-probabilities of the sampled documents under a base model, shard by shard.",
         ("study", "model", "home", "split"),
+    ),
+    "teach_policy": (
+        "Train a policy by a reward, and measure it on the way: its responses, their rewards, its distance.",
+        ("study", "policy", "reward", "method", "seed", "home"),
     ),
     "plan": (
         "Plan the document scoring that is left of a study: hours, bottleneck, actors per model, cost.",

@@ -15,7 +15,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -42,7 +42,9 @@ GROUP_EPSILON = 1e-4
 """Added to the standard deviation of a group in GRPO: TRL's."""
 SCALE_EPSILON = 1e-8
 """Added to the variance of the initial policy's rewards (Razin et al. 2025, code)."""
-_WEIGHTS, _OPTIMIZER, _ROWS = "model.safetensors", "optimizer.safetensors", "steps.json"
+_WEIGHTS = "model.safetensors"
+OPTIMIZER, ROWS = "optimizer.safetensors", "steps.json"
+"""Files of the optimizer's state, and of the rows up to a saved step."""
 _MOMENTS = ("exp_avg", "exp_avg_sq", "step")
 
 
@@ -319,11 +321,11 @@ class Teaching:
             beside.mkdir(parents=True, exist_ok=True)
             self.policy.save_pretrained(beside)
             self.policies.text.tokenizer.save_pretrained(beside)
-            save_file(self._moments(), beside / _OPTIMIZER)
-            (beside / _ROWS).write_text(json.dumps(self.rows))
+            save_file(self._moments(), beside / OPTIMIZER)
+            (beside / ROWS).write_text(json.dumps(self.rows))
         for other in saved_folders(self.folder, self.run):
             if other != step:
-                remove(self.folder / str(other) / _OPTIMIZER)
+                remove(self.folder / str(other) / OPTIMIZER)
 
     def _moments(self) -> dict[str, torch.Tensor]:
         states = (self.optimizer.state[weight] for weight in self.policy.parameters())
@@ -332,7 +334,7 @@ class Teaching:
     def _resume(self) -> int:
         """Go back to the newest saved step; returns it, 0 where there is none."""
         found = [
-            step for step in saved_folders(self.folder, self.run) if (self.folder / str(step) / _OPTIMIZER).exists()
+            step for step in saved_folders(self.folder, self.run) if (self.folder / str(step) / OPTIMIZER).exists()
         ]
         if not found:
             return 0
@@ -341,12 +343,58 @@ class Teaching:
         missing = self.policy.load_state_dict(weights, strict=False).missing_keys
         if tied := set(missing) - set(self.policy.all_tied_weights_keys):
             raise UserError(f"{place}: lacks the weights {sorted(tied)[0]}; remove the folder, and run this again")
-        moments = load_file(place / _OPTIMIZER)
+        moments = load_file(place / OPTIMIZER)
         for number, weight in enumerate(self.policy.parameters()):
             self.optimizer.state[weight] = {name: moments[f"{name}.{number}"].to(weight.device) for name in _MOMENTS}
             self.optimizer.state[weight]["step"] = moments[f"step.{number}"]
-        self.rows = json.loads((place / _ROWS).read_text())
+        self.rows = json.loads((place / ROWS).read_text())
         return found[-1]
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best of the initial policy's responses to a prompt. has_spread: whether their rewards differ."""
+
+    response: Sampled
+    reward: float
+    has_spread: bool
+
+
+class Distillation(Teaching):
+    """Fine-tuning on the best response to each prompt: the mean log-probability per token rises.
+
+    best: by prompt_id; prompts without one are left out.
+    """
+
+    def __init__(self, run: Run, policies: Policies, rewards: Rewards, folder: Path, best: Mapping[str, Best]) -> None:
+        super().__init__(run, policies, rewards, folder)
+        self.best = best
+
+    def train(self, prompts: Sequence[TeachPrompt], say: Callable[[int], None]) -> list[dict[str, Any]]:
+        """As above, on the prompts with a best response. Raises RunFailed where there is none."""
+        usable = [one for one in prompts if one.prompt.prompt_id in self.best]
+        if not usable:
+            raise RunFailed("no response of the initial policy to the prompts that are trained on has a reward")
+        return super().train(usable, say)
+
+    def _step(self, step: int, prompts: Sequence[TeachPrompt]) -> dict[str, Any]:
+        began, policies = time.perf_counter(), self.policies
+        best = [self.best[one.prompt.prompt_id] for one in prompts]
+        sampled = [one.response for one in best]
+        batch = Batch(
+            tuple(tuple(one.asked.token_ids) for one in prompts), tuple(tuple(one.token_ids) for one in sampled)
+        )
+        with torch.no_grad():
+            reference = policies.scores(policies.initial, batch).logprobs
+        now = policies.scores(policies.policy, batch)
+        norm = take_step(self.policy, self.optimizer, -now.logprobs.mean(), step)
+        return step_row(step, torch.tensor([[one.reward] for one in best]), sampled) | {
+            "kl": float((now.logprobs.detach() - reference).sum()) / len(best),
+            "entropy": float(now.entropies.mean()),
+            "gradient_norm": norm,
+            "share_groups_without_spread": sum(not one.has_spread for one in best) / len(best),
+            "seconds": time.perf_counter() - began,
+        }
 
 
 def take_step(policy: PreTrainedModel, optimizer: torch.optim.Optimizer, loss: torch.Tensor, step: int) -> float:

@@ -23,6 +23,8 @@ from models_train.modeling.base_models import quiet
 from models_train.policies.sampling import PolicyText
 from models_train.policies.teaching import Rewards, Run, RunFailed, TeachPrompt, as_groups
 
+CHECKPOINT = "checkpoint-"
+"""Beginning of the name of a saved step's folder, as TRL names it."""
 _WHOLE = ".whole"
 """Mark of a saved step that was written to its end."""
 _GROUPS, _FINISHED = "share_groups_without_spread", "completions/clipped_ratio"
@@ -36,6 +38,7 @@ class TrlTeaching:
 
     def __init__(self, run: Run, place: str, text: PolicyText, rewards: Rewards, folder: Path) -> None:
         self.run, self.place, self.text, self.rewards, self.folder = run, place, text, rewards, folder
+        self.rows: list[dict[str, Any]] = []
 
     def train(self, prompts: Sequence[TeachPrompt], say: Callable[[int], None]) -> list[dict[str, Any]]:
         """Train to the end; returns a row of policy_run_steps per step, without policy_run_id. say: takes each step.
@@ -57,11 +60,12 @@ class TrlTeaching:
             trainer = self._trainer(Dataset.from_list(rows), usable, tokenizer, say)
             newest = self._newest()
             trainer.train(resume_from_checkpoint=None if newest is None else str(newest))
-        return [self._row(one) for one in trainer.state.log_history if "reward" in one]
+        self.rows = [self._row(one) for one in trainer.state.log_history if "reward" in one]
+        return self.rows
 
     def saved(self, step: int) -> Path:
         """Folder of the policy after a step."""
-        return self.folder / f"checkpoint-{step}"
+        return self.folder / f"{CHECKPOINT}{step}"
 
     def _trainer(
         self,
@@ -172,10 +176,10 @@ class _Saving(TrainerCallback):  # type: ignore[misc]
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Mark what was saved, and remove the optimizer's state before it."""
-        (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE).touch()
+        (Path(args.output_dir) / f"{CHECKPOINT}{state.global_step}" / _WHOLE).touch()
         for step in self._steps:
             if step < state.global_step:
-                remove(Path(args.output_dir) / f"checkpoint-{step}" / "optimizer.pt")
+                remove(Path(args.output_dir) / f"{CHECKPOINT}{step}" / "optimizer.pt")
 
 
 def asking_tokenizer(text: PolicyText) -> PreTrainedTokenizerBase:
