@@ -178,7 +178,8 @@ class Renderer:
             raise TooLong(f"the prompt is too long: {len(ids)} tokens, the limit is {self.limit}")
         lead = opening.before[len(asked) :] if opening.before.startswith(asked) else ""
         after = self.tokenizer(opening.after.lstrip(), add_special_tokens=False, verbose=False)["input_ids"][:1]
-        special = self.tokenizer.all_special_ids
+        added: Any = self.tokenizer.added_tokens_decoder
+        special = {one for one, token in added.items() if token.special}.union(self.tokenizer.all_special_ids)
         return Asked(ids, lead, next((one for one in after if one in special), None))
 
     def _written(self, prompt: Prompt, response: str, mark: str) -> _Written:

@@ -43,6 +43,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "model": {"dest": "model_id", "required": True, "help": "model_id of the base model in the study file"},
     "objective": {"choices": get_args(Objective), "required": True, "help": "objective of the reward model"},
     "reward": {"dest": "reward_id", "required": True, "help": "reward_id of a reward model of the study file"},
+    "policy": {"dest": "policy_id", "required": True, "help": "policy_id under teachers.policies in the study file"},
     "method": {"choices": get_args(Method), "required": True, "help": "method of the policy run"},
     "seed": {"type": int, "required": True, "help": "seed of the policy run"},
     "home": {"type": Path, "required": True, "help": "run-time folder: parts, texts, reward models, caches"},
@@ -88,6 +89,14 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "score_reward_model": (
         "Compute the reward of every completion of benchmarks, and of every response, with a reward model of a hub.",
         ("study", "reward", "home"),
+    ),
+    "sample_responses": (
+        "Sample the responses of a policy to the prompts of the study.",
+        ("study", "policy", "home"),
+    ),
+    "import_responses": (
+        "Read the files of responses that a study lists, with the rewards in them.",
+        ("study", "home"),
     ),
     "sample_documents": (
         "Draw the sample of documents of a study and write its texts.",

@@ -13,6 +13,7 @@ import inspect
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -33,13 +34,14 @@ from models_train.data.records import Turn
 from models_train.errors import UserError, first_line
 from models_train.logprobs.engine import NOT_FINITE, OK
 from models_train.logprobs.trial import TOLERANCES
-from models_train.modeling.base_models import ModelSource, context_length
+from models_train.modeling.base_models import ModelSource, context_length, model_source
 from models_train.modeling.packed_attention import FORWARD_ERRORS
-from models_train.policies.prompts import PolicyPrompt
+from models_train.modeling.packing import same_frequencies
+from models_train.policies.prompts import EMPTY, PolicyPrompt, text_hash
+from models_train.study.models import LOCAL, StudyModel
+from models_train.study.study import Study
 from models_train.study.teachers import Policy
 
-EMPTY = "empty"
-"""Status of a response without text."""
 STOP, LENGTH, ERROR = "stop", "length", "error"
 """Reasons why a response ends: by itself, at max_tokens, or because nothing could be sampled."""
 MOST_ROWS = 256
@@ -104,6 +106,20 @@ def draw_seed(policy: Policy, prompt: PolicyPrompt, response_no: int) -> int:
     return int.from_bytes(hashlib.sha256(name.encode()).digest()[:8]) >> 1
 
 
+def policy_source(policy: Policy, study: Study, study_folder: Path) -> ModelSource:
+    """Source of a policy's model, at its commit; raises as `model_source`."""
+    if policy.model_id is not None:
+        return model_source(study.by_id[policy.model_id], study_folder)
+    place = policy.hub_id or str(policy.path)
+    if policy.path is not None and not place.startswith(LOCAL):
+        place = f"./{place}"
+    facts = {"family": policy.family or policy.policy_id, "stage": policy.stage or "base"}
+    model = StudyModel(
+        model_id=policy.policy_id, hub_id=place, revision=policy.revision, remote_code=policy.remote_code, **facts
+    )
+    return model_source(model, study_folder)
+
+
 class PolicyText:
     """Between texts and token ids of a policy: prompts as its tokenizer asks them, responses as text.
 
@@ -134,6 +150,11 @@ class PolicyText:
             self._turn_end = Renderer(tokenizer, NO_LIMIT).ask(_PROBE).end_id
         except RenderError as error:
             raise UserError(f"{policy.policy_id}: {first_line(error)}; correct its chat template") from error
+
+    @property
+    def most_prompt_tokens(self) -> int | None:
+        """Most tokens of a prompt; None for no limit."""
+        return self._renderer.limit if self._renderer.limit < NO_LIMIT else None
 
     @property
     def largest_token_id(self) -> int:
@@ -171,7 +192,8 @@ def sampled_rows(
 ) -> list[dict[str, Any]]:
     """Rows of the raw table responses: to each prompt those of these numbers, in this order.
 
-    A prompt that cannot be asked has rows with a status. advance: takes numbers of responses and of their tokens.
+    A prompt that cannot be asked has rows with a status. advance: takes numbers of responses, and of their tokens and
+    those of their prompts, each prompt once.
     """
     asked = [text.ask(prompt) for prompt in prompts]
     requests = [
@@ -187,7 +209,8 @@ def sampled_rows(
             sampled = next(found) if isinstance(one, Asked) else None
             rows.append(_row(text, prompt, number, one, sampled))
             if advance is not None:
-                advance(1, 0 if sampled is None else len(sampled.token_ids))
+                n_prompt = len(one.token_ids) if isinstance(one, Asked) and number == response_nos[0] else 0
+                advance(1, n_prompt + (0 if sampled is None else len(sampled.token_ids)))
     return rows
 
 
@@ -220,11 +243,6 @@ def _row(
     }
 
 
-def text_hash(text: str) -> str:
-    """16 hex digits of the SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
 class TransformersEngine:
     """A causal language model of Transformers that samples; a `SamplingEngine`.
 
@@ -244,6 +262,7 @@ class TransformersEngine:
 
     def sampled(self, requests: Sequence[Request]) -> list[Sampled]:
         """The responses, in the order of the requests. Raises UserError where Transformers cannot run the model."""
+        self._refuse_two_frequencies(requests)
         found: list[Sampled] = []
         for batch in self._batches(requests):
             try:
@@ -255,6 +274,21 @@ class TransformersEngine:
             self._refuse_unlike(requests[:TRIED], found[:TRIED])
             self._is_tried = True
         return found
+
+    def _refuse_two_frequencies(self, requests: Sequence[Request]) -> None:
+        """Raise UserError where the model's position encoding changes with the length of a batch (LongRoPE)."""
+        lengths = [len(one.token_ids) for one in requests]
+        ends = [min(lengths), max(lengths) + self.policy.max_tokens]
+        try:
+            is_one = len(same_frequencies(self.model.config, ends)) == 1
+        except ValueError:
+            is_one = False
+        if not is_one:
+            raise UserError(
+                f"{self.policy.policy_id}: the model encodes positions in another way beyond some length between "
+                f"{ends[0]} and {ends[1]} tokens, prompt included, so that responses would depend on their batch; "
+                "lower max_tokens, leave out the longest prompts, or set `engine: vllm`"
+            )
 
     def _batches(self, requests: Sequence[Request]) -> Iterator[Sequence[Request]]:
         """Requests side by side, as many as the limits allow."""
