@@ -137,8 +137,8 @@ def _answer(command: list[str], request: bytes, folder: Path) -> tuple[str, int,
 
     timer = threading.Timer(WALL_SECONDS, end)
     timer.start()
+    assert process.stdin is not None and process.stdout is not None
     try:
-        assert process.stdin is not None and process.stdout is not None
         try:
             process.stdin.write(request)
             process.stdin.close()

@@ -42,6 +42,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "model": {"dest": "model_id", "required": True, "help": "model_id of the base model in the study file"},
     "objective": {"choices": get_args(Objective), "required": True, "help": "objective of the reward model"},
     "reward": {"dest": "reward_id", "required": True, "help": "reward_id under reward_models in the study file"},
+    "policy": {"dest": "policy_id", "required": True, "help": "policy_id under teachers.policies in the study file"},
     "home": {"type": Path, "required": True, "help": "run-time folder: parts, texts, reward models, caches"},
     "inputs": {"type": Path, "required": True, "help": "folder with one folder of inputs per study"},
     "parts": {"type": parts_at, "required": True, "help": "folder or address of the parts"},
@@ -85,6 +86,14 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "score_reward_model": (
         "Compute the reward of every completion of benchmarks, and of every response, with a reward model of a hub.",
         ("study", "reward", "home"),
+    ),
+    "sample_responses": (
+        "Sample the responses of a policy to the prompts of the study.",
+        ("study", "policy", "home"),
+    ),
+    "import_responses": (
+        "Read the files of responses that a study lists, with the rewards in them.",
+        ("study", "home"),
     ),
     "sample_documents": (
         "Draw the sample of documents of a study and write its texts.",

@@ -1,4 +1,6 @@
-"""Policies: their prompts and responses.
+"""Policies: the prompts that they are asked, and their responses, sampled here or elsewhere.
 
-- `texts`: the texts of prompts.
+`prompts` chooses the prompts of a study. `sampling` samples by Transformers, `vllm_sampling` by vLLM. `imports` reads
+responses of other programs.
+- `texts`: the texts of prompts, for jobs that score responses.
 """

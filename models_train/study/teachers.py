@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -28,6 +28,7 @@ from models_train.study.training import DataSource, Precision
 
 ResponseFormat = Literal["alpaca_eval", "ultrafeedback", "best_of_n", "gold_labelled", "plain"]
 CheckName = Literal["math_answer", "code_tests"]
+SamplingEngine = Literal["vllm", "transformers"]
 Method = Literal["rloo", "grpo", "best_of_n_distill"]
 Over = Literal["seeds", "bases", "objectives"]
 Probability = Annotated[float, Field(gt=0, le=1)]
@@ -74,7 +75,7 @@ class Policy(Settings):
     prompt_format: Literal["chat_template", "plain"] | None = None
     """How a prompt becomes token ids: the model's chat template, or turns of plain text. By default the template where
     the model has one."""
-    engine: Literal["auto", "transformers", "vllm"] = "auto"
+    engine: Literal["auto"] | SamplingEngine = "auto"
     """What samples: vLLM, or Transformers; auto takes vLLM where it is installed and can run the model on a GPU."""
     precision: Precision = "bfloat16"
     """Number format of the forward pass."""
@@ -93,6 +94,11 @@ class Policy(Settings):
     def is_local(self) -> bool:
         """True for a folder."""
         return self.path is not None
+
+    @property
+    def engines(self) -> tuple[SamplingEngine, ...]:
+        """Engines that the setting allows."""
+        return get_args(SamplingEngine) if self.engine == "auto" else (self.engine,)
 
     def at_commit(self, commit: str) -> Self:
         """The same at the commit of its revision."""

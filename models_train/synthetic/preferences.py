@@ -378,6 +378,25 @@ def question_of(dice: random.Random, split: LabSplit) -> Question:
     return _of_split(harmful if dice.random() < _SHARE_HARMFUL else dice.choice(HARMLESS), dice, split)
 
 
+def unseen_questions(n: int, seed: str, seen: set[str]) -> Iterator[tuple[str, Question]]:
+    """Questions whose prompts no reward model trains on or is chosen by, with the text of the dice that they are drawn
+    by (`asked_question`). seen: prompts that are passed over; those of the questions are added."""
+    number = 0
+    while n:
+        dice = f"{seed}/{number}"
+        question = asked_question(dice)
+        number += 1
+        if question.prompt not in seen:
+            seen.add(question.prompt)
+            n -= 1
+            yield dice, question
+
+
+def asked_question(dice: str) -> Question:
+    """The question that `unseen_questions` draws by this text."""
+    return question_of(random.Random(dice), "test")
+
+
 def _of_split(maker: Maker, dice: random.Random, split: LabSplit) -> Question:
     """A question of a kind whose prompt belongs to the split."""
     while split_of((question := maker(dice, split != "train")).prompt) != split:
