@@ -35,8 +35,7 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     trained_run_ids,
 )
-from models_train.study.response_ids import response_rewards_run_id
-from models_train.study.response_parts import responses_of
+from models_train.study.response_parts import responses_of, rewards_run_id
 from models_train.study.study import Study, load_study
 from warehouse.paths import Home
 
@@ -243,4 +242,4 @@ def _of_scoring(reward_model: str, study: Study, folder: Path, home: Home) -> It
     """Run ids of the rewards of a reward model, by its own: on the benchmarks, and of the responses that are there."""
     yield from evaluation_run_ids(reward_model, study, folder).values()
     for responses in responses_of(home.parts, study):
-        yield response_rewards_run_id(reward_model, responses.run_id)
+        yield rewards_run_id(study, reward_model, responses)

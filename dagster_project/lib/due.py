@@ -39,8 +39,7 @@ from models_train.study.fingerprints import (
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
-from models_train.study.response_ids import response_rewards_run_id
-from models_train.study.response_parts import Responses, responses_of, scores_responses
+from models_train.study.response_parts import Responses, responses_of, rewards_run_id, scores_responses
 from models_train.study.reward_ids import source_run_id, stated_sources, trained_reward_id
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
@@ -345,7 +344,7 @@ class _ModelWork:
         """Run ids of the rewards that are missing of responses that are there. run_id: of the reward model."""
         if not scores_responses(self.study, reward_id):
             return []
-        wanted = [response_rewards_run_id(run_id, one.run_id) for one in self.counting.responses(self.study)]
+        wanted = [rewards_run_id(self.study, run_id, one) for one in self.counting.responses(self.study)]
         return [one for one in wanted if not self.counting.has(RESPONSE_REWARDS.name, self.study, one)]
 
     def work(self, job: str, assets: tuple[dg.AssetKey, ...], partition: str, title: str, run_id: str) -> Work:

@@ -19,17 +19,23 @@ from models_train.jobs.benchmark_scoring import COSTS, Scored
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import beside_others
 from models_train.metering import default_device, measure
-from models_train.parts import newest_runs, part_path, part_rows, renew_run, write_part
+from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.policies.texts import prompt_texts
 from models_train.reward_benchmarks.items import Completion, Item
 from models_train.reward_models.model import MERGED
 from models_train.reward_models.scoring import OK, score_items
 from models_train.store import parts_of
-from models_train.study.response_ids import response_rewards_run_id
-from models_train.study.response_parts import Responses, responses_of, scores_responses
+from models_train.study.response_parts import (
+    Responses,
+    is_teach_scored,
+    prompt_rows,
+    responses_of,
+    rewards_run_id,
+    scores_responses,
+)
 from models_train.study.study import Study
 from warehouse.contracts import TABLES
-from warehouse.contracts.responses import PROMPTS, RESPONSE_REWARDS, RESPONSES
+from warehouse.contracts.responses import RESPONSE_REWARDS, RESPONSES
 
 EMPTY = "empty"
 """Status of a response without text."""
@@ -52,7 +58,7 @@ class ResponseScoring:
     problems: list[UserError] = field(default_factory=list)
     n_rows: int = 0
     statuses: Counter[str] = field(default_factory=Counter)
-    _prompts: dict[str, dict[str, Prompt]] = field(default_factory=dict)
+    _prompts: dict[str, dict[str, Prompt | None]] = field(default_factory=dict)
 
     def score(self, one: Scored) -> None:
         """Write the rewards of a reward model where they are missing. Raises UserError where it cannot be loaded."""
@@ -68,7 +74,7 @@ class ResponseScoring:
         """Responses without rewards of a reward model; of others the parts are made the newest again."""
         parts, missing = parts_of(self.home), []
         for responses in responses_of(parts, self.study):
-            run_id = response_rewards_run_id(one.run_id, responses.run_id)
+            run_id = rewards_run_id(self.study, one.run_id, responses)
             there = [part_path(parts, table, self.study.study_id, run_id) for table in _TABLES]
             if not all(part.exists() for part in there):
                 missing.append(responses)
@@ -84,7 +90,7 @@ class ResponseScoring:
         except UserError as error:
             self.problems.append(error)
             return
-        run_id = response_rewards_run_id(one.run_id, responses.run_id)
+        run_id = rewards_run_id(self.study, one.run_id, responses)
         for table, rows in zip(_TABLES, (found, [costs]), strict=True):
             write_part(parts_of(self.home), TABLES[table], rows, study_id=self.study.study_id, run_id=run_id)
         self._count(found)
@@ -103,8 +109,10 @@ class ResponseScoring:
 
     def _scored(self, one: Scored, responses: Responses) -> tuple[Rows, dict[str, Any]]:
         """Rows of response_rewards, and the row of run_costs. Raises UserError where nothing can be scored."""
-        given = part_rows(part_path(parts_of(self.home), RESPONSES.name, self.study.study_id, responses.run_id))
-        items, places = as_items(given, self._texts(responses.prompt_set))
+        texts = self._texts(responses.prompt_set)
+        found = part_rows(part_path(parts_of(self.home), RESPONSES.name, self.study.study_id, responses.run_id))
+        given = [row for row in found if row["prompt_id"] in texts]
+        items, places = as_items(given, texts)
         n = sum(len(item.completions) for item in items)
         self.report.say(f"{one.name}: {len(given):,} {responses.name}, {n:,} of them distinct and not empty")
         reward_model, renderer = one.loaded
@@ -127,31 +135,29 @@ class ResponseScoring:
         attributes = (*reward_model.attributes, *(() if weights is None else (MERGED,)))
         return as_rows(one.reward_id, attributes, given, found, places), meter.costs.row(*one.costs(responses.name))
 
-    def _texts(self, prompt_set: str) -> dict[str, Prompt]:
-        """The prompts of a set, read once for all reward models. Raises UserError for other prompts than those that
-        were responded to."""
+    def _texts(self, prompt_set: str) -> dict[str, Prompt | None]:
+        """The prompts of a set whose responses are scored, read once for all reward models; None for a text that is
+        not known. Raises UserError for other prompts than those that were responded to."""
         if prompt_set not in self._prompts:
             texts = prompt_texts(self.study, self.path, self.home, prompt_set)
-            self._prompts[prompt_set] = _as_recorded(texts, self.study, self.home, prompt_set)
+            self._prompts[prompt_set] = self._as_recorded(texts, prompt_set)
         return self._prompts[prompt_set]
 
-
-def _as_recorded(texts: Mapping[str, Prompt], study: Study, home: Path, prompt_set: str) -> dict[str, Prompt]:
-    parts = parts_of(home)
-    for partition, run_id in newest_runs(parts, PROMPTS, study.study_id):
-        if partition["prompt_set"] != prompt_set:
-            continue
-        for row in part_rows(part_path(parts, PROMPTS.name, study.study_id, run_id)):
+    def _as_recorded(self, texts: Mapping[str, Prompt], prompt_set: str) -> dict[str, Prompt | None]:
+        found: dict[str, Prompt | None] = {}
+        for row in prompt_rows(parts_of(self.home), self.study, prompt_set):
             text = texts.get(row["prompt_id"])
             if text is not None and prompt_id(text) != row["content_hash"]:
                 raise UserError(
-                    f"{study.study_id}: the prompt {row['prompt_id']!r} of {prompt_set} is another one than that of "
-                    "the responses; sample or import them again (`make run`)"
+                    f"{self.study.study_id}: the prompt {row['prompt_id']!r} of {prompt_set} is another one than that "
+                    "of the responses; sample or import them again (`make run`)"
                 )
-    return dict(texts)
+            if row["split"] == "measure" or is_teach_scored(self.study):
+                found[row["prompt_id"]] = text
+        return found
 
 
-def as_items(responses: Rows, texts: Mapping[str, Prompt]) -> tuple[list[Item], dict[tuple[str, int], str]]:
+def as_items(responses: Rows, texts: Mapping[str, Prompt | None]) -> tuple[list[Item], dict[tuple[str, int], str]]:
     """Responses as completions of items, each distinct text of a prompt once; and the completion of each response.
 
     responses: rows of the contract. A response without text, or that was not sampled well, is no completion.

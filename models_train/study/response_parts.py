@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from models_train.parts import newest_runs, part_path, part_rows
 from models_train.store import Parts
+from models_train.study.response_ids import response_rewards_run_id
 from models_train.study.study import Study
-from warehouse.contracts.responses import POLICIES, RESPONSES
+from models_train.study.teachers import Method
+from warehouse.contracts.responses import POLICIES, PROMPTS, RESPONSES
 
+DISTILL: Method = "best_of_n_distill"
 OF_RESPONSES = "responses of "
 """Beginning of the variant of costs of scoring responses; else it is a benchmark's."""
 TRAINED = "trained"
@@ -43,6 +47,25 @@ def responses_of(parts: Parts, study: Study) -> list[Responses]:
         for partition, run_id in newest_runs(parts, RESPONSES, study.study_id)
         if partition["policy_id"] not in trained
     )
+
+
+def prompt_rows(parts: Parts, study: Study, prompt_set: str) -> list[dict[str, Any]]:
+    """Rows of a prompt set, as they were recorded with the responses."""
+    found = [
+        run for partition, run in newest_runs(parts, PROMPTS, study.study_id) if partition["prompt_set"] == prompt_set
+    ]
+    return [row for run_id in found for row in part_rows(part_path(parts, PROMPTS.name, study.study_id, run_id))]
+
+
+def is_teach_scored(study: Study) -> bool:
+    """Whether responses to the prompts that policies are trained on are scored, too: for the best of them."""
+    teach = study.teachers.teach if study.teachers else None
+    return teach is not None and DISTILL in teach.method
+
+
+def rewards_run_id(study: Study, reward: str, responses: Responses) -> str:
+    """Run id of the rewards of responses. reward: run id of the reward model."""
+    return response_rewards_run_id(reward, responses.run_id + (":teach" if is_teach_scored(study) else ""))
 
 
 def scores_responses(study: Study, reward_id: str) -> bool:

@@ -39,7 +39,7 @@ def study(folder: Path, **teachers: Any) -> Path:
     pairs = [{"name": "my_pairs", "path": "pairs.jsonl"}]
     rows = [{"id": one, "prompt": PROMPTS[one], "chosen": TEXTS[one][0], "rejected": TEXTS[one][1]} for one in PROMPTS]
     pl.DataFrame(rows[:3]).write_ndjson(folder / "pairs.jsonl")
-    own = {"prompts": {"path": "./prompts.jsonl"}} | teachers
+    own = {"prompts": {"path": "./prompts.jsonl", "measure": 4}} | teachers
     path = study_with(folder, [], pairs, reward_models=[scored], teachers=own)
     write_prompts(folder / "home", "scores", folder / "prompts.jsonl", PROMPTS)
     write_responses(folder / "home", "scores", "model@t1", TEXTS)
@@ -100,7 +100,7 @@ def test_rewards_are_those_of_transformers_alone_and_of_the_benchmarks(
 def test_the_merged_reward_of_a_regression_model_decides(tmp_path: Path) -> None:
     """All five attributes and their weighted sum, by the job of trained reward models; further policies follow."""
     place = Place(tmp_path)
-    settings = STUDY | {"teachers": {"prompts": {"path": "./prompts.jsonl"}}}
+    settings = STUDY | {"teachers": {"prompts": {"path": "./prompts.jsonl", "measure": 4}}}
     place.path.write_text(yaml.safe_dump(settings))
     write_prompts(place.home, "tiny", tmp_path / "prompts.jsonl", PROMPTS)
     write_responses(place.home, "tiny", "p", TEXTS)
@@ -125,7 +125,7 @@ def test_only_the_reward_models_that_the_study_names_score_responses(tmp_path: P
 
 def test_prompts_that_changed_since_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = study(tmp_path)
-    pl.DataFrame([{"prompt_id": name, "prompt": "Another."} for name in PROMPTS]).write_ndjson(
+    pl.DataFrame([{"prompt_id": name, "prompt": f"Another {name}."} for name in PROMPTS]).write_ndjson(
         tmp_path / "prompts.jsonl"
     )
     with pytest.raises(SystemExit) as caught:
@@ -147,7 +147,7 @@ def test_killed_at_any_moment_and_started_again_gives_the_same_rewards(tmp_path:
         whole = launcher.call(again, None)
         assert whole["status"] == 0
         n_kills = 0
-        for share in (0.5, 0.8, 0.9, 0.95):
+        for share in (0.6, 0.9):
             n_kills += launcher.call(arguments(path), whole["seconds"] * share)["status"] != 0
         assert n_kills and launcher.call(arguments(path), None)["status"] == 0
     one, other = (rewards(tmp_path / name).sort(*KEY, "attribute") for name in ("home", "undisturbed"))
