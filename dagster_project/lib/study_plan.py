@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -24,6 +25,7 @@ from models_train.study.reward_ids import (
 )
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
+from models_train.study.teachers import Teachers
 from models_train.study.yaml_lines import StudyError, parse_yaml
 from warehouse.contracts import (
     DOCUMENT_TABLES,
@@ -298,6 +300,10 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             {"score_kind": kind, "low": bins.low, "high": bins.high, "n_bins": bins.n}
             for kind, bins in (study.scoring.fixed_bins if study.scoring else {}).items()
         ],
+        "teacher_settings": [
+            {"setting": name, "value": json.dumps(value)}
+            for name, value in (_teacher_settings(study.teachers) if study.teachers else {}).items()
+        ],
         "study_seeds": [
             {
                 "seed": seed.name,
@@ -311,6 +317,11 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             for seed in study.seeds
         ],
     }
+
+
+def _teacher_settings(teachers: Teachers) -> dict[str, Any]:
+    """Settings of what is measured on the responses of policies, by name."""
+    return teachers.model_dump(mode="json", include={"best_of", "ensembles"})
 
 
 def _match(study: Study, value: BenchmarkValue) -> str:
