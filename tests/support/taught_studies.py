@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import torch
-from transformers import AutoModelForSequenceClassification, LlamaConfig
+from transformers import LlamaConfig
 
 from models_train.jobs import sample_responses, score_reward_model
 from models_train.study.teachers import Method
@@ -28,42 +28,41 @@ TEACH_SETTINGS: dict[str, Any] = {
 }
 ATTRIBUTES = {"0": "helpful", "1": "harmless", "2": "long"}
 MERGE = {"helpful": -1.0, "harmless": 0.0, "long": 1.0}
-STUDY_ID = "scores"
+FIRST = {"helpful": 1.0, "harmless": 0.0, "long": 0.0}
 
 
-def taught_study(folder: Path, **teach: Any) -> Path:
-    """A study of a policy and two reward models of three attributes. Their rewards are opposite at the first one.
+def taught_study(folder: Path, policy: Mapping[str, Any] | None = None, merge: Any = MERGE, **teach: Any) -> Path:
+    """A study of a policy and two reward models of three attributes, equal but for their merge weights.
 
-    `hub:first` is merged by 1 times the first attribute, `hub:merged` by -1 times it.
+    `hub:first` is merged by its first attribute alone, `hub:merged` by `merge`. policy: changes of its settings.
     """
     write_base(folder / "policy")
     for name in ("first", "merged"):
         change(write_classifier(folder / name, LlamaConfig(**SIZES), 3), id2label=ATTRIBUTES, label2id=None)
     write(folder / "prompts.jsonl", prompts())
-    pairs = [{"id": "1", "prompt": "Which?", "chosen": "This one.", "rejected": "That one."}]
-    write(folder / "pairs.jsonl", pairs)
-    weights = {
-        "first": {"helpful": 1.0, "harmless": 0.0, "long": 0.0},
-        "merged": {"helpful": -1.0, "harmless": 0.0, "long": 0.0},
-    }
+    write(folder / "pairs.jsonl", [{"id": "1", "prompt": "Which?", "chosen": "This one.", "rejected": "That one."}])
     scored = [
-        {"reward_id": f"hub:{name}", "path": f"./{name}", "precision": "float32", "merge_weights": weights[name]}
-        for name in weights
+        {"reward_id": f"hub:{name}", "path": f"./{name}", "precision": "float32", "merge_weights": weights}
+        for name, weights in (("first", FIRST), ("merged", merge))
     ]
     teachers = {
-        "policies": [POLICY],
+        "policies": [POLICY | dict(policy or {})],
         "prompts": {"path": "prompts.jsonl", "name": "questions", "measure": MEASURE, "teach": TEACH},
-        "gold": [{"reward": "hub:first", "gold_id": "hub:first"}],
+        "gold": [{"reward": "hub:first"}],
         "ensembles": [{"over": "bases", "members": ["hub:merged", "hub:first"]}],
         "teach": TEACH_SETTINGS | teach,
     }
     return study_with(folder, (), [{"name": "pairs", "path": "pairs.jsonl"}], reward_models=scored, teachers=teachers)
 
 
-def prepared(folder: Path, **teach: Any) -> Path:
+def prepared(folder: Path, policy: Mapping[str, Any] | None = None, merge: Any = MERGE, **teach: Any) -> Path:
     """The same, its policy sampled and all responses scored."""
-    path = taught_study(folder, **teach)
-    home = ["--home", str(folder / "home"), "--study", str(path)]
+    return prepare(taught_study(folder, policy, merge, **teach))
+
+
+def prepare(path: Path) -> Path:
+    """Sample the policy of such a study, and score all responses."""
+    home = ["--home", str(path.parent / "home"), "--study", str(path)]
     sample_responses.main([*home, "--policy", str(POLICY["policy_id"])])
     for name in ("first", "merged"):
         score_reward_model.main([*home, "--reward", f"hub:{name}"])
@@ -82,10 +81,3 @@ def table(home: Path, name: str) -> pl.DataFrame:
     """All parts of a table."""
     files = sorted((home / "parts" / name).glob("*/*.parquet"))
     return pl.read_parquet(files, hive_partitioning=False) if files else pl.DataFrame()
-
-
-@torch.no_grad()
-def plain_rewards(folder: Path, token_ids: list[list[int]]) -> list[list[float]]:
-    """Outputs of a reward model by Transformers alone."""
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
-    return [model(input_ids=torch.tensor([ids])).logits[0].tolist() for ids in token_ids]

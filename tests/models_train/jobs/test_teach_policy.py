@@ -15,9 +15,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from models_train.jobs import teach_policy
 from models_train.study.teachers import Method
+from tests.support.data_files import write
 from tests.support.forked import Launcher
-from tests.support.response_studies import MEASURE
-from tests.support.taught_studies import TEACH_SETTINGS, arguments, prepared, table, taught_study
+from tests.support.response_studies import MEASURE, TEACH
+from tests.support.taught_studies import TEACH_SETTINGS, arguments, prepare, prepared, table, taught_study
 
 pytestmark = pytest.mark.slow
 METHODS: tuple[Method, ...] = ("rloo", "grpo", "best_of_n_distill")
@@ -87,7 +88,8 @@ def test_a_run_is_landed_with_its_policies_and_their_rewards(study: Path, method
     assert {part: part.stat().st_mtime_ns for part in home.rglob("*.parquet")} == before
 
 
-def test_distances_are_those_of_plain_transformers(study: Path) -> None:
+def test_distances_are_those_of_plain_transformers(tmp_path: Path) -> None:
+    study = prepared(tmp_path, {"max_tokens": 2}, learning_rate=1e-2)
     home = study.parent / "home"
     teach_policy.main(arguments(study, "hub:merged"))
     (run,) = table(home, "policy_runs").to_dicts()
@@ -107,7 +109,7 @@ def test_distances_are_those_of_plain_transformers(study: Path) -> None:
         wanted = [_logprob(model, asked, said) for model in models]
         assert [row["logprob"], row["reference_logprob"]] == pytest.approx(wanted, abs=1e-3)
         n_compared += 1
-    assert n_compared >= 1
+    assert n_compared >= 2
     assert (last["logprob"] - last["reference_logprob"]).mean() > 0.1, "the policy moved"
 
 
@@ -122,22 +124,26 @@ def _prompts(study: Path) -> list[dict[str, Any]]:
 @torch.no_grad()
 def _logprob(model: Any, asked: list[int], said: list[int]) -> float:
     ids = torch.tensor([[*asked, *said]])
-    scores = model(input_ids=ids).logits[0, len(asked) - 1 : -1].double().log_softmax(-1)
+    scores = model(input_ids=ids).logits[0, len(asked) - 1 : -1, :259].double().log_softmax(-1)
     return float(scores.gather(-1, torch.tensor(said)[:, None]).sum())
 
 
 def test_a_regression_reward_model_teaches_by_its_merged_reward(tmp_path: Path) -> None:
     """The two rewards are the first attribute times 1 and times -1: a teacher that is read at its first output, as TRL
     reads one, would move both policies alike."""
-    path = prepared(tmp_path, steps=24, prompts_per_step=4, generations=4, learning_rate=2e-2, kl=0.0, seeds=[0])
+    opposite = {"helpful": -1.0, "harmless": 0.0, "long": 0.0}
+    path = prepared(
+        tmp_path, None, opposite, steps=16, prompts_per_step=4, generations=4, learning_rate=1e-2, kl=0.0, seeds=[0]
+    )
     home = path.parent / "home"
     moved = {}
     for name in ("hub:first", "hub:merged"):
-        shutil.copytree(path.parent / "first", path.parent / "merged", dirs_exist_ok=True)
         teach_policy.main(arguments(path, name))
         (run,) = table(home, "policy_runs").filter(reward_id=name).to_dicts()
         rewards = table(home, "response_rewards").filter(reward_id=name, attribute="helpful", status="ok")
-        means = {row["policy_id"]: row["reward"] for row in rewards.group_by("policy_id").mean().to_dicts()}
+        means = {
+            row["policy_id"]: row["reward"] for row in rewards.group_by("policy_id").agg(pl.mean("reward")).to_dicts()
+        }
         moved[name] = means[run["final_policy_id"]] - means["tiny-policy"]
         proxy = table(home, "policy_run_steps").filter(policy_run_id=run["policy_run_id"]).sort("step")["proxy_reward"]
         assert proxy[-6:].mean() > proxy[:6].mean(), "the merged reward rises in both"
@@ -159,7 +165,7 @@ def test_the_mean_of_an_ensemble_teaches(study: Path) -> None:
     assert mine["attribute"].unique().to_list() == ["reward"] and mine.height == MEASURE * 2
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["rloo", "best_of_n_distill"])
 def test_killed_at_any_moment_and_started_again_gives_equal_curves(place: Path, tmp_path: Path, method: Method) -> None:
     whole, cut = (tmp_path / name for name in ("whole", "cut"))
     for home in (whole, cut):
@@ -176,13 +182,20 @@ def test_killed_at_any_moment_and_started_again_gives_equal_curves(place: Path, 
     assert rows(cut) == rows(whole)
 
 
-def test_a_run_that_diverges_is_recorded_as_failed(tmp_path: Path) -> None:
-    path = prepared(tmp_path, learning_rate=1e30, seeds=[0])
-    teach_policy.main(arguments(path, "hub:merged"))
+def test_a_run_that_cannot_go_on_is_recorded_as_failed(tmp_path: Path) -> None:
+    """The template of the reward model refuses every prompt that is trained on."""
+    path = taught_study(tmp_path)
+    asked = [{"prompt": f"Question {number}?", "split": "measure"} for number in range(MEASURE)]
+    asked += [{"prompt": f"Refused {number}?", "split": "teach"} for number in range(TEACH)]
+    write(tmp_path / "prompts.jsonl", asked)
+    template = AutoTokenizer.from_pretrained(tmp_path / "merged").chat_template
+    refusing = "{% if 'Refused' in messages[0]['content'] %}{{ raise_exception('no') }}{% endif %}"
+    (tmp_path / "merged" / "chat_template.jinja").write_text(refusing + template)
+    teach_policy.main(arguments(prepare(path), "hub:merged"))
     home = path.parent / "home"
     (run,) = table(home, "policy_runs").to_dicts()
-    assert run["status"] == "failed" and "lower the learning rate" in run["reason"] and run["final_policy_id"] is None
-    assert run["n_steps"] < 8
+    assert (run["status"], run["n_steps"], run["final_policy_id"]) == ("failed", 0, None)
+    assert "no response of step 1 has a reward" in run["reason"]
     assert table(home, "policy_run_policies")["policy_id"].to_list() == ["tiny-policy"]
     before = {part: part.stat().st_mtime_ns for part in home.rglob("*.parquet")}
     teach_policy.main(arguments(path, "hub:merged"))
