@@ -35,6 +35,8 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     trained_run_ids,
 )
+from models_train.study.golds import golds_of
+from models_train.study.response_ids import CHECKS_VERSION, RESPONSE_REWARDS_VERSION
 from models_train.study.response_parts import responses_of, rewards_run_id
 from models_train.study.study import Study, load_study
 from warehouse.paths import Home
@@ -159,15 +161,20 @@ def benchmarks(
 
 
 def imports(
-    key: dg.AssetKey, job: str, code_version: str, description: str, is_listed: Callable[[Study], object]
+    key: dg.AssetKey,
+    job: str,
+    code_version: str,
+    description: str,
+    is_listed: Callable[[Study], object],
+    group: str = "benchmarks",
 ) -> dg.AssetsDefinition:
     """Runs a job for every study that lists files for it. is_listed: whether a study does."""
 
     @dg.asset(
         key=key,
         # No dependency on parts/studies, although it reads the same files: Dagster would split the dbt run for it.
-        group_name="benchmarks",
-        owners=["team:scoring"],
+        group_name=group,
+        owners=["team:training" if group == "training" else "team:scoring"],
         kinds={"python", "parquet"},
         code_version=code_version,
         description=description,
@@ -203,6 +210,15 @@ score_imports = imports(
     "Items of the benchmarks of reward models that studies name, and rewards from score files: of "
     "reward-bench, RewardMATH, RM-Bench, JudgeBench, and plain rows.",
     lambda study: study.benchmark_sets or study.score_imports,
+)
+
+gold_rewards = imports(
+    keys.GOLD_REWARDS,
+    "gold_rewards",
+    f"gold-rewards-{RESPONSE_REWARDS_VERSION}-{CHECKS_VERSION}",
+    "Gold rewards of the responses of policies: the lab's truth, checks, people's labels, copies of reward models.",
+    golds_of,
+    group="training",
 )
 
 

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from dagster_project.environment import STUDIES
 from dagster_project.lib import keys
-from models_train.parts import is_part_key, part_path, part_rows
+from models_train.parts import content_hash, is_part_key, part_path, part_rows
 from models_train.store import Store
 from models_train.study.fingerprints import (
     LocationError,
@@ -36,6 +36,7 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     trained_run_ids,
 )
+from models_train.study.golds import gold_parts, gold_rows, golds_of, source_rows
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
@@ -45,7 +46,7 @@ from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
-from warehouse.contracts.responses import RESPONSE_REWARDS
+from warehouse.contracts.responses import GOLD_REWARDS, RESPONSE_REWARDS
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
@@ -117,6 +118,7 @@ def due_work(home: Home, folder: Path = STUDIES, *, everything: bool = False, no
     found.before_gpu += _labs(labs)
     ready = {path: study for path, study in found.studies.items() if path not in labs}
     unsampled = _inputs(ready, home, found)
+    found.before_gpu += _golds(ready, home, found.problems)
     for work in gpu_work(ready, home, everything=everything, problems=found.problems):
         if work.job != "score_documents" or not unsampled.intersection(work.study_ids):
             found.gpu.append(work)
@@ -209,6 +211,34 @@ def _inputs(studies: Studies, home: Home, found: DueWork) -> set[str]:
     return unsampled
 
 
+def _golds(studies: Studies, home: Home, problems: list[str]) -> Iterator[Work]:
+    """The gold rewards of responses that are there."""
+    names: dict[str, str] = {}
+    for path, study in studies.items():
+        try:
+            if missing := _missing_golds(path, study, home):
+                names[study.study_id] = ",".join(missing)
+        except LocationError as error:
+            problems.append(f"{study.study_id}: {error}")
+    if names:
+        title = "computing gold rewards of responses"
+        yield Work("refresh", (keys.GOLD_REWARDS,), None, title, tuple(names), _name(title, *names.values()))
+
+
+def _missing_golds(path: Path, study: Study, home: Home) -> list[str]:
+    """Run ids of the parts of gold rewards that are missing. Raises LocationError."""
+    if not golds_of(study):
+        return []
+    counting, parts = _Counting(home), home.at_one_look().parts
+    try:
+        wanted = [(RESPONSE_REWARDS.name, one.run_id) for one in gold_parts(parts, study, path.parent)]
+        wanted += [(REWARD_SOURCES.name, source_run_id(row)) for row in source_rows(parts, study)]
+        wanted.append((GOLD_REWARDS.name, content_hash(gold_rows(parts, study))))
+    except (OSError, pa.ArrowException):
+        return []  # landing reports the part
+    return [run_id for table, run_id in wanted if not counting.has(table, study, run_id)]
+
+
 def _sample_name(study: Study, folder: Path) -> str:
     assert study.scoring is not None
     return sample_run_id(study.scoring.corpus, folder)
@@ -288,6 +318,11 @@ def scores_due(studies: Studies, home: Home) -> bool:
         if not all(counting.has(table, study, run_id) for table, run_id in wanted):
             return True
     return False
+
+
+def golds_due(studies: Studies, home: Home) -> bool:
+    """True where gold rewards of responses that are there are missing. Raises LocationError."""
+    return any(_missing_golds(path, study, home) for path, study in studies.items())
 
 
 def gpu_work(

@@ -130,6 +130,14 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Read the benchmarks of reward models and the score files that a study lists.",
         ("study", "home"),
     ),
+    "run_checks": (
+        "Check the responses of a study's policies: right answers, tests of programs.",
+        ("study", "home"),
+    ),
+    "gold_rewards": (
+        "Compute the gold rewards of responses: the lab's truth, checks, people's labels, copies of reward models.",
+        ("study", "home"),
+    ),
     "fit_performance_model": (
         "Fit the performance model of every study: predictions, comparisons, components, recommendations.",
         ("inputs", "parts", "targets", "folds", "others", "bootstraps", "jobs"),

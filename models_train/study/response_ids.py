@@ -98,7 +98,7 @@ def response_rewards_run_id(reward: str, responses: str) -> str:
 def gold_run_id(gold: Gold, study: Study, responses: str, study_folder: Path) -> str:
     """Run id of the rewards that a gold reward other than a reward model gives to responses."""
     labels = content_of(resolve(gold.labels, study_folder)) if gold.labels else None
-    lab = lab_run_id(study) if gold.lab else None
+    lab = lab_run_id(study) if gold.lab and study.lab else None
     settings = gold.model_dump(include={"checks", "lab"})
     made = {"gold": gold.name, "settings": settings, "labels": labels, "lab": lab, "responses": responses}
     return content_hash({"version": RESPONSE_REWARDS_VERSION} | made)
