@@ -27,7 +27,7 @@ class Sample:
     prompt_set: str = "prompts"
     n_bytes: NDArray[np.int64] | None = None
     columns: Mapping[str, Any] = field(default_factory=dict)
-    """More columns of `responses`."""
+    """Values of columns of `responses`, the same in every row."""
 
 
 def write_samples(
@@ -101,8 +101,7 @@ def _responses(sample: Sample, cells: pl.DataFrame) -> pl.DataFrame:
         pl.lit(None, pl.Float64).alias("reference_logprob"),
         pl.lit("import").alias("finish_reason"),
         pl.lit("ok").alias("status"),
-        *(pl.lit(value).alias(name) for name, value in sample.columns.items()),
-    )
+    ).with_columns(pl.lit(value).alias(name) for name, value in sample.columns.items())
 
 
 def _rewards(cells: pl.DataFrame, reward_id: str, rewards: NDArray[np.float64]) -> pl.DataFrame:
