@@ -29,8 +29,9 @@ POLICY_EVIDENCE: Schema = {
 def policy_evidence(every: Compared, resamples: int, best_of: Sequence[int]) -> list[Row]:
     """One row per reward, use and evidence: the gold gain of best of n, and the share of pairs in the gold's order.
 
-    The gain is in standard deviations of the gold reward over all responses, as gains of trained policies are. best_of:
-    sizes n; the largest counts for which there are twice as many responses. A pair of equal reward counts half. The resamples of prompts are the same for all rewards.
+    The gain is in standard deviations of the gold reward over all responses, as gains of trained policies are. A pair
+    of equal reward counts half. best_of: sizes n; the largest counts for which there are twice as many responses. The
+    resamples of prompts are the same for all rewards.
     """
     rows: list[Row] = []
     if every.reward_ids:

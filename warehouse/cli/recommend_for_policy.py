@@ -20,9 +20,9 @@ MART = "fct_teacher_recommendations"
 USES = {"rl": "Reinforcement learning", "best_of_n": "Best of n", "filter_data": "Filtering of data"}
 """Uses of a reward model with a policy, as they are headed."""
 HOW_TO_READ = (
-    "Gains are in standard deviations of the gold reward over the policy's responses; accuracy is the share of pairs of "
-    "its responses that are ordered as the gold reward orders them. Intervals are 95 %. Base models that cannot be told "
-    "apart are not ranked. Evidence is taken in this order: measured on the policy, on policies of its family, "
+    "Gains are in standard deviations of the gold reward over the policy's responses; accuracy is the share of pairs "
+    "of its responses that are ordered as the gold reward orders them. Intervals are 95 %. Base models that cannot be "
+    "told apart are not ranked. Evidence is taken in this order: measured on the policy, on policies of its family, "
     "RewardBench, benchmarks of base models."
 )
 
@@ -124,7 +124,8 @@ def _print_study(console: Console, study: dict[str, Any], frame: pl.DataFrame) -
         line(console, _plain(study["title"]) + (" (synthetic data)" if study["synthetic"] else ""), "dim")
         for row in mine.iter_rows(named=True):
             line(console)
-            heading = f"{USES.get(row['use'], row['use'])}, {labels.objective(row['objective'])}, {labels.size_limit(row['size_limit_b'])}"
+            use, limit = USES.get(row["use"], row["use"]), labels.size_limit(row["size_limit_b"])
+            heading = f"{use}, {labels.objective(row['objective'])}, {limit}"
             heading += f", gold reward {_plain(row['gold_id'])}" if several_golds else ""
             line(console, heading, "bold")
             for text in answer_lines(row):

@@ -60,9 +60,9 @@ def _answers(frame: pl.DataFrame) -> tuple[str, ...]:
     answered = frame.filter(pl.col("base_model").is_not_null())
     n_clear = answered.filter(pl.col("n_level") == 0, pl.col("n_compared") > 1).height
     text = (
-        f"Of {labels.plural(frame.height, 'question')} (policy, use, objective and gold reward) {answered.height} have a "
-        f"recommendation, and in {n_clear} of these one base model is clearly ahead. Where base models cannot be told "
-        "apart they are listed together, without an order."
+        f"Of {labels.plural(frame.height, 'question')} (policy, use, objective and gold reward) {answered.height} "
+        f"have a recommendation, and in {n_clear} of these one base model is clearly ahead. Where base models cannot be "
+        "told apart they are listed together, without an order."
     )
     if answered.height < frame.height:
         text += " Where there is no recommendation, the table says why."
@@ -94,16 +94,16 @@ def _second_bases(partners: pl.DataFrame) -> tuple[str, ...]:
         return ()
     if not known.height:
         return (
-            "Of no base model two seeds were measured, so that nothing says whether a second base model adds more to an "
-            "ensemble than another seed.",
+            "Of no base model two seeds were measured, so that nothing says whether a second base model adds more to "
+            "an ensemble than another seed.",
         )
     better, worse = (
         known.filter(pl.col("difference_high") < 0).height,
         known.filter(pl.col("difference_low") > 0).height,
     )
     return (
-        f"A second base model beside another seed of the first, in {labels.plural(known.height, 'case')} with both: the "
-        f"best partner of equal size shares fewer errors than the other seed in {better}, more in {worse}, and in "
+        f"A second base model beside another seed of the first, in {labels.plural(known.height, 'case')} with both: "
+        f"the best partner of equal size shares fewer errors than the other seed in {better}, more in {worse}, and in "
         f"{known.height - better - worse} they cannot be told apart.",
     )
 
@@ -119,9 +119,9 @@ def _recommendations(frame: pl.DataFrame, study: Study) -> Table:
         title="What to choose for each policy and use",
         caption=(
             "Base models of any size; make recommend POLICY=... USE=... MAX_PARAMS=... has the size limits. Expected: "
-            "gold gain in standard deviations of the gold reward over the policy's responses, or the share of pairs of responses in the gold "
-            "reward's order, with its 95 % interval. Best: share of draws in which the base model is the best of those "
-            "compared. Evidence is taken in this order: measured on the policy; gains of the family on policies of the "
+            "gold gain in standard deviations of the gold reward over the policy's responses, or the share of pairs of "
+            "responses in the gold reward's order, with its 95 % interval. Best: share of draws in which the base model is the best of "
+            "those compared. Evidence is taken in this order: measured on the policy; gains of the family on policies of the "
             "same family; RewardBench; benchmarks of base models."
         ),
         rows=frame.to_dicts(),
@@ -191,8 +191,8 @@ def _partners(frame: pl.DataFrame, study: Study) -> Table:
         title="Which second base model adds most to an ensemble of two",
         caption=(
             "For each base model the partner, of the same objective and training data and of at most 1.25 times its "
-            "parameters, with the fewest pairs that both get wrong. Another seed: the same of two seeds of the base model, "
-            "which cost as much. Difference: below 0 where the partner adds more, with its paired 95 % interval."
+            "parameters, with the fewest pairs that both get wrong. Another seed: the same of two seeds of the base "
+            "model, which cost as much. Difference: below 0 where the partner adds more, with its paired 95 % interval."
         ),
         rows=frame.to_dicts(),
         columns=[

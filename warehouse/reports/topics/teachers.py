@@ -70,7 +70,8 @@ def teacher_predictors(study: Study) -> pl.DataFrame:
     return study.read(
         "fct_teacher_predictors",
         "basis, paper_tables, policy, gold, method, selection, target, predictor, n, n_policies, pearson, low, high, "
-        "spearman, spearman_low, spearman_high, kendall, critical_pearson, critical_spearman, p_exact, p_shared, smallest_p, q, note",
+        "spearman, spearman_low, spearman_high, kendall, critical_pearson, critical_spearman, p_exact, p_shared, "
+        "smallest_p, q, note",
         f"basis desc, method desc, list_position({list(TARGETS)}, target), "
         f"list_position({list(PREDICTORS)}, predictor), predictor, gold, "
         f"list_position({list(OVER_POLICIES)}, policy) nulls last, n desc, selection, paper_tables, policy",
