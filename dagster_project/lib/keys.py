@@ -28,6 +28,7 @@ BENCHMARKS = dg.AssetKey(["parts", "benchmarks"])
 BENCHMARK_IMPORTS = dg.AssetKey(["parts", "benchmark_imports"])
 LEADERBOARDS = dg.AssetKey(["parts", "leaderboards"])
 SCORE_IMPORTS = dg.AssetKey(["parts", "score_imports"])
+GOLD_REWARDS = dg.AssetKey(["parts", "gold_rewards"])
 PERFORMANCE_INPUTS = dg.AssetKey(["parts", "performance_inputs"])
 PERFORMANCE = dg.AssetKey(["parts", "performance"])
 REPORT = dg.AssetKey(["reports", "base_model_choice"])
@@ -55,7 +56,7 @@ GROUPS = {
 
 IMPORTS = (BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS)
 """Parts made of files of results in seconds, without torch."""
-INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS)
+INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS, GOLD_REWARDS)
 """Parts without partitions that due work makes before GPU work."""
 GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS)
 """Parts made by jobs in the pool `gpu`, one partition per base model or reward model."""

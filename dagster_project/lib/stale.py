@@ -19,6 +19,7 @@ from dagster_project.lib.dbt import MARTS, load_manifest, models_to_build_for, r
 from dagster_project.lib.due import (
     CODE_VERSION,
     Studies,
+    golds_due,
     imports_due,
     leaderboards_due,
     scores_due,
@@ -196,6 +197,7 @@ def _imports(home: Home, studies: Studies) -> Iterator[tuple[dg.AssetKey, str]]:
         (keys.BENCHMARK_IMPORTS, imports_due, "result files of benchmarks were added or changed"),
         (keys.LEADERBOARDS, leaderboards_due, "files of leaderboards were added or changed"),
         (keys.SCORE_IMPORTS, scores_due, "score files or benchmarks of reward models were added or changed"),
+        (keys.GOLD_REWARDS, golds_due, "gold rewards of responses are missing"),
     ):
         try:
             if is_due(studies, home):

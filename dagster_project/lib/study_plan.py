@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +14,10 @@ from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
 from models_train.store import Parts
 from models_train.study.fingerprints import donors
+from models_train.study.golds import gold_ids
 from models_train.study.models import BenchmarkValue, Candidate
+from models_train.study.response_parts import OF_RESPONSES, scores_responses
 from models_train.study.reward_ids import (
-    scoring_variant,
     source_run_id,
     stated_sources,
     trained_reward_ids,
@@ -24,16 +26,19 @@ from models_train.study.reward_ids import (
 )
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
+from models_train.study.teachers import Teachers
 from models_train.study.yaml_lines import StudyError, parse_yaml
 from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
+    RESPONSE_TABLES,
     SCORE_TABLES,
     STUDY_TABLES,
     Table,
 )
-from warehouse.contracts.scores import REWARD_SOURCES
+from warehouse.contracts.responses import GOLD_REWARDS, RESPONSE_CHECKS, RESPONSE_REWARDS
+from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDIES, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
 from warehouse.paths import REPOSITORY
@@ -101,10 +106,12 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return corpus is not None and partition.get("corpus") == corpus and is_scored
     if table.name in SCORE_TABLES:
         return _wants_rewards(study, partition)
+    if table.name in RESPONSE_TABLES:
+        return _wants_of_responses(study, table, partition)
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "score_reward_model":
-        return model in _scored_ids(study) and partition.get("variant") in study.reward_benchmarks
+        return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")))
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
     if study.training is None or model not in study.compared_model_ids:
@@ -112,8 +119,29 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     pairs = variants(study.training, str(model))
     trained = {variant(*one) for one in pairs}
     if job == "score_completions":
-        trained = {scoring_variant(benchmark, *one) for one in pairs for benchmark in study.reward_benchmarks}
+        which, _, on = str(partition.get("variant")).partition("@")
+        return which in trained and _is_scored_on(study, on or REWARDBENCH)
     return partition.get("objective", partition.get("variant")) in trained
+
+
+def _wants_of_responses(study: Study, table: Table, partition: Mapping[str, Value]) -> bool:
+    """Whether a study asks for a part of responses, of their rewards or of their checks."""
+    if study.teachers is None:
+        return False
+    if table.name == RESPONSE_CHECKS.name:
+        return partition.get("check_name") in study.teachers.checks
+    if table.name == RESPONSE_REWARDS.name:
+        reward_id = str(partition.get("reward_id"))
+        teach = study.teachers.teach  # whose rewards may be ensembles
+        imported = {*(one.reward_id for one in study.teachers.responses), *(teach.rewards or () if teach else ())}
+        is_known = reward_id in trained_reward_ids(study) | _scored_ids(study) and scores_responses(study, reward_id)
+        return is_known or reward_id in imported or reward_id in gold_ids(study)
+    return table.name != GOLD_REWARDS.name or bool(study.teachers.gold)
+
+
+def _is_scored_on(study: Study, name: str) -> bool:
+    """Whether reward models are scored on a benchmark, or on responses, by the name that costs have."""
+    return name in study.reward_benchmarks or (study.teachers is not None and name.startswith(OF_RESPONSES))
 
 
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
@@ -122,6 +150,7 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
     if "reward_id" in partition:
         imported = {one.reward_id for one in study.score_imports}
+        imported |= gold_ids(study)
         scored = trained_reward_ids(study) | _scored_ids(study)
         return partition["reward_id"] in imported or (partition["reward_id"] in scored and is_named)
     return is_named or bool(study.score_imports)  # score files may state the items of any benchmark
@@ -292,6 +321,10 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             {"score_kind": kind, "low": bins.low, "high": bins.high, "n_bins": bins.n}
             for kind, bins in (study.scoring.fixed_bins if study.scoring else {}).items()
         ],
+        "teacher_settings": [
+            {"setting": name, "value": json.dumps(value)}
+            for name, value in (_teacher_settings(study.teachers) if study.teachers else {}).items()
+        ],
         "study_seeds": [
             {
                 "seed": seed.name,
@@ -305,6 +338,11 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             for seed in study.seeds
         ],
     }
+
+
+def _teacher_settings(teachers: Teachers) -> dict[str, Any]:
+    """Settings of what is measured on the responses of policies, by name."""
+    return teachers.model_dump(mode="json", include={"best_of", "ensembles"})
 
 
 def _match(study: Study, value: BenchmarkValue) -> str:

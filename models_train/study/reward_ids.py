@@ -69,11 +69,20 @@ def trained_sources(study: Study) -> list[dict[str, Any]]:
 
 
 def stated_sources(study: Study) -> list[dict[str, Any]]:
-    """Rows of reward_sources of the reward models that the study trains, and of those that it only scores."""
+    """Rows of reward_sources of the reward models that the study trains, of those that it only scores, and of rewards
+    in its files of responses."""
     scored = [
         described_source(study, one.reward_id, "hub", one.model_dump(include=set(FACTS))) for one in study.reward_models
     ]
-    return [*trained_sources(study), *scored]
+    return [*trained_sources(study), *scored, *_sources_of_responses(study)]
+
+
+def _sources_of_responses(study: Study) -> list[dict[str, Any]]:
+    """Rows of rewards that only files of responses have."""
+    described = {one.reward_id for one in study.score_imports}
+    named = dict.fromkeys(one.reward_id for one in study.teachers.responses) if study.teachers else {}
+    unknown = dict.fromkeys(FACTS) | {"scale": "bounded"}
+    return [described_source(study, name, "imported", unknown) for name in named if name and name not in described]
 
 
 def described_source(study: Study, reward_id: str, kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -149,8 +149,9 @@ RUN_COSTS = table(
     text("job", "train_reward_model, score_completions, score_reward_model, score_documents or run_benchmarks."),
     text(
         "variant",
-        "Objective (`regression/s1` for a further seed, `regression@rewardmath` for a benchmark beside RewardBench), "
-        "benchmark of score_reward_model, engine of document scoring, or lm_eval.",
+        "Objective (`regression/s1` for a further seed, `regression@rewardmath` for a benchmark beside RewardBench, "
+        "`regression@responses of tulu to prompts` for a policy), benchmark or responses of score_reward_model, engine "
+        "of document scoring, or lm_eval.",
     ),
     integer("n_tokens", "Tokens that went through the model."),
     number("device_seconds", "Seconds of work, times the number of devices; resumed time adds up."),

@@ -31,6 +31,7 @@ from warehouse.reports.topics import (
     results,
     sources,
     synthetic,
+    teacher_recommendations,
     teachers,
     training,
 )
@@ -50,6 +51,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     post_training.section,
     base_and_data.section,
     teachers.section,
+    teacher_recommendations.section,
     leaderboards.section,
     results.section,
     benchmark_scores.section,
@@ -66,6 +68,7 @@ OTHER_SCORES = (
     benchmark_scores.section,
     base_and_data.section,
     teachers.section,
+    teacher_recommendations.section,
     leaderboards.section,
     sources.section,
 )
