@@ -1,5 +1,5 @@
-"""GPU work on base models and reward models, one partition each: training, rewards, document scores, benchmarks; and
-imports of files."""
+"""GPU work on base models, reward models and policies, one partition each: training, rewards, document scores,
+benchmarks, responses; and imports of files."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +15,7 @@ from dagster_project.lib.jobs import (
     job_command,
     model_of,
     nothing_to_do,
+    policy_of,
     reward_of,
     run_for_studies,
     run_job,
@@ -34,6 +35,7 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     trained_run_ids,
 )
+from models_train.study.response_ids import RESPONSE_IMPORT_VERSION, RESPONSES_VERSION, responses_run_id
 from models_train.study.study import Study, load_study
 
 GPU_WORK: dict[str, Any] = {"kinds": {"torch", "parquet"}, "pool": keys.GPU_POOL}
@@ -153,15 +155,44 @@ def benchmarks(
     return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
 
 
+@dg.asset(
+    key=keys.RESPONSES,
+    deps=[keys.STUDIES],
+    partitions_def=keys.POLICY_PARTITIONS,
+    group_name="policies",
+    owners=["team:training"],
+    code_version=f"responses-{RESPONSES_VERSION}",
+    description="The responses of each policy to the prompts of its study, and their log-probabilities.",
+    **GPU_WORK,
+)
+def responses(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.sample_responses` for the partition; finished blocks are kept."""
+    with as_dagster_failure(context):
+        path, _, policy_id = policy_of(study_files(), context.partition_key)
+    done = run_job(context, pipes, job_command("sample_responses", path, run_home.home, None, "--policy", policy_id))
+    study = _read_again(path)
+    assert study.teachers is not None
+    (policy,) = (one for one in study.teachers.policies if one.policy_id == policy_id)
+    run_ids = [responses_run_id(policy, engine, study, path.parent) for engine in policy.engines]
+    return with_costs(done.get_materialize_result(), run_home.home, study, *run_ids)
+
+
 def imports(
-    key: dg.AssetKey, job: str, code_version: str, description: str, is_listed: Callable[[Study], object]
+    key: dg.AssetKey,
+    job: str,
+    code_version: str,
+    description: str,
+    is_listed: Callable[[Study], object],
+    group: str = "benchmarks",
 ) -> dg.AssetsDefinition:
     """Runs a job for every study that lists files for it. is_listed: whether a study does."""
 
     @dg.asset(
         key=key,
         # No dependency on parts/studies, although it reads the same files: Dagster would split the dbt run for it.
-        group_name="benchmarks",
+        group_name=group,
         owners=["team:scoring"],
         kinds={"python", "parquet"},
         code_version=code_version,
@@ -198,6 +229,17 @@ score_imports = imports(
     "Items of the benchmarks of reward models that studies name, and rewards from score files: of "
     "reward-bench, RewardMATH, RM-Bench, JudgeBench, and plain rows.",
     lambda study: study.benchmark_sets or study.score_imports,
+)
+
+
+response_imports = imports(
+    keys.RESPONSE_IMPORTS,
+    "import_responses",
+    f"response-imports-{RESPONSE_IMPORT_VERSION}",
+    "Responses that were sampled elsewhere, from files that studies name: of AlpacaEval, UltraFeedback, reward-bench's "
+    "best of n, generations with gold scores, and plain rows.",
+    lambda study: study.teachers and study.teachers.responses,
+    "policies",
 )
 
 

@@ -24,11 +24,13 @@ from models_train.study.reward_ids import (
 )
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
+from models_train.study.teachers import LAB_PROMPTS
 from models_train.study.yaml_lines import StudyError, parse_yaml
 from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
+    RESPONSE_TABLES,
     SCORE_TABLES,
     STUDY_TABLES,
     Table,
@@ -99,8 +101,12 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         # A model that shares another's scores has none of its own, such as those from before the larger one was listed.
         is_scored = model is None or (model in study.model_ids and donors(study).get(str(model), model) == model)
         return corpus is not None and partition.get("corpus") == corpus and is_scored
+    if table.name in RESPONSE_TABLES:
+        return _wants_responses(study, partition)
     if table.name in SCORE_TABLES:
         return _wants_rewards(study, partition)
+    if job == "sample_responses":
+        return model in _sampled_ids(study)
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "score_reward_model":
@@ -122,9 +128,35 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
     if "reward_id" in partition:
         imported = {one.reward_id for one in study.score_imports}
+        imported |= {one.reward_id for one in study.teachers.responses if one.reward_id} if study.teachers else set()
         scored = trained_reward_ids(study) | _scored_ids(study)
         return partition["reward_id"] in imported or (partition["reward_id"] in scored and is_named)
     return is_named or bool(study.score_imports)  # score files may state the items of any benchmark
+
+
+def _wants_responses(study: Study, partition: Mapping[str, Value]) -> bool:
+    """Whether a study asks for a part of policies, responses, their rewards and checks, by all that its partition
+    names. Policies of policy runs have names that begin with `run:`."""
+    teachers = study.teachers
+    if teachers is None:
+        return False
+    policy, prompt_set = str(partition.get("policy_id", "")), partition.get("prompt_set")
+    is_imported = any(one.has_policy(policy) for one in teachers.responses)
+    own = (LAB_PROMPTS if teachers.prompts is None else teachers.prompts.name,) if teachers.policies else ()
+    rewards = trained_reward_ids(study) | _scored_ids(study) | {one.name for one in teachers.gold}
+    asked = {
+        "policy_id": policy in _sampled_ids(study) or is_imported or (bool(teachers.teach) and policy[:4] == "run:"),
+        "prompt_set": prompt_set in (*own, *(one.prompt_set for one in teachers.responses)),
+        "reward_id": partition.get("reward_id") in rewards | {one.reward_id for one in teachers.responses},
+        "check_name": partition.get("check_name") in teachers.checks,
+        "policy_run_id": teachers.teach is not None,
+    }
+    return all(is_asked for name, is_asked in asked.items() if name in partition)
+
+
+def _sampled_ids(study: Study) -> set[str]:
+    """Names of the policies that the study samples."""
+    return {one.policy_id for one in study.teachers.policies} if study.teachers else set()
 
 
 def _scored_ids(study: Study) -> set[str]:

@@ -1,0 +1,14 @@
+select
+    study_id,
+    prompt_set,
+    prompt_id,
+    split,
+    n_turns,
+    n_bytes,
+    content_hash,
+    source,
+    gold_kind,
+    gold,
+    order_no,
+    run_id
+from {{ source('raw', 'prompts') }}
