@@ -23,14 +23,12 @@ from models_train.errors import Problems, UserError, close_match
 from models_train.study.fingerprints import lab_run_id, source_name
 from models_train.study.settings import LONGEST_NAME, shown
 from models_train.study.study import Study
-from models_train.study.teachers import CheckName, Prompts
+from models_train.study.teachers import LAB_PROMPTS, CheckName, Prompts
 from models_train.synthetic.preferences import unseen_questions
 
 PromptSplit: TypeAlias = Literal["measure", "teach"]
 EMPTY = "empty"
 """Status of a response without text."""
-LAB_PROMPTS = "lab_prompts"
-"""Name of the lab's prompt set."""
 LAB_SIZES: Mapping[PromptSplit, int] = {"measure": 96, "teach": 256}
 """Prompts of the lab by split."""
 LAB_GOLD = "lab"

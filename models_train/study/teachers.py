@@ -34,6 +34,8 @@ Method = Literal["rloo", "grpo", "best_of_n_distill"]
 Over = Literal["seeds", "bases", "objectives"]
 Probability = Annotated[float, Field(gt=0, le=1)]
 CODE_TESTS: CheckName = "code_tests"
+LAB_PROMPTS = "lab_prompts"
+"""Name of the lab's prompt set."""
 RECORD_ENDINGS = (".json.gz", ".json.zst", ".jsonl.gz", ".jsonl.zst", ".json", ".jsonl", ".parquet")
 """Endings of files of responses, which are no part of the name of their prompt set."""
 SHARES_SAVED = (0.0, 0.25, 0.5, 0.75, 1.0)
