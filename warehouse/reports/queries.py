@@ -81,7 +81,7 @@ def studies(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def has_other_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> bool:
-    """Whether a study has figures on base and data, teachers, score files or responses, and no results of base models."""
+    """Whether a study has figures on base and data, teachers, score files or responses, none of base models."""
     results, *others = (
         read(connection, mart, "study_id", {"study_id": study_id}, "study_id limit 1", optional=True).height
         for mart in (
