@@ -94,7 +94,7 @@ def test_the_section_is_there_only_with_responses(connection: duckdb.DuckDBPyCon
 
 
 def test_reward_models_that_cannot_be_told_apart_are_not_ranked(connection: duckdb.DuckDBPyConnection) -> None:
-    _, best, small = found(connection).paragraphs
+    _, _, best, small = found(connection).paragraphs
     assert best.startswith("policy, prompts, gold: gold: choosing the best of 16 by good")
     assert "2 others clearly behind; not told apart from it: good" in best and "of what the gold itself would" in best
     assert small == "small, prompts, gold: gold: 5 prompts are too few to compare reward models on."
@@ -107,9 +107,9 @@ def test_each_policy_has_a_table_with_intervals(connection: duckdb.DuckDBPyConne
     rows = {row[0].text: row for row in table.cells}
     assert next(iter(rows)) == "gold: gold" and list(rows)[-1] == "noise"
     headings = [column.heading for column in table.columns]
-    accuracy = rows["good"][headings.index("On-policy accuracy")]
+    accuracy = rows["good"][headings.index("Accuracy")]
     assert float(accuracy.text) > 0.85 and " to " in accuracy.note
-    assert rows["gold: gold"][headings.index("On-policy accuracy")].text == "1.00"
+    assert rows["gold: gold"][headings.index("Accuracy")].text == "1.00"
     gain = rows["good"][headings.index("Gain, best of 16")]
     assert gain.text.startswith("+1.") and " to " in gain.note
     assert few.cells[0][headings.index("Gain, best of 16")].note == ""
@@ -141,7 +141,7 @@ def test_the_sentence_on_variance_has_n_and_interval(connection: duckdb.DuckDBPy
             as t (policy, n, spearman, spearman_low, spearman_high)
         """
     )
-    said = found(connection).paragraphs[3:]
+    said = found(connection).paragraphs[4:]
     assert said == (
         "other: reward variance predicts the gold gain of best of n here, rank correlation +0.80, n = 12 reward "
         "models, 95 % interval +0.50 to +0.90.",

@@ -10,7 +10,7 @@ import polars as pl
 from warehouse.reports import charts, labels
 from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.queries import MOST_DRAWN, parts
-from warehouse.reports.tables import COUNT, MODEL, PROSE, TEXT, Col, Row, Table, decimals
+from warehouse.reports.tables import COUNT, MODEL, PROSE, SHARE, TEXT, Col, Row, Table, decimals
 
 MOST_POLICIES = 8
 """Most policies with a table and a chart of their own."""
@@ -56,7 +56,7 @@ def section(study: Study) -> Section | None:
     return Section(
         "good-teacher",
         "A good teacher?",
-        (SUMMARY, *_best(chosen, cells), *_variance(study), *_more(known)),
+        (SUMMARY, COLUMNS, *_best(chosen, cells), *_variance(study), *_more(known)),
         items=tuple(item for item in items if item is not None),
     )
 
@@ -67,6 +67,13 @@ SUMMARY = (
     "the policy's own responses, beside a gold reward, which stands for the truth. Fewer than 8 prompts have no "
     "interval."
 )
+COLUMNS = (
+    "Accuracy: share of the pairs of a prompt's responses that a reward orders as the gold does, mean over prompts, "
+    "where equal under both counts as right; strict: of all pairs that differ under the gold, equal rewards not won. "
+    "Variance: about the share of a reward's variance that is within prompts. Length: correlation of the reward with "
+    "the bytes of the response, within prompts."
+)
+ACCURACIES = {"on_policy_accuracy": "Accuracy", "on_policy_accuracy_strict": "Strict"}
 CELL = "policy_id || ', ' || prompt_set || ', gold: ' || gold_id as cell"
 ORDER = "policy_id, prompt_set, gold_id"
 
@@ -227,30 +234,22 @@ def _table(properties: pl.DataFrame, chosen: pl.DataFrame, cell: str, study: Stu
     is_small = bool(largest.height and largest["is_small_pool"][0])
     return Table(
         study.name("good_teacher", cell),
-        f"{cell}",
-        f"{counted}Second lines: 95 % intervals over prompts, all figures of a resample computed again. On-policy "
-        "accuracy: share of pairs of a prompt's responses with the order of the gold, mean over prompts, where equal "
-        "under both counts as right; strict: of the pairs that differ under the gold. Variance: about the share of a "
-        "reward's variance that is within prompts. Gain: in the gold's unit, by choosing the best of "
-        f"{n} responses, over any response.{small if is_small else ''}",
+        cell,
+        f"{counted}Second lines: 95 % intervals over prompts. Gain: of the gold, in its unit, by choosing the best of "
+        f"{n} responses.{small if is_small else ''}",
         rows.to_dicts(),
         [
             Col("Reward", "reward_id", MODEL, prefix=lambda row: "gold: " if row["is_gold"] else ""),
-            Col("RewardBench (%)", "rewardbench_score", decimals(1)),
-            _with_interval(
-                "On-policy accuracy", "on_policy_accuracy", "on_policy_accuracy_low", "on_policy_accuracy_high"
-            ),
-            _with_interval(
-                "Strict", "on_policy_accuracy_strict", "on_policy_accuracy_strict_low", "on_policy_accuracy_strict_high"
-            ),
-            Col("Off-policy accuracy", "off_policy_accuracy", _TWO, "on the responses of the other policies"),
-            _with_interval("Variance", "reward_variance", "reward_variance_low", "reward_variance_high"),
-            Col("Raw variance", "within_variance_raw", decimals(3), "within prompts, in the reward's unit squared"),
             _with_interval(f"Gain, best of {n}", "gold_gain", "low", "high", _SIGNED),
-            Col("Share of the gold's", "headroom_share", _TWO),
+            Col("Of the gold's", "headroom_share", SHARE, "share of what the gold itself would gain by choosing"),
+            *(_with_interval(heading, name, f"{name}_low", f"{name}_high") for name, heading in ACCURACIES.items()),
+            _with_interval("Variance", "reward_variance", "reward_variance_low", "reward_variance_high"),
             _with_interval(
                 "Length", "length_correlation", "length_correlation_low", "length_correlation_high", _SIGNED
             ),
+            Col("Raw variance", "within_variance_raw", decimals(3), "within prompts, in the reward's unit squared"),
+            Col("Off-policy", "off_policy_accuracy", _TWO, "accuracy on the responses of the other policies"),
+            Col("RewardBench (%)", "rewardbench_score", decimals(1)),
             Col("Remark", lambda row: None if row["status"] == "ok" else row["status"], PROSE),
         ],
     )
@@ -283,7 +282,7 @@ def curve_chart(frame: pl.DataFrame) -> alt.LayerChart:
         ("distance:Q", "Distance (√nats)", ".2f"),
         ("gain:Q", "Gain (standard deviations)", "+.2f"),
     )
-    x = alt.X("distance:Q", title="Square root of the KL bound (√nats)", axis=alt.Axis(grid=False))
+    x = alt.X("distance:Q", title="Square root of the KL bound (√nats)", axis=alt.Axis(grid=False, tickCount=6))
     y = alt.Y("gain:Q", title="Gain (standard deviations)")
     base = alt.Chart(long).encode(x=x, y=y, detail=["reward_id:N", "side:N"], tooltip=charts.tooltip(tips))
     styles = {
@@ -345,26 +344,33 @@ def _fits(fits: pl.DataFrame, study: Study) -> Table | None:
         "Where choosing harder stops helping",
         "Gold gain fitted by d (α − β d), with d the square root of the KL bound, over all n from 2. β above 0: the "
         "gain flattens, and past the peak a higher reward means a lower gold. Second lines: 95 % intervals, the fit "
-        "repeated in every resample of prompts; the last column is the share of resamples of the same shape.",
+        "repeated in every resample of prompts. A shape is open where fewer than 95 % of the resamples have it.",
         fits.to_dicts(),
         [
             Col("Reward", "reward_id", MODEL),
             Col("Policy", "cell"),
-            Col("Shape", lambda row: FITS.get(row["status"], row["status"]), TEXT),
+            Col("Shape", _shape, PROSE),
             _with_interval("α", "alpha", "alpha_low", "alpha_high", decimals(3)),
             _with_interval("β", "beta", "beta_low", "beta_high", decimals(3)),
             Col("n at the peak", "n_peak", decimals(1)),
-            Col("Gain there", "gold_peak", _SIGNED),
+            Col("Gain there", lambda row: row["gold_peak"] if row["status"] == "inner_peak" else None, _SIGNED),
             Col("Gain at largest n", "gold_at_largest", _SIGNED),
             Col("Fall after the peak", "drop_after_peak", _TWO),
-            Col("Resamples of this shape", "share_of_resamples", _TWO),
         ],
     )
 
 
+def _shape(row: Row) -> str:
+    name, share = FITS.get(row["status"], row["status"]), row["share_of_resamples"]
+    is_open = share is not None and share < 0.95
+    return f"open: {name} in {labels.percent(share)} of the resamples" if is_open else name
+
+
 def difference_chart(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChart:
     """Differences with intervals, one row per `row`; frame: row, value, low, high."""
-    frame = charts.ranked(frame, "row").with_columns(charts.named("value", _signed, "value_text"))
+    frame = charts.ranked(frame, "row").with_columns(
+        charts.named("value", lambda value: labels.number(value, 3, signed=True), "value_text")
+    )
     tips: charts.Tooltip = (
         ("row:N", "Ensemble"),
         ("value:Q", "Difference", "+.3f"),
@@ -372,7 +378,7 @@ def difference_chart(frame: pl.DataFrame, domain: charts.Range) -> alt.LayerChar
         ("high:Q", "95 % interval, high", "+.3f"),
     )
     base = charts.row_chart(frame, "row", tips, alt.Axis(labelLimit=300))
-    x = charts.across("value", "Difference in gold gain", domain, tickCount=5)
+    x = charts.across("value", "Difference in gold gain", domain, tickCount=4)
     layers = [charts.zero(frame), charts.whisker(base, "low", "high"), charts.dots(base, x, "best", 60)]
     return charts.layered([*layers, charts.value_at_right(base, "value_text:N")], 22 * frame.height)
 
