@@ -51,8 +51,8 @@ all: setup ## Materialize everything again, changed or not
 answer: setup ## Print the answer from the published snapshot, without a run
 	@$(BIN)/python -m dagster_project.cli.run --answer
 
-recommend: setup ## Recommend base models: MAX_PARAMS=8 (the 8B class), MEMORY=24 (GiB to train in), OBJECTIVE=regression
-	@$(BIN)/python -m warehouse.cli.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(MEMORY),--memory "$(MEMORY)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
+recommend: setup ## Recommend base models: MAX_PARAMS=8 (the 8B class), MEMORY=24 (GiB to train in), OBJECTIVE=regression; POLICY=name USE=rl|best_of_n|filter_data: for a policy
+	@$(BIN)/python -m warehouse.cli.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(MEMORY),--memory "$(MEMORY)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)") $(if $(POLICY),--policy "$(POLICY)") $(if $(USE),--use "$(USE)")
 
 plan: setup ## Plan the document scoring that is left: STUDY=paper GPUS=64 [DEVICE=H200] [PRICE=3.2] [PREEMPTION=0.05] [PROBE=1]
 	@$(BIN)/python -m dagster_project.cli.plan --study "$(STUDY)" --gpus "$(GPUS)" --device "$(DEVICE)" --price "$(PRICE)" --preemption "$(PREEMPTION)" --probe "$(PROBE)"

@@ -174,6 +174,20 @@ def _facts(store: Store, item: Item) -> tuple[dict[str, Any], datetime] | None:
     return {name: value for name, value in partition.items() if name != _SHARD}, written_at
 
 
+def newest_runs(parts: Parts, table: Table, study_id: str) -> list[tuple[dict[str, Any], str]]:
+    """Partition and run id of a study's parts that count: of each partition the one written last, of this contract."""
+    store = Store.at(parts)
+    found: dict[str, tuple[datetime, dict[str, Any], str]] = {}
+    for item in _items(store, table.name, study_id):
+        facts = _facts(store, item)
+        if facts is None or footer(store, item).metadata.get("contract") != table.fingerprint:
+            continue
+        key = json.dumps(facts[0], sort_keys=True)
+        if key not in found or facts[1] >= found[key][0]:
+            found[key] = facts[1], facts[0], footer(store, item).metadata["run_id"]
+    return [(partition, run_id) for _, partition, run_id in found.values()]
+
+
 def remove_parts(parts: Parts, table: str, study_id: str, is_stale: Callable[[Mapping[str, Any]], bool]) -> None:
     """Remove parts of work that takes seconds to repeat. is_stale: whether a part goes, by its partition."""
     store = Store.at(parts)

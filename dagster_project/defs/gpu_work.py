@@ -1,7 +1,8 @@
-"""GPU work on base models and reward models, one partition each: training, rewards, document scores, benchmarks; and
-imports of files."""
+"""GPU work on base models, reward models and policies, one partition each: training, rewards, document scores,
+benchmarks, responses; and imports of files."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from dagster_project.lib.jobs import (
     job_command,
     model_of,
     nothing_to_do,
+    policy_of,
     reward_of,
     run_for_studies,
     run_job,
@@ -34,7 +36,17 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     trained_run_ids,
 )
+from models_train.study.golds import golds_of
+from models_train.study.response_ids import (
+    CHECKS_VERSION,
+    RESPONSE_IMPORT_VERSION,
+    RESPONSE_REWARDS_VERSION,
+    RESPONSES_VERSION,
+    responses_run_id,
+)
+from models_train.study.response_parts import responses_of, rewards_run_id
 from models_train.study.study import Study, load_study
+from warehouse.paths import Home
 
 GPU_WORK: dict[str, Any] = {"kinds": {"torch", "parquet"}, "pool": keys.GPU_POOL}
 """Settings common to all assets that are made by jobs in the pool `gpu`."""
@@ -68,15 +80,16 @@ def reward_models(
 @dg.asset(
     key=keys.COMPLETION_REWARDS,
     deps=[keys.REWARD_MODELS],
-    description="The reward of every completion of the study's benchmarks, by each reward model (definitions, "
-    "Section 1).",
+    description="The reward of every completion of the study's benchmarks (definitions, Section 1), and of every "
+    "response of its policies, by each reward model.",
     **REWARD_MODEL,
 )
 def completion_rewards(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.score_completions` for the partition."""
-    return _run_by_objective(context, run_home, pipes, "score_completions", _of_benchmarks)
+    made_by = partial(_of_scoring, home=run_home.home)
+    return _run_by_objective(context, run_home, pipes, "score_completions", made_by)
 
 
 @dg.asset(
@@ -86,7 +99,8 @@ def completion_rewards(
     group_name="training",
     owners=["team:training"],
     code_version=f"hub-rewards-{SCORED_VERSION}",
-    description="The reward of every completion of the study's benchmarks, by each reward model of a hub or folder.",
+    description="The reward of every completion of the study's benchmarks, and of every response of its policies, by "
+    "each reward model of a hub or folder.",
     **GPU_WORK,
 )
 def hub_rewards(
@@ -98,8 +112,8 @@ def hub_rewards(
     done = run_job(context, pipes, job_command("score_reward_model", path, run_home.home, None, "--reward", reward_id))
     study = _read_again(path)
     (scored,) = (one for one in study.reward_models if one.reward_id == reward_id)
-    run_ids = evaluation_run_ids(scored_run_id(scored, path.parent), study, path.parent).values()
-    return with_costs(done.get_materialize_result(), run_home.home, study, *run_ids)
+    made = _of_scoring(scored_run_id(scored, path.parent), study, path.parent, run_home.home)
+    return with_costs(done.get_materialize_result(), run_home.home, study, *made)
 
 
 @dg.asset(
@@ -153,16 +167,45 @@ def benchmarks(
     return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
 
 
+@dg.asset(
+    key=keys.RESPONSES,
+    deps=[keys.STUDIES],
+    partitions_def=keys.POLICY_PARTITIONS,
+    group_name="policies",
+    owners=["team:training"],
+    code_version=f"responses-{RESPONSES_VERSION}",
+    description="The responses of each policy to the prompts of its study, and their log-probabilities.",
+    **GPU_WORK,
+)
+def responses(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.sample_responses` for the partition; finished blocks are kept."""
+    with as_dagster_failure(context):
+        path, _, policy_id = policy_of(study_files(), context.partition_key)
+    done = run_job(context, pipes, job_command("sample_responses", path, run_home.home, None, "--policy", policy_id))
+    study = _read_again(path)
+    assert study.teachers is not None
+    (policy,) = (one for one in study.teachers.policies if one.policy_id == policy_id)
+    run_ids = [responses_run_id(policy, engine, study, path.parent) for engine in policy.engines]
+    return with_costs(done.get_materialize_result(), run_home.home, study, *run_ids)
+
+
 def imports(
-    key: dg.AssetKey, job: str, code_version: str, description: str, is_listed: Callable[[Study], object]
+    key: dg.AssetKey,
+    job: str,
+    code_version: str,
+    description: str,
+    is_listed: Callable[[Study], object],
+    group: str = "benchmarks",
 ) -> dg.AssetsDefinition:
     """Runs a job for every study that lists files for it. is_listed: whether a study does."""
 
     @dg.asset(
         key=key,
         # No dependency on parts/studies, although it reads the same files: Dagster would split the dbt run for it.
-        group_name="benchmarks",
-        owners=["team:scoring"],
+        group_name=group,
+        owners=["team:training" if group == "training" else "team:scoring"],
         kinds={"python", "parquet"},
         code_version=code_version,
         description=description,
@@ -200,6 +243,26 @@ score_imports = imports(
     lambda study: study.benchmark_sets or study.score_imports,
 )
 
+gold_rewards = imports(
+    keys.GOLD_REWARDS,
+    "gold_rewards",
+    f"gold-rewards-{RESPONSE_REWARDS_VERSION}-{CHECKS_VERSION}",
+    "Gold rewards of the responses of policies: the lab's truth, checks, people's labels, copies of reward models.",
+    golds_of,
+    group="training",
+)
+
+
+response_imports = imports(
+    keys.RESPONSE_IMPORTS,
+    "import_responses",
+    f"response-imports-{RESPONSE_IMPORT_VERSION}",
+    "Responses that were sampled elsewhere, from files that studies name: of AlpacaEval, UltraFeedback, reward-bench's "
+    "best of n, generations with gold scores, and plain rows.",
+    lambda study: study.teachers and study.teachers.responses,
+    "policies",
+)
+
 
 def _read_again(path: Path) -> Study:
     """A study after a job, which may have resolved revisions: their commits are a part of the run ids."""
@@ -233,5 +296,8 @@ def _run_by_objective(
     return with_costs(done.get_materialize_result(), run_home.home, study, *made)
 
 
-def _of_benchmarks(trained: str, study: Study, folder: Path) -> Iterable[str]:
-    return evaluation_run_ids(trained, study, folder).values()
+def _of_scoring(reward_model: str, study: Study, folder: Path, home: Home) -> Iterable[str]:
+    """Run ids of the rewards of a reward model, by its own: on the benchmarks, and of the responses that are there."""
+    yield from evaluation_run_ids(reward_model, study, folder).values()
+    for responses in responses_of(home.parts, study):
+        yield rewards_run_id(study, reward_model, responses)

@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from dagster_project.environment import STUDIES
 from dagster_project.lib import keys
-from models_train.parts import is_part_key, part_path, part_rows
+from models_train.parts import content_hash, is_part_key, part_path, part_rows
 from models_train.store import Store
 from models_train.study.fingerprints import (
     LocationError,
@@ -36,14 +36,23 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     trained_run_ids,
 )
+from models_train.study.golds import gold_parts, gold_rows, golds_of, source_rows
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
-from models_train.study.reward_ids import source_run_id, stated_sources
+from models_train.study.response_ids import (
+    imported_prompts_run_id,
+    prompts_run_id,
+    response_imports_run_id,
+    responses_run_id,
+)
+from models_train.study.response_parts import Responses, responses_of, rewards_run_id, scores_responses
+from models_train.study.reward_ids import source_run_id, stated_sources, trained_reward_id
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
+from warehouse.contracts.responses import GOLD_REWARDS, PROMPTS, RESPONSE_REWARDS, RESPONSES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
@@ -115,6 +124,7 @@ def due_work(home: Home, folder: Path = STUDIES, *, everything: bool = False, no
     found.before_gpu += _labs(labs)
     ready = {path: study for path, study in found.studies.items() if path not in labs}
     unsampled = _inputs(ready, home, found)
+    found.before_gpu += _golds(ready, home, found.problems)
     for work in gpu_work(ready, home, everything=everything, problems=found.problems):
         if work.job != "score_documents" or not unsampled.intersection(work.study_ids):
             found.gpu.append(work)
@@ -191,6 +201,7 @@ def _inputs(studies: Studies, home: Home, found: DueWork) -> set[str]:
         (keys.BENCHMARK_IMPORTS, imports_due, import_run_id, "importing benchmark results"),
         (keys.LEADERBOARDS, leaderboards_due, leaderboards_run_id, "importing leaderboards"),
         (keys.SCORE_IMPORTS, scores_due, score_imports_run_id, "importing scores of reward models"),
+        (keys.RESPONSE_IMPORTS, responses_due, response_imports_run_id, "importing responses of policies"),
     )
     for key, due, name_of, title in kinds:
         names: dict[str, str] = {}
@@ -205,6 +216,34 @@ def _inputs(studies: Studies, home: Home, found: DueWork) -> set[str]:
         if names:
             found.before_gpu.append(Work("refresh", (key,), None, title, tuple(names), _name(title, *names.values())))
     return unsampled
+
+
+def _golds(studies: Studies, home: Home, problems: list[str]) -> Iterator[Work]:
+    """The gold rewards of responses that are there."""
+    names: dict[str, str] = {}
+    for path, study in studies.items():
+        try:
+            if missing := _missing_golds(path, study, home):
+                names[study.study_id] = ",".join(missing)
+        except LocationError as error:
+            problems.append(f"{study.study_id}: {error}")
+    if names:
+        title = "computing gold rewards of responses"
+        yield Work("refresh", (keys.GOLD_REWARDS,), None, title, tuple(names), _name(title, *names.values()))
+
+
+def _missing_golds(path: Path, study: Study, home: Home) -> list[str]:
+    """Run ids of the parts of gold rewards that are missing. Raises LocationError."""
+    if not golds_of(study):
+        return []
+    counting, parts = _Counting(home), home.at_one_look().parts
+    try:
+        wanted = [(RESPONSE_REWARDS.name, one.run_id) for one in gold_parts(parts, study, path.parent)]
+        wanted += [(REWARD_SOURCES.name, source_run_id(row)) for row in source_rows(parts, study)]
+        wanted.append((GOLD_REWARDS.name, content_hash(gold_rows(parts, study))))
+    except (OSError, pa.ArrowException):
+        return []  # landing reports the part
+    return [run_id for table, run_id in wanted if not counting.has(table, study, run_id)]
 
 
 def _sample_name(study: Study, folder: Path) -> str:
@@ -288,10 +327,28 @@ def scores_due(studies: Studies, home: Home) -> bool:
     return False
 
 
+def golds_due(studies: Studies, home: Home) -> bool:
+    """True where gold rewards of responses that are there are missing. Raises LocationError."""
+    return any(_missing_golds(path, study, home) for path, study in studies.items())
+
+
+def responses_due(studies: Studies, home: Home) -> bool:
+    """True where parts of a study's files of responses are missing, or are of other files.
+
+    Raises LocationError where a file is missing.
+    """
+    counting = _Counting(home)
+    return any(
+        not counting.has(PROMPTS.name, study, imported_prompts_run_id(study, prompt_set, path.parent))
+        for path, study in studies.items()
+        for prompt_set in dict.fromkeys(one.prompt_set for one in (study.teachers.responses if study.teachers else ()))
+    )
+
+
 def gpu_work(
     studies: Studies, home: Home, *, everything: bool = False, problems: list[str] | None = None
 ) -> list[Work]:
-    """GPU work whose parts are missing, reward models first. `everything`: all GPU work.
+    """GPU work whose parts are missing, responses and reward models first. `everything`: all GPU work.
 
     Where the folder of a model or data set is missing, its message goes to `problems`, and the work of the other
     models is returned; without such a list LocationError is raised.
@@ -299,6 +356,7 @@ def gpu_work(
     newest, counting = _newest(home, BENCHMARK_RESULTS), _Counting(home)
     works: list[Work] = []
     for names_of, works_of in (
+        (_sampled, _samplings),  # reward models score the responses
         (_trained, _trainings),
         (_hub_rewards, _hub_scorings),
         (_scored, _scorings),
@@ -338,6 +396,13 @@ class _ModelWork:
     def has_rewards(self, run_id: str) -> bool:
         return self.counting.has("completion_rewards", self.study, run_id)
 
+    def unscored_responses(self, reward_id: str, run_id: str) -> list[str]:
+        """Run ids of the rewards that are missing of responses that are there. run_id: of the reward model."""
+        if not scores_responses(self.study, reward_id):
+            return []
+        wanted = [rewards_run_id(self.study, run_id, one) for one in self.counting.responses(self.study)]
+        return [one for one in wanted if not self.counting.has(RESPONSE_REWARDS.name, self.study, one)]
+
     def work(self, job: str, assets: tuple[dg.AssetKey, ...], partition: str, title: str, run_id: str) -> Work:
         """run_id: of the parts that the work makes."""
         names = ",".join(key.to_user_string() for key in assets)
@@ -365,7 +430,12 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         is_trained = model.counting.has_search(model.study, trained[None])
         is_trained = is_trained and all(any(found) for seed, found in have.items() if seed is not None)
         retrain = model.everything or not is_trained
-        is_scored = all(map(all, have.values()))
+        unscored = [
+            one
+            for seed, run_id in trained.items()
+            for one in model.unscored_responses(trained_reward_id(name, objective, seed), run_id)
+        ]
+        is_scored = all(map(all, have.values())) and not unscored
         # The first reward model answers for the items of the test set, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
         if is_first and model.study.test_set is not None and not model.counting.has_items(model.study):
@@ -373,7 +443,7 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         if retrain or not is_scored:
             key = str(dg.MultiPartitionKey({"base_model": model.partition, "objective": objective}))
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
-            run_ids = ",".join(run_id for found in evaluated.values() for run_id in found)
+            run_ids = ",".join([*(run_id for found in evaluated.values() for run_id in found), *unscored])
             yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", run_ids)
 
 
@@ -383,10 +453,31 @@ def _hub_rewards(study: Study) -> Sequence[str]:
 
 def _hub_scorings(reward: _ModelWork) -> Iterator[Work]:
     (one,) = (one for one in reward.study.reward_models if one.reward_id == reward.name)
-    run_ids = evaluation_run_ids(scored_run_id(one, reward.folder), reward.study, reward.folder).values()
-    if reward.everything or not all(map(reward.has_rewards, run_ids)):
-        title = f"rewards of {reward.name}"
-        yield reward.work("score_reward_models", (keys.HUB_REWARDS,), reward.partition, title, ",".join(run_ids))
+    own = scored_run_id(one, reward.folder)
+    run_ids = evaluation_run_ids(own, reward.study, reward.folder).values()
+    unscored = reward.unscored_responses(reward.name, own)
+    if reward.everything or unscored or not all(map(reward.has_rewards, run_ids)):
+        title, names = f"rewards of {reward.name}", ",".join([*run_ids, *unscored])
+        yield reward.work("score_reward_models", (keys.HUB_REWARDS,), reward.partition, title, names)
+
+
+def _sampled(study: Study) -> Sequence[str]:
+    return [one.policy_id for one in study.teachers.policies] if study.teachers else ()
+
+
+def _samplings(policy: _ModelWork) -> Iterator[Work]:
+    assert policy.study.teachers is not None
+    (one,) = (one for one in policy.study.teachers.policies if one.policy_id == policy.name)
+    run_ids = [responses_run_id(one, engine, policy.study, policy.folder) for engine in one.engines]
+    prompts = prompts_run_id(policy.study, policy.folder)
+    is_done = policy.counting.has(PROMPTS.name, policy.study, prompts) and any(
+        policy.counting.has(RESPONSES.name, policy.study, run_id)
+        and policy.counting.has("run_costs", policy.study, run_id)
+        for run_id in run_ids
+    )
+    if policy.everything or not is_done:
+        title = f"responses of {policy.name}"
+        yield policy.work("sample_policies", (keys.RESPONSES,), policy.partition, title, run_ids[0])
 
 
 def _scored(study: Study) -> Sequence[str]:
@@ -442,6 +533,7 @@ class _Counting:
     def __init__(self, home: Home) -> None:
         self._home = home.at_one_look()
         self._newest: dict[str, set[tuple[str, str]] | None] = {}
+        self._responses: dict[str, list[Responses]] = {}
 
     def has(self, table: str, study: Study, run_id: str) -> bool:
         """True where a study's part of a run counts. Where a part of the table cannot be read, being there is enough:
@@ -462,6 +554,16 @@ class _Counting:
             return all(row["path"] is None for row in part_rows(paths["reward_model_searches"]))
         except (OSError, pa.ArrowException):
             return True  # landing reports it
+
+    def responses(self, study: Study) -> list[Responses]:
+        """Responses of the study's policies that are there; none where a part cannot be read, which landing reports."""
+        if study.study_id not in self._responses:
+            try:
+                found = responses_of(self._home.parts, study)
+            except (OSError, pa.ArrowException):
+                found = []
+            self._responses[study.study_id] = found
+        return self._responses[study.study_id]
 
     def has_items(self, study: Study) -> bool:
         """True where the items of the study's test set are there. With another test set the rewards are due, whose job

@@ -19,8 +19,10 @@ from dagster_project.lib.dbt import MARTS, load_manifest, models_to_build_for, r
 from dagster_project.lib.due import (
     CODE_VERSION,
     Studies,
+    golds_due,
     imports_due,
     leaderboards_due,
+    responses_due,
     scores_due,
     studies_without_parts,
     study_files,
@@ -196,6 +198,8 @@ def _imports(home: Home, studies: Studies) -> Iterator[tuple[dg.AssetKey, str]]:
         (keys.BENCHMARK_IMPORTS, imports_due, "result files of benchmarks were added or changed"),
         (keys.LEADERBOARDS, leaderboards_due, "files of leaderboards were added or changed"),
         (keys.SCORE_IMPORTS, scores_due, "score files or benchmarks of reward models were added or changed"),
+        (keys.RESPONSE_IMPORTS, responses_due, "files of responses were added or changed"),
+        (keys.GOLD_REWARDS, golds_due, "gold rewards of responses are missing"),
     ):
         try:
             if is_due(studies, home):

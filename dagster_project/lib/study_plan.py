@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -13,9 +14,10 @@ from models_train.errors import close_match
 from models_train.parts import content_hash, write_part
 from models_train.store import Parts
 from models_train.study.fingerprints import donors
+from models_train.study.golds import gold_ids
 from models_train.study.models import BenchmarkValue, Candidate
+from models_train.study.response_parts import OF_RESPONSES, scores_responses
 from models_train.study.reward_ids import (
-    scoring_variant,
     source_run_id,
     stated_sources,
     trained_reward_ids,
@@ -24,16 +26,19 @@ from models_train.study.reward_ids import (
 )
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
+from models_train.study.teachers import LAB_PROMPTS, Teachers
 from models_train.study.yaml_lines import StudyError, parse_yaml
 from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
+    RESPONSE_TABLES,
     SCORE_TABLES,
     STUDY_TABLES,
     Table,
 )
-from warehouse.contracts.scores import REWARD_SOURCES
+from warehouse.contracts.responses import GOLD_REWARDS
+from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDIES, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
 from warehouse.paths import REPOSITORY
@@ -99,12 +104,18 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         # A model that shares another's scores has none of its own, such as those from before the larger one was listed.
         is_scored = model is None or (model in study.model_ids and donors(study).get(str(model), model) == model)
         return corpus is not None and partition.get("corpus") == corpus and is_scored
+    if table.name == GOLD_REWARDS.name:
+        return study.teachers is not None and bool(study.teachers.gold)
+    if table.name in RESPONSE_TABLES:
+        return _wants_responses(study, partition)
     if table.name in SCORE_TABLES:
         return _wants_rewards(study, partition)
+    if job == "sample_responses":
+        return model in _sampled_ids(study)
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "score_reward_model":
-        return model in _scored_ids(study) and partition.get("variant") in study.reward_benchmarks
+        return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")))
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
     if study.training is None or model not in study.compared_model_ids:
@@ -112,8 +123,14 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     pairs = variants(study.training, str(model))
     trained = {variant(*one) for one in pairs}
     if job == "score_completions":
-        trained = {scoring_variant(benchmark, *one) for one in pairs for benchmark in study.reward_benchmarks}
+        which, _, on = str(partition.get("variant")).partition("@")
+        return which in trained and _is_scored_on(study, on or REWARDBENCH)
     return partition.get("objective", partition.get("variant")) in trained
+
+
+def _is_scored_on(study: Study, name: str) -> bool:
+    """Whether reward models are scored on a benchmark, or on responses, by the name that costs have."""
+    return name in study.reward_benchmarks or (study.teachers is not None and name.startswith(OF_RESPONSES))
 
 
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
@@ -122,9 +139,38 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
     if "reward_id" in partition:
         imported = {one.reward_id for one in study.score_imports}
+        imported |= gold_ids(study)
+        imported |= {one.reward_id for one in study.teachers.responses if one.reward_id} if study.teachers else set()
         scored = trained_reward_ids(study) | _scored_ids(study)
         return partition["reward_id"] in imported or (partition["reward_id"] in scored and is_named)
     return is_named or bool(study.score_imports)  # score files may state the items of any benchmark
+
+
+def _wants_responses(study: Study, partition: Mapping[str, Value]) -> bool:
+    """Whether a study asks for a part of policies, responses, their rewards and checks, by all that its partition
+    names. Policies of policy runs have names that begin with `run:`."""
+    teachers = study.teachers
+    if teachers is None:
+        return False
+    policy, prompt_set = str(partition.get("policy_id", "")), partition.get("prompt_set")
+    is_imported = any(one.has_policy(policy) for one in teachers.responses)
+    own = (LAB_PROMPTS if teachers.prompts is None else teachers.prompts.name,) if teachers.policies else ()
+    scored = {one for one in trained_reward_ids(study) | _scored_ids(study) if scores_responses(study, one)}
+    taught = teachers.teach.rewards if teachers.teach else None  # which may be ensembles
+    rewards = scored | gold_ids(study) | set(taught or ())
+    asked = {
+        "policy_id": policy in _sampled_ids(study) or is_imported or (bool(teachers.teach) and policy[:4] == "run:"),
+        "prompt_set": prompt_set in (*own, *(one.prompt_set for one in teachers.responses)),
+        "reward_id": partition.get("reward_id") in rewards | {one.reward_id for one in teachers.responses},
+        "check_name": partition.get("check_name") in teachers.checks,
+        "policy_run_id": teachers.teach is not None,
+    }
+    return all(is_asked for name, is_asked in asked.items() if name in partition)
+
+
+def _sampled_ids(study: Study) -> set[str]:
+    """Names of the policies that the study samples."""
+    return {one.policy_id for one in study.teachers.policies} if study.teachers else set()
 
 
 def _scored_ids(study: Study) -> set[str]:
@@ -292,6 +338,10 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             {"score_kind": kind, "low": bins.low, "high": bins.high, "n_bins": bins.n}
             for kind, bins in (study.scoring.fixed_bins if study.scoring else {}).items()
         ],
+        "teacher_settings": [
+            {"setting": name, "value": json.dumps(value)}
+            for name, value in (_teacher_settings(study.teachers) if study.teachers else {}).items()
+        ],
         "study_seeds": [
             {
                 "seed": seed.name,
@@ -305,6 +355,11 @@ def _rows(study: Study, seeds: dict[str, SeedFacts]) -> dict[str, list[dict[str,
             for seed in study.seeds
         ],
     }
+
+
+def _teacher_settings(teachers: Teachers) -> dict[str, Any]:
+    """Settings of what is measured on the responses of policies, by name."""
+    return teachers.model_dump(mode="json", include={"best_of", "ensembles"})
 
 
 def _match(study: Study, value: BenchmarkValue) -> str:

@@ -71,6 +71,19 @@ class Rendered:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """Token ids that a response follows, BOS included.
+
+    lead: text that the template itself writes before a response, and that a response may begin with. end_id: special
+    token by which the template ends a response, or None.
+    """
+
+    token_ids: list[int]
+    lead: str
+    end_id: int | None
+
+
+@dataclass(frozen=True)
 class _Opening:
     """A prompt's messages as its template takes them, and the text before and after the response."""
 
@@ -152,6 +165,23 @@ class Renderer:
             ids = [*ids, self.tokenizer.eos_token_id]
         return replace(self._cut(ids, n_prompt), has_thoughts=thoughts is not None)
 
+    def ask(self, prompt: Prompt) -> Asked:
+        """Token ids of a prompt, whose last turn is the user's, as the template asks for a response.
+
+        Nothing is cut: raises TooLong beyond the limit, and RenderError for a prompt that has no rendering.
+        """
+        mark = _check(prompt, "-")
+        opening = self._opening(prompt, mark)
+        asked = self._write(opening.messages, asks=True)
+        ids = self._encode(asked, mark)
+        if len(ids) > self.limit:
+            raise TooLong(f"the prompt is too long: {len(ids)} tokens, the limit is {self.limit}")
+        lead = opening.before[len(asked) :] if opening.before.startswith(asked) else ""
+        after = self.tokenizer(opening.after.lstrip(), add_special_tokens=False, verbose=False)["input_ids"][:1]
+        added: Any = self.tokenizer.added_tokens_decoder
+        special = {one for one, token in added.items() if token.special}.union(self.tokenizer.all_special_ids)
+        return Asked(ids, lead, next((one for one in after if one in special), None))
+
     def _written(self, prompt: Prompt, response: str, mark: str) -> _Written:
         opening = self._opening(prompt, mark)
         written = self._with_response(opening, self._neutral(response, mark))
@@ -224,12 +254,14 @@ class Renderer:
             raise RenderError("the chat template does not write the response")
         return _Opening(messages, before, after)
 
-    def _write(self, messages: Messages) -> str:
+    def _write(self, messages: Messages, asks: bool = False) -> str:
+        """The messages as text. asks: with what asks for a response."""
         try:
             written = self.tokenizer.apply_chat_template(
                 messages,
                 chat_template=self.template,
                 tokenize=False,
+                add_generation_prompt=asks,
                 date_string=PINNED_DATE.strftime(DATE_FORMAT),
                 strftime_now=PINNED_DATE.strftime,
             )

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,24 @@ Rows = list[dict[str, Any]]
 class Scored:
     """A reward model to score.
 
-    name: for messages. run_ids: of its rewards, by benchmark. load: the reward model and its renderer, called once and
-    only where rewards are missing. costs: model_id, job and variant of the costs on a benchmark. thoughts: what becomes
-    of those in completions.
+    name: for messages. run_id: its own. run_ids: of its rewards, by benchmark. load: the reward model and its renderer,
+    for `loaded`. costs: model_id, job and variant of the costs on a benchmark, or on the responses of a policy.
+    thoughts: what becomes of those in completions.
     """
 
     name: str
     reward_id: str
+    run_id: str
     run_ids: Mapping[str, str]
     load: Callable[[], tuple[Scorer, Renderer]]
     costs: Callable[[str], tuple[str, str, str]]
     tokens_per_pack: int | None = None
     thoughts: str = "keep"
+
+    @cached_property
+    def loaded(self) -> tuple[Scorer, Renderer]:
+        """The reward model and its renderer; loaded once, and only where rewards are missing."""
+        return self.load()
 
 
 @dataclass
@@ -107,7 +114,7 @@ class BenchmarkScoring:
         return self._benchmarks[name]
 
     def _score_due(self, one: Scored, due: Sequence[str]) -> None:
-        loaded = one.load()
+        loaded = one.loaded
         for name in due:
             try:
                 found, costs = self._scored(one, *loaded, self._benchmark(name))

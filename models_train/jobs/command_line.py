@@ -22,6 +22,7 @@ from models_train.machine import is_out_of_memory, out_of_memory
 from models_train.processes import INTERRUPTED, stopped_by_signals
 from models_train.store import parts_at
 from models_train.study.settings import Objective
+from models_train.study.teachers import Method
 
 MOST_PROCESSES = 8
 """Most processes that a job starts by default: its pieces of work are too short to keep more of them busy."""
@@ -41,7 +42,10 @@ FLAGS: dict[str, dict[str, Any]] = {
     "study": {"dest": "path", "type": Path, "required": True, "help": "study file"},
     "model": {"dest": "model_id", "required": True, "help": "model_id of the base model in the study file"},
     "objective": {"choices": get_args(Objective), "required": True, "help": "objective of the reward model"},
-    "reward": {"dest": "reward_id", "required": True, "help": "reward_id under reward_models in the study file"},
+    "reward": {"dest": "reward_id", "required": True, "help": "reward_id of a reward model of the study file"},
+    "policy": {"dest": "policy_id", "required": True, "help": "policy_id under teachers.policies in the study file"},
+    "method": {"choices": get_args(Method), "required": True, "help": "method of the policy run"},
+    "seed": {"type": int, "required": True, "help": "seed of the policy run"},
     "home": {"type": Path, "required": True, "help": "run-time folder: parts, texts, reward models, caches"},
     "inputs": {"type": Path, "required": True, "help": "folder with one folder of inputs per study"},
     "parts": {"type": parts_at, "required": True, "help": "folder or address of the parts"},
@@ -79,12 +83,20 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         ("study", "model", "objective", "home", "devices"),
     ),
     "score_completions": (
-        "Compute the reward of every completion of the study's benchmarks with a trained reward model.",
+        "Compute the reward of every completion of benchmarks, and of every response, with a trained reward model.",
         ("study", "model", "objective", "home"),
     ),
     "score_reward_model": (
-        "Compute the reward of every completion of the study's benchmarks with a reward model of a hub or folder.",
+        "Compute the reward of every completion of benchmarks, and of every response, with a reward model of a hub.",
         ("study", "reward", "home"),
+    ),
+    "sample_responses": (
+        "Sample the responses of a policy to the prompts of the study.",
+        ("study", "policy", "home"),
+    ),
+    "import_responses": (
+        "Read the files of responses that a study lists, with the rewards in them.",
+        ("study", "home"),
     ),
     "sample_documents": (
         "Draw the sample of documents of a study and write its texts.",
@@ -93,6 +105,10 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "score_documents": (
         "Compute the log-probabilities of the sampled documents under a base model, shard by shard.",
         ("study", "model", "home", "split"),
+    ),
+    "teach_policy": (
+        "Train a policy by a reward, and measure it on the way: its responses, their rewards, its distance.",
+        ("study", "policy", "reward", "method", "seed", "home"),
     ),
     "plan": (
         "Plan the document scoring that is left of a study: hours, bottleneck, actors per model, cost.",
@@ -112,6 +128,14 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "import_scores": (
         "Read the benchmarks of reward models and the score files that a study lists.",
+        ("study", "home"),
+    ),
+    "run_checks": (
+        "Check the responses of a study's policies: right answers, tests of programs.",
+        ("study", "home"),
+    ),
+    "gold_rewards": (
+        "Compute the gold rewards of responses: the lab's truth, checks, people's labels, copies of reward models.",
         ("study", "home"),
     ),
     "fit_performance_model": (

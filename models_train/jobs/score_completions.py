@@ -1,4 +1,5 @@
-"""Compute the reward of every completion of the study's benchmarks with a trained reward model, and write its parts.
+"""Compute the reward of every completion of the study's benchmarks, and of every response of its policies, with a
+trained reward model, and write its parts.
 
 The benchmarks are the test set and the benchmark sets. The reward model is that of `train_reward_model`, at
 `<home>/reward_models/<training_run_id>/`; those of further seeds follow.
@@ -19,6 +20,7 @@ from models_train.errors import UserError
 from models_train.jobs.benchmark_scoring import BenchmarkScoring, Scored
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
+from models_train.jobs.response_scoring import ResponseScoring
 from models_train.jobs.training_job import TrainingJob, training_job
 from models_train.metering import default_device
 from models_train.modeling.base_models import ModelSource, context_length, load_tokenizer
@@ -40,9 +42,12 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     study = at_commits(job.study, path, home)
     job = replace(job, study=study)
     scoring = BenchmarkScoring(study, path, home, report)
+    responses = ResponseScoring(study, path, home, report, scoring.problems)
     for one in (job, *(job.of_seed(seed) for seed in job.training.further_seeds(model_id))):
-        scoring.score(_scored(one))
-    return scoring.figures()
+        scored = _scored(one)
+        scoring.score(scored)
+        responses.score(scored)
+    return scoring.figures() | responses.figures()
 
 
 def _scored(job: TrainingJob) -> Scored:
@@ -52,15 +57,16 @@ def _scored(job: TrainingJob) -> Scored:
     return Scored(
         job.name,
         trained_reward_id(job.model.model_id, job.objective, job.seed),
+        job.run_id,
         evaluation_run_ids(job.run_id, job.study, job.study_folder),
-        partial(_loaded, job),
+        partial(load_trained, job),
         costs,
         job.training.tokens_per_pack,
         job.training.thoughts,
     )
 
 
-def _loaded(job: TrainingJob) -> tuple[RewardModel, Renderer]:
+def load_trained(job: TrainingJob) -> tuple[RewardModel, Renderer]:
     """The saved reward model on its device, and the renderer of its training."""
     folder, code = job.reward_model, job.model.remote_code
     if not folder.is_dir():

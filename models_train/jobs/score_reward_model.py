@@ -1,5 +1,5 @@
-"""Compute the reward of every completion of the study's benchmarks with a reward model of a hub or folder, and write
-its parts."""
+"""Compute the reward of every completion of the study's benchmarks, and of every response of its policies, with a
+reward model of a hub or folder, and write its parts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from models_train.errors import UserError, close_match
 from models_train.jobs.benchmark_scoring import BenchmarkScoring, Scored
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
+from models_train.jobs.response_scoring import ResponseScoring
 from models_train.jobs.training_job import at_commit, study_of
 from models_train.metering import default_device
 from models_train.reward_benchmarks.sets import at_commits
@@ -32,10 +33,14 @@ def run(path: Path, reward_id: str, home: Path, report: Reporter) -> dict[str, A
     one = at_commit(_named(study, path, reward_id), reward_id, path, home)
     study = at_commits(study, path, home)
     scoring = BenchmarkScoring(study, path, home, report)
-    run_ids = evaluation_run_ids(scored_run_id(one, path.parent), study, path.parent)
+    responses = ResponseScoring(study, path, home, report, scoring.problems)
+    run_id = scored_run_id(one, path.parent)
+    run_ids = evaluation_run_ids(run_id, study, path.parent)
     load = partial(_loaded, one, path.parent)
-    scoring.score(Scored(reward_id, reward_id, run_ids, load, lambda benchmark: (reward_id, JOB, benchmark)))
-    return scoring.figures()
+    scored = Scored(reward_id, reward_id, run_id, run_ids, load, lambda name: (reward_id, JOB, name))
+    scoring.score(scored)
+    responses.score(scored)
+    return scoring.figures() | responses.figures()
 
 
 def _named(study: Study, path: Path, reward_id: str) -> ScoredRewardModel:

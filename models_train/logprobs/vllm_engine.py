@@ -81,26 +81,23 @@ def load_vllm_engine(
 
     Raises UserError where vLLM is not installed, cannot run the model, or the model is not found.
     """
-    llm_class = _llm_class(source)
-    refuse_further_weights(source)
     config = load_config(source).get_text_config()
     context = context_length(config)
-    name = str(dtype).removeprefix("torch.")
     if not torch.cuda.is_available():
         tokens_per_batch = min(tokens_per_batch, CPU_BATCH_TOKENS)
-    llm = _loaded(llm_class, source, config, name, most_tokens, tokens_per_batch)
+    llm = load_llm(source, dtype, most_tokens, tokens_per_batch)
     n_vocabulary = vocabulary_rows(config.vocab_size, largest_token_id)
-    engine = VllmEngine(llm, n_vocabulary, context, name, tokens_per_batch)
+    engine = VllmEngine(llm, n_vocabulary, context, str(dtype).removeprefix("torch."), tokens_per_batch)
     try:
-        llm.apply_model(lambda model: _leave_out_rows_beyond(model, n_vocabulary))
+        llm.apply_model(lambda model: leave_out_rows_beyond(model, n_vocabulary))
         # Some models fail only at their first tokens, such as those with heads of a size that vLLM has no kernel for.
         list(engine.scored([Request("first", np.zeros(2, np.int64))]))
     except Exception as error:
-        raise _refusal(source, error) from error
+        raise refusal(source, error) from error
     return engine
 
 
-def refuse_further_weights(source: ModelSource) -> None:
+def refuse_further_weights(source: ModelSource, remedy: str = REMEDY) -> None:
     """Raise UserError for weights beside those that are meant: without an index, vLLM loads all files of the folder."""
     files = source.files
     taken = weight_names(files)
@@ -108,7 +105,7 @@ def refuse_further_weights(source: ModelSource) -> None:
     if further and SAFE_WEIGHTS_INDEX_NAME not in files.names:
         raise UserError(
             f"{source.label}: vLLM would load {further[0]} together with {taken[0]}; remove it from the folder, "
-            f"or {REMEDY}"
+            f"or {remedy}"
         )
 
 
@@ -123,22 +120,34 @@ def why_not_here() -> str | None:
     return None
 
 
-def _llm_class(source: ModelSource) -> Any:
+def _llm_class(source: ModelSource, remedy: str) -> Any:
     """`vllm.LLM`, with its environment set. Raises UserError where vLLM is not installed."""
     os.environ.update({name: os.environ.get(name, value) for name, value in ENVIRONMENT.items()})
     try:
         from vllm import LLM
     except ImportError as error:
         raise UserError(
-            f"{source.name}: vLLM cannot be imported ({error}); install it (`make vllm`), or {REMEDY}"
+            f"{source.name}: vLLM cannot be imported ({error}); install it (`make vllm`), or {remedy}"
         ) from error
     return LLM
 
 
-def _loaded(
-    llm_class: Any, source: ModelSource, config: Any, dtype: str, most_tokens: int, tokens_per_batch: int
+def load_llm(
+    source: ModelSource,
+    dtype: torch.dtype,
+    most_tokens: int,
+    tokens_per_batch: int,
+    remedy: str = REMEDY,
+    **settings: Any,
 ) -> Any:
-    memory = _cpu_cache_bytes(config, dtype, most_tokens, tokens_per_batch)
+    """`vllm.LLM` of a model, for token ids alone. most_tokens: of a sequence. settings: others than those here.
+
+    Raises UserError, with the remedy, where vLLM is not installed or cannot run the model.
+    """
+    llm_class = _llm_class(source, remedy)
+    refuse_further_weights(source, remedy)
+    name = str(dtype).removeprefix("torch.")
+    memory = _cpu_cache_bytes(load_config(source).get_text_config(), name, most_tokens, tokens_per_batch)
     place: dict[str, Any] = {"kv_cache_memory_bytes": memory}
     if torch.cuda.is_available():
         place = {"gpu_memory_utilization": GPU_MEMORY}
@@ -146,20 +155,19 @@ def _loaded(
         return llm_class(
             model=source.place,
             trust_remote_code=source.remote_code,
-            dtype=dtype,
+            dtype=name,
             skip_tokenizer_init=True,
             max_model_len=most_tokens + 1,
             max_num_batched_tokens=max(tokens_per_batch, most_tokens + 1),
-            enable_prefix_caching=False,
             enforce_eager=True,
             load_format="safetensors",
             disable_log_stats=True,
             use_tqdm_on_load=False,
             seed=0,
-            **place,
+            **place | {"enable_prefix_caching": False} | settings,
         )
     except Exception as error:
-        raise _refusal(source, error) from error
+        raise refusal(source, error, remedy) from error
 
 
 def _cpu_cache_bytes(config: Any, dtype: str, most_tokens: int, tokens_per_batch: int) -> int:
@@ -170,7 +178,7 @@ def _cpu_cache_bytes(config: Any, dtype: str, most_tokens: int, tokens_per_batch
     return max(64 << 20, 4 * (tokens_per_batch + most_tokens) * per_token)
 
 
-def _leave_out_rows_beyond(model: torch.nn.Module, n_vocabulary: int) -> None:
+def leave_out_rows_beyond(model: torch.nn.Module, n_vocabulary: int) -> None:
     """Have vLLM cut its logits, as it does for its padding, to the rows that count.
 
     Scores without a cut would be wrong in silence: where a version of vLLM keeps this size elsewhere, it is refused.
@@ -184,5 +192,6 @@ def _leave_out_rows_beyond(model: torch.nn.Module, n_vocabulary: int) -> None:
         processor.org_vocab_size = min(processor.org_vocab_size, n_vocabulary)
 
 
-def _refusal(source: ModelSource, error: Exception) -> UserError:
-    return UserError(f"{source.name}: vLLM cannot run it: {first_line(error)}; {REMEDY}")
+def refusal(source: ModelSource, error: Exception, remedy: str = REMEDY) -> UserError:
+    """The error for a model that vLLM cannot run."""
+    return UserError(f"{source.name}: vLLM cannot run it: {first_line(error)}; {remedy}")

@@ -2,7 +2,8 @@
 
 A reward model that taught several policies is one case, not several: beside each policy there are the mean of the
 correlations within policies, tested by the same permutation of reward models in every policy, and the correlation
-between the means of the policies. Fewer than MINIMUM_FOR_A_TEST cases are listed without a test.
+between the means of the policies. Fewer than MINIMUM_FOR_A_TEST cases are listed without a test. What was measured here
+has intervals from a bootstrap over base models (`predictor_bootstrap`), published rows have Fisher's.
 """
 
 from __future__ import annotations
@@ -19,6 +20,12 @@ from polars import selectors as cs
 from scipy import stats
 
 from models_train.selection.correlations import critical_r
+from models_train.selection.predictor_bootstrap import (
+    partial_spearman,
+    resample,
+    resampled_coefficients,
+    resampled_partials,
+)
 from models_train.selection.scores import SCORE_LEVEL
 
 Floats = NDArray[np.float64]
@@ -34,8 +41,8 @@ CELL = ("study_id", "gold", "method", "selection", "target", "predictor")
 WITHIN, BETWEEN, POOLED, CENTRED = "within", "between", "pooled", "centred"
 """`policy` of rows over several policies."""
 
-PUBLISHED, PRINTED = "published", "printed"
-"""`basis` of a row: computed from published figures of single reward models; a printed coefficient."""
+PUBLISHED, PRINTED, OWN = "published", "printed", "own"
+"""`basis` of a row: computed from published figures of single reward models; a printed coefficient; measured here."""
 
 SCHEMA: Mapping[str, type[pl.DataType]] = {
     "basis": pl.String,
@@ -48,6 +55,8 @@ SCHEMA: Mapping[str, type[pl.DataType]] = {
     "low": pl.Float64,
     "high": pl.Float64,
     "spearman": pl.Float64,
+    "spearman_low": pl.Float64,
+    "spearman_high": pl.Float64,
     "kendall": pl.Float64,
     "critical_pearson": pl.Float64,
     "critical_spearman": pl.Float64,
@@ -59,28 +68,110 @@ SCHEMA: Mapping[str, type[pl.DataType]] = {
 }
 
 
-def predictor_statistics(pairs: pl.DataFrame) -> pl.DataFrame:
+def predictor_statistics(pairs: pl.DataFrame, resamples: int = 0) -> pl.DataFrame:
     """Statistics of every cell and policy, and over the policies of a cell with two or more, with SCHEMA.
 
     pairs: one row per CELL, policy and reward model, with predictor_value, target_value and paper_table. Null for
     what is not defined or not tested; `note` has the reason. q is Benjamini and Hochberg's over the tests of a study
-    and target.
+    and target. resamples: 0 for published figures. Else the pairs were measured here: they have base_model, null for
+    one that is not known, and the intervals are those of a bootstrap over base models.
 
     Raises ValueError for a value that is not finite, and for a reward model that is listed twice for a policy.
     """
+    pairs = checked_pairs(pairs)
+    rows = []
+    for key, cell in pairs.group_by(*CELL, maintain_order=True):
+        cases: dict[str, object] = dict(zip(CELL, key, strict=True))
+        if resamples:
+            cases |= {"basis": OWN, "paper_tables": "none"}
+            rows += [cases | row for row in _own_rows(cell, resamples, "/".join(map(str, key)))]
+        else:
+            cases |= {"basis": PUBLISHED, "paper_tables": ", ".join(sorted(cell["paper_table"].unique()))}
+            rows += [cases | row for row in _cell_rows(cell)]
+    frame = _frame(rows)
+    groups = [_with_q(group) for _, group in frame.group_by("study_id", "target", maintain_order=True)]
+    return pl.concat(groups) if groups else frame
+
+
+def checked_pairs(pairs: pl.DataFrame) -> pl.DataFrame:
+    """Pairs with both values, in an order that their rows do not decide; errors as of `predictor_statistics`."""
     pairs = pairs.drop_nulls(["predictor_value", "target_value"]).sort(*CELL, "policy", "reward_model")
     if not np.isfinite(pairs.select("predictor_value", "target_value").to_numpy()).all():
         raise ValueError("predictor_statistics: a value is not a finite number")
     if pairs.select(*CELL, "policy", "reward_model").is_duplicated().any():
         raise ValueError("predictor_statistics: a reward model is there twice for a policy")
-    rows = []
-    for key, cell in pairs.group_by(*CELL, maintain_order=True):
-        tables = ", ".join(sorted(cell["paper_table"].unique()))
-        cases = dict(zip(CELL, key, strict=True)) | {"basis": PUBLISHED, "paper_tables": tables}
-        rows += [cases | row for row in _cell_rows(cell)]
-    frame = _frame(rows)
-    groups = [_with_q(group) for _, group in frame.group_by("study_id", "target", maintain_order=True)]
-    return pl.concat(groups) if groups else frame
+    return pairs
+
+
+REFERENCES = ("on_policy_accuracy", "rewardbench")
+"""Predictors that every other one is compared with."""
+COMPARISONS: Mapping[str, type[pl.DataType]] = {
+    **dict.fromkeys(("study_id", "gold", "method", "selection", "target", "policy"), pl.String),
+    **dict.fromkeys(("predictor", "reference"), pl.String),
+    **dict.fromkeys(("n", "n_policies"), pl.Int32),
+    **dict.fromkeys(("spearman", "reference_spearman", "difference", "low", "high"), pl.Float64),
+    **dict.fromkeys(("partial_spearman", "partial_low", "partial_high"), pl.Float64),
+    "note": pl.String,
+}
+
+
+def predictor_comparisons(pairs: pl.DataFrame, resamples: int) -> pl.DataFrame:
+    """Every predictor against the REFERENCES, on the reward models that have both with every policy: COMPARISONS.
+
+    pairs: as of `predictor_statistics`, measured here. Coefficients are means over the policies, `within`, or those of
+    the one policy. difference: Spearman's rho of the predictor minus that of the reference. partial_spearman: rank
+    correlation of predictor and target given the reference, above 0 where the predictor adds to it. Intervals: the same
+    resamples of base models for both predictors. Null, with the note, where something is not defined.
+    """
+    pairs = checked_pairs(pairs)
+    groups = [name for name in CELL if name != "predictor"]
+    rows: list[dict[str, object]] = []
+    for key, cell in pairs.group_by(*groups, maintain_order=True):
+        of_predictor = {str(name): part for (name,), part in cell.group_by("predictor", maintain_order=True)}
+        for reference in (name for name in REFERENCES if name in of_predictor):
+            for predictor, part in of_predictor.items():
+                if predictor == reference or predictor in REFERENCES[: REFERENCES.index(reference)]:
+                    continue
+                known = dict(zip(groups, key, strict=True)) | {"predictor": predictor, "reference": reference}
+                name = "/".join(map(str, (*key, predictor, reference)))
+                rows.append(known | _comparison(part, of_predictor[reference], resamples, name))
+    return pl.DataFrame(rows, schema={**COMPARISONS}, orient="row").with_columns(cs.float().fill_nan(None))
+
+
+def _comparison(part: pl.DataFrame, reference: pl.DataFrame, resamples: int, name: str) -> dict[str, object]:
+    """One row of `predictor_comparisons`. part, reference: pairs of the two predictors."""
+    other = reference.select("policy", "reward_model", pl.col("predictor_value").alias("reference_value"))
+    both = part.join(other, on=["policy", "reward_model"], how="inner").sort("policy", "reward_model")
+    policies = both["policy"].unique().sort().to_list()
+    both = both.filter(pl.len().over("reward_model") == len(policies))
+    n = both["reward_model"].n_unique()
+    row: dict[str, object] = {"policy": policies[0] if len(policies) == 1 else WITHIN}
+    row |= {"n": n, "n_policies": len(policies)}
+    if n < MINIMUM_FOR_A_TEST:
+        return row | {"note": f"no comparison: {n} reward models have both"}
+    x, z, y = (
+        both[column].to_numpy().reshape(len(policies), n)
+        for column in ("predictor_value", "reference_value", "target_value")
+    )
+    for one, given, target in zip(x, z, y, strict=True):
+        if problem := _undefined(one, target) or _undefined(given, target):
+            return row | {"note": problem}
+    rho, reference_rho = (
+        float(np.mean([stats.spearmanr(one, target).statistic for one, target in zip(side, y, strict=True)]))
+        for side in (x, z)
+    )
+    partial = float(np.mean([partial_spearman(*each) for each in zip(x, y, z, strict=True)]))
+    row |= {"spearman": rho, "reference_spearman": reference_rho, "difference": rho - reference_rho}
+    row |= {"partial_spearman": partial}
+    draws = resample(base_groups(both.head(n)), resamples, name)
+    if isinstance(draws, str):
+        return row | {"note": draws}
+    one, given = (resampled_coefficients(side, y, draws.counts, ranked=True) for side in (x, z))
+    row["low"], row["high"] = draws.interval(one - given)
+    if np.isfinite(partial):
+        partials = draws.interval(resampled_partials(x, y, z, draws.counts))
+        row["partial_low"], row["partial_high"] = partials
+    return row
 
 
 def printed_statistics(printed: pl.DataFrame) -> pl.DataFrame:
@@ -124,7 +215,7 @@ def critical_spearman(n: int) -> float:
     if n > MOST_ENUMERATED:
         return critical_r(n)
     ranks = np.arange(n, dtype=float)
-    found = np.sort(np.abs(_correlations(_all_orders(ranks), ranks)))[::-1]
+    found = np.sort(np.abs(_correlations(ranks[_orders(n)], ranks)))[::-1]
     # p of the k-th largest value is the share of orders that reach it, equal values included.
     reached = [value for value in np.unique(found.round(9)) if np.mean(found >= value - SMALLEST_DIFFERENCE) <= 0.05]
     return float(min(reached)) if reached else math.nan
@@ -134,29 +225,38 @@ def permutation_p(x: Floats, y: Floats) -> float:
     """Two-sided p of Spearman's rho of x and y (n,) under all permutations of x, or N_DRAWS: (hits + 1)/(draws + 1)."""
     x, y = stats.rankdata(x), stats.rankdata(y)
     observed = abs(float(np.corrcoef(x, y)[0, 1]))
-    if len(x) <= MOST_ENUMERATED:
-        return float(np.mean(np.abs(_correlations(_all_orders(x), y)) >= observed - SMALLEST_DIFFERENCE))
-    orders = np.random.default_rng(0).permuted(np.tile(x, (N_DRAWS, 1)), axis=1)
-    hits = int(np.sum(np.abs(_correlations(orders, y)) >= observed - SMALLEST_DIFFERENCE))
-    return (hits + 1) / (N_DRAWS + 1)
+    found = np.abs(_correlations(x[_orders(len(x))], y))
+    return _share_reaching(found, observed, len(x))
 
 
 def shared_permutation_p(x: Floats, y: Floats) -> tuple[float, float]:
     """Two-sided p of the mean of Spearman's rho within policies, and the smallest p that the permutations allow.
 
     x, y: (policies, reward models). One permutation of the reward models holds in every policy, because a reward model
-    keeps its nature from policy to policy. All permutations are computed: at most MOST_ENUMERATED reward models.
+    keeps its nature from policy to policy. All permutations are computed for up to MOST_ENUMERATED reward models, else
+    N_DRAWS are drawn.
     """
     x, y = stats.rankdata(x, axis=1), stats.rankdata(y, axis=1)
-    orders = np.array(list(permutations(range(x.shape[1]))))
-    means = np.mean([_correlations(row[orders], other) for row, other in zip(x, y, strict=True)], axis=0)
-    found = np.abs(means)  # the first order is the observed one
-    smallest = np.mean(found >= found.max() - SMALLEST_DIFFERENCE)
-    return float(np.mean(found >= found[0] - SMALLEST_DIFFERENCE)), float(smallest)
+    n = x.shape[1]
+    orders = _orders(n)
+    found = np.abs(np.mean([_correlations(row[orders], other) for row, other in zip(x, y, strict=True)], axis=0))
+    observed = abs(np.mean([np.corrcoef(row, other)[0, 1] for row, other in zip(x, y, strict=True)]))
+    smallest = _share_reaching(found, max(float(found.max()), float(observed)), n)
+    return _share_reaching(found, float(observed), n), smallest
 
 
-def _all_orders(values: Floats) -> Floats:
-    return np.array(list(permutations(values)))
+@cache
+def _orders(n: int) -> NDArray[np.intp]:
+    """All permutations of n places, the identity first; of more than MOST_ENUMERATED places N_DRAWS drawn ones."""
+    if n <= MOST_ENUMERATED:
+        return np.array(list(permutations(range(n))), np.intp)
+    return np.random.default_rng(0).permuted(np.tile(np.arange(n), (N_DRAWS, 1)), axis=1)
+
+
+def _share_reaching(found: Floats, observed: float, n: int) -> float:
+    """Share of the permutations of n cases that are as far off; the observed order is one of them."""
+    hits = int(np.sum(found >= observed - SMALLEST_DIFFERENCE))
+    return hits / found.size if n <= MOST_ENUMERATED else (hits + 1) / (found.size + 1)
 
 
 def _correlations(rows: Floats, y: Floats) -> Floats:
@@ -243,12 +343,11 @@ def _within(x: Floats, y: Floats) -> dict[str, object]:
             return row | {"note": problem}
     each = [_coefficients(one, other) for one, other in zip(x, y, strict=True)]
     row |= {name: float(np.mean([one[name] for one in each])) for name in each[0]}
-    if n > MOST_ENUMERATED:
-        return row | {"note": f"no test: more than {MOST_ENUMERATED} reward models"}
     p, smallest = shared_permutation_p(x, y)
+    least = f"1/{math.factorial(n)}" if n <= MOST_ENUMERATED else f"1/{N_DRAWS + 1}"
     note = (
         f"means over {n_policies} policies; the unit is the reward model (n = {n}): no interval, and no p below "
-        f"1/{math.factorial(n)} is possible"
+        f"{least} is possible"
     )
     return row | {"p_shared": p, "smallest_p": smallest, "note": note}
 
@@ -266,6 +365,62 @@ def _between(x: Floats, y: Floats) -> dict[str, object]:
 def _without_test(x: Floats, y: Floats, note: str) -> dict[str, object]:
     problem = _undefined(x, y)
     return {"n": x.size, "note": problem or note, **({} if problem else _coefficients(x, y))}
+
+
+def _own_rows(cell: pl.DataFrame, resamples: int, name: str) -> list[dict[str, object]]:
+    """Rows as of `_cell_rows`, of pairs measured here: over the policies for the reward models that all of them have.
+
+    name: of the cell; it is the seed.
+    """
+    n_policies = cell["policy"].n_unique()
+    everywhere = cell.filter(pl.len().over("reward_model") == n_policies)
+    rows: list[dict[str, object]] = []
+    for (policy,), part in cell.group_by("policy", maintain_order=True):
+        x, y = _values(part)
+        rows.append({"policy": policy, "n_policies": 1, **_single(x, y)})
+        _add_intervals(rows[-1], x[None], y[None], part, resamples, f"{name}/{policy}")
+    if n_policies == 1:
+        return rows
+    if everywhere["reward_model"].n_unique() < 3:
+        note = "not computed: fewer than 3 reward models were measured with every policy"
+        n = everywhere["reward_model"].n_unique()
+        return [*rows, {"policy": WITHIN, "n": n, "n_policies": n_policies, "note": note}]
+    over = _over_policies(everywhere)
+    (within,) = (row for row in over if row["policy"] == WITHIN)
+    x, y = (values.reshape(n_policies, -1) for values in _values(everywhere))
+    _add_intervals(within, x, y, everywhere.head(x.shape[1]), resamples, f"{name}/{WITHIN}")
+    if (n_all := cell["reward_model"].n_unique()) > x.shape[1]:
+        for row in over:
+            left = f"of {n_all} reward models the {x.shape[1]} that were measured with every policy"
+            row["note"] = f"{row['note']}; {left}" if row.get("note") else left
+    return [*rows, *over]
+
+
+def _add_intervals(
+    row: dict[str, object], x: Floats, y: Floats, models: pl.DataFrame, resamples: int, name: str
+) -> None:
+    """Put the bootstrap's intervals into a row with coefficients, or the reason for none into its note.
+
+    x, y: (policies, reward models); models: base_model and reward_model of each, in this order.
+    """
+    if "pearson" not in row:
+        return
+    row |= {"low": None, "high": None}
+    draws = resample(base_groups(models), resamples, name)
+    if isinstance(draws, str):
+        row["note"] = "; ".join(str(text) for text in (row.get("note"), draws) if text)
+        return
+    (row["low"], row["high"]), (row["spearman_low"], row["spearman_high"]) = (
+        draws.interval(resampled_coefficients(x, y, draws.counts, ranked=ranked)) for ranked in (False, True)
+    )
+    if row["policy"] == WITHIN:
+        n_policies, n = x.shape
+        row["note"] = f"means over {n_policies} policies; the unit is the reward model (n = {n})"
+
+
+def base_groups(models: pl.DataFrame) -> NDArray[np.str_]:
+    """Base model of each reward model; one whose base is not known is a group of its own."""
+    return models.select(pl.coalesce("base_model", "reward_model")).to_series().to_numpy().astype(str)
 
 
 def _with_q(group: pl.DataFrame) -> pl.DataFrame:

@@ -158,7 +158,8 @@ def load_study(path: Path | str, home: Path | None = None) -> Study:
     sets = tuple(with_kept_commit(one, home) for one in study.benchmark_sets)
     scored = tuple(with_kept_commit(one, home) for one in study.reward_models)
     own = {"models": models, "candidates": candidates, "benchmark_sets": sets, "reward_models": scored}
-    study = study.model_copy(update=own | data)
+    teachers = {"teachers": _with_kept_teachers(study.teachers, home)}
+    study = study.model_copy(update=own | data | teachers)
     if study.hub is None:
         return study
     found = found_models(study.study_id, study.hub, home)
@@ -180,6 +181,14 @@ def _with_kept_corpus(scoring: Scoring | None, home: Path | None) -> Scoring | N
         return None
     source = with_kept_commit(scoring.corpus.source, home)
     return scoring.model_copy(update={"corpus": scoring.corpus.model_copy(update={"source": source})})
+
+
+def _with_kept_teachers(teachers: Teachers | None, home: Path | None) -> Teachers | None:
+    if teachers is None:
+        return None
+    policies = tuple(one if one.hub_id is None else with_kept_commit(one, home) for one in teachers.policies)
+    prompts = None if teachers.prompts is None else with_kept_commit(teachers.prompts, home)
+    return teachers.model_copy(update={"policies": policies, "prompts": prompts})
 
 
 RESULT_SEEDS = frozenset({"table_1_post_training", "table_4_regression", "table_5_bradley_terry"})

@@ -43,7 +43,7 @@ from models_train.synthetic.texts import (
 )
 
 REFUSAL = "I am sorry, but I will not help with that."
-_FILLERS = (
+FILLERS = (
     "This is a very good question.",
     "There is much to say about it.",
     "Let us look at it once more.",
@@ -98,7 +98,7 @@ class Question:
 
 def padded(response: Response, dice: random.Random, n_fillers: int) -> Response:
     """The same response behind sentences without content."""
-    fillers = [dice.choice(_FILLERS) for _ in range(n_fillers)]
+    fillers = [dice.choice(FILLERS) for _ in range(n_fillers)]
     return replace(response, text=" ".join([*fillers, response.text]), n_fillers=response.n_fillers + n_fillers)
 
 
@@ -376,6 +376,25 @@ def _all_flawed(question: Question, flaws: Sequence[str], dice: random.Random) -
 def question_of(dice: random.Random, split: LabSplit) -> Question:
     """A question of a split: most names in validation and test do not occur in training."""
     return _of_split(harmful if dice.random() < _SHARE_HARMFUL else dice.choice(HARMLESS), dice, split)
+
+
+def unseen_questions(n: int, seed: str, seen: set[str]) -> Iterator[tuple[str, Question]]:
+    """Questions whose prompts no reward model trains on or is chosen by, with the text of the dice that they are drawn
+    by (`asked_question`). seen: prompts that are passed over; those of the questions are added."""
+    number = 0
+    while n:
+        dice = f"{seed}/{number}"
+        question = asked_question(dice)
+        number += 1
+        if question.prompt not in seen:
+            seen.add(question.prompt)
+            n -= 1
+            yield dice, question
+
+
+def asked_question(dice: str) -> Question:
+    """The question that `unseen_questions` draws by this text."""
+    return question_of(random.Random(dice), "test")
 
 
 def _of_split(maker: Maker, dice: random.Random, split: LabSplit) -> Question:

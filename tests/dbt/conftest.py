@@ -263,6 +263,8 @@ def dbt(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
         "DBT_TARGET_PATH": str(home.dbt_target),
         "DBT_LOG_PATH": str(home.dbt_logs),
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+        # Of a selection only tests whose tables are all selected: others may not be there.
+        "DBT_INDIRECT_SELECTION": "cautious",
     }
     folder = str(REPOSITORY / "dbt")
     command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments]

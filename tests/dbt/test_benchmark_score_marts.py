@@ -27,6 +27,7 @@ MARTS = (
     "fct_error_correlations",
     "fct_herding",
     "fct_family_preference",
+    "fct_ensemble_partners",
 )
 
 # Subset shares of PKU-Alignment/beaver-7b-v1.0-cost in the README of reward-bench.
@@ -104,6 +105,22 @@ def own_pairs() -> list[Item]:
     return items
 
 
+def bases() -> Benchmarks:
+    """20 pairs: both seeds of `a` lose the first ten, `b` the first five and the last five; 8 B parameters each."""
+    lost = {"a/s0": range(10), "a/s1": range(10), "b/s0": (*range(5), *range(15, 20))}
+    items = [
+        Item(
+            "pairs",
+            str(place),
+            1,
+            {name: [0.0, 1.0] if place in places else [1.0, 0.0] for name, places in lost.items()},
+        )
+        for place in range(20)
+    ]
+    facts = {name: {"base_model": name[0], "objective": "regression", "data_id": "x", "params_b": 8.0} for name in lost}
+    return Benchmarks({"pairs": items}, facts)
+
+
 def built(home: Home, studies: dict[str, Benchmarks]) -> Home:
     for study_id, benchmarks in studies.items():
         benchmarks.write(home.parts, study_id)
@@ -117,7 +134,7 @@ def built(home: Home, studies: dict[str, Benchmarks]) -> Home:
 def benchmarks(path: Path) -> Home:
     sets = {"rewardbench": rewardbench(), "rewardbench2": rewardbench2(), "rm_bench": styles(), "mine": own_pairs()}
     given = {"given": published_scores(real_data.REWARD_MATH)} if real_data.IS_SET else {}
-    return built(Home(path).ensure(), {"toy": Benchmarks(sets)} | given)
+    return built(Home(path).ensure(), {"toy": Benchmarks(sets), "bases": bases()} | given)
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +250,20 @@ def test_every_reward_has_one_figure_for_each_benchmark(made: duckdb.DuckDBPyCon
         "from marts.fct_benchmark_scores where study_id = 'toy'"
     ).fetchone()
     assert counted is not None and counted[0] == counted[1] == 10
+
+
+def test_a_partner_of_another_base_model_stands_beside_another_seed(made: duckdb.DuckDBPyConnection) -> None:
+    found = made.execute(
+        "select * from marts.fct_ensemble_partners where study_id = 'bases' order by 1, base_model"
+    ).pl()
+    a, b = found.to_dicts()
+    assert (a["base_model"], a["partner"], a["place"], a["is_level"], a["params_ratio"]) == ("a", "b", 1, False, 1.0)
+    assert (a["error"], a["partner_error"], a["both_wrong"], a["both_wrong_of_seeds"]) == (0.5, 0.5, 0.25, 0.5)
+    assert a["difference"] == -0.25 and a["difference_low"] < -0.25 < a["difference_high"] < 0
+    assert (a["kind"], a["measured_on"], a["n_items"], a["status"]) == ("benchmark", "pairs", 20, "ok")
+    assert b["difference"] is None and b["status"].startswith("no second seed of the first base model was measured")
+    toy = made.execute("select count(*) from marts.fct_ensemble_partners where study_id = 'toy'").fetchone()
+    assert toy == (0,), "no base model of these rewards is known"
 
 
 @pytest.mark.real_data

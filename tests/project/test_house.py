@@ -36,7 +36,7 @@ ALLOWED = {
         "models_train.telemetry",
         *GROUND_FLOOR,
     ),
-    "dbt": ("models_train.selection", "models_train.synthetic.checks"),
+    "dbt": ("models_train.selection", "models_train.synthetic.checks", "models_train.teachers"),
 }
 # Packages that a package must not import at all.
 FORBIDDEN = {

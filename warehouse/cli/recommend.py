@@ -1,4 +1,4 @@
-"""`python -m warehouse.cli.recommend`: the best base models under a size limit, from the published snapshot."""
+"""`python -m warehouse.cli.recommend`: the best base models under a size limit, or for a policy, from the snapshot."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.console import Console
 
 from models_train.errors import UserError
 from warehouse.cli.answer import line
+from warehouse.cli.recommend_for_policy import USES, print_for_policy
 from warehouse.connection import Connection, has_table, read
 from warehouse.contracts.leads import is_distinguishable
 from warehouse.contracts.sizes import SIZE_RULE, is_within
@@ -337,20 +338,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--memory", type=gibibytes, help="memory of the device to train on, in GiB, by an estimate (default: any)"
     )
     parser.add_argument("--objective", help="regression or bradley_terry (default: both)")
+    parser.add_argument("--policy", help="policy that the reward model is to teach: its policy_id in the study file")
+    parser.add_argument("--use", help=f"what it is for, with a policy: {labels.listing(list(USES))} (default: each)")
     parser.add_argument("--study", help="study (default: all)")
     parser.add_argument("--top", type=int, default=5, help="how many models to list (default 5)")
     options = parser.parse_args(arguments)
     try:
         with read(Home.from_environment().current) as connection:
-            print_recommendation(
-                connection,
-                Console(highlight=False),
-                max_params=options.max_params,
-                memory=options.memory,
-                objective=options.objective,
-                study_id=options.study,
-                top=options.top,
-            )
+            console = Console(highlight=False)
+            asked = {name: getattr(options, name) for name in ("max_params", "objective")} | {"study_id": options.study}
+            if options.policy is None and options.use is None:
+                print_recommendation(connection, console, **asked, memory=options.memory, top=options.top)
+            elif options.memory is not None:
+                raise UserError("MEMORY is for a recommendation without a policy: leave out POLICY and USE, or MEMORY.")
+            else:
+                print_for_policy(connection, console, policy=options.policy, use=options.use, **asked)
     except UserError as error:
         print(error, file=sys.stderr)
         return 1

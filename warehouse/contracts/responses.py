@@ -77,7 +77,7 @@ RESPONSES = table(
         "The same under the parent of a trained policy, in nats; null for other policies.",
         nullable=True,
     ),
-    text("finish_reason", "stop (ended by itself), length (cut at max_tokens) or import."),
+    text("finish_reason", "stop (ended by itself), length (cut at max_tokens), error (not sampled) or import."),
     text("status", "ok, empty (no text, which never has a reward), or what went wrong."),
     partition_by=("policy_id", "prompt_set"),
 )

@@ -116,6 +116,14 @@ STUDY_SEEDS = table(
     text("sha256", "SHA-256 of the seed file's bytes, hexadecimal."),
 )
 
+TEACHER_SETTINGS = table(
+    "teacher_settings",
+    "One row per study and setting of what is measured on the responses of policies.",
+    ("setting",),
+    text("setting", "Name of the setting in the study file: best_of or ensembles."),
+    text("value", "Its value, as JSON."),
+)
+
 SCORE_BINS = table(
     "score_bins",
     "One row per study and kind of document score: the equally wide bins of the binning `fixed`.",
@@ -136,7 +144,15 @@ def run_of(model_id: str) -> str:
 
 
 STUDY_TABLES = by_name(
-    STUDIES, RUN_NOISE, SIZE_GROUPS, BASE_MODELS, BENCHMARKS, BENCHMARK_RESULTS, SCORE_BINS, STUDY_SEEDS
+    STUDIES,
+    RUN_NOISE,
+    SIZE_GROUPS,
+    BASE_MODELS,
+    BENCHMARKS,
+    BENCHMARK_RESULTS,
+    SCORE_BINS,
+    TEACHER_SETTINGS,
+    STUDY_SEEDS,
 )
 """Raw tables that study files fill, by name; `benchmark_results` has rows of runs and of result files, too."""
 

@@ -63,6 +63,21 @@ REWARD_BENCHMARKS = {
     "rm_bench": "RM-Bench",
     "judgebench": "JudgeBench",
 }
+MEASURES = {
+    "gold_gain": "gold gain",
+    "best_of_n_gain": "gold gain of best of n",
+    "pair_accuracy": "accuracy on pairs",
+}
+"""What a recommendation for a policy expects."""
+EVIDENCE = {
+    "measured": "measured on the policy",
+    "best_of_n": "best of n on the policy",
+    "on_policy_accuracy": "accuracy on the policy's responses",
+    "lineage": "gains of the family on the policy's family",
+    "rewardbench": "RewardBench",
+    "base_benchmarks": "benchmarks of base models",
+    "nothing of the family": "nothing of the policy's family",
+}
 BASELINES = ("mean", "log10_params", "params_and_tokens")
 PROTOCOLS = {
     "paper_in_sample": "in-sample",

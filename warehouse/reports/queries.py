@@ -18,6 +18,7 @@ from warehouse.reports.labels import CATEGORIES, ScoreBasis
 MOST_DRAWN = 40
 """Most features of a chart, or charts of a figure: more could not be read."""
 BY_OBJECTIVE = "list_position(['regression', 'bradley_terry'], objective), objective"
+BY_USE = "list_position(['rl', 'best_of_n', 'filter_data'], use)"
 BY_CATEGORY = "list_position(['score', 'chat', 'chat_hard', 'safety', 'reasoning'], {column})"
 BY_PROTOCOL = "list_position(['paper_in_sample', 'paper_10_fold', 'leave_publisher_out'], protocol)"
 BY_DOMAIN = "domain <> 'all', domain"
@@ -81,7 +82,7 @@ def studies(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def has_other_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> bool:
-    """Whether a study has figures on base and data, on teachers or of score files, and no results of base models."""
+    """Whether a study has figures on base and data, teachers, score files or responses, none of base models."""
     results, *others = (
         read(connection, mart, "study_id", {"study_id": study_id}, "study_id limit 1", optional=True).height
         for mart in (
@@ -89,6 +90,7 @@ def has_other_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> bo
             "fct_base_by_data_results",
             "fct_teacher_predictors",
             "fct_benchmark_scores",
+            "fct_teacher_properties",
         )
     )
     return not results and any(others)
@@ -111,6 +113,20 @@ def reward_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.Da
     columns = "benchmark, reward_id, n_compared, n_worse, best_place, worst_place"
     places = read(connection, "fct_benchmark_groups", columns, where, "benchmark, reward_id")
     return scores.join(places, on=["benchmark", "reward_id"], how="left", maintain_order="left")
+
+
+def teacher_recommendations(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
+    """One row per policy, use, objective, gold reward and size limit: the base model to take, or why there is none."""
+    return read(
+        connection,
+        "fct_teacher_recommendations",
+        "policy_id, gold_id, use, objective, size_limit_b, base_model, family, params_b, is_same_family, evidence, "
+        "measure, expected, low, high, probability_best, runner_up, runner_up_expected, level_with, n_level, "
+        "n_compared, n_without, training_hours, teaching_hours, reason",
+        {"study_id": study_id},
+        f"policy_id, {BY_USE}, {BY_OBJECTIVE}, gold_id, size_limit_b nulls last",
+        optional=True,
+    )
 
 
 def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:

@@ -1,4 +1,4 @@
-"""Correlations of properties of reward models with what they taught, computed and printed ones."""
+"""Correlations of properties of reward models with what they taught: published, printed, and measured here."""
 
 import polars as pl
 
@@ -9,4 +9,5 @@ def model(dbt, session):
     dbt.config(materialized="table")
     computed = predictor_statistics(dbt.ref("int_teacher_pairs").pl())
     printed = printed_statistics(dbt.ref("stg_printed_teacher_correlations").pl())
-    return pl.concat([computed, printed]).to_arrow()
+    own = predictor_statistics(dbt.ref("int_own_teacher_pairs").pl(), resamples=dbt.config.get("resamples"))
+    return pl.concat([computed, printed, own]).to_arrow()

@@ -14,6 +14,8 @@ select
     low,
     high,
     spearman,
+    spearman_low,
+    spearman_high,
     kendall,
     critical_pearson,
     critical_spearman,

@@ -10,10 +10,12 @@ import polars as pl
 import pytest
 from scipy import stats
 
+from models_train.selection.predictor_bootstrap import resample
 from models_train.selection.teacher_predictors import (
     critical_spearman,
     fisher_interval,
     permutation_p,
+    predictor_comparisons,
     predictor_statistics,
     printed_statistics,
     shared_permutation_p,
@@ -117,3 +119,104 @@ def test_printed_coefficients_have_no_permutation_test() -> None:
     row = printed_statistics(printed).row(0, named=True)
     assert (row["basis"], row["p_exact"], row["kendall"]) == ("printed", None, None)
     assert row["spearman"] < row["critical_spearman"] and row["pearson"] > row["critical_pearson"]
+
+
+def own_pairs(x: np.ndarray, y: np.ndarray, bases: list[str | None], **cell: str) -> pl.DataFrame:
+    """Pairs measured here. bases: of each reward model."""
+    known = pl.DataFrame({"reward_model": [f"rm {place}" for place in range(len(bases))], "base_model": bases})
+    return pairs(x, y, **cell).join(known.cast({"base_model": pl.String}), on="reward_model", maintain_order="left")
+
+
+def test_own_rows_have_intervals_over_base_models() -> None:
+    """Against plain resampling: base models drawn with replacement, reward models of one base together."""
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(1, 10)), rng.normal(size=(1, 10)).round(1)
+    y[0, 3] = y[0, 4]
+    bases = ["a", "a", "b", "c", "c", "c", "d", "e", "f", None]
+    row = predictor_statistics(own_pairs(x, y, bases), resamples=4000).row(0, named=True)
+    assert (row["basis"], row["paper_tables"], row["n"]) == ("own", "none", 10)
+    assert row["p_exact"] == permutation_p(x[0], y[0]) and row["spearman"] == stats.spearmanr(x[0], y[0]).statistic
+    draws = resample(np.array([*"aabcccdef", "rm 9"]), 4000, "s/g/RLOO/all/gold_gain/p/policy 0")
+    assert not isinstance(draws, str) and draws.counts.shape == (4000, 10)
+    assert (draws.counts[:, 3] == draws.counts[:, 5]).all() and draws.counts.mean() == pytest.approx(1, abs=0.05)
+    rhos, rs = [], []
+    for counts in draws.counts.astype(int):
+        places = np.repeat(np.arange(10), counts)
+        if np.ptp(x[0, places]) and np.ptp(y[0, places]):
+            one, other = x[0, places], y[0, places]
+            rs.append(np.corrcoef(one, other)[0, 1])
+            rhos.append(np.corrcoef(stats.rankdata(one), stats.rankdata(other))[0, 1])
+    assert (row["spearman_low"], row["spearman_high"]) == pytest.approx(tuple(np.quantile(rhos, [0.025, 0.975])))
+    assert (row["low"], row["high"]) == pytest.approx(tuple(np.quantile(rs, [0.025, 0.975])))
+
+
+def test_own_rows_without_enough_base_models_or_reward_models_say_so() -> None:
+    rng = np.random.default_rng(6)
+    x, y = rng.normal(size=(1, 8)), rng.normal(size=(1, 8))
+    three = predictor_statistics(own_pairs(x, y, list("aaabbbcc")), resamples=50).row(0, named=True)
+    assert three["spearman_low"] is None and three["low"] is None and three["p_exact"] is not None
+    assert three["note"] == "no interval: fewer than 4 base models"
+    few = predictor_statistics(own_pairs(x[:, :5], y[:, :5], list("abcde")), resamples=50).row(0, named=True)
+    assert few["p_exact"] is None and few["note"] == "no test: 5 reward models are too few"
+    assert few["spearman_low"] is not None
+
+
+def test_own_rows_within_policies_take_the_reward_models_of_all() -> None:
+    rng = np.random.default_rng(7)
+    x, y = rng.normal(size=(3, 10)), rng.normal(size=(3, 10))
+    frame = own_pairs(x, y, list("abcdefghij"))
+    hole = frame.filter((pl.col("policy") != "policy 1") | (pl.col("reward_model") != "rm 4"))
+    found = predictor_statistics(hole, resamples=200)
+    within = found.filter(policy="within").row(0, named=True)
+    kept = [place for place in range(10) if place != 4]
+    each = [stats.spearmanr(one[kept], other[kept]).statistic for one, other in zip(x, y, strict=True)]
+    assert within["n"] == 9 and within["spearman"] == pytest.approx(np.mean(each))
+    assert within["spearman_low"] < within["spearman"] < within["spearman_high"] and within["p_shared"] > 1 / 10_001
+    assert within["note"].endswith("of 10 reward models the 9 that were measured with every policy")
+    assert found.filter(policy="policy 0")["n"].item() == 10
+    tested = found.filter(pl.col("q").is_not_null())
+    p = tested.select(pl.coalesce("p_shared", "p_exact")).to_series().to_numpy()
+    ranks = stats.rankdata(p, method="max")
+    by_hand = [min(1.0, min(len(p) * p[k] / ranks[k] for k in np.flatnonzero(p >= p[i]))) for i in range(len(p))]
+    np.testing.assert_allclose(tested["q"], by_hand)
+
+
+def test_p_shared_of_more_than_eight_is_drawn() -> None:
+    same = np.tile(np.arange(10.0), (3, 1))
+    assert shared_permutation_p(same, same) == (1 / 10_001, 1 / 10_001)
+    rng = np.random.default_rng(8)
+    x, y = rng.normal(size=(1, 9)), rng.normal(size=(1, 9))
+    assert shared_permutation_p(x, y)[0] == pytest.approx(permutation_p(x[0], y[0]), abs=1e-9)
+
+
+def test_a_predictor_against_another_is_paired_and_partial() -> None:
+    """The partial rank correlation is that of the residuals of ranks; the difference is resampled in pairs."""
+    rng = np.random.default_rng(11)
+    accuracy = rng.normal(size=(2, 12))
+    variance, gain = rng.normal(size=(2, 12)), accuracy + 0.5 * rng.normal(size=(2, 12))
+    bases = list("abcdefghijkl")
+    frames = [
+        own_pairs(values, gain, bases, predictor=name)
+        for name, values in (("on_policy_accuracy", accuracy), ("reward_variance", variance))
+    ]
+    found = predictor_comparisons(pl.concat(frames), 500)
+    row = found.row(0, named=True)
+    assert found.height == 1 and (row["predictor"], row["policy"], row["n"]) == ("reward_variance", "within", 12)
+
+    def residual(one: np.ndarray, given: np.ndarray) -> np.ndarray:
+        one, given = stats.rankdata(one), stats.rankdata(given)
+        line = np.polyfit(given, one, 1)
+        return one - np.polyval(line, given)
+
+    partials = [
+        np.corrcoef(residual(v, a), residual(g, a))[0, 1] for v, a, g in zip(variance, accuracy, gain, strict=True)
+    ]
+    assert row["partial_spearman"] == pytest.approx(np.mean(partials))
+    assert row["difference"] == pytest.approx(row["spearman"] - row["reference_spearman"])
+    assert row["low"] < row["difference"] < row["high"] < 0, "accuracy is what ranks the gain here"
+    assert row["partial_low"] < 0 < row["partial_high"], "and variance adds nothing"
+    few = predictor_comparisons(pl.concat(frames).filter(pl.col("reward_model").is_in(["rm 0", "rm 1"])), 50)
+    assert few["note"].to_list() == ["no comparison: 2 reward models have both"]
+    mirrored = own_pairs(2 * accuracy, gain, bases, predictor="other")
+    same = predictor_comparisons(pl.concat([frames[0], mirrored]), 50).row(0, named=True)
+    assert (same["difference"], same["low"], same["high"], same["partial_spearman"]) == (0, 0, 0, None)

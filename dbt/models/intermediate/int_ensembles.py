@@ -1,0 +1,16 @@
+"""Ensembles of reward models beside their members, on the responses of every policy."""
+
+from functools import partial
+
+from models_train.teachers.tables import ENSEMBLES, Settings, ensemble_rows, over_comparisons
+
+
+def model(dbt, session):
+    dbt.config(materialized="table")
+    cells = session.execute(dbt.ref("int_measured_responses").sql_query()).pl()
+    arrays = session.execute(dbt.ref("int_response_arrays").sql_query()).pl()
+    golds = session.execute(dbt.ref("stg_gold_rewards").sql_query()).pl()
+    sources = session.execute(dbt.ref("stg_reward_sources").sql_query()).pl()
+    settings = Settings.of(session.execute(dbt.ref("stg_teacher_settings").sql_query()).pl(), sources)
+    make = partial(ensemble_rows, settings=settings, resamples=dbt.config.get("resamples"))
+    return over_comparisons(make, ENSEMBLES, cells, arrays, golds).to_arrow()

@@ -1,0 +1,57 @@
+-- Gains at the end of policy runs; of a run that failed, its reason.
+select
+    study_id,
+    policy_id,
+    prompt_set,
+    reward_id,
+    method,
+    gold_id,
+    scope,
+    policy_run_id,
+    seed,
+    n_seeds,
+    proxy_gain,
+    proxy_gain_low,
+    proxy_gain_high,
+    gold_gain,
+    gold_gain_low,
+    gold_gain_high,
+    kl,
+    kl_low,
+    kl_high,
+    length_change,
+    length_change_low,
+    length_change_high,
+    proxy_gain_min,
+    proxy_gain_max,
+    gold_gain_min,
+    gold_gain_max,
+    common_kl,
+    gold_at_common_kl,
+    gold_at_common_kl_low,
+    gold_at_common_kl_high,
+    alpha,
+    beta,
+    kl_peak,
+    gold_peak,
+    curve_status,
+    share_rewarded,
+    n_prompts,
+    seeds,
+    status
+from {{ ref('int_policy_gains') }}
+where share_done = 1
+union all by name
+select
+    study_id,
+    policy_id,
+    reward_id,
+    method,
+    'run' as scope,
+    policy_run_id,
+    seed,
+    1 as n_seeds,
+    '1 seed' as seeds,
+    'failed: ' || reason as status
+from {{ ref('stg_policy_runs') }}
+where status = 'failed'

@@ -1,0 +1,21 @@
+select
+    study_id,
+    policy,
+    gold,
+    method,
+    selection,
+    target,
+    predictor,
+    reference,
+    n,
+    n_policies,
+    spearman,
+    reference_spearman,
+    difference,
+    low,
+    high,
+    partial_spearman,
+    partial_low,
+    partial_high,
+    note
+from {{ ref('int_teacher_comparisons') }}

@@ -1,0 +1,21 @@
+select
+    study_id,
+    policy_run_id,
+    policy_id,
+    reward_id,
+    method,
+    settings,
+    seed,
+    n_steps_planned,
+    n_steps,
+    n_prompts,
+    n_responses,
+    reward_shift,
+    reward_scale,
+    kl_coefficient,
+    final_policy_id,
+    device_seconds,
+    status,
+    reason,
+    run_id
+from {{ source('raw', 'policy_runs') }}

@@ -1,0 +1,79 @@
+"""Responses of policies that are there, and the reward models that score them. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from models_train.parts import newest_runs, part_path, part_rows
+from models_train.store import Parts
+from models_train.study.response_ids import response_rewards_run_id
+from models_train.study.study import Study
+from models_train.study.teachers import Method
+from warehouse.contracts.responses import POLICIES, PROMPTS, RESPONSES
+
+DISTILL: Method = "best_of_n_distill"
+OF_RESPONSES = "responses of "
+"""Beginning of the variant of costs of scoring responses; else it is a benchmark's."""
+TRAINED = "trained"
+"""Kind of the policies at the end of policy runs: the runs score their responses themselves."""
+
+
+@dataclass(frozen=True, order=True)
+class Responses:
+    """Responses of a policy to a prompt set, and their run id."""
+
+    policy_id: str
+    prompt_set: str
+    run_id: str
+
+    @property
+    def name(self) -> str:
+        """Policy and prompt set, for messages and as the variant of costs."""
+        return f"{OF_RESPONSES}{self.policy_id} to {self.prompt_set}"
+
+
+def responses_of(parts: Parts, study: Study) -> list[Responses]:
+    """Responses of the study's policies, sampled here or imported, in the order of their names."""
+    if study.teachers is None:
+        return []
+    trained = set()
+    for partition, run_id in newest_runs(parts, POLICIES, study.study_id):
+        rows = part_rows(part_path(parts, POLICIES.name, study.study_id, run_id))
+        if any(row["kind"] == TRAINED for row in rows):
+            trained.add(partition["policy_id"])
+    return sorted(
+        Responses(partition["policy_id"], partition["prompt_set"], run_id)
+        for partition, run_id in newest_runs(parts, RESPONSES, study.study_id)
+        if partition["policy_id"] not in trained
+    )
+
+
+def prompt_rows(parts: Parts, study: Study, prompt_set: str) -> list[dict[str, Any]]:
+    """Rows of a prompt set, as they were recorded with the responses."""
+    found = [
+        run for partition, run in newest_runs(parts, PROMPTS, study.study_id) if partition["prompt_set"] == prompt_set
+    ]
+    return [row for run_id in found for row in part_rows(part_path(parts, PROMPTS.name, study.study_id, run_id))]
+
+
+def is_teach_scored(study: Study) -> bool:
+    """Whether responses to the prompts that policies are trained on are scored, too: for the best of them."""
+    teach = study.teachers.teach if study.teachers else None
+    return teach is not None and DISTILL in teach.method
+
+
+def rewards_run_id(study: Study, reward: str, responses: Responses) -> str:
+    """Run id of the rewards of responses. reward: run id of the reward model."""
+    return response_rewards_run_id(reward, responses.run_id + (":teach" if is_teach_scored(study) else ""))
+
+
+def scores_responses(study: Study, reward_id: str) -> bool:
+    """Whether a reward model of the study scores responses: all do, unless the study names some. Those that are gold
+    rewards, or that one may be chosen of, do so in any case."""
+    if study.teachers is None:
+        return False
+    teachers = study.teachers
+    if teachers.rewards is None or reward_id in teachers.rewards:
+        return True
+    return any(gold.strongest or gold.reward == reward_id for gold in teachers.gold)
