@@ -84,6 +84,22 @@ def test_a_measured_policy_is_answered_by_what_was_measured(made: duckdb.DuckDBP
     assert (teaching["evidence"], teaching["measure"]) == ("best_of_n", "best_of_n_gain")
 
 
+def test_gains_of_policy_runs_answer_for_reinforcement_learning(made: duckdb.DuckDBPyConnection) -> None:
+    (answer,) = rows(made, "fct_teacher_recommendations", policy_id="llama-rl", use="rl", size_limit_b=None)
+    assert (answer["base_model"], answer["evidence"], answer["measure"]) == ("base-5", "measured", "gold_gain")
+    assert (answer["runner_up"], answer["n_compared"], answer["n_without"], answer["n_level"]) == ("base-6", 3, 4, 0)
+    assert answer["expected"] == pytest.approx(0.9, abs=0.05) and answer["teaching_hours"] == 0.5
+    assert answer["training_hours"] is None and answer["low"] < answer["expected"] < answer["high"]
+    policies = {row["policy_id"] for row in rows(made, "fct_teacher_recommendations")}
+    assert policies == {"llama-sft", "llama-rl", "qwen-sft", "falcon"}, "ends of policy runs are no policies to ask for"
+    (row,) = rows(
+        made, "fct_teacher_predictors", basis="own", policy="llama-rl", predictor="reward_variance", target="gold_gain"
+    )
+    assert (row["method"], row["n"]) == ("rloo", 3) and row["p_exact"] is None
+    found = {one["best_evidence"]: one for one in rows(made, "fct_teacher_regrets", policy_id="llama-rl", use="rl")}
+    assert found["best_of_n"]["picked"] == "base-6" and found["best_of_n"]["regret"] == pytest.approx(0.3, abs=0.05)
+
+
 def test_a_policy_of_a_family_that_was_never_measured_is_an_abstention(made: duckdb.DuckDBPyConnection) -> None:
     found = rows(made, "fct_teacher_recommendations", policy_id="falcon")
     assert found and all(row["base_model"] is None and row["expected"] is None for row in found)
