@@ -118,11 +118,11 @@ def _recommendations(frame: pl.DataFrame, study: Study) -> Table:
         name=study.name("teacher_recommendations"),
         title="What to choose for each policy and use",
         caption=(
-            "Base models of any size; make recommend POLICY=... USE=... MAX_PARAMS=... has the size limits. Expected: "
-            "gold gain in standard deviations of the gold reward over the policy's responses, or the share of pairs of "
-            "responses in the gold reward's order, with its 95 % interval. Best: share of draws in which the base model is "
-            "the best of those compared. Evidence is taken in this order: measured on the policy; gains of the family on "
-            "policies of the same family; RewardBench; benchmarks of base models."
+            "Base models of any size; make recommend POLICY=... USE=... MAX_PARAMS=... has the size limits. "
+            "Expected: gold gain in standard deviations of the gold reward over the policy's responses, or the share "
+            "of pairs of responses in the gold reward's order, with its 95 % interval. Best: share of draws in which "
+            "the base model is the best of those compared. Evidence is taken in this order: measured on the policy; "
+            "gains of the family on policies of the same family; RewardBench; benchmarks of base models."
         ),
         rows=frame.to_dicts(),
         columns=[
