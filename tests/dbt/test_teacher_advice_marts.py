@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from tests.support.advised_study import FAMILIES, SKILLS, build, samples
+from tests.support.advised_study import SKILLS, build, samples
 from tests.support.response_parts import Sample
 from warehouse.cli.recommend_for_policy import print_for_policy
 from warehouse.paths import Home
@@ -88,7 +88,7 @@ def test_gains_of_policy_runs_answer_for_reinforcement_learning(made: duckdb.Duc
     (answer,) = rows(made, "fct_teacher_recommendations", policy_id="llama-rl", use="rl", size_limit_b=None)
     assert (answer["base_model"], answer["evidence"], answer["measure"]) == ("base-5", "measured", "gold_gain")
     assert (answer["runner_up"], answer["n_compared"], answer["n_without"], answer["n_level"]) == ("base-6", 3, 4, 0)
-    assert answer["expected"] == pytest.approx(0.9, abs=0.05) and answer["teaching_hours"] == 0.5
+    assert answer["expected"] == pytest.approx(0.925, abs=0.06) and answer["teaching_hours"] == 0.5
     assert answer["training_hours"] is None and answer["low"] < answer["expected"] < answer["high"]
     policies = {row["policy_id"] for row in rows(made, "fct_teacher_recommendations")}
     assert policies == {"llama-sft", "llama-rl", "qwen-sft", "falcon"}, "ends of policy runs are no policies to ask for"
@@ -115,7 +115,7 @@ def test_regrets_are_what_hidden_evidence_costs(made: duckdb.DuckDBPyConnection)
     assert list(found) == ["base_benchmarks", "lineage", "nothing of the family", "on_policy_accuracy", "rewardbench"]
     accuracy, lineage = found["on_policy_accuracy"], found["lineage"]
     assert accuracy["picked"] == "base-6" and accuracy["regret"] == 0 < accuracy["regret_by_chance"]
-    assert lineage["picked"].startswith("base-") and FAMILIES[lineage["picked"]] == "Qwen"
+    assert (lineage["picked"], lineage["regret"]) == ("base-6", 0)
     assert found["nothing of the family"]["picked"] is None
     alone = {
         row["best_evidence"]: row for row in rows(made, "fct_teacher_regrets", policy_id="qwen-sft", use="best_of_n")
@@ -152,4 +152,4 @@ def test_the_recommendation_of_a_made_warehouse_is_printed(made: duckdb.DuckDBPy
         )
     text = " ".join(capture.get().split())
     assert "the reward model for llama-sft be trained on? Yours Best of n, Regression" in text
-    assert "base-6: gold gain" in text and "By gains measured on the policy" in text
+    assert "base-6: gold gain" in text and "By measurement on the policy" in text

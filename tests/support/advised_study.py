@@ -26,6 +26,7 @@ SKILLS = {"base-0": 0.2, "base-1": 0.5, "base-2": 0.8, "base-3": 1.1, "base-4": 
 FAMILIES = {name: "Llama" if place < 4 else "Qwen" for place, name in enumerate(SKILLS)}
 RISES = {"base-0": 0.2, "base-5": 0.9, "base-6": 0.6}
 """Rise of the gold reward by which policy runs end that these reward models taught to llama-rl."""
+SEEDS = (0, 1)
 POLICY_FAMILIES = {"llama-sft": "Llama", "llama-rl": "Llama", "qwen-sft": "Qwen", "falcon": "Falcon"}
 
 
@@ -42,9 +43,10 @@ def samples() -> dict[str, Sample]:
         found[policy] = Sample(policy, rewards)
     found["falcon"] = Sample("falcon", {"gold": rng.normal(size=(60, 16))})
     for reward, rise in RISES.items():
-        gold = np.asarray(found["llama-rl"].rewards["gold"]) + rise + 0.1 * rng.normal(size=(60, 16))
-        columns = {"logprob": -10.0, "reference_logprob": -12.0}
-        found[f"run:{reward}"] = Sample(f"run:{reward}", {"gold": gold, reward: gold}, columns=columns)
+        for seed in SEEDS:
+            gold = np.asarray(found["llama-rl"].rewards["gold"]) + rise + 0.05 * seed + 0.1 * rng.normal(size=(60, 16))
+            columns, name = {"logprob": -10.0, "reference_logprob": -12.0}, f"run:{reward}.{seed}"
+            found[name] = Sample(name, {"gold": gold, reward: gold}, columns=columns)
     return found
 
 
@@ -62,7 +64,8 @@ def build(folder: Path) -> None:
         policy = empty | {"policy_id": name, "kind": "imported", "family": family}
         write_part(home.parts, TABLES["policies"], [policy], study_id="yours", run_id=f"family-{name}")
     for reward in RISES:
-        _write_run(home, reward, empty)
+        for seed in SEEDS:
+            _write_run(home, reward, seed, empty)
     study = {"title": "Yours", "synthetic": False, "source": "a test", "use_loose_benchmarks": False, "answer_on": None}
     write_part(home.parts, TABLES["studies"], [study], study_id="yours", run_id="made")
     with write(home.warehouse) as connection:
@@ -71,10 +74,10 @@ def build(folder: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def _write_run(home: Home, reward: str, empty: dict[str, None]) -> None:
+def _write_run(home: Home, reward: str, seed: int, empty: dict[str, None]) -> None:
     """A finished run of llama-rl that the reward model taught."""
-    end, key = f"run:{reward}", {"policy_run_id": reward}
-    facts = {"policy_id": "llama-rl", "reward_id": reward, "method": "rloo", "settings": "{}", "seed": 0}
+    end, key = f"run:{reward}.{seed}", {"policy_run_id": f"{reward}.{seed}"}
+    facts = {"policy_id": "llama-rl", "reward_id": reward, "method": "rloo", "settings": "{}", "seed": seed}
     sizes = dict.fromkeys(("n_steps_planned", "n_steps", "n_prompts", "n_responses"), 4)
     scales = {"reward_shift": 0.0, "reward_scale": 1.0, "kl_coefficient": 0.05, "device_seconds": 1800.0}
     run = key | facts | sizes | scales | {"final_policy_id": end, "status": "finished", "reason": None}
@@ -83,4 +86,4 @@ def _write_run(home: Home, reward: str, empty: dict[str, None]) -> None:
     ]
     policy = empty | {"policy_id": end, "kind": "trained", "family": "Llama", "parent_policy_id": "llama-rl"}
     for table, rows in (("policy_runs", [run]), ("policy_run_policies", saved), ("policies", [policy])):
-        write_part(home.parts, TABLES[table], rows, study_id="yours", run_id=f"run-{reward}")
+        write_part(home.parts, TABLES[table], rows, study_id="yours", run_id=f"run-{reward}-{seed}")
