@@ -414,7 +414,7 @@ def variance_shares(rewards: Floats, scored: Flags, counts: Counts) -> dict[str,
     total = _divided(squared - number * mean**2, number - 1)
     inside, average = _divided(inner, items), _divided(averaged, items)
     between = _divided(averaged_squared - items * average**2, items - 1)
-    least = 1e-12 * np.square(np.where(known, np.abs(rewards), 0).max(axis=(0, 1)))
+    least = 1e-14 * np.square(np.where(known, np.abs(rewards), 0).max(axis=(0, 1)))
     share = np.divide(inside, total, out=np.full(total.shape, np.nan), where=total > least[:, None])
     return {"reward_variance": share, "within_variance_raw": inside, "between_variance_raw": between}
 

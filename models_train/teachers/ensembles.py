@@ -83,15 +83,14 @@ def ensembles_of(sources: Iterable[Source]) -> list[Ensemble]:
     objective is not known is in none.
     """
     known = [one for one in sources if one.model_id is not None and one.objective is not None]
-    firsts: dict[tuple[object, ...], Source] = {}
-    for one in sorted(known, key=lambda source: (source.seed or 0, source.reward_id)):
-        firsts.setdefault((one.model_id, one.objective, one.data_id), one)
-    first = list(firsts.values())
+    known.sort(key=lambda one: (one.seed or 0, one.reward_id))
+    first = list({(one.model_id, one.objective, one.data_id): one for one in reversed(known)}.values())
+    # Ratings and preferences are different data, also of one data set: of an objective's data sets the first counts.
+    of_objective = {(one.model_id, one.objective): one for one in reversed(known)}.values()
     return [
         *_grouped("seeds", known, lambda one: (one.model_id, one.objective, one.data_id)),
         *_grouped("bases", first, lambda one: (one.objective, one.data_id)),
-        # Ratings and preferences are different data, also of one data set.
-        *_grouped("objectives", first, lambda one: (one.model_id,)),
+        *_grouped("objectives", of_objective, lambda one: (one.model_id,)),
     ]
 
 

@@ -15,8 +15,8 @@ from models_train.selection.item_metrics import Flags, Floats
 from models_train.selection.item_statistics import Counts, resampled_sums, variance_shares
 from models_train.teachers.resampling import ratios
 
-NO_SPREAD = 1e-12
-"""Share of the largest square of a reward up to which a variance is rounding."""
+NO_SPREAD = 1e-14
+"""Share of the largest square of a reward up to which a variance is rounding: less than float32 can tell apart."""
 
 
 def means_and_deviations(rewards: Floats) -> tuple[Floats, Floats]:

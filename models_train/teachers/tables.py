@@ -48,6 +48,7 @@ Schema = Mapping[str, type[pl.DataType]]
 Row = dict[str, Any]
 
 NO_SPREAD = "the rewards do not vary"
+NO_GOLD = "no two responses to a prompt differ under the gold reward"
 CHANCE = "chance"
 BEST_OF = (1, 2, 4, 8, 16)
 """Sizes n that are listed where a study states none; the whole pool is listed, too."""
@@ -167,7 +168,8 @@ def teacher_properties(one: Compared, resamples: int) -> list[Row]:
     }
     shared = _sizes(one) | {"n_informative_pairs": int(pairs.n_informative.sum())}
     for place, reward_id in enumerate(one.reward_ids):
-        status = _status(one.n_prompts, NO_SPREAD if deviations[place] == 0 else None)
+        flat = NO_SPREAD if deviations[place] == 0 else None
+        status = _status(one.n_prompts, flat, None if pairs.n_informative.any() else NO_GOLD)
         own = {name: float(values[place]) for name, values in figures.items()}
         rows.append(_begin(one, reward_id) | shared | own | {"is_gold": reward_id == one.gold_id, "status": status})
     return rows
@@ -245,6 +247,7 @@ def best_of_n(every: Compared, resamples: int, settings: Settings) -> list[Row]:
     found = _Resampled.of(one, counts, [*(n for n in settings.sizes(one) if n <= one.n_pool), one.n_pool])
     deviations = np.sqrt(resampled_variances(one.rewards, counts)["total"])[:, None]
     oracle = one.reward_ids.index(one.gold_id)
+    no_gold = None if prompt_variances(one.gold[None]).any() else NO_GOLD
     proxy_sd, gold_sd = ratios(found.proxy_gain, deviations), ratios(found.gold_gain, deviations[oracle])
     figures = {
         "proxy": found.proxy[..., 0],
@@ -270,8 +273,8 @@ def best_of_n(every: Compared, resamples: int, settings: Settings) -> list[Row]:
             "is_small_pool": one.n_pool < 2 * n,
         }
         for reward, reward_id in enumerate(one.reward_ids):
-            reason = None if deviations[reward, 0, 0] > 0 else NO_SPREAD
-            named = {"selection": _selection(one, reward_id), "status": _status(one.n_prompts, reason)}
+            flat = None if deviations[reward, 0, 0] > 0 else NO_SPREAD
+            named = {"selection": _selection(one, reward_id), "status": _status(one.n_prompts, flat, no_gold)}
             filled = {name: float(values[reward, place]) for name, values in figures.items()}
             rows.append(_begin(one, reward_id) | own | filled | named)
         chance = {"selection": CHANCE, "gold": float(found.gold[oracle, 0, 0]), "gold_gain": 0.0, "status": "ok"}
@@ -470,7 +473,7 @@ def reward_uncertainty(one: Compared, resamples: int, settings: Settings) -> lis
             "n_prompts_left_out": one.n_prompts_left_out, "n_pairs": int(pairs.prompt.size),
         }  # fmt: skip
         if not pairs.prompt.size or np.isnan(values[:, ~np.isnan(one.gold)]).any():
-            reason = NO_SPREAD if pairs.prompt.size else "no two responses differ under the gold reward"
+            reason = NO_SPREAD if pairs.prompt.size else NO_GOLD
             rows.append(begin | {"status": reason})
             continue
         chosen, rejected = (values[:, pairs.prompt, side] for side in (pairs.better, pairs.worse))

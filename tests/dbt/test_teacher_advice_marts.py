@@ -123,6 +123,17 @@ def test_regrets_are_what_hidden_evidence_costs(made: duckdb.DuckDBPyConnection)
     assert alone["lineage"]["reason"].endswith("no reward model was measured on another policy of the family Qwen.")
 
 
+def test_regrets_in_a_lab_are_truth_checks(made: duckdb.DuckDBPyConnection) -> None:
+    found = rows(made, "fct_lab_truth_checks", check_name="teacher_regret", score_kind="best_of_n")
+    by = {row["cell"]: row for row in found}
+    regrets = rows(made, "fct_teacher_regrets", use="best_of_n", best_evidence="lineage")
+    known = [row["regret"] for row in regrets if row["regret"] is not None]
+    assert (by["lineage"]["value"], by["lineage"]["n"]) == (pytest.approx(np.mean(known)), len(known))
+    assert by["on_policy_accuracy"]["value"] < by["on_policy_accuracy"]["baseline"]
+    nothing = by["nothing of the family"]
+    assert nothing["value"] is None and nothing["n"] == 0 and nothing["reason"].startswith("No recommendation: ")
+
+
 def test_partners_are_measured_on_responses_too(made: duckdb.DuckDBPyConnection) -> None:
     (row,) = rows(
         made, "fct_ensemble_partners", kind="policy", measured_on="llama-sft", base_model="base-6", partner="base-5"

@@ -20,6 +20,7 @@ MARTS = (
     "fct_teacher_predictor_comparisons",
     "fct_teacher_recommendations",
     "fct_teacher_regrets",
+    "fct_lab_truth_checks",
     "fct_ensemble_partners",
 )
 SKILLS = {"base-0": 0.2, "base-1": 0.5, "base-2": 0.8, "base-3": 1.1, "base-4": 1.4, "base-5": 1.7, "base-6": 2.5}

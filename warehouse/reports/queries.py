@@ -82,7 +82,7 @@ def studies(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
 
 
 def has_other_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> bool:
-    """Whether a study has figures on base and data, on teachers or of score files, and no results of base models."""
+    """Whether a study has figures on base and data, teachers, score files or responses, none of base models."""
     results, *others = (
         read(connection, mart, "study_id", {"study_id": study_id}, "study_id limit 1", optional=True).height
         for mart in (
@@ -90,6 +90,7 @@ def has_other_scores(connection: duckdb.DuckDBPyConnection, study_id: str) -> bo
             "fct_base_by_data_results",
             "fct_teacher_predictors",
             "fct_benchmark_scores",
+            "fct_teacher_properties",
         )
     )
     return not results and any(others)

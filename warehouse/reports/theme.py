@@ -122,6 +122,7 @@ def _styles(colours: dict[str, str]) -> dict[str, dict[str, Any]]:
         "size": {"color": colours["orange"], "strokeWidth": 1.8, "strokeDash": [7, 3]},
         # Not over the figures in front: many intervals beside and through each other.
         "faint-whisker": {"color": colours["blue_soft"], "strokeWidth": 1.2, "strokeOpacity": 0.8},
+        "faint-loss": {"color": colours["orange_soft"], "strokeWidth": 1.2, "strokeOpacity": 0.8},
         "outside": {"color": colours["background"], "stroke": colours["orange"], "strokeWidth": 1.6},
         "behind": {"color": colours["axis"], "strokeWidth": 0.9, "strokeOpacity": 0.6},
         "critical": {"color": colours["muted"]},

@@ -22,6 +22,7 @@ from warehouse.reports.topics import (
     coverage,
     documents,
     gains,
+    good_teacher,
     leaderboards,
     objectives,
     post_training,
@@ -50,6 +51,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     objectives.section,
     post_training.section,
     base_and_data.section,
+    good_teacher.section,
     teachers.section,
     teacher_recommendations.section,
     leaderboards.section,
@@ -66,6 +68,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
 """Topics in the order of the page."""
 OTHER_SCORES = (
     benchmark_scores.section,
+    good_teacher.section,
     base_and_data.section,
     teachers.section,
     teacher_recommendations.section,
