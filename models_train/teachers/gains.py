@@ -23,6 +23,8 @@ from models_train.teachers.resampling import FEW_PROMPTS, MIN_PROMPTS, ends, pro
 Row = dict[str, Any]
 GROUP = ("study_id", "policy_id", "prompt_set", "reward_id", "method", "gold_id")
 RUN, POOLED = "run", "pooled"
+NONE = "none"
+"""gold_id of runs of a study without gold rewards."""
 NO_GOLD = "no gold rewards of these responses"
 ONE_SEED = "1 seed: the interval is over prompts alone"
 FEW_SEEDS = 3
@@ -96,7 +98,7 @@ def policy_gains(cells: pl.DataFrame, resamples: int) -> pl.DataFrame:
 
 
 def _grouped(cells: pl.DataFrame) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
-    ordered = cells.sort(*GROUP, "seed", "step", "prompt_id")
+    ordered = cells.with_columns(pl.col("gold_id").fill_null(NONE)).sort(*GROUP, "seed", "step", "prompt_id")
     for names, frame in ordered.group_by(*GROUP, maintain_order=True):
         yield dict(zip(GROUP, names, strict=True)), frame
 
@@ -180,7 +182,7 @@ def _rows(one: Runs, distance: float, resamples: int) -> Iterator[Row]:
             yield _row(one, own, curve, 1) | shown | identity | {"share_rewarded": float(rewarded[run, place])}
         pooled = {name: pooled_over_seeds(values, drawn) for name, values in at_step.items()}
         curve = {name: series[name][:, :, 0].mean(axis=0) for name in ("kl", "gold_gain")}
-        identity = {"scope": POOLED, "policy_run_id": None, "seed": None, "n_seeds": len(one.seeds)}
+        identity = {"scope": POOLED, "policy_run_id": POOLED, "seed": None, "n_seeds": len(one.seeds)}
         extremes = _extremes(at_step) if 1 < len(one.seeds) <= FEW_SEEDS else {}
         share_rewarded = {"share_rewarded": float(rewarded[:, place].mean())}
         yield _row(one, pooled, curve, len(one.seeds)) | shown | identity | extremes | share_rewarded

@@ -74,7 +74,7 @@ def test_gains_are_paired_means_over_prompts() -> None:
         assert row["status"] == "1 seed: the interval is over prompts alone"
     pooled, runs = one(found, scope="pooled"), found.filter(scope="run", share_done=1.0)["proxy_gain"]
     assert pooled["proxy_gain"] == pytest.approx(runs.mean()) and pooled["status"] == "ok"
-    assert (pooled["n_seeds"], pooled["seeds"], pooled["policy_run_id"]) == (2, "2 seeds", None)
+    assert (pooled["n_seeds"], pooled["seeds"], pooled["policy_run_id"]) == (2, "2 seeds", "pooled")
     assert (pooled["proxy_gain_min"], pooled["proxy_gain_max"]) == (runs.min(), runs.max())
 
 
