@@ -61,8 +61,8 @@ def build(folder: Path) -> None:
     assert done.returncode == 0, done.stdout
 
 
-def put(home: Home, table: str, found: list[dict[str, Any]], run_id: str) -> None:
-    write_part(home.parts, TABLES[table], found, study_id="toy", run_id=run_id)
+def put(home: Home, table: str, found: list[dict[str, Any]], run_id: str, study_id: str = "toy") -> None:
+    write_part(home.parts, TABLES[table], found, study_id=study_id, run_id=run_id)
 
 
 def run_row(name: str, seed: int, status: str) -> dict[str, Any]:
