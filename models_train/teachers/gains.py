@@ -224,3 +224,40 @@ def _row(one: Runs, figures: Mapping[str, Floats], curve: Mapping[str, Floats], 
     few = FEW_PROMPTS if one.n_prompts < MIN_PROMPTS else None
     row["status"] = few or (None if has_gold else NO_GOLD) or (ONE_SEED if n_seeds == 1 else "ok")
     return row
+
+
+DIFFERENCES: Mapping[str, type[pl.DataType]] = {
+    **dict.fromkeys(("study_id", "policy_id", "prompt_set", "method", "gold_id", "reward_id"), pl.String),
+    **dict.fromkeys(("gold_gain", "difference", "difference_low", "difference_high"), pl.Float64),
+    **dict.fromkeys(("n_seeds", "n_prompts"), pl.Int64),
+}
+"""Columns of `gains_less_gold`."""
+
+
+def gains_less_gold(cells: pl.DataFrame, resamples: int) -> pl.DataFrame:
+    """Gold gains at the end of runs less those of runs that the gold reward itself taught: by policy and method.
+
+    Paired: the same seeds, draws of seeds, and prompts. gold_gain: of the gold reward.
+    """
+    groups = [runs_of(key, frame, resamples) for key, frame in _grouped(cells)]
+    taught = {_rival(one): one for one in groups if one.key["reward_id"] == one.key["gold_id"]}
+    pairs = [(one, taught[_rival(one)]) for one in groups if _rival(one) in taught and one is not taught[_rival(one)]]
+    rows = [_difference(one, gold, resamples) for one, gold in pairs if set(one.seeds) & set(gold.seeds)]
+    return pl.DataFrame(rows, schema=pl.Schema(DIFFERENCES), orient="row").fill_nan(None)
+
+
+def _difference(one: Runs, gold: Runs, resamples: int) -> Row:
+    shared = sorted(set(one.seeds) & set(gold.seeds))
+    own, true = (each.change("gold")[[each.seeds.index(seed) for seed in shared], -1] for each in (one, gold))
+    drawn = seed_draws(len(shared), resamples, seed_of(*map(str, _rival(one))))
+    difference = pooled_over_seeds(own - true, drawn)
+    n_prompts = int(min(one.complete("gold").sum(), gold.complete("gold").sum()))
+    low, high = ends(difference, n_prompts)
+    return dict(one.key) | {
+        "gold_gain": float(true[:, 0].mean()),
+        "difference": float(difference[0]),
+        "difference_low": float(low),
+        "difference_high": float(high),
+        "n_seeds": len(shared),
+        "n_prompts": n_prompts,
+    }

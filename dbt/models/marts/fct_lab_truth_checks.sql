@@ -9,6 +9,8 @@ with checks as (
         value,
         n
     from {{ ref('int_lab_variance_shares') }}
+    union all by name
+    select * from {{ ref('int_lab_teacher_checks') }}
 )
 
 select
