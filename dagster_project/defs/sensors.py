@@ -8,6 +8,7 @@ from dagster_project.defs.jobs import (
     run_benchmarks,
     score_documents,
     score_reward_models,
+    teach_policies,
     train_reward_models,
 )
 from dagster_project.environment import STUDIES, settings
@@ -29,7 +30,7 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
 
 @dg.sensor(
     name="new_models",
-    jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks],
+    jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks, teach_policies],
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=settings().look_seconds,
     description="Base models and reward models that are added to the study files or removed from them, and all due "

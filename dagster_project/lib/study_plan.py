@@ -16,6 +16,7 @@ from models_train.store import Parts
 from models_train.study.fingerprints import donors
 from models_train.study.golds import gold_ids
 from models_train.study.models import BenchmarkValue, Candidate
+from models_train.study.policy_runs import ensembles_by_id, policy_runs
 from models_train.study.response_parts import OF_RESPONSES, scores_responses
 from models_train.study.reward_ids import (
     source_run_id,
@@ -37,7 +38,7 @@ from warehouse.contracts import (
     STUDY_TABLES,
     Table,
 )
-from warehouse.contracts.responses import GOLD_REWARDS, RESPONSE_CHECKS, RESPONSE_REWARDS
+from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS, RESPONSE_CHECKS, RESPONSE_REWARDS
 from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDIES, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
@@ -112,6 +113,8 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return study.scoring is not None and model in study.model_ids
     if job == "score_reward_model":
         return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")))
+    if job == "teach_policy":
+        return any((model, partition.get("variant")) == (one.policy_id, one.variant) for one in policy_runs(study))
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
     if study.training is None or model not in study.compared_model_ids:
@@ -136,6 +139,10 @@ def _wants_of_responses(study: Study, table: Table, partition: Mapping[str, Valu
         imported = {*(one.reward_id for one in study.teachers.responses), *(teach.rewards or () if teach else ())}
         is_known = reward_id in trained_reward_ids(study) | _scored_ids(study) and scores_responses(study, reward_id)
         return is_known or reward_id in imported or reward_id in gold_ids(study)
+    if table.name == POLICY_RUNS.name:
+        names = ("policy_id", "reward_id", "method", "seed")
+        wanted = {tuple(str(getattr(one, name)) for name in names) for one in policy_runs(study)}
+        return tuple(str(partition.get(name)) for name in names) in wanted
     return table.name != GOLD_REWARDS.name or bool(study.teachers.gold)
 
 
@@ -150,7 +157,7 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
     if "reward_id" in partition:
         imported = {one.reward_id for one in study.score_imports}
-        imported |= gold_ids(study)
+        imported |= gold_ids(study) | set(ensembles_by_id(study))
         scored = trained_reward_ids(study) | _scored_ids(study)
         return partition["reward_id"] in imported or (partition["reward_id"] in scored and is_named)
     return is_named or bool(study.score_imports)  # score files may state the items of any benchmark

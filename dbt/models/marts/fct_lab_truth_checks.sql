@@ -10,6 +10,8 @@ with checks as (
         n
     from {{ ref('int_lab_variance_shares') }}
     union all by name
+    select * from {{ ref('int_lab_teacher_checks') }}
+    union all by name
     -- The gold reward of a lab is its truth.
     select
         regrets.study_id,
