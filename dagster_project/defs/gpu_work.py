@@ -17,6 +17,7 @@ from dagster_project.lib.jobs import (
     model_of,
     nothing_to_do,
     policy_of,
+    policy_run_of,
     reward_of,
     run_for_studies,
     run_job,
@@ -37,11 +38,13 @@ from models_train.study.fingerprints import (
     trained_run_ids,
 )
 from models_train.study.golds import golds_of
+from models_train.study.policy_runs import policy_run_id, policy_runs
 from models_train.study.response_ids import (
     CHECKS_VERSION,
     RESPONSE_IMPORT_VERSION,
     RESPONSE_REWARDS_VERSION,
     RESPONSES_VERSION,
+    TEACH_VERSION,
     responses_run_id,
 )
 from models_train.study.response_parts import responses_of, rewards_run_id
@@ -189,6 +192,34 @@ def responses(
     (policy,) = (one for one in study.teachers.policies if one.policy_id == policy_id)
     run_ids = [responses_run_id(policy, engine, study, path.parent) for engine in policy.engines]
     return with_costs(done.get_materialize_result(), run_home.home, study, *run_ids)
+
+
+@dg.asset(
+    key=keys.POLICY_RUNS,
+    deps=[keys.COMPLETION_REWARDS, keys.HUB_REWARDS],
+    partitions_def=keys.POLICY_RUN_PARTITIONS,
+    group_name="training",
+    owners=["team:training"],
+    code_version=f"teaching-{TEACH_VERSION}",
+    description="Policies that are trained by a reward, and the responses of what they become, with their rewards.",
+    **GPU_WORK,
+)
+def taught_policies(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.teach_policy` for the partition; an interrupted run resumes."""
+    with as_dagster_failure(context):
+        path, study, name = policy_run_of(study_files(), context.partition_key)
+    (one,) = (run for run in policy_runs(study) if run.name == name)
+    flags = ("--policy", one.policy_id, "--reward", one.reward_id, "--method", one.method, "--seed", str(one.seed))
+    done = run_job(context, pipes, job_command("teach_policy", path, run_home.home, None, *flags))
+    study = _read_again(path)
+    made = [
+        policy_run_id(study, one, responses.run_id, path.parent)
+        for responses in responses_of(run_home.home.parts, study)
+        if responses.policy_id == one.policy_id
+    ]
+    return with_costs(done.get_materialize_result(), run_home.home, study, *made)
 
 
 def imports(

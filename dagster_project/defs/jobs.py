@@ -91,11 +91,27 @@ sample_policies = dg.define_asset_job(
 )
 
 
+teach_policies = dg.define_asset_job(
+    name="teach_policies",
+    selection=dg.AssetSelection.assets(keys.POLICY_RUNS),
+    tags=GPU_TAGS,
+    description="A policy run: one policy, trained by one reward with one method and seed.",
+)
+
+
 @dg.definitions
 def jobs() -> dg.Definitions:
     """Jobs, resources, and the executor: steps are short or start processes, so one process runs them all."""
     return dg.Definitions(
-        jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks, sample_policies],
+        jobs=[
+            refresh,
+            train_reward_models,
+            score_reward_models,
+            score_documents,
+            run_benchmarks,
+            sample_policies,
+            teach_policies,
+        ],
         resources={"run_home": RunHome(), "pipes": job_client(job_environment())},
         executor=dg.in_process_executor,
     )

@@ -9,6 +9,7 @@ from dagster_project.defs.jobs import (
     sample_policies,
     score_documents,
     score_reward_models,
+    teach_policies,
     train_reward_models,
 )
 from dagster_project.environment import STUDIES, settings
@@ -30,7 +31,15 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
 
 @dg.sensor(
     name="new_models",
-    jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks, sample_policies],
+    jobs=[
+        refresh,
+        train_reward_models,
+        score_reward_models,
+        score_documents,
+        run_benchmarks,
+        sample_policies,
+        teach_policies,
+    ],
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=settings().look_seconds,
     description="Base models, reward models and policies that are added to the study files or removed from them, and "

@@ -36,10 +36,11 @@ from models_train.study.fingerprints import (
     scoring_run_id,
     trained_run_ids,
 )
-from models_train.study.golds import gold_parts, gold_rows, golds_of, source_rows
+from models_train.study.golds import gold_parts, gold_rows, golds_of, rewards_there, source_rows
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
+from models_train.study.policy_runs import policy_run_id, policy_runs, scaling_models
 from models_train.study.response_ids import (
     imported_prompts_run_id,
     prompts_run_id,
@@ -52,7 +53,7 @@ from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
-from warehouse.contracts.responses import GOLD_REWARDS, PROMPTS, RESPONSE_REWARDS, RESPONSES
+from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS, PROMPTS, RESPONSE_REWARDS, RESPONSES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
@@ -361,6 +362,7 @@ def gpu_work(
         (_hub_rewards, _hub_scorings),
         (_scored, _scorings),
         (_benchmarked, _benchmarkings),
+        (_taught, _teachings),
     ):
         for path, study in studies.items():
             for name in names_of(study):
@@ -512,6 +514,25 @@ def _benchmarkings(model: _ModelWork) -> Iterator[Work]:
         yield model.work("run_benchmarks", (keys.BENCHMARKS,), model.partition, f"benchmarks of {name}", run_id)
 
 
+def _taught(study: Study) -> Sequence[str]:
+    return [one.name for one in policy_runs(study)]
+
+
+def _teachings(run: _ModelWork) -> Iterator[Work]:
+    """A policy run, once its policy has responses, and these have the rewards that it is scaled by."""
+    (one,) = (found for found in policy_runs(run.study) if found.name == run.name)
+    there = run.counting.rewarded(run.study)
+    for responses in run.counting.responses(run.study):
+        needed = [
+            (name, responses.policy_id, responses.prompt_set) for name in scaling_models(run.study, one.reward_id)
+        ]
+        if responses.policy_id != one.policy_id or not there.issuperset(needed):
+            continue
+        run_id = policy_run_id(run.study, one, responses.run_id, run.folder)
+        if run.everything or not run.counting.has(POLICY_RUNS.name, run.study, run_id):
+            yield run.work("teach_policies", (keys.POLICY_RUNS,), run.partition, f"policy run {one.name}", run_id)
+
+
 def studies_with_parts(home: Home, table: str = "") -> set[str]:
     """Studies that have a part of a table, or of any. Parts that were set aside are deeper."""
     keys_of_parts = (item.key for item in Store.at(home.parts).list(table))
@@ -534,6 +555,7 @@ class _Counting:
         self._home = home.at_one_look()
         self._newest: dict[str, set[tuple[str, str]] | None] = {}
         self._responses: dict[str, list[Responses]] = {}
+        self._rewarded: dict[str, set[tuple[str, str, str]]] = {}
 
     def has(self, table: str, study: Study, run_id: str) -> bool:
         """True where a study's part of a run counts. Where a part of the table cannot be read, being there is enough:
@@ -564,6 +586,16 @@ class _Counting:
                 found = []
             self._responses[study.study_id] = found
         return self._responses[study.study_id]
+
+    def rewarded(self, study: Study) -> set[tuple[str, str, str]]:
+        """reward_id, policy_id and prompt_set of the rewards of responses that are there."""
+        if study.study_id not in self._rewarded:
+            try:
+                found = set(rewards_there(self._home.parts, study))
+            except (OSError, pa.ArrowException):
+                found = set()
+            self._rewarded[study.study_id] = found
+        return self._rewarded[study.study_id]
 
     def has_items(self, study: Study) -> bool:
         """True where the items of the study's test set are there. With another test set the rewards are due, whose job

@@ -25,7 +25,12 @@ import dagster as dg
 
 from dagster_project.environment import settings
 from dagster_project.lib.failures import give_up, try_again
-from dagster_project.lib.keys import models_by_partition, policies_by_partition, rewards_by_partition
+from dagster_project.lib.keys import (
+    models_by_partition,
+    policies_by_partition,
+    policy_runs_by_partition,
+    rewards_by_partition,
+)
 from dagster_project.lib.locks import CUT_SHORT
 from dagster_project.lib.ray_jobs import RayJob, is_elsewhere, reason
 from models_train.errors import UserError
@@ -49,6 +54,7 @@ LOADED = [
         "score_documents",
         "run_benchmarks",
         "sample_responses",
+        "teach_policy",
     )
 ]
 ON_CLUSTER = [*LOADED, JOBS + "sample_documents"]
@@ -189,6 +195,11 @@ def reward_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str
 def policy_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
     """The same with the policy_id of a policy that is sampled."""
     return _named_by(studies, key, policies_by_partition)
+
+
+def policy_run_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
+    """The same with the name of a policy run."""
+    return _named_by(studies, key, policy_runs_by_partition)
 
 
 def _named_by(

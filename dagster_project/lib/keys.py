@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 
 from models_train.study.fingerprints import donors
+from models_train.study.policy_runs import policy_runs
 from models_train.study.study import Study
 from warehouse.paths import REPOSITORY
 
@@ -31,6 +32,7 @@ SCORE_IMPORTS = dg.AssetKey(["parts", "score_imports"])
 RESPONSES = dg.AssetKey(["parts", "responses"])
 RESPONSE_IMPORTS = dg.AssetKey(["parts", "response_imports"])
 GOLD_REWARDS = dg.AssetKey(["parts", "gold_rewards"])
+POLICY_RUNS = dg.AssetKey(["parts", "policy_runs"])
 PERFORMANCE_INPUTS = dg.AssetKey(["parts", "performance_inputs"])
 PERFORMANCE = dg.AssetKey(["parts", "performance"])
 REPORT = dg.AssetKey(["reports", "base_model_choice"])
@@ -61,8 +63,8 @@ IMPORTS = (BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS, RESPONSE_IMPORTS)
 """Parts made of files of results in seconds, without torch."""
 INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS, GOLD_REWARDS)
 """Parts without partitions that due work makes before GPU work."""
-GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS, RESPONSES)
-"""Parts made by jobs in the pool `gpu`, one partition per base model, reward model or policy."""
+GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS, RESPONSES, POLICY_RUNS)
+"""Parts made by jobs in the pool `gpu`, one partition per base model, reward model, policy or policy run."""
 AFTER_FIRST_ANSWER = (PERFORMANCE_INPUTS, PERFORMANCE, CHARTS)
 """Assets that the first publication does without: the performance model, and the charts as pictures."""
 GPU_POOL = "gpu"
@@ -71,6 +73,7 @@ WAREHOUSE_POOL = "warehouse"
 BASE_MODEL_PARTITIONS = dg.DynamicPartitionsDefinition(name="base_models")
 HUB_REWARD_PARTITIONS = dg.DynamicPartitionsDefinition(name="hub_rewards")
 POLICY_PARTITIONS = dg.DynamicPartitionsDefinition(name="policies")
+POLICY_RUN_PARTITIONS = dg.DynamicPartitionsDefinition(name="policy_runs")
 OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(["bradley_terry", "regression"])
 REWARD_MODEL_PARTITIONS = dg.MultiPartitionsDefinition(
     {"base_model": BASE_MODEL_PARTITIONS, "objective": OBJECTIVE_PARTITIONS}
@@ -117,6 +120,11 @@ def policies_by_partition(study: Study) -> dict[str, str]:
     return {partition_key(study.study_id, one.policy_id): one.policy_id for one in policies}
 
 
+def policy_runs_by_partition(study: Study) -> dict[str, str]:
+    """Partition key -> name of a policy run, for every one of the study."""
+    return {partition_key(study.study_id, one.name): one.name for one in policy_runs(study)}
+
+
 def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) -> list[PartitionChange]:
     """Changes of each set of partitions."""
     studies, changes = list(studies), []
@@ -124,6 +132,7 @@ def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) ->
         (BASE_MODEL_PARTITIONS, models_by_partition),
         (HUB_REWARD_PARTITIONS, rewards_by_partition),
         (POLICY_PARTITIONS, policies_by_partition),
+        (POLICY_RUN_PARTITIONS, policy_runs_by_partition),
     ):
         wanted = {key for study in studies for key in keys_of(study)}
         present = set(instance.get_dynamic_partitions(str(partitions.name)))

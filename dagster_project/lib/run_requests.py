@@ -163,5 +163,6 @@ def _assets_of_job(job: str) -> Sequence[dg.AssetKey]:
         "score_documents": (keys.DOCUMENT_SCORES,),
         "run_benchmarks": (keys.BENCHMARKS,),
         "sample_policies": (keys.RESPONSES,),
+        "teach_policies": (keys.POLICY_RUNS,),
         "refresh": (keys.STUDIES, *keys.INPUT_PARTS),
     }.get(job, ())

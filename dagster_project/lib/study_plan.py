@@ -16,6 +16,7 @@ from models_train.store import Parts
 from models_train.study.fingerprints import donors
 from models_train.study.golds import gold_ids
 from models_train.study.models import BenchmarkValue, Candidate
+from models_train.study.policy_runs import ensembles_by_id, policy_runs
 from models_train.study.response_parts import OF_RESPONSES, scores_responses
 from models_train.study.reward_ids import (
     source_run_id,
@@ -37,7 +38,7 @@ from warehouse.contracts import (
     STUDY_TABLES,
     Table,
 )
-from warehouse.contracts.responses import GOLD_REWARDS
+from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS
 from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDIES, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
@@ -107,7 +108,7 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     if table.name == GOLD_REWARDS.name:
         return study.teachers is not None and bool(study.teachers.gold)
     if table.name in RESPONSE_TABLES:
-        return _wants_responses(study, partition)
+        return _wants_responses(study, table, partition)
     if table.name in SCORE_TABLES:
         return _wants_rewards(study, partition)
     if job == "sample_responses":
@@ -116,6 +117,8 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return study.scoring is not None and model in study.model_ids
     if job == "score_reward_model":
         return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")))
+    if job == "teach_policy":
+        return any((model, partition.get("variant")) == (one.policy_id, one.variant) for one in policy_runs(study))
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
     if study.training is None or model not in study.compared_model_ids:
@@ -139,14 +142,14 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
     if "reward_id" in partition:
         imported = {one.reward_id for one in study.score_imports}
-        imported |= gold_ids(study)
+        imported |= gold_ids(study) | set(ensembles_by_id(study))
         imported |= {one.reward_id for one in study.teachers.responses if one.reward_id} if study.teachers else set()
         scored = trained_reward_ids(study) | _scored_ids(study)
         return partition["reward_id"] in imported or (partition["reward_id"] in scored and is_named)
     return is_named or bool(study.score_imports)  # score files may state the items of any benchmark
 
 
-def _wants_responses(study: Study, partition: Mapping[str, Value]) -> bool:
+def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value]) -> bool:
     """Whether a study asks for a part of policies, responses, their rewards and checks, by all that its partition
     names. Policies of policy runs have names that begin with `run:`."""
     teachers = study.teachers
@@ -165,6 +168,10 @@ def _wants_responses(study: Study, partition: Mapping[str, Value]) -> bool:
         "check_name": partition.get("check_name") in teachers.checks,
         "policy_run_id": teachers.teach is not None,
     }
+    if table.name == POLICY_RUNS.name:
+        names = ("policy_id", "reward_id", "method", "seed")
+        wanted = {tuple(str(getattr(one, name)) for name in names) for one in policy_runs(study)}
+        return tuple(str(partition.get(name)) for name in names) in wanted
     return all(is_asked for name, is_asked in asked.items() if name in partition)
 
 

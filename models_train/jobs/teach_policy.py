@@ -61,11 +61,20 @@ from models_train.policies.teaching import (
     statistics,
 )
 from models_train.policies.trl_teaching import CHECKPOINT, TrlTeaching
+from models_train.reward_models.model import REWARD
 from models_train.reward_models.scoring import TOKENS_PER_PACK
 from models_train.store import parts_of
-from models_train.study.policy_runs import PolicyRun, lab_golds, policy_run_id, policy_runs, teacher_run_id
+from models_train.study.policy_runs import (
+    PolicyRun,
+    ensembles_by_id,
+    lab_golds,
+    policy_run_id,
+    policy_runs,
+    teacher_run_id,
+)
 from models_train.study.response_ids import response_rewards_run_id
 from models_train.study.response_parts import TRAINED, Responses, responses_of
+from models_train.study.reward_ids import source_run_id
 from models_train.study.study import Study
 from models_train.study.teachers import Method, Policy, Teach
 from warehouse.contracts import TABLES, Table
@@ -77,6 +86,7 @@ from warehouse.contracts.responses import (
     RESPONSE_REWARDS,
     RESPONSES,
 )
+from warehouse.contracts.scores import REWARD_SOURCES
 
 JOB = "teach_policy"
 RUN_COSTS = TABLES["run_costs"]
@@ -397,6 +407,7 @@ class TeachJob:
         """Write the parts of the run, that of the run itself last; the policy at its end is kept."""
         if reason is None:
             self._keep_end()
+        self._keep_ensemble()
         plan, own = self._plan, {"policy_run_id": self.run_id}
         saved = self._saved if reason is None else self._saved[:1]
         is_distilled = plan.method == "best_of_n_distill"
@@ -426,12 +437,27 @@ class TeachJob:
         ]
         meter.add_tokens(sum(row["n_tokens"] for row in rows))
         costs = replace(meter.costs, device_seconds=max(meter.costs.device_seconds, seconds))
-        variant = f"{self.wanted.reward_id}/{plan.method}/s{plan.seed}"
         if rows:
             self._put(POLICY_RUN_STEPS, [own | row for row in rows], self.run_id)
         self._put(POLICY_RUN_POLICIES, policies, self.run_id)
-        self._put(RUN_COSTS, [costs.row(self.policy.policy_id, JOB, variant)], self.run_id)
+        self._put(RUN_COSTS, [costs.row(self.policy.policy_id, JOB, self.wanted.variant)], self.run_id)
         self._put(POLICY_RUNS, [described], self.run_id)
+
+    def _keep_ensemble(self) -> None:
+        """Write the source of an ensemble that teaches, and its rewards of the initial policy's responses."""
+        reward_id = self.wanted.reward_id
+        if reward_id not in ensembles_by_id(self.study):
+            return
+        source: dict[str, Any] = dict.fromkeys(REWARD_SOURCES.filled_columns.names)
+        source |= {"reward_id": reward_id, "kind": "ensemble", "scale": "logit"}
+        own = {"reward_id": reward_id, "policy_id": self.policy.policy_id, "prompt_set": self.prompts[0].prompt_set}
+        own |= {"attribute": REWARD, "n_tokens": None, "is_truncated": False, "status": OK}
+        rewards = [
+            own | {"prompt_id": prompt_id, "response_no": number, "reward": reward}
+            for (prompt_id, number), reward in self.teachers.stored(reward_id).items()
+        ]
+        self._put(REWARD_SOURCES, [source], source_run_id(source))
+        self._put(RESPONSE_REWARDS, rewards, self._rewards_run_id(reward_id, self._saved[0]))
 
     def _figures(self) -> dict[str, Any]:
         (row,) = part_rows(self._part(POLICY_RUNS, self.run_id))

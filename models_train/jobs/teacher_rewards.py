@@ -29,7 +29,8 @@ from models_train.reward_models.existing import load_existing
 from models_train.reward_models.model import MERGED, REWARD
 from models_train.reward_models.scoring import Scorer, score_items
 from models_train.store import parts_of
-from models_train.study.policy_runs import FLAT, ensembles_by_id, lab_golds, teacher_run_id, trained_by_id
+from models_train.study.golds import FLAT
+from models_train.study.policy_runs import ensembles_by_id, lab_golds, teacher_run_id, trained_by_id
 from models_train.study.study import Study
 from models_train.synthetic.grade import flat_utility, true_utility
 from models_train.synthetic.preferences import Question, asked_question
@@ -119,31 +120,41 @@ def _status(row: Mapping[str, Any], reward: float | None) -> str:
     return str(row["status"]) if row["status"] != OK else "no reward" if row["text"].strip() else EMPTY
 
 
-def mean_teacher(reward_id: str, members: Sequence[Teacher], stored: Mapping[str, Stored]) -> FunctionTeacher:
+@dataclass(frozen=True)
+class Mean:
     """The mean of rewards, each less its mean over the initial policy's responses, divided by its standard deviation
-    there (ddof 1).
+    there (ddof 1). scales: these two by member."""
 
-    stored: rewards of these responses by member. Raises UserError where a member's do not vary.
-    """
-    scales = {}
-    for one in members:
-        values = np.array(list(stored[one.reward_id].values()))
-        if len(values) < 2 or float(np.ptp(values)) == 0:
-            raise UserError(f"{reward_id}: the rewards of its member {one.reward_id} do not vary; take another member")
-        scales[one.reward_id] = float(values.mean()), float(values.std(ddof=1))
+    scales: Mapping[str, tuple[float, float]]
 
-    def mean(prompts: Sequence[PolicyPrompt], texts: Sequence[str]) -> list[float | None]:
-        columns = []
-        for one in members:
-            shift, scale = scales[one.reward_id]
-            found = one(prompts, texts)
-            columns.append([None if reward is None else (reward - shift) / scale for reward in found])
-        return [
-            None if None in row else float(np.mean(np.array(row, dtype=np.float64)))
-            for row in zip(*columns, strict=True)
+    @classmethod
+    def of(cls, reward_id: str, stored: Mapping[str, Stored]) -> Mean:
+        """stored: rewards of these responses by member. Raises UserError where a member's do not vary."""
+        scales = {}
+        for name, rewards in stored.items():
+            values = np.array(list(rewards.values()))
+            if len(values) < 2 or float(np.ptp(values)) == 0:
+                raise UserError(f"{reward_id}: the rewards of its member {name} do not vary; take another member")
+            scales[name] = float(values.mean()), float(values.std(ddof=1))
+        return cls(scales)
+
+    def __call__(self, rewards: Mapping[str, float | None]) -> float | None:
+        """The mean of a response's rewards, by member; None where one is missing."""
+        scaled = [
+            None if (reward := rewards.get(name)) is None else (reward - shift) / scale
+            for name, (shift, scale) in self.scales.items()
         ]
+        return None if None in scaled else float(np.mean(np.array(scaled, dtype=np.float64)))
 
-    return FunctionTeacher(reward_id, mean)
+
+def mean_teacher(reward_id: str, members: Sequence[Teacher], mean: Mean) -> FunctionTeacher:
+    """The mean of rewards as a teacher."""
+
+    def means(prompts: Sequence[PolicyPrompt], texts: Sequence[str]) -> list[float | None]:
+        columns = {one.reward_id: one(prompts, texts) for one in members}
+        return [mean({name: column[place] for name, column in columns.items()}) for place in range(len(texts))]
+
+    return FunctionTeacher(reward_id, means)
 
 
 def lab_truth(prompts: Sequence[PolicyPrompt], texts: Sequence[str]) -> list[float | None]:
@@ -198,7 +209,7 @@ class Teachers:
             return FunctionTeacher(reward_id, partial(flat_truth, seed=self.study.lab.seed) if is_flat else lab_truth)
         if ensemble := ensembles_by_id(self.study).get(reward_id):
             members = [self.load(one) for one in sorted(ensemble.members or ())]
-            return mean_teacher(reward_id, members, {one.reward_id: self.stored(one.reward_id) for one in members})
+            return mean_teacher(reward_id, members, self._mean(reward_id))
         (scored,) = (one for one in self.study.reward_models if one.reward_id == reward_id)
         reward_model, renderer = load_existing(at_commit(scored, reward_id, self.path, self.home), self.path.parent)
         return ModelTeacher(reward_id, reward_model.to(default_device()), renderer)
@@ -209,6 +220,11 @@ class Teachers:
         Raises UserError for a reward model that has not scored them.
         """
         rows = self._stored_rows(reward_id)
+        if rows is None and reward_id in ensembles_by_id(self.study):
+            mean, by_member = self._mean(reward_id), self._of_members(reward_id)
+            together = set.intersection(*(set(rewards) for rewards in by_member.values()))
+            means = {one: mean({name: rewards[one] for name, rewards in by_member.items()}) for one in sorted(together)}
+            return {one: value for one, value in means.items() if value is not None}
         if rows is None:
             teacher = self.load(reward_id)
             if isinstance(teacher, ModelTeacher):
@@ -223,6 +239,13 @@ class Teachers:
             for row in rows
             if row["attribute"] == decides and row["status"] == OK and self._is_measured(row["prompt_id"])
         }
+
+    def _of_members(self, reward_id: str) -> dict[str, Stored]:
+        members = ensembles_by_id(self.study)[reward_id].members or ()
+        return {one: self.stored(one) for one in sorted(members)}
+
+    def _mean(self, reward_id: str) -> Mean:
+        return Mean.of(reward_id, self._of_members(reward_id))
 
     def _is_measured(self, prompt_id: str) -> bool:
         prompt = self.prompts.get(prompt_id)

@@ -8,14 +8,12 @@ from pathlib import Path
 from models_train.errors import UserError, close_match
 from models_train.parts import content_hash
 from models_train.study.fingerprints import lab_run_id, scored_run_id, trained_run_ids
+from models_train.study.golds import FLAT
 from models_train.study.response_ids import teach_run_id
 from models_train.study.reward_ids import trained_reward_id, variants
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.teachers import Ensemble, Gold, Method
-
-FLAT = "_flat"
-"""Added to the name of the lab's gold reward: the same, almost without spread on half of the prompts."""
 
 
 @dataclass(frozen=True, order=True)
@@ -30,7 +28,12 @@ class PolicyRun:
     @property
     def name(self) -> str:
         """For partitions and messages, such as `tulu/gold/rloo/s0`."""
-        return f"{self.policy_id}/{self.reward_id}/{self.method}/s{self.seed}"
+        return f"{self.policy_id}/{self.variant}"
+
+    @property
+    def variant(self) -> str:
+        """Variant of its costs: all but the policy."""
+        return f"{self.reward_id}/{self.method}/s{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,13 @@ def teacher_run_id(study: Study, reward_id: str, study_folder: Path) -> str:
     known = [*trained, *scored, *golds, *ensembles]
     hint = close_match(reward_id, known, "these can") if known else "the study has no reward that can"
     raise UserError(f"{study.study_id}: {reward_id!r} cannot teach a policy; {hint}")
+
+
+def scaling_models(study: Study, reward_id: str) -> list[str]:
+    """reward_ids of the reward models whose rewards of the initial policy's responses a teacher is scaled by."""
+    members = ensembles_by_id(study)[reward_id].members if reward_id in ensembles_by_id(study) else (reward_id,)
+    known = {*reward_model_ids(study)}
+    return [one for one in members or () if one in known]
 
 
 def policy_run_id(study: Study, run: PolicyRun, responses: str, study_folder: Path) -> str:

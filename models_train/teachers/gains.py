@@ -23,6 +23,8 @@ from models_train.teachers.resampling import FEW_PROMPTS, MIN_PROMPTS, ends, pro
 Row = dict[str, Any]
 GROUP = ("study_id", "policy_id", "prompt_set", "reward_id", "method", "gold_id")
 RUN, POOLED = "run", "pooled"
+NONE = "none"
+"""gold_id of runs of a study without gold rewards."""
 NO_GOLD = "no gold rewards of these responses"
 ONE_SEED = "1 seed: the interval is over prompts alone"
 FEW_SEEDS = 3
@@ -96,7 +98,7 @@ def policy_gains(cells: pl.DataFrame, resamples: int) -> pl.DataFrame:
 
 
 def _grouped(cells: pl.DataFrame) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
-    ordered = cells.sort(*GROUP, "seed", "step", "prompt_id")
+    ordered = cells.with_columns(pl.col("gold_id").fill_null(NONE)).sort(*GROUP, "seed", "step", "prompt_id")
     for names, frame in ordered.group_by(*GROUP, maintain_order=True):
         yield dict(zip(GROUP, names, strict=True)), frame
 
@@ -180,7 +182,7 @@ def _rows(one: Runs, distance: float, resamples: int) -> Iterator[Row]:
             yield _row(one, own, curve, 1) | shown | identity | {"share_rewarded": float(rewarded[run, place])}
         pooled = {name: pooled_over_seeds(values, drawn) for name, values in at_step.items()}
         curve = {name: series[name][:, :, 0].mean(axis=0) for name in ("kl", "gold_gain")}
-        identity = {"scope": POOLED, "policy_run_id": None, "seed": None, "n_seeds": len(one.seeds)}
+        identity = {"scope": POOLED, "policy_run_id": POOLED, "seed": None, "n_seeds": len(one.seeds)}
         extremes = _extremes(at_step) if 1 < len(one.seeds) <= FEW_SEEDS else {}
         share_rewarded = {"share_rewarded": float(rewarded[:, place].mean())}
         yield _row(one, pooled, curve, len(one.seeds)) | shown | identity | extremes | share_rewarded
@@ -222,3 +224,40 @@ def _row(one: Runs, figures: Mapping[str, Floats], curve: Mapping[str, Floats], 
     few = FEW_PROMPTS if one.n_prompts < MIN_PROMPTS else None
     row["status"] = few or (None if has_gold else NO_GOLD) or (ONE_SEED if n_seeds == 1 else "ok")
     return row
+
+
+DIFFERENCES: Mapping[str, type[pl.DataType]] = {
+    **dict.fromkeys(("study_id", "policy_id", "prompt_set", "method", "gold_id", "reward_id"), pl.String),
+    **dict.fromkeys(("gold_gain", "difference", "difference_low", "difference_high"), pl.Float64),
+    **dict.fromkeys(("n_seeds", "n_prompts"), pl.Int64),
+}
+"""Columns of `gains_less_gold`."""
+
+
+def gains_less_gold(cells: pl.DataFrame, resamples: int) -> pl.DataFrame:
+    """Gold gains at the end of runs less those of runs that the gold reward itself taught: by policy and method.
+
+    Paired: the same seeds, draws of seeds, and prompts. gold_gain: of the gold reward.
+    """
+    groups = [runs_of(key, frame, resamples) for key, frame in _grouped(cells)]
+    taught = {_rival(one): one for one in groups if one.key["reward_id"] == one.key["gold_id"]}
+    pairs = [(one, taught[_rival(one)]) for one in groups if _rival(one) in taught and one is not taught[_rival(one)]]
+    rows = [_difference(one, gold, resamples) for one, gold in pairs if set(one.seeds) & set(gold.seeds)]
+    return pl.DataFrame(rows, schema=pl.Schema(DIFFERENCES), orient="row").fill_nan(None)
+
+
+def _difference(one: Runs, gold: Runs, resamples: int) -> Row:
+    shared = sorted(set(one.seeds) & set(gold.seeds))
+    own, true = (each.change("gold")[[each.seeds.index(seed) for seed in shared], -1] for each in (one, gold))
+    drawn = seed_draws(len(shared), resamples, seed_of(*map(str, _rival(one))))
+    difference = pooled_over_seeds(own - true, drawn)
+    n_prompts = int(min(one.complete("gold").sum(), gold.complete("gold").sum()))
+    low, high = ends(difference, n_prompts)
+    return dict(one.key) | {
+        "gold_gain": float(true[:, 0].mean()),
+        "difference": float(difference[0]),
+        "difference_low": float(low),
+        "difference_high": float(high),
+        "n_seeds": len(shared),
+        "n_prompts": n_prompts,
+    }

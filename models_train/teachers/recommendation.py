@@ -1,9 +1,10 @@
 """Which base model to train a reward model on, for one policy and one use of it (definitions, Section 14).
 
-Evidence is taken in the order of EVIDENCE: what was measured on the policy itself; then what reward models of the same
-family gained on other policies of the policy's family (`lineage`); then the score on RewardBench, and the benchmarks of
-the base model, as far as gains on policies of this family say what these are worth. Where nothing was measured on a
-policy of the family, there is an abstention. Estimates that cannot be told apart are not ranked.
+Evidence is taken in the order of EVIDENCE: what was measured on the policy itself; then what was measured on other
+policies of the policy's family, with the same base model or else with its family (`lineage`); then the score on
+RewardBench, and the benchmarks of the base model, as far as values on policies of this family say what these are worth.
+Where nothing was measured on a policy of the family, there is an abstention. Estimates that cannot be told apart are
+not ranked.
 """
 
 from __future__ import annotations
@@ -180,10 +181,11 @@ class Knowledge:
         return self._translated(evidence, policy)
 
     def _lineage(self, policy: str) -> Estimate | str:
-        """Mean gain of the reward models of a family on the other policies of the policy's family.
+        """Mean measured value of a base model on the other policies of the policy's family, else of its own family.
 
-        Policies on which all of these families were measured count. The error holds the spread between the family's
-        reward models and between policies, so that there is none with fewer than FEWEST_POLICIES.
+        Policies on which all families that were measured on one of them were measured count. The error holds the spread
+        between policies, so that there is none with fewer than FEWEST_POLICIES, and where its family stands for a base
+        model that between the base models of the family.
         """
         family = self.policies.get(policy)
         if family is None:
@@ -199,7 +201,9 @@ class Knowledge:
         values = {}
         for name in sorted(self.families):
             own = self.families[name]
-            if own in wanted:
+            if all(name in others[other] for other in whole):
+                values[name] = _pooled([[others[other][name]] for other in whole])
+            elif own in wanted:
                 values[name] = _pooled([found[own] for found in whole.values()])
         return _drawn(values, self.seed)
 
@@ -250,7 +254,7 @@ def _by_family(values: Values, families: Mapping[str, str | None]) -> dict[str, 
 
 
 def _pooled(by_policy: list[list[Value]]) -> Value:
-    """One value for a reward model of a family, from those measured on several policies."""
+    """One value for a base model, from those of the same or of others of its family on several policies."""
     means = np.array([np.mean([one.value for one in values]) for values in by_policy])
     if len(means) < FEWEST_POLICIES:
         return Value(float(means.mean()), float("nan"))
@@ -357,10 +361,10 @@ def _abstention(known: Knowledge, policy: str, reasons: Sequence[str]) -> str:
 
 
 WORDS: Mapping[str, str] = {
-    MEASURED: "gains measured on the policy",
+    MEASURED: "measurement on the policy",
     BEST_OF_N: "best of n on the policy",
     ACCURACY: "accuracy on the policy's responses",
-    LINEAGE: "gains of its family on the policy's family",
+    LINEAGE: "measurement on policies of the same family",
     REWARDBENCH: "RewardBench",
     BENCHMARKS: "benchmarks of base models",
 }

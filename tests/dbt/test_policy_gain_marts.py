@@ -23,6 +23,7 @@ SHAPE = (12, 4)
 SHARES = {2: 0.5, 4: 1.0}
 LOGPROBS = {2: (-10.0, -10.5), 4: (-10.0, -12.0)}
 SHIFT, SCALE = 0.25, 1.5
+TEACHERS = ("gold", "gold_flat")
 
 
 def rewards() -> dict[str, dict[str, np.ndarray]]:
@@ -34,6 +35,11 @@ def rewards() -> dict[str, dict[str, np.ndarray]]:
             own = {"r": dice.normal(size=SHAPE) + 2 * share, "gold": dice.normal(size=SHAPE) - share + seed}
             found[f"run:r{seed}@{step}"] = own
     found["run:r0@4"]["gold"][3, 1] = np.nan
+    flat = np.where(np.arange(len(found["p"]["gold"])) % 2, 0.001, 1.0)[:, None]
+    found["p"]["gold_flat"] = found["p"]["gold"] * flat
+    for name, gain in zip(TEACHERS, (1.0, 0.25), strict=True):
+        own = found["p"]["gold"] + gain
+        found[f"run:{name}@4"] = {"gold": own, "gold_flat": own * flat}
     return found
 
 
@@ -55,14 +61,22 @@ def build(folder: Path) -> None:
             saved += [(step, share, f"run:r{seed}@{step}") for step, share in SHARES.items()]
         rows = [key | dict(zip(("step", "share_done", "policy_id"), one, strict=True)) for one in saved]
         put(home, "policy_run_policies", rows, run_id)
+    for name in TEACHERS:
+        put(home, "policy_runs", [run_row(name, 0, "finished") | {"reward_id": name}], content_hash(name))
+        ends = [(0, 0.0, "p"), (4, 1.0, f"run:{name}@4")]
+        rows = [
+            {"policy_run_id": name, "step": step, "share_done": share, "policy_id": policy}
+            for step, share, policy in ends
+        ]
+        put(home, "policy_run_policies", rows, content_hash(name))
     with write(home.warehouse) as connection:
         landing.rebuild(connection, home.parts)
-    done = dbt(home, "build", "--select", "+fct_policy_gains", "+fct_policy_gain_curves")
+    done = dbt(home, "build", "--select", "+fct_policy_gains", "+fct_policy_gain_curves", "+int_lab_teacher_checks")
     assert done.returncode == 0, done.stdout
 
 
-def put(home: Home, table: str, found: list[dict[str, Any]], run_id: str) -> None:
-    write_part(home.parts, TABLES[table], found, study_id="toy", run_id=run_id)
+def put(home: Home, table: str, found: list[dict[str, Any]], run_id: str, study_id: str = "toy") -> None:
+    write_part(home.parts, TABLES[table], found, study_id=study_id, run_id=run_id)
 
 
 def run_row(name: str, seed: int, status: str) -> dict[str, Any]:
@@ -93,14 +107,14 @@ def test_gains_are_scaled_by_the_initial_policy_and_paired_by_prompt(made: duckd
     given = rewards()
     gold_scale = np.sqrt(given["p"]["gold"].var() + 1e-8)
     for seed in (0, 1):
-        (row,) = rows(made, "fct_policy_gains", scope="run", seed=seed)
+        (row,) = rows(made, "fct_policy_gains", scope="run", seed=seed, reward_id="r")
         last = given[f"run:r{seed}@4"]
         assert row["proxy_gain"] == pytest.approx((last["r"] - given["p"]["r"]).mean() / SCALE, abs=1e-9)
         change = np.nanmean(last["gold"], axis=1) - given["p"]["gold"].mean(axis=1)
         assert row["gold_gain"] == pytest.approx(change.mean() / gold_scale, abs=1e-9)
         assert (row["kl"], row["length_change"], row["share_rewarded"]) == (pytest.approx(2.0), 4.0, 1.0)
         assert row["proxy_gain_low"] < row["proxy_gain"] < row["proxy_gain_high"] and row["n_prompts"] == 12
-    (pooled,) = rows(made, "fct_policy_gains", scope="pooled")
+    (pooled,) = rows(made, "fct_policy_gains", scope="pooled", reward_id="r")
     assert (pooled["n_seeds"], pooled["seeds"], pooled["status"]) == (2, "2 seeds", "ok")
     assert pooled["gold_gain_min"] < pooled["gold_gain"] < pooled["gold_gain_max"]
     assert pooled["common_kl"] == pytest.approx(2.0)
@@ -108,12 +122,26 @@ def test_gains_are_scaled_by_the_initial_policy_and_paired_by_prompt(made: duckd
 
 
 def test_the_curve_has_each_saved_step(made: duckdb.DuckDBPyConnection) -> None:
-    found = rows(made, "fct_policy_gain_curves", scope="pooled")
+    found = rows(made, "fct_policy_gain_curves", scope="pooled", reward_id="r")
     assert [(row["step"], row["share_done"], row["kl"]) for row in found] == [(2, 0.5, 0.5), (4, 1.0, 2.0)]
-    (end,) = rows(made, "fct_policy_gains", scope="pooled")
+    (end,) = rows(made, "fct_policy_gains", scope="pooled", reward_id="r")
     assert found[1]["proxy_gain"] == end["proxy_gain"]
 
 
 def test_a_run_that_failed_has_its_reason(made: duckdb.DuckDBPyConnection) -> None:
     (row,) = rows(made, "fct_policy_gains", policy_run_id="r2")
     assert row["status"] == "failed: no response has a reward" and row["proxy_gain"] is None
+
+
+def test_the_flat_teacher_is_held_against_the_truth(made: duckdb.DuckDBPyConnection) -> None:
+    found = {
+        row["statistic"]: row
+        for row in made.execute("select * from intermediate.int_lab_teacher_checks").pl().to_dicts()
+        if row["model_id"] == "p"
+    }
+    assert found["on_policy_accuracy"]["value"] == 1 and found["best_of_n_difference"]["value"] <= 1e-12
+    assert 0 < found["variance_ratio"]["value"] < 1
+    gained = found["rloo_gain_difference"]
+    scale = np.sqrt(rewards()["p"]["gold"].var() + 1e-8)
+    assert gained["value"] == pytest.approx(-0.75 / scale) and gained["baseline"] == pytest.approx(1 / scale)
+    assert gained["low"] == pytest.approx(gained["value"]) and gained["n"] == 12

@@ -146,7 +146,8 @@ POLICY_RUNS = table(
     number("device_seconds", "Seconds of training, times the number of devices; resumed time adds up."),
     text("status", "finished or failed."),
     text("reason", "Why it failed; null otherwise.", nullable=True),
-    partition_by=("policy_run_id",),
+    # A run of other settings takes the place of an earlier one.
+    partition_by=("policy_id", "reward_id", "method", "seed"),
 )
 
 POLICY_RUN_STEPS = table(

@@ -73,7 +73,7 @@ EVIDENCE = {
     "measured": "measured on the policy",
     "best_of_n": "best of n on the policy",
     "on_policy_accuracy": "accuracy on the policy's responses",
-    "lineage": "gains of the family on the policy's family",
+    "lineage": "measured on policies of the same family",
     "rewardbench": "RewardBench",
     "base_benchmarks": "benchmarks of base models",
     "nothing of the family": "nothing of the policy's family",

@@ -18,7 +18,8 @@ with on_policies as (
     where policies.kind != 'trained'
 ),
 
--- Gains of the method of reinforcement learning that most rewards taught by; of equal ones RLOO.
+-- Gains of the method of reinforcement learning that most rewards taught by; of equal ones RLOO. One seed does not say
+-- how far runs differ, so that its error is not known.
 taught as (
     select
         gains.study_id,
@@ -28,7 +29,10 @@ taught as (
         gains.gold_id,
         gains.reward_id,
         gains.gold_gain as value,
-        (gains.gold_gain_high - gains.gold_gain_low) / (2 * {{ var('reach_of_95_percent') }}) as error,
+        case
+            when gains.n_seeds > 1
+                then (gains.gold_gain_high - gains.gold_gain_low) / (2 * {{ var('reach_of_95_percent') }})
+        end as error,
         gains.method,
         count(*) over (partition by gains.study_id, gains.policy_id, gains.gold_id, gains.method) as n_rewards
     from {{ ref('fct_policy_gains') }} as gains

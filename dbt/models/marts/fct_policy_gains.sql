@@ -45,8 +45,10 @@ union all by name
 select
     study_id,
     policy_id,
+    'none' as prompt_set,
     reward_id,
     method,
+    'none' as gold_id,
     'run' as scope,
     policy_run_id,
     seed,

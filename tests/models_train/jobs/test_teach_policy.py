@@ -161,7 +161,12 @@ def test_the_mean_of_an_ensemble_teaches(study: Path) -> None:
     home = study.parent / "home"
     (run,) = table(home, "policy_runs").to_dicts()
     assert run["reward_shift"] == pytest.approx(0, abs=1e-9)
-    mine = table(home, "response_rewards").filter(policy_id=run["final_policy_id"], reward_id=ensemble)
+    rewards = table(home, "response_rewards").filter(reward_id=ensemble)
+    initial = rewards.filter(policy_id="tiny-policy")
+    assert run["reward_scale"] == pytest.approx(np.sqrt(initial["reward"].to_numpy().var() + 1e-8), rel=1e-9)
+    (source,) = table(home, "reward_sources").filter(reward_id=ensemble).to_dicts()
+    assert source["kind"] == "ensemble"
+    mine = rewards.filter(policy_id=run["final_policy_id"])
     assert mine["attribute"].unique().to_list() == ["reward"] and mine.height == MEASURE * 2
 
 

@@ -85,8 +85,8 @@ score_imports:
    base_model: a, objective: o, data_id: d, family: f, publisher: p, params_b: 8.0, scale: logit}
 teachers:
   policies:
-  - {policy_id: t, model_id: a, family: f, stage: sft, params_b: 1.0, responses: 4, temperature: 0.5, top_p: 0.5, top_k: 3,
-     repetition_penalty: 1.5, max_tokens: 9, seed: 1, prompt_format: plain, engine: vllm, precision: float32}
+  - {policy_id: t, model_id: a, family: f, stage: sft, params_b: 1.0, responses: 4, temperature: 0.5, top_p: 0.5,
+     top_k: 3, repetition_penalty: 1.5, max_tokens: 9, seed: 1, prompt_format: plain, engine: vllm, precision: float32}
   - {policy_id: u, hub_id: o/u, revision: main, remote_code: false}
   - {policy_id: v, path: ./v}
   prompts: {name: q, path: ./q, measure: 8, teach: 4}

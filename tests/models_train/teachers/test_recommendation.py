@@ -37,7 +37,7 @@ def test_a_measured_gain_answers_before_anything_else() -> None:
     assert (found["runner_up"], found["runner_up_expected"], found["n_compared"]) == ("llama-2", 0.4, 6)
     assert (found["low"], found["high"]) == pytest.approx((0.5 - 0.0196, 0.5 + 0.0196), abs=0.001)
     assert found["probability_best"] == pytest.approx(1) and found["n_level"] == 0 and found["level_with"] is None
-    assert found["reason"] == "By gains measured on the policy: llama-1 is clearly ahead of 5 others."
+    assert found["reason"] == "By measurement on the policy: llama-1 is clearly ahead of 5 others."
 
 
 def test_the_chance_of_being_best_is_that_of_two_normal_values() -> None:
@@ -88,15 +88,28 @@ def test_evidence_is_taken_in_its_order() -> None:
     assert (alone["base_model"], alone["n_without"]) == ("qwen-1", 5) and "the only base model" in alone["reason"]
 
 
-def test_lineage_is_what_reward_models_of_the_family_gained_on_the_policys_family() -> None:
+def test_lineage_is_what_was_measured_on_other_policies_of_the_family() -> None:
     found = answered(gains("q-llama") + gains("r-llama", shift=0.02), "p-llama")
-    assert found["evidence"] == "lineage" and found["expected"] == pytest.approx(0.46)
-    # Between the two policies, between the two reward models of a family, and the error of one.
-    error = np.sqrt(np.var([0.45, 0.47], ddof=1) + np.var([0.5, 0.4], ddof=1) + 0.01**2)
+    assert found["evidence"] == "lineage" and found["base_model"] == "llama-1"
+    assert found["expected"] == pytest.approx(0.51)
+    # Between the two policies, and the error on one.
+    error = np.sqrt(np.var([0.5, 0.52], ddof=1) + 0.01**2)
     assert (found["high"] - found["low"]) / (2 * 1.96) == pytest.approx(error, rel=0.05)
-    assert found["level_with"] is not None, "reward models of one family are level with each other"
     one = answered(gains("q-llama"), "p-llama")
     assert one["evidence"] == "lineage" and one["low"] is None and "without intervals" in one["reason"]
+
+
+def test_a_family_stands_for_a_base_model_that_was_not_measured() -> None:
+    measured = [one for one in gains("q-llama") + gains("r-llama", shift=0.02) if one["reward_id"] != "llama-1/s0"]
+    extra = [row("measured", "llama-3", 0.2 + shift, policy) for policy, shift in (("q-llama", 0.0), ("r-llama", 0.02))]
+    bases = BASES | {"llama-3": "Llama"}
+    rows = recommend_teachers(tables(measured + extra, bases), limits=[1.0]).filter(policy_id="p-llama", use="rl")
+    (answer,) = rows.to_dicts()
+    assert answer["base_model"] == "llama-1" and answer["expected"] == pytest.approx(0.31), (
+        "mean of llama-2 and llama-3"
+    )
+    error = np.sqrt(np.var([0.3, 0.32], ddof=1) + np.var([0.4, 0.2], ddof=1) + 0.01**2)
+    assert (answer["high"] - answer["low"]) / (2 * 1.96) == pytest.approx(error, rel=0.05)
 
 
 def test_rewardbench_counts_as_far_as_gains_on_the_family_translate_it() -> None:
@@ -169,7 +182,7 @@ def test_abstentions_say_what_was_not_measured() -> None:
     of_yi, of_both = found.filter(policy_id="p-llama", use="rl").sort("size_limit_b", nulls_last=True)["reason"]
     assert of_yi == (
         "No recommendation: no reward model was measured on p-llama; no base model within the limit has evidence of "
-        "gains of its family on the policy's family; gains on policies of the family Llama are known of 1 base model "
+        "measurement on policies of the same family; gains on policies of the family Llama are known of 1 base model "
         "with a score, of 6 needed; no base model has a value of benchmarks of base models."
     )
     assert "llama-1 is the only base model" in of_both
@@ -205,7 +218,7 @@ def test_filtering_data_goes_by_accuracy_on_pairs() -> None:
 
 
 def test_regret_is_what_the_pick_turned_out_to_lose() -> None:
-    """RewardBench ranks backwards, best of n picks the second, lineage the family of the best."""
+    """RewardBench ranks backwards, best of n picks the second, other policies the last."""
     misled = dict(zip(TRUTH, (0.4, 0.5, 0.3, 0.2, 0.1, 0.0), strict=True))
     rows = gains("p-llama") + gains("q-llama") + gains("r-llama")
     rows += [row("best_of_n", base, misled[base], "p-llama") for base in TRUTH]
@@ -216,7 +229,7 @@ def test_regret_is_what_the_pick_turned_out_to_lose() -> None:
     by = {one["best_evidence"]: one for one in found.to_dicts()}
     assert list(by) == ["best_of_n", "lineage", "rewardbench", "base_benchmarks", NOTHING]
     assert (by["best_of_n"]["picked"], by["best_of_n"]["regret"]) == ("llama-2", pytest.approx(0.1))
-    assert by["lineage"]["picked"] == "gemma-1" and by["lineage"]["regret"] == pytest.approx(0.4)
+    assert by["lineage"]["picked"] == "gemma-2" and by["lineage"]["regret"] == pytest.approx(0.5)
     assert (by["rewardbench"]["picked"], by["rewardbench"]["regret"]) == ("gemma-2", pytest.approx(0.5))
     assert by["best_of_n"]["regret_by_chance"] == pytest.approx(0.5 - np.mean(list(TRUTH.values())))
     assert by["base_benchmarks"]["regret"] is None and "no base model has a value" in by["base_benchmarks"]["reason"]

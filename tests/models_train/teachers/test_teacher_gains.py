@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from models_train.selection.item_statistics import seed_of
-from models_train.teachers.gains import SCHEMA, at_distance, policy_gains, seed_draws
+from models_train.teachers.gains import SCHEMA, at_distance, gains_less_gold, policy_gains, seed_draws
 from models_train.teachers.resampling import prompt_counts
 
 SHARES = (0.0, 0.5, 1.0)
@@ -74,7 +74,7 @@ def test_gains_are_paired_means_over_prompts() -> None:
         assert row["status"] == "1 seed: the interval is over prompts alone"
     pooled, runs = one(found, scope="pooled"), found.filter(scope="run", share_done=1.0)["proxy_gain"]
     assert pooled["proxy_gain"] == pytest.approx(runs.mean()) and pooled["status"] == "ok"
-    assert (pooled["n_seeds"], pooled["seeds"], pooled["policy_run_id"]) == (2, "2 seeds", None)
+    assert (pooled["n_seeds"], pooled["seeds"], pooled["policy_run_id"]) == (2, "2 seeds", "pooled")
     assert (pooled["proxy_gain_min"], pooled["proxy_gain_max"]) == (runs.min(), runs.max())
 
 
@@ -137,3 +137,17 @@ def test_a_prompt_without_a_reward_at_one_step_is_left_out_of_all() -> None:
     wide = given.filter(pl.col("prompt_id") != "q03").pivot("share_done", index="prompt_id", values="proxy")
     assert row["n_prompts"] == 11 and row["proxy_gain"] == pytest.approx((wide["1.0"] - wide["0.0"]).mean())
     assert math.isfinite(row["proxy_gain_low"])
+
+
+def test_gains_less_those_by_gold_are_paired_by_seed_and_prompt() -> None:
+    given = pl.concat([cells(reward_id="gold", speed=1.0), cells(reward_id="gold_flat", speed=0.5), cells()])
+    given = given.with_columns(gold=pl.col("gold") + pl.col("prompt_id").str.slice(1).cast(pl.Float64) * pl.col("seed"))
+    found = gains_less_gold(given, RESAMPLES)
+    assert found["reward_id"].to_list() == ["gold_flat", "mine"]
+    flat, mine = found.to_dicts()
+    assert (flat["gold_gain"], flat["difference"]) == (pytest.approx(-0.1), pytest.approx(0.05))
+    assert mine["difference"] == pytest.approx(0), "as fast as gold"
+    assert (flat["difference_low"], flat["difference_high"]) == (pytest.approx(0.05), pytest.approx(0.05)), (
+        "what prompts and seeds share takes no part in a paired difference"
+    )
+    assert gains_less_gold(cells(), RESAMPLES).height == 0

@@ -49,7 +49,7 @@ def test_a_clear_answer_names_base_gain_interval_evidence_runner_up_and_cost(con
     text = printed(connection, policy="p-llama", use="rl")
     assert "Which base model should the reward model for p-llama be trained on? A study" in text
     assert "Reinforcement learning, Regression, no limit llama-1: gold gain 0.50 (0.48 to 0.52), the best in" in text
-    assert "By gains measured on the policy: llama-1 is clearly ahead of 5 others. Runner-up: llama-2, 0.40." in text
+    assert "By measurement on the policy: llama-1 is clearly ahead of 5 others. Runner-up: llama-2, 0.40." in text
     assert "Cost: 1.5 device hours to train the reward model." in text and "Filtering of data" not in text
 
 
@@ -68,7 +68,7 @@ def test_an_abstention_is_its_reason(connection) -> None:
 
 def test_lineage_without_an_interval_says_so(connection) -> None:
     text = printed(connection, policy="q-llama", use="rl", max_params=8.0)
-    assert "≤ 8 B" in text and "By gains of its family on the policy's family" in text
+    assert "≤ 8 B" in text and "By measurement on policies of the same family" in text
 
 
 def test_every_use_of_every_policy_is_printed_where_none_is_named(connection) -> None:

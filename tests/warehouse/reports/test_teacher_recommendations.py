@@ -83,7 +83,7 @@ def test_recommendations_name_base_evidence_group_and_abstentions(connection: du
     assert section is not None
     answers, losses, partners = section.paragraphs
     assert "have a recommendation, and in " in answers and answers.endswith("the table says why.")
-    assert "What is lost, on average" in losses and "gains of the family on the policy's family" in losses
+    assert "What is lost, on average" in losses and "measured on policies of the same family" in losses
     assert partners == (
         "A second base model beside another seed of the first, in 1 case with both: the best partner of equal size "
         "shares fewer errors than the other seed in 1, more in 0, and in 0 they cannot be told apart."

@@ -61,8 +61,8 @@ def _answers(frame: pl.DataFrame) -> tuple[str, ...]:
     n_clear = answered.filter(pl.col("n_level") == 0, pl.col("n_compared") > 1).height
     text = (
         f"Of {labels.plural(frame.height, 'question')} (policy, use, objective and gold reward) {answered.height} "
-        f"have a recommendation, and in {n_clear} of these one base model is clearly ahead. Where base models cannot be "
-        "told apart they are listed together, without an order."
+        f"have a recommendation, and in {n_clear} of these one base model is clearly ahead. Where base models cannot "
+        "be told apart they are listed together, without an order."
     )
     if answered.height < frame.height:
         text += " Where there is no recommendation, the table says why."
@@ -118,11 +118,11 @@ def _recommendations(frame: pl.DataFrame, study: Study) -> Table:
         name=study.name("teacher_recommendations"),
         title="What to choose for each policy and use",
         caption=(
-            "Base models of any size; make recommend POLICY=... USE=... MAX_PARAMS=... has the size limits. Expected: "
-            "gold gain in standard deviations of the gold reward over the policy's responses, or the share of pairs of "
-            "responses in the gold reward's order, with its 95 % interval. Best: share of draws in which the base model is the best of "
-            "those compared. Evidence is taken in this order: measured on the policy; gains of the family on policies of the "
-            "same family; RewardBench; benchmarks of base models."
+            "Base models of any size; make recommend POLICY=... USE=... MAX_PARAMS=... has the size limits. "
+            "Expected: gold gain in standard deviations of the gold reward over the policy's responses, or the share "
+            "of pairs of responses in the gold reward's order, with its 95 % interval. Best: share of draws in which "
+            "the base model is the best of those compared. Evidence is taken in this order: measured on the policy; "
+            "gains of the family on policies of the same family; RewardBench; benchmarks of base models."
         ),
         rows=frame.to_dicts(),
         columns=[
