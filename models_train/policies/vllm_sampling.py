@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from models_train.logprobs.engine import vocabulary_rows
-from models_train.logprobs.vllm_engine import leave_out_rows_beyond, load_llm, refusal
+from models_train.logprobs.vllm_engine import load_llm, refusal
 from models_train.modeling.base_models import ModelSource, context_length, load_config
 from models_train.policies.sampling import Request, Sampled
 from models_train.study.teachers import Policy
@@ -98,8 +98,27 @@ def load_vllm_sampler(
     )
     sampler = VllmSampler(llm, policy, tuple(one for one in ends if one < n_vocabulary))
     try:
-        llm.apply_model(lambda model: leave_out_rows_beyond(model, n_vocabulary))
+        llm.apply_model(lambda model: _never_draw_beyond(model, n_vocabulary))
         sampler.sampled([Request((0, 0), 0)])  # some models fail only at their first tokens
     except Exception as error:
         raise refusal(source, error, REMEDY) from error
     return sampler
+
+
+def _never_draw_beyond(model: torch.nn.Module, n_vocabulary: int) -> None:
+    """Give the rows of the vocabulary that no token has a probability of 0, as Transformers' engine does.
+
+    vLLM's own cut of its padding would not do: its penalties count tokens of the whole vocabulary.
+    """
+    from vllm.model_executor.layers.logits_processor import LogitsProcessor
+
+    def masked(_: torch.nn.Module, __: object, logits: torch.Tensor | None) -> torch.Tensor | None:
+        if logits is not None:
+            logits[..., n_vocabulary:] = -torch.inf
+        return logits
+
+    processors = [module for module in model.modules() if isinstance(module, LogitsProcessor)]
+    if not processors:
+        raise ValueError(f"{type(model).__name__} has no LogitsProcessor to leave out unused tokens by")
+    for processor in processors:
+        processor.register_forward_hook(masked)
