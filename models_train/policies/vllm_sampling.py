@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from models_train.errors import UserError, first_line
 from models_train.logprobs.engine import vocabulary_rows
 from models_train.logprobs.vllm_engine import load_llm, refusal
 from models_train.modeling.base_models import ModelSource, context_length, load_config
@@ -23,18 +24,22 @@ TOKENS_PER_BATCH, CPU_TOKENS_PER_BATCH = 8192, 2048
 
 @dataclass(frozen=True)
 class VllmSampler:
-    """A model in vLLM; a `SamplingEngine`. ends: tokens that end a response."""
+    """A model in vLLM; a `SamplingEngine`. ends: tokens that end a response. n_vocabulary: rows that count."""
 
     llm: Any
     policy: Policy
     ends: tuple[int, ...]
+    n_vocabulary: int
     name: str = "vllm"
     n_at_once: int = AT_ONCE
 
     def sampled(self, requests: Sequence[Request]) -> list[Sampled]:
-        """The responses, in the order of the requests."""
+        """The responses, in the order of the requests. Raises UserError where vLLM fails, in whichever way."""
         prompts = [{"prompt_token_ids": list(one.token_ids)} for one in requests]
-        outputs = self.llm.generate(prompts, [self._arguments(one) for one in requests], use_tqdm=False)
+        try:
+            outputs = self.llm.generate(prompts, [self._arguments(one) for one in requests], use_tqdm=False)
+        except Exception as error:
+            raise UserError(f"{self.policy.policy_id}: vLLM failed: {first_line(error)}; {REMEDY}") from error
         return [_of_output(output.outputs[0]) for output in outputs]
 
     def _arguments(self, request: Request) -> Any:
@@ -96,10 +101,12 @@ def load_vllm_sampler(
         # After a part of a prompt vLLM takes a draw back, which it cannot do on a CPU.
         enable_chunked_prefill=False,
     )
-    sampler = VllmSampler(llm, policy, tuple(one for one in ends if one < n_vocabulary))
+    sampler = VllmSampler(llm, policy, tuple(one for one in ends if one < n_vocabulary), n_vocabulary)
     try:
         llm.apply_model(lambda model: _never_draw_beyond(model, n_vocabulary))
         sampler.sampled([Request((0, 0), 0)])  # some models fail only at their first tokens
+    except UserError:
+        raise
     except Exception as error:
         raise refusal(source, error, REMEDY) from error
     return sampler

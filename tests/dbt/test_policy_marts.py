@@ -17,7 +17,16 @@ from warehouse import landing
 from warehouse.connection import write
 from warehouse.paths import Home
 
-STAGING = ("policies", "prompts", "responses", "response_rewards", "gold_rewards", "run_costs", "reward_sources", "completion_rewards")
+STAGING = (
+    "policies",
+    "prompts",
+    "responses",
+    "response_rewards",
+    "gold_rewards",
+    "run_costs",
+    "reward_sources",
+    "completion_rewards",
+)
 
 
 def test_each_policy_has_a_row_for_each_split(
