@@ -1,5 +1,5 @@
-"""GPU work on base models and reward models, one partition each: training, rewards, document scores, benchmarks; and
-imports of files."""
+"""GPU work on base models, reward models and policies, one partition each: training, rewards, document scores,
+benchmarks, responses; and imports of files."""
 
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -16,6 +16,7 @@ from dagster_project.lib.jobs import (
     job_command,
     model_of,
     nothing_to_do,
+    policy_of,
     reward_of,
     run_for_studies,
     run_job,
@@ -36,7 +37,13 @@ from models_train.study.fingerprints import (
     trained_run_ids,
 )
 from models_train.study.golds import golds_of
-from models_train.study.response_ids import CHECKS_VERSION, RESPONSE_REWARDS_VERSION
+from models_train.study.response_ids import (
+    CHECKS_VERSION,
+    RESPONSE_IMPORT_VERSION,
+    RESPONSE_REWARDS_VERSION,
+    RESPONSES_VERSION,
+    responses_run_id,
+)
 from models_train.study.response_parts import responses_of, rewards_run_id
 from models_train.study.study import Study, load_study
 from warehouse.paths import Home
@@ -160,6 +167,30 @@ def benchmarks(
     return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
 
 
+@dg.asset(
+    key=keys.RESPONSES,
+    deps=[keys.STUDIES],
+    partitions_def=keys.POLICY_PARTITIONS,
+    group_name="policies",
+    owners=["team:training"],
+    code_version=f"responses-{RESPONSES_VERSION}",
+    description="The responses of each policy to the prompts of its study, and their log-probabilities.",
+    **GPU_WORK,
+)
+def responses(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.sample_responses` for the partition; finished blocks are kept."""
+    with as_dagster_failure(context):
+        path, _, policy_id = policy_of(study_files(), context.partition_key)
+    done = run_job(context, pipes, job_command("sample_responses", path, run_home.home, None, "--policy", policy_id))
+    study = _read_again(path)
+    assert study.teachers is not None
+    (policy,) = (one for one in study.teachers.policies if one.policy_id == policy_id)
+    run_ids = [responses_run_id(policy, engine, study, path.parent) for engine in policy.engines]
+    return with_costs(done.get_materialize_result(), run_home.home, study, *run_ids)
+
+
 def imports(
     key: dg.AssetKey,
     job: str,
@@ -174,7 +205,7 @@ def imports(
         key=key,
         # No dependency on parts/studies, although it reads the same files: Dagster would split the dbt run for it.
         group_name=group,
-        owners=["team:training" if group == "training" else "team:scoring"],
+        owners=["team:scoring"],
         kinds={"python", "parquet"},
         code_version=code_version,
         description=description,
@@ -211,14 +242,22 @@ score_imports = imports(
     "reward-bench, RewardMATH, RM-Bench, JudgeBench, and plain rows.",
     lambda study: study.benchmark_sets or study.score_imports,
 )
-
 gold_rewards = imports(
     keys.GOLD_REWARDS,
     "gold_rewards",
     f"gold-rewards-{RESPONSE_REWARDS_VERSION}-{CHECKS_VERSION}",
     "Gold rewards of the responses of policies: the lab's truth, checks, people's labels, copies of reward models.",
     golds_of,
-    group="training",
+    "policies",
+)
+response_imports = imports(
+    keys.RESPONSE_IMPORTS,
+    "import_responses",
+    f"response-imports-{RESPONSE_IMPORT_VERSION}",
+    "Responses that were sampled elsewhere, from files that studies name: of AlpacaEval, UltraFeedback, reward-bench's "
+    "best of n, generations with gold scores, and plain rows.",
+    lambda study: study.teachers and study.teachers.responses,
+    "policies",
 )
 
 

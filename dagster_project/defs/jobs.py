@@ -83,12 +83,19 @@ run_benchmarks = dg.define_asset_job(
     description="The benchmarks of a study, run on one base model.",
 )
 
+sample_policies = dg.define_asset_job(
+    name="sample_policies",
+    selection=dg.AssetSelection.assets(keys.RESPONSES),
+    tags=GPU_TAGS,
+    description="The responses of one policy to the prompts of its study.",
+)
+
 
 @dg.definitions
 def jobs() -> dg.Definitions:
     """Jobs, resources, and the executor: steps are short or start processes, so one process runs them all."""
     return dg.Definitions(
-        jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks],
+        jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks, sample_policies],
         resources={"run_home": RunHome(), "pipes": job_client(job_environment())},
         executor=dg.in_process_executor,
     )

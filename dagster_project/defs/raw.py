@@ -28,8 +28,15 @@ VERSION = keys.version_of_files("warehouse/contracts/*.py", "warehouse/landing.p
 GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | SCORE_TABLES | RESPONSE_TABLES | DOCUMENT_TABLES | LEADERBOARD_TABLES
 _WRITERS = {
     **dict.fromkeys(SCORE_TABLES, (keys.COMPLETION_REWARDS, keys.HUB_REWARDS, keys.SCORE_IMPORTS)),
-    "reward_sources": (keys.COMPLETION_REWARDS, keys.HUB_REWARDS, keys.SCORE_IMPORTS, keys.GOLD_REWARDS),
-    "response_rewards": (keys.COMPLETION_REWARDS, keys.HUB_REWARDS, keys.GOLD_REWARDS),
+    "reward_sources": (
+        keys.COMPLETION_REWARDS,
+        keys.HUB_REWARDS,
+        keys.SCORE_IMPORTS,
+        keys.RESPONSE_IMPORTS,
+        keys.GOLD_REWARDS,
+    ),
+    **dict.fromkeys(RESPONSE_TABLES, (keys.RESPONSES, keys.RESPONSE_IMPORTS)),
+    "response_rewards": (keys.COMPLETION_REWARDS, keys.HUB_REWARDS, keys.RESPONSE_IMPORTS, keys.GOLD_REWARDS),
     **dict.fromkeys(("response_checks", "gold_rewards"), (keys.GOLD_REWARDS,)),
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),

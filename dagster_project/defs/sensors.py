@@ -6,6 +6,7 @@ from dagster_project.defs.jobs import (
     REFRESH_TAGS,
     refresh,
     run_benchmarks,
+    sample_policies,
     score_documents,
     score_reward_models,
     train_reward_models,
@@ -29,11 +30,11 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
 
 @dg.sensor(
     name="new_models",
-    jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks],
+    jobs=[refresh, train_reward_models, score_reward_models, score_documents, run_benchmarks, sample_policies],
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=settings().look_seconds,
-    description="Base models and reward models that are added to the study files or removed from them, and all due "
-    "work: parts that are missing under the run id of their inputs. Failed work is tried three times at most.",
+    description="Base models, reward models and policies that are added to the study files or removed from them, and "
+    "all due work: parts that are missing under the run id of their inputs. Failed work is tried three times at most.",
 )
 def new_models(context: dg.SensorEvaluationContext) -> dg.SensorResult:
     """Compare the folder of study files with the partitions and the parts."""

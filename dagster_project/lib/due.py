@@ -40,13 +40,19 @@ from models_train.study.golds import gold_parts, gold_rows, golds_of, source_row
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
+from models_train.study.response_ids import (
+    imported_prompts_run_id,
+    prompts_run_id,
+    response_imports_run_id,
+    responses_run_id,
+)
 from models_train.study.response_parts import Responses, responses_of, rewards_run_id, scores_responses
 from models_train.study.reward_ids import source_run_id, stated_sources, trained_reward_id
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
-from warehouse.contracts.responses import GOLD_REWARDS, RESPONSE_REWARDS
+from warehouse.contracts.responses import GOLD_REWARDS, PROMPTS, RESPONSE_REWARDS, RESPONSES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
@@ -195,6 +201,7 @@ def _inputs(studies: Studies, home: Home, found: DueWork) -> set[str]:
         (keys.BENCHMARK_IMPORTS, imports_due, import_run_id, "importing benchmark results"),
         (keys.LEADERBOARDS, leaderboards_due, leaderboards_run_id, "importing leaderboards"),
         (keys.SCORE_IMPORTS, scores_due, score_imports_run_id, "importing scores of reward models"),
+        (keys.RESPONSE_IMPORTS, responses_due, response_imports_run_id, "importing responses of policies"),
     )
     for key, due, name_of, title in kinds:
         names: dict[str, str] = {}
@@ -325,10 +332,23 @@ def golds_due(studies: Studies, home: Home) -> bool:
     return any(_missing_golds(path, study, home) for path, study in studies.items())
 
 
+def responses_due(studies: Studies, home: Home) -> bool:
+    """True where parts of a study's files of responses are missing, or are of other files.
+
+    Raises LocationError where a file is missing.
+    """
+    counting = _Counting(home)
+    return any(
+        not counting.has(PROMPTS.name, study, imported_prompts_run_id(study, prompt_set, path.parent))
+        for path, study in studies.items()
+        for prompt_set in dict.fromkeys(one.prompt_set for one in (study.teachers.responses if study.teachers else ()))
+    )
+
+
 def gpu_work(
     studies: Studies, home: Home, *, everything: bool = False, problems: list[str] | None = None
 ) -> list[Work]:
-    """GPU work whose parts are missing, reward models first. `everything`: all GPU work.
+    """GPU work whose parts are missing, responses and reward models first. `everything`: all GPU work.
 
     Where the folder of a model or data set is missing, its message goes to `problems`, and the work of the other
     models is returned; without such a list LocationError is raised.
@@ -336,6 +356,7 @@ def gpu_work(
     newest, counting = _newest(home, BENCHMARK_RESULTS), _Counting(home)
     works: list[Work] = []
     for names_of, works_of in (
+        (_sampled, _samplings),  # reward models score the responses
         (_trained, _trainings),
         (_hub_rewards, _hub_scorings),
         (_scored, _scorings),
@@ -438,6 +459,25 @@ def _hub_scorings(reward: _ModelWork) -> Iterator[Work]:
     if reward.everything or unscored or not all(map(reward.has_rewards, run_ids)):
         title, names = f"rewards of {reward.name}", ",".join([*run_ids, *unscored])
         yield reward.work("score_reward_models", (keys.HUB_REWARDS,), reward.partition, title, names)
+
+
+def _sampled(study: Study) -> Sequence[str]:
+    return [one.policy_id for one in study.teachers.policies] if study.teachers else ()
+
+
+def _samplings(policy: _ModelWork) -> Iterator[Work]:
+    assert policy.study.teachers is not None
+    (one,) = (one for one in policy.study.teachers.policies if one.policy_id == policy.name)
+    run_ids = [responses_run_id(one, engine, policy.study, policy.folder) for engine in one.engines]
+    prompts = prompts_run_id(policy.study, policy.folder)
+    is_done = policy.counting.has(PROMPTS.name, policy.study, prompts) and any(
+        policy.counting.has(RESPONSES.name, policy.study, run_id)
+        and policy.counting.has("run_costs", policy.study, run_id)
+        for run_id in run_ids
+    )
+    if policy.everything or not is_done:
+        title = f"responses of {policy.name}"
+        yield policy.work("sample_policies", (keys.RESPONSES,), policy.partition, title, run_ids[0])
 
 
 def _scored(study: Study) -> Sequence[str]:

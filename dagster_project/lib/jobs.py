@@ -25,7 +25,7 @@ import dagster as dg
 
 from dagster_project.environment import settings
 from dagster_project.lib.failures import give_up, try_again
-from dagster_project.lib.keys import models_by_partition, rewards_by_partition
+from dagster_project.lib.keys import models_by_partition, policies_by_partition, rewards_by_partition
 from dagster_project.lib.locks import CUT_SHORT
 from dagster_project.lib.ray_jobs import RayJob, is_elsewhere, reason
 from models_train.errors import UserError
@@ -42,7 +42,14 @@ _GRACE_SECONDS = 30.0
 JOBS = "models_train.jobs."
 LOADED = [
     JOBS + name
-    for name in ("train_reward_model", "score_completions", "score_reward_model", "score_documents", "run_benchmarks")
+    for name in (
+        "train_reward_model",
+        "score_completions",
+        "score_reward_model",
+        "score_documents",
+        "run_benchmarks",
+        "sample_responses",
+    )
 ]
 ON_CLUSTER = [*LOADED, JOBS + "sample_documents"]
 """Jobs that are sent to a cluster: long work, and what it reads."""
@@ -177,6 +184,11 @@ def model_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]
 def reward_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
     """The same with the reward_id of a reward model of a hub or folder."""
     return _named_by(studies, key, rewards_by_partition)
+
+
+def policy_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
+    """The same with the policy_id of a policy that is sampled."""
+    return _named_by(studies, key, policies_by_partition)
 
 
 def _named_by(

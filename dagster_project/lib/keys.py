@@ -29,6 +29,8 @@ BENCHMARK_IMPORTS = dg.AssetKey(["parts", "benchmark_imports"])
 LEADERBOARDS = dg.AssetKey(["parts", "leaderboards"])
 SCORE_IMPORTS = dg.AssetKey(["parts", "score_imports"])
 GOLD_REWARDS = dg.AssetKey(["parts", "gold_rewards"])
+RESPONSES = dg.AssetKey(["parts", "responses"])
+RESPONSE_IMPORTS = dg.AssetKey(["parts", "response_imports"])
 PERFORMANCE_INPUTS = dg.AssetKey(["parts", "performance_inputs"])
 PERFORMANCE = dg.AssetKey(["parts", "performance"])
 REPORT = dg.AssetKey(["reports", "base_model_choice"])
@@ -42,6 +44,7 @@ GROUPS = {
     "benchmarks.",
     "scoring": "Samples of documents, and their log-probabilities under each base model.",
     "benchmarks": "Benchmarks, run on each base model or read from result files.",
+    "policies": "Responses of policies, sampled or read from files.",
     "raw": "Tables of the warehouse that parts of the groups before are landed in.",
     "seeds": "Published figures, one table per CSV file.",
     "staging": "Raw tables and seeds with the names and units of the project.",
@@ -54,12 +57,12 @@ GROUPS = {
 }
 """Groups of the asset graph in the order of the work, with a description; no asset depends on a later group."""
 
-IMPORTS = (BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS)
+IMPORTS = (BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS, RESPONSE_IMPORTS)
 """Parts made of files of results in seconds, without torch."""
 INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS, GOLD_REWARDS)
 """Parts without partitions that due work makes before GPU work."""
-GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS)
-"""Parts made by jobs in the pool `gpu`, one partition per base model or reward model."""
+GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS, RESPONSES)
+"""Parts made by jobs in the pool `gpu`, one partition per base model, reward model or policy."""
 AFTER_FIRST_ANSWER = (PERFORMANCE_INPUTS, PERFORMANCE, CHARTS)
 """Assets that the first publication does without: the performance model, and the charts as pictures."""
 GPU_POOL = "gpu"
@@ -67,6 +70,7 @@ WAREHOUSE_POOL = "warehouse"
 
 BASE_MODEL_PARTITIONS = dg.DynamicPartitionsDefinition(name="base_models")
 HUB_REWARD_PARTITIONS = dg.DynamicPartitionsDefinition(name="hub_rewards")
+POLICY_PARTITIONS = dg.DynamicPartitionsDefinition(name="policies")
 OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(["bradley_terry", "regression"])
 REWARD_MODEL_PARTITIONS = dg.MultiPartitionsDefinition(
     {"base_model": BASE_MODEL_PARTITIONS, "objective": OBJECTIVE_PARTITIONS}
@@ -88,8 +92,8 @@ class PartitionChange:
 
 
 def partition_key(study_id: str, name: str) -> str:
-    """The key of a study's model or reward, such as `lab/tiny-llama`; characters that Dagster reserves are written as
-    %XX."""
+    """The key of a study's model, reward or policy, such as `lab/tiny-llama`; characters that Dagster reserves are
+    written as %XX."""
     name = "".join(f"%{ord(letter):02X}" if letter in _RESERVED else letter for letter in name)
     return study_id + _SEPARATOR + name.replace("...", "%2E%2E%2E")
 
@@ -107,12 +111,19 @@ def rewards_by_partition(study: Study) -> dict[str, str]:
     return {partition_key(study.study_id, one.reward_id): one.reward_id for one in study.reward_models}
 
 
+def policies_by_partition(study: Study) -> dict[str, str]:
+    """Partition key -> policy_id, for every policy that the study samples."""
+    policies = study.teachers.policies if study.teachers else ()
+    return {partition_key(study.study_id, one.policy_id): one.policy_id for one in policies}
+
+
 def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) -> list[PartitionChange]:
     """Changes of each set of partitions."""
     studies, changes = list(studies), []
     for partitions, keys_of in (
         (BASE_MODEL_PARTITIONS, models_by_partition),
         (HUB_REWARD_PARTITIONS, rewards_by_partition),
+        (POLICY_PARTITIONS, policies_by_partition),
     ):
         wanted = {key for study in studies for key in keys_of(study)}
         present = set(instance.get_dynamic_partitions(str(partitions.name)))

@@ -162,5 +162,6 @@ def _assets_of_job(job: str) -> Sequence[dg.AssetKey]:
         "score_reward_models": (keys.HUB_REWARDS,),
         "score_documents": (keys.DOCUMENT_SCORES,),
         "run_benchmarks": (keys.BENCHMARKS,),
+        "sample_policies": (keys.RESPONSES,),
         "refresh": (keys.STUDIES, *keys.INPUT_PARTS),
     }.get(job, ())

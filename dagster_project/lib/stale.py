@@ -22,6 +22,7 @@ from dagster_project.lib.due import (
     golds_due,
     imports_due,
     leaderboards_due,
+    responses_due,
     scores_due,
     studies_without_parts,
     study_files,
@@ -198,6 +199,7 @@ def _imports(home: Home, studies: Studies) -> Iterator[tuple[dg.AssetKey, str]]:
         (keys.LEADERBOARDS, leaderboards_due, "files of leaderboards were added or changed"),
         (keys.SCORE_IMPORTS, scores_due, "score files or benchmarks of reward models were added or changed"),
         (keys.GOLD_REWARDS, golds_due, "gold rewards of responses are missing"),
+        (keys.RESPONSE_IMPORTS, responses_due, "files of responses were added or changed"),
     ):
         try:
             if is_due(studies, home):

@@ -25,6 +25,7 @@ from models_train.study.reward_ids import (
 )
 from models_train.study.seeds import SeedFacts, check_seeds
 from models_train.study.study import Study, load_studies
+from models_train.study.teachers import LAB_PROMPTS
 from models_train.study.yaml_lines import StudyError, parse_yaml
 from warehouse.contracts import (
     DOCUMENT_TABLES,
@@ -35,7 +36,7 @@ from warehouse.contracts import (
     STUDY_TABLES,
     Table,
 )
-from warehouse.contracts.responses import GOLD_REWARDS, RESPONSE_CHECKS, RESPONSE_REWARDS
+from warehouse.contracts.responses import GOLD_REWARDS
 from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDIES, STUDY_FILE, run_of
 from warehouse.part_files import Value, restore_wanted, retire_unwanted
@@ -102,10 +103,12 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         # A model that shares another's scores has none of its own, such as those from before the larger one was listed.
         is_scored = model is None or (model in study.model_ids and donors(study).get(str(model), model) == model)
         return corpus is not None and partition.get("corpus") == corpus and is_scored
+    if table.name in RESPONSE_TABLES:
+        return _wants_responses(study, partition) and (table.name != GOLD_REWARDS.name or bool(gold_ids(study)))
     if table.name in SCORE_TABLES:
         return _wants_rewards(study, partition)
-    if table.name in RESPONSE_TABLES:
-        return _wants_of_responses(study, table, partition)
+    if job == "sample_responses":
+        return model in _sampled_ids(study)
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "score_reward_model":
@@ -122,21 +125,6 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     return partition.get("objective", partition.get("variant")) in trained
 
 
-def _wants_of_responses(study: Study, table: Table, partition: Mapping[str, Value]) -> bool:
-    """Whether a study asks for a part of responses, of their rewards or of their checks."""
-    if study.teachers is None:
-        return False
-    if table.name == RESPONSE_CHECKS.name:
-        return partition.get("check_name") in study.teachers.checks
-    if table.name == RESPONSE_REWARDS.name:
-        reward_id = str(partition.get("reward_id"))
-        teach = study.teachers.teach  # whose rewards may be ensembles
-        imported = {*(one.reward_id for one in study.teachers.responses), *(teach.rewards or () if teach else ())}
-        is_known = reward_id in trained_reward_ids(study) | _scored_ids(study) and scores_responses(study, reward_id)
-        return is_known or reward_id in imported or reward_id in gold_ids(study)
-    return table.name != GOLD_REWARDS.name or bool(study.teachers.gold)
-
-
 def _is_scored_on(study: Study, name: str) -> bool:
     """Whether reward models are scored on a benchmark, or on responses, by the name that costs have."""
     return name in study.reward_benchmarks or (study.teachers is not None and name.startswith(OF_RESPONSES))
@@ -149,9 +137,37 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     if "reward_id" in partition:
         imported = {one.reward_id for one in study.score_imports}
         imported |= gold_ids(study)
+        imported |= {one.reward_id for one in study.teachers.responses if one.reward_id} if study.teachers else set()
         scored = trained_reward_ids(study) | _scored_ids(study)
         return partition["reward_id"] in imported or (partition["reward_id"] in scored and is_named)
     return is_named or bool(study.score_imports)  # score files may state the items of any benchmark
+
+
+def _wants_responses(study: Study, partition: Mapping[str, Value]) -> bool:
+    """Whether a study asks for a part of policies, responses, their rewards and checks, by all that its partition
+    names. Policies of policy runs have names that begin with `run:`."""
+    teachers = study.teachers
+    if teachers is None:
+        return False
+    policy, prompt_set = str(partition.get("policy_id", "")), partition.get("prompt_set")
+    is_imported = any(one.has_policy(policy) for one in teachers.responses)
+    own = (LAB_PROMPTS if teachers.prompts is None else teachers.prompts.name,) if teachers.policies else ()
+    scored = {one for one in trained_reward_ids(study) | _scored_ids(study) if scores_responses(study, one)}
+    taught = teachers.teach.rewards or () if teachers.teach else ()
+    rewards = {*scored, *taught, *gold_ids(study)}
+    asked = {
+        "policy_id": policy in _sampled_ids(study) or is_imported or (bool(teachers.teach) and policy[:4] == "run:"),
+        "prompt_set": prompt_set in (*own, *(one.prompt_set for one in teachers.responses)),
+        "reward_id": partition.get("reward_id") in rewards | {one.reward_id for one in teachers.responses},
+        "check_name": partition.get("check_name") in teachers.checks,
+        "policy_run_id": teachers.teach is not None,
+    }
+    return all(is_asked for name, is_asked in asked.items() if name in partition)
+
+
+def _sampled_ids(study: Study) -> set[str]:
+    """Names of the policies that the study samples."""
+    return {one.policy_id for one in study.teachers.policies} if study.teachers else set()
 
 
 def _scored_ids(study: Study) -> set[str]:

@@ -7,6 +7,7 @@ prompts stay the same ones.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,12 +23,12 @@ from models_train.errors import Problems, UserError, close_match
 from models_train.study.fingerprints import lab_run_id, source_name
 from models_train.study.settings import LONGEST_NAME, shown
 from models_train.study.study import Study
-from models_train.study.teachers import CheckName, Prompts
+from models_train.study.teachers import LAB_PROMPTS, CheckName, Prompts
 from models_train.synthetic.preferences import unseen_questions
 
 PromptSplit: TypeAlias = Literal["measure", "teach"]
-LAB_PROMPTS = "lab_prompts"
-"""Name of the lab's prompt set."""
+EMPTY = "empty"
+"""Status of a response without text."""
 LAB_SIZES: Mapping[PromptSplit, int] = {"measure": 96, "teach": 256}
 """Prompts of the lab by split."""
 LAB_GOLD = "lab"
@@ -97,6 +98,11 @@ def prompt_rows(prompts: Iterable[PolicyPrompt]) -> list[dict[str, Any]]:
         }
         for one in prompts
     ]
+
+
+def text_hash(text: str) -> str:
+    """16 hex digits of the SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _of_lab(study: Study) -> tuple[PolicyPrompt, ...]:

@@ -37,13 +37,11 @@ from models_train.logprobs.trial import TOLERANCES
 from models_train.modeling.base_models import ModelSource, context_length, model_source
 from models_train.modeling.packed_attention import FORWARD_ERRORS
 from models_train.modeling.packing import same_frequencies
-from models_train.policies.prompts import PolicyPrompt
+from models_train.policies.prompts import EMPTY, PolicyPrompt, text_hash
 from models_train.study.models import LOCAL, StudyModel
 from models_train.study.study import Study
 from models_train.study.teachers import Policy
 
-EMPTY = "empty"
-"""Status of a response without text."""
 STOP, LENGTH, ERROR = "stop", "length", "error"
 """Reasons why a response ends: by itself, at max_tokens, or because nothing could be sampled."""
 MOST_ROWS = 256
@@ -243,11 +241,6 @@ def _row(
         "finish_reason": reason,
         "status": status,
     }
-
-
-def text_hash(text: str) -> str:
-    """16 hex digits of the SHA-256 of a text."""
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 class TransformersEngine:

@@ -93,6 +93,8 @@ def load_vllm_sampler(
         generation_config="vllm",
         logprobs_mode="raw_logprobs",
         enable_prefix_caching=True,  # the responses to a prompt share it
+        # After a part of a prompt vLLM takes a draw back, which it cannot do on a CPU.
+        enable_chunked_prefill=False,
     )
     sampler = VllmSampler(llm, policy, tuple(one for one in ends if one < n_vocabulary))
     try:

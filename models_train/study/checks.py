@@ -21,7 +21,8 @@ from models_train.study.revisions import is_pinned
 from models_train.study.reward_benchmarks import FACTS, PUBLISHED, BenchmarkSet, ScoredRewardModel, ScoreImport
 from models_train.study.run_noise import RunNoise
 from models_train.study.settings import LONGEST_NAME, Location, Problem, Settings, shown
-from models_train.study.training import Training
+from models_train.study.teachers import LAB_PROMPTS, Teachers
+from models_train.study.training import Training, trained_reward_id, variants
 from warehouse.contracts.scores import REWARDBENCH
 
 _OF_MODELS = ("seeds", "candidates", "training", "scoring", "benchmarks", "lab", "hub", "also_learn_from")
@@ -82,6 +83,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_lab_problems(_valid(data.get("lab"), Lab), everyone),
         *_unmeasured_noise(_valid(data.get("run_noise"), RunNoise)),
         *_seeds_without_reward_model(_valid(data.get("training"), Training), models, candidates),
+        *_teacher_problems(data, everyone, scored, imports),
     ]
 
 
@@ -298,7 +300,8 @@ def _missing_models(data: Mapping[str, Any]) -> Iterator[Problem]:
     """Only scores of others can do without base models, and only both lists together can be left out."""
     missing = [name for name in ("models", "size_groups") if not data.get(name)]
     wanting = [name for name in _OF_MODELS if data.get(name)]
-    has_scores = data.get("score_imports") or data.get("leaderboards") or data.get("reward_models")
+    others = ("score_imports", "leaderboards", "reward_models", "teachers")
+    has_scores = any(data.get(name) for name in others)
     if missing and (len(missing) == 1 or wanting or not has_scores):
         because = f", because the study has {' and '.join(wanting)}" if wanting and len(missing) == 2 else ""
         for name in missing:
@@ -370,3 +373,143 @@ def _lab_problems(lab: Lab | None, models: Listed[StudyModel]) -> Iterator[Probl
             if parent not in names:
                 text = f"{name} has no mix, so its parent must be a model of the lab, not {parent}"
                 yield Problem(location, f"{text}; give it a mix and pretraining_tokens, or correct its parent")
+
+
+ENSEMBLE = "ensemble:"
+"""Beginning of the names of ensembles, which may teach as reward models do."""
+
+
+def _teacher_problems(
+    data: Mapping[str, Any],
+    models: Listed[StudyModel],
+    scored: Listed[ScoredRewardModel],
+    imports: Listed[ScoreImport],
+) -> Iterator[Problem]:
+    """Names that the group teachers uses and nothing has, and what its parts lack."""
+    teachers = _valid(data.get("teachers"), Teachers)
+    if teachers is None:
+        return
+    training, lab = _valid(data.get("training"), Training), data.get("lab")
+    yield from _policy_problems(teachers, models)
+    yield from _prompt_problems(teachers, has_lab=bool(lab))
+    yield from _response_problems(teachers, training, models, scored)
+    # Models that a hub query finds, and entries with problems, may have a name that is not known here.
+    if data.get("hub") or scored.faulty or models.faulty or (data.get("training") and training is None):
+        return
+    known = _rewards_here(training, models, scored)
+    in_files = {one.reward_id: None for one in teachers.responses if one.reward_id}
+    in_files |= {one.reward_id: None for _, one in imports.entries}
+    yield from _gold_problems(teachers, [*known, *in_files], training, has_lab=bool(lab))
+    yield from _unknown_rewards(("rewards",), teachers.rewards or (), known, "no reward model of the study")
+    for index, one in enumerate(teachers.ensembles):
+        name = ("ensembles", index, "members")
+        yield from _unknown_rewards(name, one.members or (), known, "no reward model of the study")
+    yield from _teach_problems(teachers, known)
+
+
+def _rewards_here(
+    training: Training | None, models: Listed[StudyModel], scored: Listed[ScoredRewardModel]
+) -> list[str]:
+    """Names of the reward models that the study trains or scores."""
+    trained = [
+        trained_reward_id(model.model_id, *one)
+        for _, model in models.entries
+        if training is not None and model.is_compared
+        for one in variants(training, model.model_id)
+    ]
+    return [*trained, *(one.reward_id for _, one in scored.entries)]
+
+
+def _policy_problems(teachers: Teachers, models: Listed[StudyModel]) -> Iterator[Problem]:
+    listed = [model.model_id for _, model in models.entries]
+    for index, one in enumerate(teachers.policies):
+        location = ("teachers", "policies", index)
+        if one.model_id is not None and one.model_id not in listed and not models.is_faulty(one.model_id):
+            remedy = close_match(one.model_id, listed, "listed are") if listed else "list it under models"
+            yield Problem((*location, "model_id"), f"{shown(one.model_id)} is no model of the study; {remedy}")
+        if one.remote_code and one.hub_id is not None and not is_pinned(one):
+            text = "runs code of the repository, but states no commit as revision; add it, or remove remote_code"
+            yield Problem((*location, "remote_code"), text)
+        if one.remote_code and one.model_id is not None:
+            text = "is that of the study's model; set it there, and remove it here"
+            yield Problem((*location, "remote_code"), text)
+        for number, entry in enumerate(teachers.responses):
+            if entry.has_policy(one.policy_id):
+                text = (
+                    f"{shown(one.policy_id)} may also be a policy of teachers.responses[{number}]; rename one of them"
+                )
+                yield Problem((*location, "policy_id"), text)
+
+
+def _prompt_problems(teachers: Teachers, *, has_lab: bool) -> Iterator[Problem]:
+    prompts = teachers.prompts
+    if not teachers.policies and not teachers.responses:
+        text = "names no responses; list policies to sample them from, or files of them under responses"
+        yield Problem(("teachers",), text)
+    elif teachers.policies and prompts is None and not has_lab:
+        text = "has policies, but no prompts to sample their responses to; add prompts"
+        yield Problem(("teachers", "policies"), text)
+    elif prompts is not None and not teachers.policies:
+        yield Problem(("teachers", "policies"), "no policy is sampled on the prompts; list one, or remove prompts")
+    for index, one in enumerate(teachers.responses):
+        name = prompts.name if prompts is not None else LAB_PROMPTS if has_lab else None
+        if one.prompt_set == name:
+            text = f"{shown(name)} is also the name of the prompts of the policies; give these another name"
+            yield Problem(("teachers", "responses", index, "name"), text)
+
+
+def _response_problems(
+    teachers: Teachers, training: Training | None, models: Listed[StudyModel], scored: Listed[ScoredRewardModel]
+) -> Iterator[Problem]:
+    """Rewards in files have names of their own: the reward models of the study score these responses, too."""
+    for index, one in enumerate(teachers.responses):
+        if one.reward_id is not None and one.reward_id in _rewards_here(training, models, scored):
+            text = f"{shown(one.reward_id)} is a reward model of the study, which scores these responses itself; give "
+            text += "the scores of the file another reward_id, or remove it"
+            yield Problem(("teachers", "responses", index, "reward_id"), text)
+
+
+def _gold_problems(
+    teachers: Teachers, known: Sequence[str], training: Training | None, *, has_lab: bool
+) -> Iterator[Problem]:
+    for index, one in enumerate(teachers.gold):
+        location = ("teachers", "gold", index)
+        if one.reward is not None:
+            yield from _unknown_rewards((*location[1:], "reward"), (one.reward,), known, "no reward of the study")
+        elif one.name in known:
+            text = f"{shown(one.name)} is also the name of a reward model; give the gold reward another gold_id"
+            yield Problem((*location, "gold_id"), text)
+        if one.lab and not has_lab:
+            yield Problem((*location, "lab"), "the study has no lab, whose truth it would be; choose another gold")
+        if one.strongest and training is None:
+            text = "the study trains no reward models, of which it would be one; name one as reward"
+            yield Problem((*location, "strongest"), text)
+
+
+def _teach_problems(teachers: Teachers, known: Sequence[str]) -> Iterator[Problem]:
+    teach = teachers.teach
+    if teach is None:
+        return
+    if not teachers.policies:
+        text = "no policy is sampled here that could be trained; list one under policies"
+        yield Problem(("teachers", "teach"), text)
+        return
+    sampled = [one.policy_id for one in teachers.policies]
+    for index, name in enumerate(teach.policies or ()):
+        if name not in sampled:
+            text = f"{shown(name)} is not among teachers.policies; {close_match(name, sampled, 'listed are')}"
+            yield Problem(("teachers", "teach", "policies", index), text)
+    golds = [one.name for one in teachers.gold]
+    flat = [f"{one.name}_flat" for one in teachers.gold if one.lab]
+    names = [one for one in teach.rewards or () if not (teachers.ensembles and one.startswith(ENSEMBLE))]
+    what = "neither a reward model nor a gold reward of the study"
+    yield from _unknown_rewards(("teach", "rewards"), names, [*known, *golds, *flat], what)
+
+
+def _unknown_rewards(key: Location, names: Sequence[str], known: Sequence[str], what: str) -> Iterator[Problem]:
+    """Names of the group teachers that no reward has. key: of one name, or of their list."""
+    for place, name in enumerate(names):
+        if name not in known:
+            remedy = close_match(name, known, "there are") if known else "train or list one"
+            index = () if key[-1] == "reward" else (place,)
+            yield Problem(("teachers", *key, *index), f"{shown(name)} is {what}; {remedy}")

@@ -63,9 +63,31 @@ def responses_run_id(policy: Policy, engine: str, study: Study, study_folder: Pa
 
 def response_import_run_id(one: ResponseImport, study_folder: Path) -> str:
     """Run id of the responses of a file."""
-    settings = one.model_dump(exclude={"path"})
+    settings = one.model_dump(exclude={"path"}) | {"name": one.prompt_set}
     files = content_of(resolve(one.path, study_folder))
     return content_hash({"version": RESPONSE_IMPORT_VERSION, "settings": settings, "files": files})
+
+
+def imported_prompts_run_id(study: Study, prompt_set: str, study_folder: Path) -> str:
+    """Run id of the prompts of a set that files of responses state; the part of it says that the import is whole."""
+    return content_hash({"prompts": _of_imports(study, study_folder, prompt_set)})
+
+
+def imported_run_id(study: Study, policy_id: str, prompt_set: str, study_folder: Path, reward_id: str = "") -> str:
+    """Run id of the imported responses of a policy to the prompts of a set, or of their rewards in the files."""
+    return content_hash(
+        {"of": [policy_id, prompt_set, reward_id], "files": _of_imports(study, study_folder, prompt_set)}
+    )
+
+
+def response_imports_run_id(study: Study, study_folder: Path) -> str:
+    """Run id of all files of responses of a study."""
+    return content_hash({"files": _of_imports(study, study_folder)})
+
+
+def _of_imports(study: Study, study_folder: Path, prompt_set: str | None = None) -> list[str]:
+    entries = study.teachers.responses if study.teachers else ()
+    return [response_import_run_id(one, study_folder) for one in entries if prompt_set in (None, one.prompt_set)]
 
 
 def response_rewards_run_id(reward: str, responses: str) -> str:

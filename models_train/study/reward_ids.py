@@ -12,6 +12,9 @@ from models_train.study.reward_benchmarks import FACTS
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.training import Training
+from models_train.study.training import trained_reward_id as trained_reward_id
+from models_train.study.training import variant as variant
+from models_train.study.training import variants as variants
 from warehouse.contracts.scores import REWARDBENCH
 
 SCALES: dict[Objective, str] = {"bradley_terry": "logit", "regression": "mean_score"}
@@ -21,26 +24,9 @@ OF_MODEL = ("family", "publisher", "params_b")
 """Facts on a reward model that are those of its base model."""
 
 
-def variant(objective: str, seed: int | None = None) -> str:
-    """Objective, and seed of a further reward model, such as `regression/s1`."""
-    return objective if seed is None else f"{objective}/s{seed}"
-
-
 def scoring_variant(benchmark: str, objective: str, seed: int | None = None) -> str:
     """Variant of the costs of scoring a benchmark, such as `regression/s1@rewardmath`; of RewardBench without it."""
     return variant(objective, seed) + ("" if benchmark == REWARDBENCH else f"@{benchmark}")
-
-
-def trained_reward_id(model_id: str, objective: str, seed: int | None = None) -> str:
-    """Name of the reward model of a base model and objective, such as `gemma-2-2b-it/regression`; with a further seed
-    `gemma-2-2b-it/regression/s1`."""
-    return f"{model_id}/{variant(objective, seed)}"
-
-
-def variants(training: Training, model_id: str) -> list[tuple[Objective, int | None]]:
-    """Objective and further seed of the reward models of a base model; the seed is None for the search's."""
-    seeds = (None, *training.further_seeds(model_id))
-    return [(objective, seed) for objective in training.objectives for seed in seeds]
 
 
 def trained_reward_ids(study: Study) -> set[str]:
@@ -69,11 +55,20 @@ def trained_sources(study: Study) -> list[dict[str, Any]]:
 
 
 def stated_sources(study: Study) -> list[dict[str, Any]]:
-    """Rows of reward_sources of the reward models that the study trains, and of those that it only scores."""
+    """Rows of reward_sources of the reward models that the study trains, of those that it only scores, and of rewards
+    in its files of responses."""
     scored = [
         described_source(study, one.reward_id, "hub", one.model_dump(include=set(FACTS))) for one in study.reward_models
     ]
-    return [*trained_sources(study), *scored]
+    return [*trained_sources(study), *scored, *_sources_of_responses(study)]
+
+
+def _sources_of_responses(study: Study) -> list[dict[str, Any]]:
+    """Rows of rewards that only files of responses have."""
+    described = {one.reward_id for one in study.score_imports}
+    named = dict.fromkeys(one.reward_id for one in study.teachers.responses) if study.teachers else {}
+    unknown = dict.fromkeys(FACTS) | {"scale": "bounded"}
+    return [described_source(study, name, "imported", unknown) for name in named if name and name not in described]
 
 
 def described_source(study: Study, reward_id: str, kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:

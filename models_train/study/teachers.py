@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import PurePath
 from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
@@ -33,6 +34,10 @@ Method = Literal["rloo", "grpo", "best_of_n_distill"]
 Over = Literal["seeds", "bases", "objectives"]
 Probability = Annotated[float, Field(gt=0, le=1)]
 CODE_TESTS: CheckName = "code_tests"
+LAB_PROMPTS = "lab_prompts"
+"""Name of the lab's prompt set."""
+RECORD_ENDINGS = (".json.gz", ".json.zst", ".jsonl.gz", ".jsonl.zst", ".json", ".jsonl", ".parquet")
+"""Endings of files of responses, which are no part of the name of their prompt set."""
 SHARES_SAVED = (0.0, 0.25, 0.5, 0.75, 1.0)
 """Shares of the steps of a policy run after which its policy is saved and measured."""
 
@@ -130,11 +135,27 @@ class ResponseImport(Settings):
     name: Name | None = None
     """Name of the prompt set; by default the name of the file or folder."""
     policy_id: Name | None = None
-    """Name of the policy, where the rows do not state it."""
+    """Name of the policy, where the rows do not state it; by default that of the prompt set. A policy that rows state
+    has the name of the prompt set before its own, such as `model_outputs:gpt4`."""
     reward_id: Name | None = None
     """Name of the scores in the rows, which are imported as its rewards; without it they are left out."""
     licence: Name | None = None
     """Licence of the responses."""
+
+    @property
+    def prompt_set(self) -> str:
+        """Name of the prompt set."""
+        name = PurePath(self.path).name
+        ending = next((one for one in RECORD_ENDINGS if name.lower().endswith(one)), "")
+        return self.name or name[: len(name) - len(ending)].strip() or "responses"
+
+    def policy_of(self, stated: str | None) -> str:
+        """policy_id of a response. stated: what its row names, in the prompt set of which it is a policy."""
+        return self.policy_id or self.prompt_set if stated is None else f"{self.prompt_set}:{stated}"
+
+    def has_policy(self, policy_id: str) -> bool:
+        """True for a policy_id that the file may have responses of."""
+        return policy_id == self.policy_of(None) or policy_id.startswith(self.policy_of(""))
 
 
 class Gold(Settings):

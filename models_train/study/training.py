@@ -186,3 +186,20 @@ class Training(Settings):
         """The training of one further reward model: a rate and a seed instead of a search."""
         recipe = self.recipe(objective).model_copy(update={"learning_rates": (rate,)})
         return self.model_copy(update={objective: recipe, "search": RateSearch(seeds=(seed,))})
+
+
+def variant(objective: str, seed: int | None = None) -> str:
+    """Objective, and seed of a further reward model, such as `regression/s1`."""
+    return objective if seed is None else f"{objective}/s{seed}"
+
+
+def trained_reward_id(model_id: str, objective: str, seed: int | None = None) -> str:
+    """Name of the reward model of a base model and objective, such as `gemma-2-2b-it/regression`; with a further seed
+    `gemma-2-2b-it/regression/s1`."""
+    return f"{model_id}/{variant(objective, seed)}"
+
+
+def variants(training: Training, model_id: str) -> list[tuple[Objective, int | None]]:
+    """Objective and further seed of the reward models of a base model; the seed is None for the search's."""
+    seeds = (None, *training.further_seeds(model_id))
+    return [(objective, seed) for objective in training.objectives for seed in seeds]

@@ -145,13 +145,17 @@ RUN_COSTS = table(
     "run_costs",
     "One row per study, base model and job: its cost.",
     ("model_id", "job", "variant"),
-    text("model_id", "Name of the base model; of score_reward_model the reward_id."),
-    text("job", "train_reward_model, score_completions, score_reward_model, score_documents or run_benchmarks."),
+    text("model_id", "Name of the base model; of score_reward_model the reward_id, of sample_responses the policy_id."),
+    text(
+        "job",
+        "train_reward_model, score_completions, score_reward_model, score_documents, run_benchmarks or "
+        "sample_responses.",
+    ),
     text(
         "variant",
         "Objective (`regression/s1` for a further seed, `regression@rewardmath` for a benchmark beside RewardBench, "
         "`regression@responses of tulu to prompts` for a policy), benchmark or responses of score_reward_model, engine "
-        "of document scoring, or lm_eval.",
+        "of document scoring or of sampling, or lm_eval.",
     ),
     integer("n_tokens", "Tokens that went through the model."),
     number("device_seconds", "Seconds of work, times the number of devices; resumed time adds up."),

@@ -135,7 +135,9 @@ def test_settings_that_cannot_be_are_told(settings: dict[str, Any], said: str, t
 
 def test_models_that_would_be_loaded_otherwise_are_refused(tmp_path: Path) -> None:
     path = sampling_study(tmp_path)
-    assert "the study has no 'tiny-polcy' under teachers.policies; did you mean 'tiny-policy'?" in failure(path, "tiny-polcy")
+    assert "the study has no 'tiny-polcy' under teachers.policies; did you mean 'tiny-policy'?" in failure(
+        path, "tiny-polcy"
+    )
     weights = tmp_path / "policy" / "model.safetensors"
     content = weights.read_bytes()
     weights.rename(tmp_path / "policy" / "pytorch_model.bin")

@@ -14,7 +14,10 @@ JOBS = {
     "score_reward_model": "scoring completions",
     "score_documents": "scoring documents",
     "run_benchmarks": "benchmarks",
+    "sample_responses": "sampling responses",
 }
+OF_OTHERS = ("score_reward_model", "sample_responses")
+"""Jobs whose variant is shown as it is."""
 
 
 def section(study: Study) -> Section | None:
@@ -64,8 +67,8 @@ def cost_table(costs: pl.DataFrame, study: Study) -> Table:
         Col("Job", lambda row: JOBS.get(row["job"], row["job"])),
         Col(
             "For",
-            lambda row: row["variant"] if row["job"] == "score_reward_model" else purpose(row["variant"]),
-            hint="objective and benchmark, or engine of document scoring",
+            lambda row: row["variant"] if row["job"] in OF_OTHERS else purpose(row["variant"]),
+            hint="objective and benchmark, or engine of document scoring or sampling",
         ),
         Col("Tokens", "n_tokens", THOUSANDS),
         Col("GPU hours", "gpu_hours", hundredths),
