@@ -41,7 +41,7 @@ def study(folder: Path, **teachers: Any) -> Path:
     rows = [{"id": one, "prompt": PROMPTS[one], "chosen": TEXTS[one][0], "rejected": TEXTS[one][1]} for one in PROMPTS]
     pl.DataFrame(rows[:3]).write_ndjson(folder / "pairs.jsonl")
     own = {"prompts": {"path": "./prompts.jsonl", "measure": 4}, "policies": [POLICY]} | teachers
-    path = study_with(folder, [], pairs, reward_models=[scored], teachers=own)
+    path = study_with(folder, [], pairs, reward_models=[scored, scored | {"reward_id": "hub:other"}], teachers=own)
     write_prompts(folder / "home", "scores", folder / "prompts.jsonl", PROMPTS)
     write_responses(folder / "home", "scores", "model@t1", TEXTS)
     return path
@@ -117,10 +117,10 @@ def test_the_merged_reward_of_a_regression_model_decides(tmp_path: Path) -> None
 
 
 def test_only_the_reward_models_that_the_study_names_score_responses(tmp_path: Path) -> None:
-    path = study(tmp_path, rewards=["another"])
+    path = study(tmp_path, rewards=["hub:other"])
     score_reward_model.main(arguments(path))
     assert not (tmp_path / "home/parts/response_rewards").exists()
-    path = study(tmp_path, rewards=["another"], gold=[{"reward": "hub:mine"}])
+    path = study(tmp_path, rewards=["hub:other"], gold=[{"reward": "hub:mine"}])
     score_reward_model.main(arguments(path))
     assert (tmp_path / "home/parts/response_rewards").exists()
 
@@ -141,8 +141,7 @@ def test_prompts_that_changed_since_are_refused(tmp_path: Path, capsys: pytest.C
 
 def test_killed_at_any_moment_and_started_again_gives_the_same_rewards(tmp_path: Path) -> None:
     path = study(tmp_path)
-    for number in range(3):
-        write_responses(tmp_path / "home", "scores", f"policy{number}", TEXTS)
+    write_responses(tmp_path / "home", "scores", "another", TEXTS)
     shutil.copytree(tmp_path / "home", tmp_path / "undisturbed")
     with Launcher("models_train.jobs.score_reward_model") as launcher:
         again = [str(tmp_path / "undisturbed") if part.endswith("/home") else part for part in arguments(path)]
