@@ -273,17 +273,14 @@ score_imports = imports(
     "reward-bench, RewardMATH, RM-Bench, JudgeBench, and plain rows.",
     lambda study: study.benchmark_sets or study.score_imports,
 )
-
 gold_rewards = imports(
     keys.GOLD_REWARDS,
     "gold_rewards",
     f"gold-rewards-{RESPONSE_REWARDS_VERSION}-{CHECKS_VERSION}",
     "Gold rewards of the responses of policies: the lab's truth, checks, people's labels, copies of reward models.",
     golds_of,
-    group="training",
+    "policies",
 )
-
-
 response_imports = imports(
     keys.RESPONSE_IMPORTS,
     "import_responses",

@@ -80,7 +80,7 @@ def test_whatever_opens_the_database_is_in_the_pool_of_one(definitions: dg.Defin
     assert pools.pop("reports/charts") == set()
     assert pools.pop("parts/benchmark_imports") == pools.pop("parts/hub_models") == set()
     assert pools.pop("parts/score_imports") == pools.pop("parts/leaderboards") == set()
-    assert pools.pop("parts/response_imports") == set()
+    assert pools.pop("parts/response_imports") == pools.pop("parts/gold_rewards") == set()
     for name in ("reward_models", "completion_rewards", "hub_rewards", "document_scores", "benchmarks", "responses"):
         assert pools.pop(f"parts/{name}") == {"gpu"}, "GPU work opens no database either"
     assert set(map(frozenset, pools.values())) == {frozenset({"warehouse"})}

@@ -16,6 +16,7 @@ import yaml
 
 from dagster_project.lib.due import (
     due_work,
+    golds_due,
     gpu_work,
     imports_due,
     is_first,
@@ -34,8 +35,9 @@ from dagster_project.lib.keys import (
     REWARD_MODELS,
     SCORE_IMPORTS,
 )
+from dagster_project.lib.keys import GOLD_REWARDS as GOLD_ASSET
 from models_train.jobs import import_scores
-from models_train.parts import renew_run, write_part
+from models_train.parts import content_hash, renew_run, write_part
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
@@ -50,17 +52,24 @@ from models_train.study.fingerprints import (
     trained_run_ids,
     training_run_id,
 )
+from models_train.study.golds import gold_parts, gold_rows, source_rows
 from models_train.study.leaderboards import LeaderboardImport
+from models_train.study.response_parts import responses_of, rewards_run_id
 from models_train.study.reward_ids import source_run_id, stated_sources, trained_sources
+from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
 from tests.support.buckets import Buckets, proxied
+from tests.support.responses import PROMPT_SET, write_responses
 from tests.support.score_files import best_of_4, best_of_4_items, entry, study_with, write_json, write_lines
 from tests.support.studies import SETTINGS, study_of
 from warehouse.contracts import TABLES
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
+from warehouse.contracts.responses import GOLD_REWARDS
+from warehouse.contracts.scores import REWARD_SOURCES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
 from warehouse.paths import Home
 
+OBJECTIVES: tuple[Objective, ...] = ("bradley_terry", "regression")
 MODEL = {"publisher": "us", "family": "one", "tokens_t": 1.0, "stage": "base", "hub_id": "./model"}
 
 
@@ -532,3 +541,67 @@ def test_due_work_of_parts_in_a_bucket_is_one_listing(
         assert due_work(home, studies) == found[-1][1]
         assert server.requests == {"LIST": 1}
     assert found[0] == found[1]
+
+
+def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gold(
+    studies: Path, tmp_path: Path
+) -> None:
+    """Of a policy run's policies the run itself scores the responses."""
+    home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
+    finish(studies, home)
+    (studies / "rm").mkdir()
+    (studies / "rm" / "config.json").write_text("{}")
+    write_lines(studies / "labels.jsonl", [{"policy_id": "p", "prompt_id": "one", "response_no": 0, "label": 1}])
+    teachers = {
+        "policies": [{"policy_id": "p", "model_id": "small"}],
+        "prompts": {"path": "preferences.jsonl"},
+        "gold": [{"labels": "labels.jsonl"}],
+    }
+    settings = {"teachers": teachers, "reward_models": [{"reward_id": "hub:other", "path": "./rm"}]}
+    study = with_settings(path, **settings)
+    for run_id in evaluation_run_ids(scored_run_id(study.reward_models[0], studies), study, studies).values():
+        put(home, "completion_rewards", run_id)
+
+    def due() -> list[tuple[str, str | None]]:
+        works = gpu_work({path: study}, home)
+        return [(work.job, work.partition) for work in works if work.job != "sample_policies"]
+
+    def give(run_id: str, reward_id: str) -> None:
+        row = {"reward_id": reward_id, "policy_id": "p", "prompt_set": PROMPT_SET, "prompt_id": "one", "response_no": 0}
+        row |= {"attribute": "reward", "reward": 1.0, "n_tokens": 2, "is_truncated": False, "status": "ok"}
+        write_part(home.parts, TABLES["response_rewards"], [row], study_id="tiny", run_id=run_id)
+
+    assert due() == [] and golds_due({path: study}, home), "what the gold reward is can be said at once"
+    for table, rows in ((GOLD_REWARDS, gold_rows(home.parts, study)), (REWARD_SOURCES, source_rows(home.parts, study))):
+        run_id = content_hash(rows) if table is GOLD_REWARDS else source_run_id(rows[0])
+        write_part(home.parts, table, rows, study_id="tiny", run_id=run_id)
+    assert not golds_due({path: study}, home)
+    write_responses(home.root, "tiny", "run:1", {"one": ["text"]}, kind="trained")
+    assert due() == [] and not golds_due({path: study}, home)
+    write_responses(home.root, "tiny", "p", {"one": ["text"]})
+    models = [f"tiny/{model}|{objective}" for model in ("small", "large") for objective in OBJECTIVES]
+    assert due() == [*(("train_reward_models", one) for one in models), ("score_reward_models", "tiny/hub:other")]
+    assert {work.assets for work in gpu_work({path: study}, home) if work.job == "train_reward_models"} == {
+        (COMPLETION_REWARDS,)
+    }, "nothing is trained for them"
+    (responses,) = responses_of(home.parts, study)
+    for model in study.models:
+        for objective in OBJECTIVES:
+            trained = trained_run_ids(study, model, objective, studies)[None]
+            give(rewards_run_id(study, trained, responses), f"{model.model_id}/{objective}")
+    assert due() == [("score_reward_models", "tiny/hub:other")]
+    give(rewards_run_id(study, scored_run_id(study.reward_models[0], studies), responses), "hub:other")
+    assert due() == [] and golds_due({path: study}, home)
+    (work,) = [work for work in due_work(home, studies).before_gpu if work.assets == (GOLD_ASSET,)]
+    assert (work.study_ids, work.job) == (("tiny",), "refresh")
+    (part,) = gold_parts(home.parts, study, studies)
+    give(part.run_id, "labels")
+    assert not golds_due({path: study}, home)
+    write_lines(studies / "labels.jsonl", [{"policy_id": "p", "prompt_id": "one", "response_no": 0, "label": 2}])
+    assert golds_due({path: study}, home), "another file of labels"
+    only = {"teachers": teachers | {"rewards": ["hub:other"]}, "reward_models": settings["reward_models"]}
+    shutil.rmtree(home.parts / "response_rewards")
+    study = with_settings(path, **only)
+    assert due() == [("score_reward_models", "tiny/hub:other")]
+    (studies / "labels.jsonl").unlink()
+    assert any("labels.jsonl: there is no" in problem for problem in due_work(home, studies).problems)

@@ -15,7 +15,16 @@ from models_train.jobs import command_line, find_models
 from models_train.jobs.command_line import FLAGS, JOBS, run_job
 
 FOLDER = Path(command_line.__file__).parent
-SHARED = {"__init__", "__main__", "benchmark_scoring", "cluster", "command_line", "reporting", "training_job"}
+SHARED = {
+    "__init__",
+    "__main__",
+    "benchmark_scoring",
+    "cluster",
+    "command_line",
+    "reporting",
+    "response_scoring",
+    "training_job",
+}
 ARGUMENTS = ["--study", "study.yaml", "--home", "var"]
 
 

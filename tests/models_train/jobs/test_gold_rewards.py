@@ -12,6 +12,7 @@ from typing import Any
 
 import polars as pl
 import pytest
+import yaml
 
 from models_train.jobs import gold_rewards, run_checks
 from models_train.parts import content_hash, write_part
@@ -24,6 +25,7 @@ from tests.support.data_files import REPOSITORY, write
 from tests.support.made_data import test_pairs as made_pairs
 from tests.support.responses import PROMPT_SET, write_prompts, write_responses
 from tests.support.score_files import study_with
+from tests.support.trained_studies import small_lab
 from warehouse.contracts.responses import RESPONSE_REWARDS
 from warehouse.contracts.scores import COMPLETION_REWARDS, REWARD_SOURCES
 
@@ -175,11 +177,12 @@ def test_the_truth_of_the_lab_and_its_flat_teacher(tmp_path: Path) -> None:
         for text, question in questions.items()
     }
     home = tmp_path / "home"
-    path = study_with(
-        tmp_path, [], [], teachers={"prompts": {"path": "./p.jsonl"}, "gold": [{"lab": True, "gold_id": "gold"}]}
-    )
-    write_prompts(home, "scores", tmp_path / "p.jsonl", prompts | {"other": "Hello?"}, gold)
-    write_responses(home, "scores", "p", texts | {"other": ["Hello."]})
+    policy = {"policy_id": "p", "model_id": "coder"}
+    teachers = {"policies": [policy], "gold": [{"lab": True, "gold_id": "gold"}]}
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(small_lab() | {"teachers": teachers}))
+    write_prompts(home, "small", tmp_path / "p.jsonl", prompts | {"other": "Hello?"}, gold)
+    write_responses(home, "small", "p", texts | {"other": ["Hello."]})
     run(path)
     found, flat = outcomes(tmp_path, "gold"), outcomes(tmp_path, "gold_flat")
     assert found.pop(("other", 0)) == flat.pop(("other", 0)) == (None, "no question of the lab")

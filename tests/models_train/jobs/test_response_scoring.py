@@ -27,6 +27,7 @@ TEXTS = {
     "long": ["Yes.", "No."],
     "none": ["", "\n"],
 }
+POLICY = {"policy_id": "model@t1", "model_id": "tiny"}
 MERGE = {"helpful": 1.0, "2": -0.5, "harmless": 0.0}
 KEY = ["policy_id", "prompt_set", "prompt_id", "response_no"]
 
@@ -39,8 +40,8 @@ def study(folder: Path, **teachers: Any) -> Path:
     pairs = [{"name": "my_pairs", "path": "pairs.jsonl"}]
     rows = [{"id": one, "prompt": PROMPTS[one], "chosen": TEXTS[one][0], "rejected": TEXTS[one][1]} for one in PROMPTS]
     pl.DataFrame(rows[:3]).write_ndjson(folder / "pairs.jsonl")
-    own = {"prompts": {"path": "./prompts.jsonl", "measure": 4}} | teachers
-    path = study_with(folder, [], pairs, reward_models=[scored], teachers=own)
+    own = {"prompts": {"path": "./prompts.jsonl", "measure": 4}, "policies": [POLICY]} | teachers
+    path = study_with(folder, [], pairs, reward_models=[scored, scored | {"reward_id": "hub:other"}], teachers=own)
     write_prompts(folder / "home", "scores", folder / "prompts.jsonl", PROMPTS)
     write_responses(folder / "home", "scores", "model@t1", TEXTS)
     return path
@@ -100,7 +101,8 @@ def test_rewards_are_those_of_transformers_alone_and_of_the_benchmarks(
 def test_the_merged_reward_of_a_regression_model_decides(tmp_path: Path) -> None:
     """All five attributes and their weighted sum, by the job of trained reward models; further policies follow."""
     place = Place(tmp_path)
-    settings = STUDY | {"teachers": {"prompts": {"path": "./prompts.jsonl", "measure": 4}}}
+    policy = POLICY | {"policy_id": "p", "model_id": "gemma"}
+    settings = STUDY | {"teachers": {"prompts": {"path": "./prompts.jsonl", "measure": 4}, "policies": [policy]}}
     place.path.write_text(yaml.safe_dump(settings))
     write_prompts(place.home, "tiny", tmp_path / "prompts.jsonl", PROMPTS)
     write_responses(place.home, "tiny", "p", TEXTS)
@@ -115,10 +117,10 @@ def test_the_merged_reward_of_a_regression_model_decides(tmp_path: Path) -> None
 
 
 def test_only_the_reward_models_that_the_study_names_score_responses(tmp_path: Path) -> None:
-    path = study(tmp_path, rewards=["another"])
+    path = study(tmp_path, rewards=["hub:other"])
     score_reward_model.main(arguments(path))
     assert not (tmp_path / "home/parts/response_rewards").exists()
-    path = study(tmp_path, rewards=["another"], gold=[{"reward": "hub:mine"}])
+    path = study(tmp_path, rewards=["hub:other"], gold=[{"reward": "hub:mine"}])
     score_reward_model.main(arguments(path))
     assert (tmp_path / "home/parts/response_rewards").exists()
 
@@ -139,8 +141,7 @@ def test_prompts_that_changed_since_are_refused(tmp_path: Path, capsys: pytest.C
 
 def test_killed_at_any_moment_and_started_again_gives_the_same_rewards(tmp_path: Path) -> None:
     path = study(tmp_path)
-    for number in range(3):
-        write_responses(tmp_path / "home", "scores", f"policy{number}", TEXTS)
+    write_responses(tmp_path / "home", "scores", "another", TEXTS)
     shutil.copytree(tmp_path / "home", tmp_path / "undisturbed")
     with Launcher("models_train.jobs.score_reward_model") as launcher:
         again = [str(tmp_path / "undisturbed") if part.endswith("/home") else part for part in arguments(path)]
