@@ -14,7 +14,6 @@ import numpy as np
 from models_train.selection.item_metrics import Flags, Floats
 from models_train.selection.item_statistics import Counts, interval, resample_counts, resampled_sums
 
-RESAMPLES = 1000
 SPLITS = 20
 """Random halves of the prompts, each used both ways round."""
 MIN_PROMPTS = 8
