@@ -107,7 +107,7 @@ def curves(rewards: Floats, gold: Floats, sizes: Sizes) -> Curves:
         order = np.argsort(own, axis=2)
         ordered = np.take_along_axis(own, order, axis=2)
         shared = shared_over_ties(ordered, np.take_along_axis(true, order, axis=2))
-        places = np.ix_(range(len(rewards)), prompts, fits)
+        places = np.ix_(np.arange(len(rewards)), prompts, np.array(fits))
         proxies[places], golds[places] = ordered @ weights, shared @ weights
     return Curves(listed, proxies, golds)
 

@@ -14,7 +14,6 @@ import numpy as np
 from models_train.selection.item_metrics import Flags, Floats
 from models_train.selection.item_statistics import Counts, interval, resample_counts, resampled_sums
 
-RESAMPLES = 1000
 SPLITS = 20
 """Random halves of the prompts, each used both ways round."""
 MIN_PROMPTS = 8
@@ -73,7 +72,7 @@ def over_the_chosen(own: Floats, members: Floats, weights: Floats, counts: Count
             usable = (chosen[-1] > 0) & (judged[-1] > 0)
             score, other = ratios(chosen[: len(members)], chosen[-1]), ratios(judged[:-1], judged[-1])
             score = np.where(usable, score, 0.0)
-            is_best = score >= score.max(axis=0) - 1e-12
+            is_best = score >= score.max(axis=0) - 1e-12 * np.abs(score).max(axis=0)
             picked = (is_best * np.where(usable, other[: len(members)], 0.0)).sum(axis=0) / is_best.sum(axis=0)
             total += np.where(usable, other[len(members) :] - picked, 0.0)
             known += usable

@@ -488,8 +488,8 @@ def _uncertainty_figures(
 ) -> dict[str, Floats]:
     margins = chosen - rejected
     mean = margins.mean(axis=0)
-    won, number = (np.bincount(pairs.prompt, values, n_prompts) for values in (mean > 0, None))
-    figures = {"accuracy": resampled_ratios(won[None], number.astype(float), counts)[0]}
+    won, number = (np.bincount(pairs.prompt, values, n_prompts).astype(float) for values in (mean > 0, None))
+    figures = {"accuracy": resampled_ratios(won[None], number, counts)[0]}
     if is_logit:
         figures |= uncertainty.calibration(uncertainty.calibration_sums(mean, pairs, n_prompts), counts)
     if len(margins) > 1:

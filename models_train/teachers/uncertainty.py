@@ -133,14 +133,16 @@ def coverage(margins: Floats, pairs: Pairs, n_prompts: int, counts: Counts) -> d
     group = np.empty(order.size, np.intp)
     group[order] = np.cumsum(begins) - 1
     sizes = np.bincount(group)
-    exact = _along(sizes.astype(float)[:, None], np.bincount(group, right)[:, None])
+    exact = _along(sizes.astype(float)[:, None], np.bincount(group, right).astype(float)[:, None])
     if len(counts) == 1:
         return exact
     # Neighbouring groups are joined, none is cut.
     step = (np.cumsum(sizes) - 1) * STEPS // order.size
     cell = pairs.prompt * STEPS + step[group]
-    number, won = (np.bincount(cell, values, n_prompts * STEPS).reshape(n_prompts, STEPS) for values in (None, right))
-    drawn = _along(resampled_sums(counts[1:], number.astype(float)), resampled_sums(counts[1:], won))
+    number, won = (
+        np.bincount(cell, values, n_prompts * STEPS).reshape(n_prompts, STEPS).astype(float) for values in (None, right)
+    )
+    drawn = _along(resampled_sums(counts[1:], number), resampled_sums(counts[1:], won))
     return {name: np.append(exact[name], drawn[name]) for name in exact}
 
 

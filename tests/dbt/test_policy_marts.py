@@ -48,7 +48,7 @@ def rewards(n_prompts: int = 40, n_responses: int = 16) -> dict[str, Any]:
 
 
 def sources() -> dict[str, dict[str, Any]]:
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for base in BASES:
         own = {"kind": "trained", "model_id": base, "base_model": base, "data_id": "clean"}
         found |= {
@@ -69,7 +69,7 @@ def toy() -> list[Sample]:
     one = {name: values[:, :1] for name, values in rewards().items() if name in ("gold", "gold_flat")}
     lengths = np.tile(np.arange(1, 5), (3, 1))
     return [
-        Sample("worked", {"r": R, "gold": GOLD}, n_bytes=lengths),
+        Sample("worked", {"r": np.array(R), "gold": np.array(GOLD)}, n_bytes=lengths),
         Sample("a", whole),
         Sample("b", part),
         Sample("few", one),

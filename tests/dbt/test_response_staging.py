@@ -21,22 +21,22 @@ from warehouse.paths import Home
 pytestmark = pytest.mark.slow
 
 MODELS = [f"stg_{name}" for name in RESPONSE_TABLES]
-RUN = {
+RUN: dict[str, Any] = {
     "policy_run_id": "0123456789ab", "policy_id": "a", "reward_id": "r", "method": "rloo", "settings": "{}", "seed": 0,
     "n_steps_planned": 1, "n_steps": 1, "n_prompts": 2, "n_responses": 4, "reward_shift": 0.0, "reward_scale": 1.0,
     "kl_coefficient": 0.05, "final_policy_id": "b", "device_seconds": 1.0, "status": "finished", "reason": None,
 }  # fmt: skip
-STEP = {
+STEP: dict[str, Any] = {
     "policy_run_id": RUN["policy_run_id"], "step": 1, "proxy_reward": 0.0, "kl": 0.0, "entropy": None, "n_tokens": 8,
     "mean_length": 2.0, "share_finished": 1.0, "gradient_norm": 1.0, "share_groups_without_spread": 0.0, "seconds": 1.0,
 }  # fmt: skip
-CHECK = {
+CHECK: dict[str, Any] = {
     "check_name": "math_answer", "policy_id": "a", "prompt_set": "prompts", "prompt_id": "p0000", "response_no": 0,
     "value": 1.0, "detail": None, "seconds": 0.1, "status": "ok",
 }  # fmt: skip
 
 
-BROKEN = {
+BROKEN: dict[str, dict[str, Any]] = {
     "response_checks": {"value": 1.5},
     "policy_run_policies": {"policy_id": "nobody"},
     "policy_run_steps": {"policy_run_id": "unknown"},
@@ -51,7 +51,12 @@ def stage(folder: Path) -> None:
     samples = [Sample(name, {"r": [[1.0, 2.0], [0.0, 1.0]], "g": [[0.0, 1.0], [0.0, 1.0]]}) for name in "ab"]
     write_samples(home.parts, "s", samples, {"g": {}})
     saved: dict[str, Any] = {"policy_run_id": RUN["policy_run_id"], "step": 0, "share_done": 0.0}
-    own = {"policy_runs": RUN, "policy_run_steps": STEP, "policy_run_policies": saved, "response_checks": CHECK}
+    own: dict[str, dict[str, Any]] = {
+        "policy_runs": RUN,
+        "policy_run_steps": STEP,
+        "policy_run_policies": saved,
+        "response_checks": CHECK,
+    }
     for name, row in own.items():
         write_part(home.parts, TABLES[name], [row | BROKEN[name]], study_id="s", run_id="made")
     with write(home.warehouse) as connection:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -201,6 +202,16 @@ def test_benchmarks_of_a_study_are_rows_and_candidates_may_state_values_of_them(
     assert [row[0] for row in rows[1:]] == ["HumanEval", "HumanEval+", "MBPP", "MBPP+"]
     ((_, problem),) = problems_of(tmp_path / "other", text.replace("acc_norm_pct", "acc_pct"))
     assert "the metric 'acc_pct' of mine is not known; did you mean 'acc_norm_pct'?" in problem
+
+
+def test_what_is_measured_on_responses_is_a_row_per_setting(tmp_path: Path) -> None:
+    text = STUDY + "teachers: {best_of: [1, 3], ensembles: [{over: seeds}, {over: bases, members: [a, b]}]}\n"
+    (path,) = (write(tmp_path, text) / "teacher_settings").rglob("*.parquet")
+    rows = {name: json.loads(value) for name, value in pl.read_parquet(path).select("setting", "value").iter_rows()}
+    members = [{"over": "seeds", "members": None}, {"over": "bases", "members": ["a", "b"]}]
+    assert rows == {"best_of": [1, 3], "ensembles": members}
+    (path,) = (write(tmp_path / "other", STUDY) / "teacher_settings").rglob("*.parquet")
+    assert pl.read_parquet(path).height == 0
 
 
 def test_values_of_ones_own_benchmarks_need_no_seeds(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import duckdb
@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from models_train.teachers import tables
-from models_train.teachers.arrays import Pool
+from models_train.teachers.arrays import Compared, Pool
 from models_train.teachers.ensembles import Source
 from tests.support import marts_database
 from tests.support.marts_database import HOSTILE
@@ -38,13 +38,14 @@ def frames() -> dict[str, pl.DataFrame]:
     sources = [Source(name, "base", "bradley_terry", seed) for seed, name in enumerate(("good", "good/s1"))]
     settings = tables.Settings({}, {"published": [{"over": "seeds"}]}, {"published": sources})
     found = {}
-    for name, schema, make in (
+    makers: list[tuple[str, tables.Schema, Callable[[Compared], list[tables.Row]]]] = [
         ("fct_teacher_properties", tables.PROPERTIES, lambda one: tables.teacher_properties(one, 200)),
         ("fct_best_of_n", tables.BEST_OF_N, lambda one: tables.best_of_n(one, 200, settings)),
         ("fct_overoptimisation", tables.OVEROPTIMISATION, lambda one: tables.overoptimisation(one, 200)),
         ("fct_ensembles", tables.ENSEMBLES, lambda one: tables.ensemble_rows(one, 200, settings)),
         ("fct_reward_uncertainty", tables.UNCERTAINTY, lambda one: tables.reward_uncertainty(one, 200, settings)),
-    ):
+    ]
+    for name, schema, make in makers:
         rows = [row for one in POLICIES for row in make(one.compared("gold", None))]
         found[name] = pl.DataFrame(rows, schema=pl.Schema(schema)).fill_nan(None)
     own = found["fct_teacher_properties"]

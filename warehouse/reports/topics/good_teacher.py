@@ -189,9 +189,11 @@ def _variance(study: Study) -> tuple[str, ...]:
         if row["policy"] in ("within", "between", "pooled", "centred"):
             continue
         low, high = row.get("spearman_low"), row.get("spearman_high")
-        holds = low is not None and (low > 0 or high < 0)
-        verdict = "predicts" if holds else "does not clearly predict"
-        reach = "no interval" if low is None else f"95 % interval {_signed(low)} to {_signed(high)}"
+        if low is None or high is None:
+            verdict, reach = "does not clearly predict", "no interval"
+        else:
+            verdict = "predicts" if low > 0 or high < 0 else "does not clearly predict"
+            reach = f"95 % interval {_signed(low)} to {_signed(high)}"
         said.append(
             f"{row['policy']}: reward variance {verdict} the gold gain of best of n here, rank correlation "
             f"{_signed(row['spearman'])}, n = {row['n']} reward models, {reach}."
@@ -361,7 +363,7 @@ def _fits(fits: pl.DataFrame, study: Study) -> Table | None:
 
 
 def _shape(row: Row) -> str:
-    name, share = FITS.get(row["status"], row["status"]), row["share_of_resamples"]
+    name, share = FITS.get(row["status"], str(row["status"])), row["share_of_resamples"]
     is_open = share is not None and share < 0.95
     return f"open: {name} in {labels.percent(share)} of the resamples" if is_open else name
 
@@ -402,7 +404,7 @@ def _ensembles(ensembles: pl.DataFrame, study: Study) -> Figure | None:
             domain = charts.padded([0.0, *values], 0.05, 0.02, 5.0)
             text = f"Dots with intervals: gold gain of ensembles {title}. {labels.listing(said)}."
             panels.append(Panel(f"{cell}: {title}", text, difference_chart(rows, domain)))
-    n = drawn["n_best_of"].max()
+    n = max(drawn["n_best_of"])
     return Figure(
         name=study.name("ensembles"),
         title="Ensembles against their members",
