@@ -223,10 +223,7 @@ def critical_spearman(n: int) -> float:
 
 def permutation_p(x: Floats, y: Floats) -> float:
     """Two-sided p of Spearman's rho of x and y (n,) under all permutations of x, or N_DRAWS: (hits + 1)/(draws + 1)."""
-    x, y = stats.rankdata(x), stats.rankdata(y)
-    observed = abs(float(np.corrcoef(x, y)[0, 1]))
-    found = np.abs(_correlations(x[_orders(len(x))], y))
-    return _share_reaching(found, observed, len(x))
+    return shared_permutation_p(x[None], y[None])[0]
 
 
 def shared_permutation_p(x: Floats, y: Floats) -> tuple[float, float]:
@@ -236,13 +233,19 @@ def shared_permutation_p(x: Floats, y: Floats) -> tuple[float, float]:
     keeps its nature from policy to policy. All permutations are computed for up to MOST_ENUMERATED reward models, else
     N_DRAWS are drawn.
     """
-    x, y = stats.rankdata(x, axis=1), stats.rankdata(y, axis=1)
     n = x.shape[1]
-    orders = _orders(n)
-    found = np.abs(np.mean([_correlations(row[orders], other) for row, other in zip(x, y, strict=True)], axis=0))
-    observed = abs(np.mean([np.corrcoef(row, other)[0, 1] for row, other in zip(x, y, strict=True)]))
-    smallest = _share_reaching(found, max(float(found.max()), float(observed)), n)
-    return _share_reaching(found, float(observed), n), smallest
+    one, other = (_standard_ranks(side) for side in (x, y))
+    found = np.abs(sum(row[_orders(n)] @ own for row, own in zip(one, other, strict=True)) / len(one))
+    observed = abs(float((one * other).sum() / len(one)))
+    smallest = _share_reaching(found, max(float(found.max()), observed), n)
+    return _share_reaching(found, observed, n), smallest
+
+
+def _standard_ranks(values: Floats) -> Floats:
+    """Ranks within each row, less their mean and over their norm: a product of two rows is Spearman's rho."""
+    ranks = stats.rankdata(values, axis=1)
+    ranks -= ranks.mean(axis=1, keepdims=True)
+    return np.asarray(ranks / np.linalg.norm(ranks, axis=1, keepdims=True))
 
 
 @cache

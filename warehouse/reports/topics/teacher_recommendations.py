@@ -154,7 +154,7 @@ def _interval(row: Row) -> str:
 
 
 def _measure(row: Row) -> str:
-    return "" if row["measure"] is None else labels.MEASURES.get(row["measure"], row["measure"])
+    return "" if row["measure"] is None else str(labels.MEASURES.get(row["measure"], row["measure"]))
 
 
 def _teaching(row: Row) -> str:
