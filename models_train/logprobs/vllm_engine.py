@@ -89,7 +89,7 @@ def load_vllm_engine(
     n_vocabulary = vocabulary_rows(config.vocab_size, largest_token_id)
     engine = VllmEngine(llm, n_vocabulary, context, str(dtype).removeprefix("torch."), tokens_per_batch)
     try:
-        llm.apply_model(lambda model: leave_out_rows_beyond(model, n_vocabulary))
+        llm.apply_model(lambda model: _leave_out_rows_beyond(model, n_vocabulary))
         # Some models fail only at their first tokens, such as those with heads of a size that vLLM has no kernel for.
         list(engine.scored([Request("first", np.zeros(2, np.int64))]))
     except Exception as error:
@@ -178,7 +178,7 @@ def _cpu_cache_bytes(config: Any, dtype: str, most_tokens: int, tokens_per_batch
     return max(64 << 20, 4 * (tokens_per_batch + most_tokens) * per_token)
 
 
-def leave_out_rows_beyond(model: torch.nn.Module, n_vocabulary: int) -> None:
+def _leave_out_rows_beyond(model: torch.nn.Module, n_vocabulary: int) -> None:
     """Have vLLM cut its logits, as it does for its padding, to the rows that count.
 
     Scores without a cut would be wrong in silence: where a version of vLLM keeps this size elsewhere, it is refused.

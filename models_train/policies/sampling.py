@@ -96,6 +96,10 @@ class SamplingEngine(Protocol):
     def n_at_once(self) -> int:
         """Responses that are best asked for together."""
 
+    @property
+    def n_vocabulary(self) -> int:
+        """Rows of the vocabulary that count: a token beyond them would crash a GPU's process."""
+
     def sampled(self, requests: Sequence[Request]) -> list[Sampled]:
         """The responses, in the order of the requests."""
 
@@ -195,7 +199,7 @@ def sampled_rows(
     A prompt that cannot be asked has rows with a status. advance: takes numbers of responses, and of their tokens and
     those of their prompts, each prompt once.
     """
-    asked = [text.ask(prompt) for prompt in prompts]
+    asked = [_known(text.ask(prompt), engine.n_vocabulary) for prompt in prompts]
     requests = [
         Request(tuple(one.token_ids), draw_seed(text.policy, prompt, number))
         for prompt, one in zip(prompts, asked, strict=True)
@@ -212,6 +216,13 @@ def sampled_rows(
                 n_prompt = len(one.token_ids) if isinstance(one, Asked) and number == response_nos[0] else 0
                 advance(1, n_prompt + (0 if sampled is None else len(sampled.token_ids)))
     return rows
+
+
+def _known(asked: Asked | str, n_vocabulary: int) -> Asked | str:
+    """A prompt whose tokens the model has, or why it cannot be asked."""
+    if isinstance(asked, Asked) and (worst := max(asked.token_ids)) >= n_vocabulary:
+        return f"unknown token: {worst} is outside the model's vocabulary of {n_vocabulary}"
+    return asked
 
 
 def _row(

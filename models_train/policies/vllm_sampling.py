@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
+from models_train.errors import UserError, first_line
 from models_train.logprobs.engine import vocabulary_rows
-from models_train.logprobs.vllm_engine import leave_out_rows_beyond, load_llm, refusal
+from models_train.logprobs.vllm_engine import load_llm, refusal
 from models_train.modeling.base_models import ModelSource, context_length, load_config
 from models_train.policies.sampling import Request, Sampled
 from models_train.study.teachers import Policy
@@ -23,18 +24,22 @@ TOKENS_PER_BATCH, CPU_TOKENS_PER_BATCH = 8192, 2048
 
 @dataclass(frozen=True)
 class VllmSampler:
-    """A model in vLLM; a `SamplingEngine`. ends: tokens that end a response."""
+    """A model in vLLM; a `SamplingEngine`. ends: tokens that end a response. n_vocabulary: rows that count."""
 
     llm: Any
     policy: Policy
     ends: tuple[int, ...]
+    n_vocabulary: int
     name: str = "vllm"
     n_at_once: int = AT_ONCE
 
     def sampled(self, requests: Sequence[Request]) -> list[Sampled]:
-        """The responses, in the order of the requests."""
+        """The responses, in the order of the requests. Raises UserError where vLLM fails, in whichever way."""
         prompts = [{"prompt_token_ids": list(one.token_ids)} for one in requests]
-        outputs = self.llm.generate(prompts, [self._arguments(one) for one in requests], use_tqdm=False)
+        try:
+            outputs = self.llm.generate(prompts, [self._arguments(one) for one in requests], use_tqdm=False)
+        except Exception as error:
+            raise UserError(f"{self.policy.policy_id}: vLLM failed: {first_line(error)}; {REMEDY}") from error
         return [_of_output(output.outputs[0]) for output in outputs]
 
     def _arguments(self, request: Request) -> Any:
@@ -96,10 +101,31 @@ def load_vllm_sampler(
         # After a part of a prompt vLLM takes a draw back, which it cannot do on a CPU.
         enable_chunked_prefill=False,
     )
-    sampler = VllmSampler(llm, policy, tuple(one for one in ends if one < n_vocabulary))
+    sampler = VllmSampler(llm, policy, tuple(one for one in ends if one < n_vocabulary), n_vocabulary)
     try:
-        llm.apply_model(lambda model: leave_out_rows_beyond(model, n_vocabulary))
+        llm.apply_model(lambda model: _never_draw_beyond(model, n_vocabulary))
         sampler.sampled([Request((0, 0), 0)])  # some models fail only at their first tokens
+    except UserError:
+        raise
     except Exception as error:
         raise refusal(source, error, REMEDY) from error
     return sampler
+
+
+def _never_draw_beyond(model: torch.nn.Module, n_vocabulary: int) -> None:
+    """Give the rows of the vocabulary that no token has a probability of 0, as Transformers' engine does.
+
+    vLLM's own cut of its padding would not do: its penalties count tokens of the whole vocabulary.
+    """
+    from vllm.model_executor.layers.logits_processor import LogitsProcessor
+
+    def masked(_: torch.nn.Module, __: object, logits: torch.Tensor | None) -> torch.Tensor | None:
+        if logits is not None:
+            logits[..., n_vocabulary:] = -torch.inf
+        return logits
+
+    processors = [module for module in model.modules() if isinstance(module, LogitsProcessor)]
+    if not processors:
+        raise ValueError(f"{type(model).__name__} has no LogitsProcessor to leave out unused tokens by")
+    for processor in processors:
+        processor.register_forward_hook(masked)

@@ -23,7 +23,7 @@ from models_train.modeling.base_models import ModelSource
 from models_train.study.scoring import Corpus, Scoring
 from models_train.study.training import DataSource
 
-FAULTS: dict[str, Any] = {"leave_out_rows_beyond": lambda model, n_vocabulary: None}
+FAULTS: dict[str, Any] = {"_leave_out_rows_beyond": lambda model, n_vocabulary: None}
 """Functions of the vLLM engine, and what replaces each: the whole vocabulary, unused rows included."""
 
 

@@ -63,8 +63,8 @@ def answers(storyteller: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
     orders += [
         both | {"name": "auto", "folder": str(folder / "llama")},
         both | {"name": "auto_stories", "folder": str(storyteller), "most_tokens": 512},
-        both | {"name": "auto_broken", "folder": str(folder / "llama"), "fault": "leave_out_rows_beyond"},
-        both | {"name": "broken", "folder": str(folder / "llama"), "fault": "leave_out_rows_beyond"},
+        both | {"name": "auto_broken", "folder": str(folder / "llama"), "fault": "_leave_out_rows_beyond"},
+        both | {"name": "broken", "folder": str(folder / "llama"), "fault": "_leave_out_rows_beyond"},
     ]
     orders[-1]["engines"] = ["vllm"]
     for order in orders:

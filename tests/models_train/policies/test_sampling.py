@@ -235,6 +235,16 @@ def test_what_cannot_be_sampled_has_a_status() -> None:
     assert all(row["logprob"] is not None for row in empty)
 
 
+def test_tokens_that_the_model_lacks_have_a_status() -> None:
+    model = random_base(LlamaConfig(**SIZES | {"vocab_size": 100}))
+    text = PolicyText(policy(), byte_tokenizer(), model.config)
+    (row,) = sampled_rows(TransformersEngine(model, policy(), (2,), 100), text, [asked("x é")], [0])
+    assert row["status"].startswith("unknown token: ") and row["status"].endswith(
+        "outside the model's vocabulary of 100"
+    )
+    assert (row["text"], row["logprob"], row["finish_reason"]) == ("", None, "error")
+
+
 def test_numbers_that_are_none_have_a_status() -> None:
     model = random_base(LlamaConfig(**SIZES))
     with torch.no_grad():

@@ -101,4 +101,6 @@ def test_draws_depend_on_the_seed_alone(answers: list[dict[str, Any]]) -> None:
 
 def test_a_model_that_it_cannot_run_is_refused(answers: list[dict[str, Any]]) -> None:
     refusal = answers[-1]["refusal"]
-    assert refusal.startswith("p: vLLM cannot run it: ") and refusal.endswith("; set `engine: transformers` for it")
+    assert refusal.startswith(("p: vLLM cannot run it: ", "p: vLLM failed: ")) and refusal.endswith(
+        "; set `engine: transformers` for it"
+    )
