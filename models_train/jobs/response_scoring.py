@@ -112,6 +112,11 @@ class ResponseScoring:
         texts = self._texts(responses.prompt_set)
         found = part_rows(part_path(parts_of(self.home), RESPONSES.name, self.study.study_id, responses.run_id))
         given = [row for row in found if row["prompt_id"] in texts]
+        if not given:
+            raise UserError(
+                f"{self.study.study_id}: {responses.name}: none is to a prompt that is measured; give some prompts of "
+                f"{responses.prompt_set} the split measure"
+            )
         items, places = as_items(given, texts)
         n = sum(len(item.completions) for item in items)
         self.report.say(f"{one.name}: {len(given):,} {responses.name}, {n:,} of them distinct and not empty")

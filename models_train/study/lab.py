@@ -40,8 +40,13 @@ class LabModel(Settings):
     """Shares of the domains in the pre-training text, with the sum 1. A model without it is a further stage (sft, dpo,
     rlvr) of its parent, trained on the lab's preferences."""
 
+    steps: Count | None = None
+    """Optimizer steps of a further stage; by default 40."""
+
     @model_validator(mode="after")
     def _a_mix_is_shares(self) -> Self:
+        if self.mix is not None and self.steps is not None:
+            raise PydanticCustomError("mix", "has steps, which are those of a further stage; remove steps or the mix")
         if (self.mix is None) != (self.pretraining_tokens is None):
             raise PydanticCustomError("mix", "needs both mix and pretraining_tokens, or neither (a further stage)")
         if self.mix is not None and abs(sum(self.mix.values()) - 1) > SUM_TOLERANCE:

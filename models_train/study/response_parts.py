@@ -70,10 +70,12 @@ def rewards_run_id(study: Study, reward: str, responses: Responses) -> str:
 
 def scores_responses(study: Study, reward_id: str) -> bool:
     """Whether a reward model of the study scores responses: all do, unless the study names some. Those that are gold
-    rewards, or that one may be chosen of, do so in any case."""
-    if study.teachers is None:
-        return False
+    rewards, or that one may be chosen of, do so in any case, and those that teach or are in an ensemble."""
     teachers = study.teachers
-    if teachers.rewards is None or reward_id in teachers.rewards:
-        return True
-    return any(gold.strongest or gold.reward == reward_id for gold in teachers.gold)
+    if teachers is None:
+        return False
+    named = {*(teachers.rewards or ()), *(gold.reward for gold in teachers.gold)}
+    named |= {member for one in teachers.ensembles for member in one.members or ()}
+    if teachers.teach is not None:
+        named |= {*(teachers.teach.rewards or (reward_id,))}
+    return teachers.rewards is None or reward_id in named or any(gold.strongest for gold in teachers.gold)

@@ -169,7 +169,8 @@ class Gold(Settings):
     """Take the reward model that is trained here with the highest RewardBench score; it is left out of its own
     comparison."""
     checks: Annotated[tuple[CheckName, ...], Field(strict=False), Distinct] = ()
-    """Checks whose mean is the reward."""
+    """Checks whose mean is the reward. `math_answer`: the `gold` of a prompt is its right answer, a text or a number.
+    `code_tests`: it is a test, or a list of tests, in Python."""
     labels: Text | None = None
     """File of people's ratings: rows of `policy_id`, `prompt_id`, `response_no` and `label`."""
     lab: bool = False

@@ -20,6 +20,7 @@ from models_train.modeling.packing import pack
 from models_train.synthetic.preferences import Question, Response, padded, question_of, utility
 
 STEPS = 40
+"""Steps of a stage that states no other number."""
 PER_STEP = 16
 RATE = {"sft": 1e-3, "dpo": 2e-4, "rlvr": 2e-4}
 BETA = 0.1
@@ -30,15 +31,20 @@ LONGEST_ANSWER = 40
 
 
 def further_stage(
-    stage: str, parent: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, context: int, seed: int
+    stage: str,
+    parent: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    context: int,
+    seed: int,
+    steps: int = STEPS,
 ) -> PreTrainedModel:
-    """A copy of `parent` after the stage sft, dpo or rlvr. Raises KeyError for another stage."""
+    """A copy of `parent` after the steps of the stage sft, dpo or rlvr. Raises KeyError for another stage."""
     model = copy.deepcopy(parent)
     renderer = Renderer(tokenizer, context, context=context)
     losses: dict[str, Callable[[], Iterator[torch.Tensor]]] = {
-        "sft": lambda: _supervised(model, renderer, seed),
-        "dpo": lambda: _preferred(model, parent, renderer, seed),
-        "rlvr": lambda: _verified(model, renderer, seed),
+        "sft": lambda: _supervised(model, renderer, seed, steps),
+        "dpo": lambda: _preferred(model, parent, renderer, seed, steps),
+        "rlvr": lambda: _verified(model, renderer, seed, steps),
     }
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE[stage], betas=(0.9, 0.95), fused=True)
     model.train()
@@ -62,8 +68,8 @@ def response_logprobs(model: PreTrainedModel, examples: Sequence[Rendered]) -> t
     return torch.stack(sums)
 
 
-def _batches(seed: str) -> Iterator[list[tuple[Question, random.Random]]]:
-    for first in range(0, STEPS * PER_STEP, PER_STEP):
+def _batches(seed: str, steps: int) -> Iterator[list[tuple[Question, random.Random]]]:
+    for first in range(0, steps * PER_STEP, PER_STEP):
         dice = [random.Random(f"{seed}/{number}") for number in range(first, first + PER_STEP)]
         yield [(question_of(one, "train"), one) for one in dice]
 
@@ -72,19 +78,19 @@ def _render(renderer: Renderer, question: Question, response: str) -> Rendered:
     return renderer.render((Turn("user", question.prompt),), response)
 
 
-def _supervised(model: PreTrainedModel, renderer: Renderer, seed: int) -> Iterator[torch.Tensor]:
+def _supervised(model: PreTrainedModel, renderer: Renderer, seed: int, steps: int) -> Iterator[torch.Tensor]:
     """Mean negative log-probability, per token, of the good responses."""
-    for batch in _batches(f"sft/{seed}"):
+    for batch in _batches(f"sft/{seed}", steps):
         examples = [_render(renderer, question, question.good.text) for question, _ in batch]
         n_tokens = sum(len(one.token_ids) - one.n_prompt_tokens for one in examples)
         yield -response_logprobs(model, examples).sum() / n_tokens
 
 
 def _preferred(
-    model: PreTrainedModel, reference: PreTrainedModel, renderer: Renderer, seed: int
+    model: PreTrainedModel, reference: PreTrainedModel, renderer: Renderer, seed: int, steps: int
 ) -> Iterator[torch.Tensor]:
     """Direct preference optimization against the parent."""
-    for batch in _batches(f"dpo/{seed}"):
+    for batch in _batches(f"dpo/{seed}", steps):
         pairs = [_ordered_pair(question, dice) for question, dice in batch]
         examples = [
             _render(renderer, question, response.text)
@@ -105,10 +111,10 @@ def _ordered_pair(question: Question, dice: random.Random) -> tuple[Response, Re
     return one, two
 
 
-def _verified(model: PreTrainedModel, renderer: Renderer, seed: int) -> Iterator[torch.Tensor]:
+def _verified(model: PreTrainedModel, renderer: Renderer, seed: int, steps: int) -> Iterator[torch.Tensor]:
     """Policy gradient with the verified answer as the reward (1 right, 0 wrong), the prompt's mean as the baseline."""
     torch.manual_seed(seed)
-    for batch in _batches(f"rlvr/{seed}"):
+    for batch in _batches(f"rlvr/{seed}", steps):
         examples, advantages = [], []
         for question, _ in batch[: PER_STEP // SAMPLES]:
             answers = _sample(model, renderer, question)

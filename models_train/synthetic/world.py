@@ -39,7 +39,7 @@ from models_train.synthetic.preferences import (
     test_rows,
     tie_rows,
 )
-from models_train.synthetic.stages import further_stage
+from models_train.synthetic.stages import STEPS, further_stage
 from models_train.synthetic.tasks import write_tasks
 from models_train.synthetic.texts import documents
 
@@ -164,7 +164,7 @@ def _make_model(folder: Path, lab: Lab, spec: LabModel, model: StudyModel, known
     else:
         parent: PreTrainedModel = AutoModelForCausalLM.from_pretrained(model_folder(folder, model.parent or ""))
         use_packed_attention(parent)
-        built = further_stage(model.stage, parent, tokenizer, CONTEXT, lab.seed)
+        built = further_stage(model.stage, parent, tokenizer, CONTEXT, lab.seed, spec.steps or STEPS)
         how = f"made from {model.parent} by {model.stage}"
     _save(built, tokenizer, target, made_from)
     return Made(spec.model_id, how, _n_parameters(target))
@@ -175,7 +175,7 @@ def _made_from(folder: Path, lab: Lab, spec: LabModel, model: StudyModel) -> str
     return content_hash(
         {
             "version": LAB_VERSION,
-            "spec": spec,
+            "spec": spec.model_dump(mode="json", exclude=set() if spec.steps else {"steps"}),  # earlier models stay
             "stage": model.stage,
             "seed": lab.seed,
             "vocabulary": _vocabulary(lab, spec),

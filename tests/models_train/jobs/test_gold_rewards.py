@@ -13,18 +13,21 @@ from typing import Any
 import polars as pl
 import pytest
 import yaml
+from transformers import LlamaConfig
 
-from models_train.jobs import gold_rewards, run_checks
+from models_train.jobs import gold_rewards, import_responses, run_checks, score_reward_model
 from models_train.parts import content_hash, write_part
 from models_train.study.golds import strongest
-from models_train.study.reward_ids import source_run_id, trained_sources
+from models_train.study.reward_ids import source_run_id, stated_sources, trained_sources
 from models_train.study.study import load_study
 from models_train.synthetic.grade import true_utility
 from models_train.synthetic.preferences import asked_question
 from tests.support.data_files import REPOSITORY, write
 from tests.support.made_data import test_pairs as made_pairs
+from tests.support.own_classifiers import write_classifier
 from tests.support.responses import PROMPT_SET, write_prompts, write_responses
-from tests.support.score_files import study_with
+from tests.support.score_files import study_with, write_lines
+from tests.support.tiny_models import SIZES
 from tests.support.trained_studies import small_lab
 from warehouse.contracts.responses import RESPONSE_REWARDS
 from warehouse.contracts.scores import COMPLETION_REWARDS, REWARD_SOURCES
@@ -262,6 +265,36 @@ def test_the_strongest_trained_reward_model_is_gold_and_left_out_of_its_own_comp
     assert sources["strongest"]["model_id"] == "tiny" and sources["same"]["objective"] == "regression"
     scored(home, "tiny/regression", {"sum": 0.75, "free": 1 / 3}, 1.0)
     assert strongest(home / "parts", read) == "tiny/regression", "once it is trained better"
+
+
+def test_the_gold_of_an_import_has_the_digits_of_the_file(tmp_path: Path) -> None:
+    """Under the name of its scores, and copied under another; a reward model scores the imported responses."""
+    scores = [0.1, -2.718281828459045, 3]
+    texts = ["One.", "Two.", "Three."]
+    write_lines(tmp_path / "own.jsonl", [
+        {"prompt": "Count.", "response": text, "policy": "gpt", "reward": value}
+        for text, value in zip(texts, scores, strict=True)
+    ])  # fmt: skip
+    write_classifier(tmp_path / "rm", LlamaConfig(**SIZES))
+    teachers = {
+        "responses": [{"path": "./own.jsonl", "format": "plain", "reward_id": "armo"}],
+        "gold": [{"reward": "armo"}, {"reward": "armo", "gold_id": "other"}],
+    }
+    model = {"reward_id": "hub:mine", "path": "./rm", "precision": "float32"}
+    pairs = [{"name": "my_pairs", "path": "pairs.jsonl"}]
+    write_lines(tmp_path / "pairs.jsonl", [{"prompt": "Count.", "chosen": "One.", "rejected": "Two."}])
+    path = study_with(tmp_path, [], pairs, reward_models=[model], teachers=teachers)
+    for source in stated_sources(load_study(path)):
+        write_part(tmp_path / "home/parts", REWARD_SOURCES, [source], study_id="scores", run_id=source_run_id(source))
+    import_responses.main(arguments(path))
+    score_reward_model.main([*arguments(path), "--reward", "hub:mine"])
+    run(path)
+    found = rows(tmp_path, "response_rewards")
+    for reward_id in ("armo", "other"):
+        assert found.filter(reward_id=reward_id).sort("response_no")["reward"].to_list() == scores
+    assert found.filter(reward_id="hub:mine", status="ok").height == 3
+    excluded = {row["gold_id"]: row["excluded"] for row in rows(tmp_path, "gold_rewards").to_dicts()}
+    assert excluded == {"armo": "armo", "other": "armo"}
 
 
 def test_a_study_without_gold_or_checks_is_told_so(tmp_path: Path) -> None:

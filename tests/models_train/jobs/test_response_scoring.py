@@ -13,6 +13,9 @@ import yaml
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, LlamaConfig
 
 from models_train.jobs import score_reward_model
+from models_train.study.response_parts import scores_responses
+from models_train.study.study import Study
+from models_train.study.teachers import Teachers
 from tests.models_train.jobs.test_score_completions import STUDY, WEIGHTS, Place
 from tests.support.forked import Launcher
 from tests.support.own_classifiers import change, write_classifier
@@ -125,6 +128,25 @@ def test_only_the_reward_models_that_the_study_names_score_responses(tmp_path: P
     assert (tmp_path / "home/parts/response_rewards").exists()
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"gold": [{"strongest": True}]},
+        {"gold": [{"reward": "hub:mine"}]},
+        {"ensembles": [{"over": "bases", "members": ["hub:mine", "hub:other"]}]},
+        {"teach": {}},
+        {"teach": {"rewards": ["hub:mine"]}},
+        {"rewards": None},
+        {"rewards": ["hub:mine"]},
+    ],
+)
+def test_what_is_gold_teaches_or_is_in_an_ensemble_scores_responses_in_any_case(settings: dict[str, Any]) -> None:
+    made = Study.model_construct(teachers=Teachers.model_validate({"rewards": ["hub:other"]} | settings))
+    others = Study.model_construct(teachers=Teachers(rewards=("hub:other",)))
+    assert scores_responses(made, "hub:mine") and not scores_responses(others, "hub:mine")
+    assert not scores_responses(Study.model_construct(teachers=None), "hub:mine")
+
+
 def test_prompts_that_changed_since_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = study(tmp_path)
     pl.DataFrame([{"prompt_id": name, "prompt": f"Another {name}."} for name in PROMPTS]).write_ndjson(
@@ -139,6 +161,7 @@ def test_prompts_that_changed_since_are_refused(tmp_path: Path, capsys: pytest.C
     assert (tmp_path / "home/parts/completion_rewards").exists(), "the benchmarks are scored nevertheless"
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_and_started_again_gives_the_same_rewards(tmp_path: Path) -> None:
     path = study(tmp_path)
     write_responses(tmp_path / "home", "scores", "another", TEXTS)

@@ -101,7 +101,9 @@ teachers:
 lab:
   seed: 0
   vocabulary: 1024
-  models: [{model_id: a, architecture: llama, hidden: 16, layers: 1, pretraining_tokens: 100, mix: {Book: 1.0}}]
+  models:
+  - {model_id: a, architecture: llama, hidden: 16, layers: 1, pretraining_tokens: 100, mix: {Book: 1.0}}
+  - {model_id: b, architecture: llama, hidden: 16, layers: 1, steps: 2}
   documents_per_domain: 1
   preferences: 1
   ratings: 1
