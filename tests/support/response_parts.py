@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from models_train.parts import content_hash, write_part
+from models_train.store import Parts
 from warehouse.contracts import TABLES
 
 
@@ -31,7 +31,7 @@ class Sample:
 
 
 def write_samples(
-    parts: Path,
+    parts: Parts,
     study_id: str,
     samples: Sequence[Sample],
     gold: Mapping[str, Mapping[str, Any]],
@@ -64,7 +64,7 @@ def write_samples(
             write_part(parts, TABLES["response_rewards"], rows, study_id=study_id, run_id=run_id)
 
 
-def _write(parts: Path, study_id: str, name: str, rows: Sequence[Mapping[str, Any]], run_id: str) -> None:
+def _write(parts: Parts, study_id: str, name: str, rows: Sequence[Mapping[str, Any]], run_id: str) -> None:
     empty = dict.fromkeys(column.name for column in TABLES[name].filled_columns)
     write_part(parts, TABLES[name], [empty | dict(row) for row in rows], study_id=study_id, run_id=run_id)
 
