@@ -450,7 +450,8 @@ class TeachJob:
             return
         source: dict[str, Any] = dict.fromkeys(REWARD_SOURCES.filled_columns.names)
         source |= {"reward_id": reward_id, "kind": "ensemble", "scale": "logit"}
-        own = {"reward_id": reward_id, "policy_id": self.policy.policy_id, "prompt_set": self.prompts[0].prompt_set}
+        own: dict[str, Any] = {"reward_id": reward_id, "policy_id": self.policy.policy_id}
+        own |= {"prompt_set": self.prompts[0].prompt_set}
         own |= {"attribute": REWARD, "n_tokens": None, "is_truncated": False, "status": OK}
         rewards = [
             own | {"prompt_id": prompt_id, "response_no": number, "reward": reward}

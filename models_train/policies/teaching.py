@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -79,11 +79,8 @@ class Run:
         return saved_steps(self.steps)
 
 
-class Rewards(Protocol):
-    """What teaches: a reward per response, shifted and scaled; None where there is none."""
-
-    def __call__(self, prompts: Sequence[PolicyPrompt], texts: Sequence[str]) -> list[float | None]:
-        """One reward per response, in their order."""
+Rewards: TypeAlias = Callable[[Sequence[PolicyPrompt], Sequence[str]], list[float | None]]
+"""What teaches: takes prompts and responses; a reward per response, None where there is none."""
 
 
 @dataclass(frozen=True)

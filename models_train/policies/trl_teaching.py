@@ -78,7 +78,8 @@ class TrlTeaching:
 
         run, policy = self.run, self.text.policy
         on_gpu = torch.cuda.is_available()
-        kind, config = (trl.RLOOTrainer, trl.RLOOConfig) if run.method == "rloo" else (trl.GRPOTrainer, trl.GRPOConfig)
+        names = ("RLOOTrainer", "RLOOConfig") if run.method == "rloo" else ("GRPOTrainer", "GRPOConfig")
+        kind, config = (getattr(trl, name) for name in names)
         arguments = config(
             output_dir=str(self.folder),
             max_steps=run.steps,
@@ -163,7 +164,7 @@ class TrlTeaching:
         }
 
 
-class _Saving(TrainerCallback):  # type: ignore[misc]
+class _Saving(TrainerCallback):
     """Saves at the steps that are measured; the optimizer's state of the newest one alone is kept."""
 
     def __init__(self, steps: Sequence[int], say: Callable[[int], None]) -> None:
@@ -193,7 +194,7 @@ def asking_tokenizer(text: PolicyText) -> PreTrainedTokenizerBase:
         written = tokenizer.apply_chat_template([{"role": "user", "content": "a"}], tokenize=False)
         if not written.startswith(tokenizer.bos_token):
             tokenizer.chat_template = "{{ bos_token }}" + tokenizer.chat_template
-    return tokenizer  # type: ignore[no-any-return]
+    return tokenizer
 
 
 def _messages(one: TeachPrompt) -> list[dict[str, str]]:

@@ -32,8 +32,10 @@ def rewards() -> dict[str, dict[str, np.ndarray]]:
     found = {"p": {name: dice.normal(size=SHAPE) for name in ("r", "gold")}}
     for seed in (0, 1):
         for step, share in SHARES.items():
-            own = {"r": dice.normal(size=SHAPE) + 2 * share, "gold": dice.normal(size=SHAPE) - share + seed}
-            found[f"run:r{seed}@{step}"] = own
+            found[f"run:r{seed}@{step}"] = {
+                "r": dice.normal(size=SHAPE) + 2 * share,
+                "gold": dice.normal(size=SHAPE) - share + seed,
+            }
     found["run:r0@4"]["gold"][3, 1] = np.nan
     flat = np.where(np.arange(len(found["p"]["gold"])) % 2, 0.001, 1.0)[:, None]
     found["p"]["gold_flat"] = found["p"]["gold"] * flat

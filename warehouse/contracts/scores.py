@@ -20,10 +20,7 @@ REWARD_SOURCES = table(
     "One row per study and reward: what gives it.",
     ("reward_id",),
     REWARD_ID,
-    text(
-        "kind",
-        "trained, hub (a reward model of a hub or folder), imported, function, human or ensemble (the mean of others).",
-    ),
+    text("kind", "trained, hub (a reward model of a hub or folder), imported, function, human or ensemble."),
     text("model_id", "Base model of the study that it was trained on; null where it is none of them.", nullable=True),
     text("objective", "Objective of the training; null where it is not known.", nullable=True),
     integer("seed", "Seed of the training; null where it is not known.", nullable=True),

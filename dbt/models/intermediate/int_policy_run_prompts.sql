@@ -1,5 +1,5 @@
--- Rewards, distance and length of every saved policy of every finished policy run, per gold reward and prompt: means over
--- the responses to the prompt. Rewards are in standard deviations of the initial policy's, gold rewards as well.
+-- Rewards, distance and length of every saved policy of every finished policy run, per gold reward and prompt: means
+-- over the responses to the prompt. Rewards are in standard deviations of the initial policy's, gold rewards as well.
 with saved as (
     select
         runs.study_id,

@@ -15,13 +15,16 @@ from models_train.errors import UserError
 from models_train.study.policy_runs import PolicyRun, policy_run_id, policy_runs, teacher_run_id
 from models_train.study.response_parts import responses_of
 from models_train.study.study import Study, load_study
+from models_train.study.teachers import Method
 from tests.dbt.test_policy_gain_marts import put, run_row
 from tests.support.response_parts import Sample, write_samples
 from tests.support.taught_studies import taught_study
 from warehouse.contracts import TABLES
+from warehouse.part_files import Value
 from warehouse.paths import Home
 
 REWARDS = {"hub:first": np.ones((3, 2)), "hub:merged": np.ones((3, 2))}
+METHODS: tuple[Method, ...] = ("rloo", "grpo")
 ENSEMBLE = "ensemble:bases/hub:first+hub:merged"
 
 
@@ -58,10 +61,16 @@ def test_a_run_is_due_once_its_policy_has_responses_with_the_rewards_that_scale_
 
 def test_runs_and_their_costs_are_wanted_while_the_study_names_them(tmp_path: Path) -> None:
     study = load_study(taught_study(tmp_path, method=["rloo"], seeds=[0], rewards=["hub:first"]))
-    run = {"policy_id": "tiny-policy", "reward_id": "hub:first", "method": "rloo", "seed": 0}
-    cost = {"model_id": "tiny-policy", "job": "teach_policy", "variant": "hub:first/rloo/s0"}
+    run: dict[str, Value] = {"policy_id": "tiny-policy", "reward_id": "hub:first", "method": "rloo", "seed": 0}
+    cost: dict[str, Value] = {"model_id": "tiny-policy", "job": "teach_policy", "variant": "hub:first/rloo/s0"}
     assert wants(study, (), TABLES["policy_runs"], run) and wants(study, (), TABLES["run_costs"], cost)
-    for change in ({"seed": 1}, {"reward_id": "hub:merged"}, {"method": "grpo"}, {"policy_id": "other"}):
+    changes: tuple[dict[str, Value], ...] = (
+        {"seed": 1},
+        {"reward_id": "hub:merged"},
+        {"method": "grpo"},
+        {"policy_id": "other"},
+    )
+    for change in changes:
         assert not wants(study, (), TABLES["policy_runs"], run | change)
     assert not wants(study, (), TABLES["run_costs"], cost | {"variant": "hub:first/rloo/s1"})
     assert wants(study, (), TABLES["reward_sources"], {"reward_id": ENSEMBLE})
@@ -70,9 +79,7 @@ def test_runs_and_their_costs_are_wanted_while_the_study_names_them(tmp_path: Pa
 def test_by_default_all_reward_models_teach_all_policies(tmp_path: Path) -> None:
     study = load_study(taught_study(tmp_path, method=["rloo", "grpo"], seeds=[3]))
     assert policy_runs(study) == [
-        PolicyRun("tiny-policy", reward, method, 3)
-        for reward in ("hub:first", "hub:merged")
-        for method in ("rloo", "grpo")
+        PolicyRun("tiny-policy", reward, method, 3) for reward in ("hub:first", "hub:merged") for method in METHODS
     ]
     with pytest.raises(UserError, match="'hub:frist' cannot teach a policy; did you mean 'hub:first'"):
         teacher_run_id(study, "hub:frist", tmp_path)

@@ -112,7 +112,7 @@ def _trl_records(policy: Path, folder: Path, method: Method) -> list[dict[str, A
             return loss
 
     tokenizer = byte_tokenizer("{% for m in messages %}{{ m['content'] }}{% endfor %}", pad_token="<unk>")
-    more = {} if method == "rloo" else {"scale_rewards": "group"}
+    more: dict[str, Any] = {} if method == "rloo" else {"scale_rewards": "group"}
     arguments = config(
         str(folder), per_device_train_batch_size=8, num_generations=4, max_steps=3, max_completion_length=12,
         learning_rate=1e-2, lr_scheduler_type="constant", beta=0.05, report_to="none", save_strategy="no", bf16=False,
@@ -172,7 +172,7 @@ def test_the_policy_learns_what_is_rewarded(policy: Path, tmp_path: Path, method
 def test_equal_rewards_move_nothing_but_toward_the_initial_policy(policy: Path, tmp_path: Path) -> None:
     policies = policies_of(policy)
     run = small_run("grpo", steps=2, kl=0.0)
-    rows = Teaching(run, policies, lambda _, texts: [1.0] * len(texts), tmp_path).train(
+    rows = Teaching(run, policies, lambda _, texts: [1.0 for _ in texts], tmp_path).train(
         teach_prompts(policies.text), lambda _: None
     )
     assert [row["share_groups_without_spread"] for row in rows] == [1.0, 1.0]
@@ -181,7 +181,7 @@ def test_equal_rewards_move_nothing_but_toward_the_initial_policy(policy: Path, 
 
 def test_a_step_without_rewards_fails_the_run(policy: Path, tmp_path: Path) -> None:
     policies = policies_of(policy)
-    teaching = Teaching(small_run(), policies, lambda _, texts: [None] * len(texts), tmp_path)
+    teaching = Teaching(small_run(), policies, lambda _, texts: [None for _ in texts], tmp_path)
     with pytest.raises(RunFailed, match="no response of step 1 has a reward"):
         teaching.train(teach_prompts(policies.text), lambda _: None)
 
