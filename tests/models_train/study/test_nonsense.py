@@ -85,8 +85,8 @@ score_imports:
    base_model: a, objective: o, data_id: d, family: f, publisher: p, params_b: 8.0, scale: logit}
 teachers:
   policies:
-  - {policy_id: t, model_id: a, family: f, stage: sft, params_b: 1.0, responses: 4, temperature: 0.5, top_p: 0.5, top_k: 3,
-     repetition_penalty: 1.5, max_tokens: 9, seed: 1, prompt_format: plain, engine: vllm, precision: float32}
+  - {policy_id: t, model_id: a, family: f, stage: sft, params_b: 1.0, responses: 4, temperature: 0.5, top_p: 0.5,
+     top_k: 3, repetition_penalty: 1.5, max_tokens: 9, seed: 1, prompt_format: plain, engine: vllm, precision: float32}
   - {policy_id: u, hub_id: o/u, revision: main, remote_code: false}
   - {policy_id: v, path: ./v}
   prompts: {name: q, path: ./q, measure: 8, teach: 4}
@@ -180,8 +180,8 @@ def test_every_key_refuses_nonsense_by_its_name() -> None:
             named = [one for one in problems if one.where.startswith(here) or here.startswith(one.where)]
             of_others = [one for one in problems if one not in named]
             # A model by another name is missed where its name is used: the message names that place.
-                by_name = ("model_id", "parent", "params_b_from", "params_b_below", "params_b", "is_compared")
-                is_missed = location[-1] in by_name
+            by_name = ("model_id", "parent", "params_b_from", "params_b_below", "params_b", "is_compared")
+            is_missed = location[-1] in by_name
             if ((problems and not named) or of_others) and not is_missed:
                 unclear.append((here, value, [f"{one.where}: {one.text}" for one in problems]))
             for one in problems:
