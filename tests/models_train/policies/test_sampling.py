@@ -123,7 +123,7 @@ def test_pairs_of_tokens_have_the_probabilities_of_transformers(settings: dict[s
         return processors(given, logits.clone())[0].softmax(-1).tolist()  # type: ignore[arg-type]
 
     first = following(prompt)
-    exact: dict[tuple[int, ...], float] = {(2,): first[2]} | {  # type: ignore[assignment,dict-item]
+    exact: dict[tuple[int, ...], float] = {(2,): first[2]} | {
         (a, b): first[a] * second
         for a in range(vocabulary)
         if a != 2 and first[a] > 0
