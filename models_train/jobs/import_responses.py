@@ -58,9 +58,9 @@ class _Writer:
             self._put(POLICIES, [row], content_hash({"policy": row}))
         for key in found.responses:
             self._put(RESPONSES, found.response_rows(*key), self._run_id(*key))
-        for reward_id, *key in found.rewards:
-            rows = found.reward_rows(reward_id, *key)
-            self._put(RESPONSE_REWARDS, rows, self._run_id(*key, reward_id))
+        for reward_id, policy_id, prompt_set in found.rewards:
+            rows = found.reward_rows(reward_id, policy_id, prompt_set)
+            self._put(RESPONSE_REWARDS, rows, self._run_id(policy_id, prompt_set, reward_id))
         self._remove_stale(found)
         for prompt_set in dict.fromkeys(name for name, _ in found.prompts):
             prompts = (one for one in found.prompts.values() if one.prompt_set == prompt_set)

@@ -138,7 +138,7 @@ def stated_id(value: Any) -> str:
 def _gold_kind(value: Any) -> CheckName:
     for kind in get_args(CheckName):
         if value == kind:
-            return kind  # type: ignore[no-any-return]
+            return kind
     raise UserError(f"{shown(value)} is no gold_kind; {close_match(str(value), get_args(CheckName), 'the kinds are')}")
 
 
@@ -218,8 +218,8 @@ def _distinct(rows: Sequence[Row], notes: list[str], name: str) -> dict[str, Row
             both.add(one)
             # A prompt of both splits is measured on, and nothing is trained on it.
             found[one] = replace(found[one], values=found[one].values | {"split": "measure"})
-    for one in problems.values():
-        one.raise_any()
+    for of_file in problems.values():
+        of_file.raise_any()
     if n_repeated:
         notes.append(f"{name}: {n_repeated:,} rows repeat a prompt, which counts once")
     if both:

@@ -117,9 +117,13 @@ def policy_source(policy: Policy, study: Study, study_folder: Path) -> ModelSour
     place = policy.hub_id or str(policy.path)
     if policy.path is not None and not place.startswith(LOCAL):
         place = f"./{place}"
-    facts = {"family": policy.family or policy.policy_id, "stage": policy.stage or "base"}
     model = StudyModel(
-        model_id=policy.policy_id, hub_id=place, revision=policy.revision, remote_code=policy.remote_code, **facts
+        model_id=policy.policy_id,
+        hub_id=place,
+        revision=policy.revision,
+        remote_code=policy.remote_code,
+        family=policy.family or policy.policy_id,
+        stage=policy.stage or "base",
     )
     return model_source(model, study_folder)
 

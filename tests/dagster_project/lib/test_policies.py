@@ -47,7 +47,7 @@ def test_responses_are_due_until_their_parts_are_there(tmp_path: Path) -> None:
     assert due() == [task]
     sample_responses.main(arguments(path))
     assert due() == [] and due(everything=True) == [task]
-    (part,) = (home.parts / "prompts").rglob("*.parquet")
+    (part,) = (home.root / "parts" / "prompts").rglob("*.parquet")
     part.rename(tmp_path / "aside")
     assert due() == [task], "the prompts are missing"
     sample_responses.main(arguments(path))

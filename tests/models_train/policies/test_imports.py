@@ -248,7 +248,7 @@ def test_settings_that_do_not_fit_the_file_are_told(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     assert "no file with records" in failure(import_study(tmp_path, {"path": "empty", "format": "plain"}))
-    with pytest.raises(SystemExit, match=r"has no files of responses; list them under teachers.responses"):
+    with pytest.raises(SystemExit, match="teachers: names no responses; list policies to sample them from, or files"):
         run(import_study(tmp_path))
 
 

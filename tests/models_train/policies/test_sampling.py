@@ -120,10 +120,10 @@ def test_pairs_of_tokens_have_the_probabilities_of_transformers(settings: dict[s
     def following(ids: tuple[int, ...]) -> list[float]:
         given = torch.tensor([ids])
         logits = model(input_ids=given, use_cache=False).logits[:, -1].float()
-        return processors(given, logits.clone())[0].softmax(-1).tolist()  # type: ignore[no-any-return]
+        return processors(given, logits.clone())[0].softmax(-1).tolist()  # type: ignore[arg-type]
 
     first = following(prompt)
-    exact = {(a,): first[a] for a in (2,)} | {
+    exact: dict[tuple[int, ...], float] = {(2,): first[2]} | {
         (a, b): first[a] * second
         for a in range(vocabulary)
         if a != 2 and first[a] > 0
@@ -197,10 +197,10 @@ def test_a_prompt_is_asked_as_its_template_asks() -> None:
     shown = text.tokenizer.decode(found.token_ids)
     assert shown == "<s><|im_start|>user\nHi <|im_end|></s><|im_end|>\n<|im_start|>assistant\n"
     # The end of a turn ends a response; its spelling in a prompt does not: it stays ordinary text.
-    end = text.tokenizer.convert_tokens_to_ids("<|im_end|>")
+    end: Any = text.tokenizer.convert_tokens_to_ids("<|im_end|>")
     assert found.end_id == end and found.token_ids.count(end) == 1
     said = text.tokenizer("Fine.", add_special_tokens=False)["input_ids"]
-    start = text.tokenizer.convert_tokens_to_ids("<|im_start|>")
+    start: Any = text.tokenizer.convert_tokens_to_ids("<|im_start|>")
     assert text.text(found, Sampled([start, *said, end], [0.0], True)) == "Fine."
 
 
