@@ -484,6 +484,11 @@ class Recording:
         """Responses that are best asked for together."""
         return self._engine.n_at_once
 
+    @property
+    def n_vocabulary(self) -> int:
+        """Rows of the vocabulary that count."""
+        return self._engine.n_vocabulary
+
     def sampled(self, requests: Sequence[Request]) -> list[Sampled]:
         """The responses, in the order of the requests."""
         found = self._engine.sampled(requests)
