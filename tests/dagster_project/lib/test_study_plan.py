@@ -205,7 +205,10 @@ def test_benchmarks_of_a_study_are_rows_and_candidates_may_state_values_of_them(
 
 
 def test_what_is_measured_on_responses_is_a_row_per_setting(tmp_path: Path) -> None:
-    text = STUDY + "teachers: {best_of: [1, 3], ensembles: [{over: seeds}, {over: bases, members: [a, b]}]}\n"
+    text = STUDY + "reward_models: [{reward_id: a, path: ./a}, {reward_id: b, path: ./b}]\n"
+    text += "benchmark_sets: [{name: mine, path: ./mine}]\n"
+    text += "teachers:\n  responses: [{path: ./responses.json, format: plain}]\n"
+    text += "  best_of: [1, 3]\n  ensembles: [{over: seeds}, {over: bases, members: [a, b]}]\n"
     (path,) = (write(tmp_path, text) / "teacher_settings").rglob("*.parquet")
     rows = {name: json.loads(value) for name, value in pl.read_parquet(path).select("setting", "value").iter_rows()}
     members = [{"over": "seeds", "members": None}, {"over": "bases", "members": ["a", "b"]}]
