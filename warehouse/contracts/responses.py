@@ -128,7 +128,7 @@ GOLD_REWARDS = table(
 POLICY_RUNS = table(
     "policy_runs",
     "One row per study and run that trains a policy by a reward: settings, cost and status.",
-    ("policy_run_id",),
+    ("policy_id", "reward_id", "method", "seed"),
     _RUN,
     POLICY_ID,
     REWARD_ID,

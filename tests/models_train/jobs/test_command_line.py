@@ -16,6 +16,7 @@ from models_train.jobs.command_line import FLAGS, JOBS, run_job
 
 FOLDER = Path(command_line.__file__).parent
 SHARED = {
+    "teacher_rewards",
     "__init__",
     "__main__",
     "benchmark_scoring",
