@@ -30,7 +30,8 @@ BEFORE = (
     "stg_reward_sources", "stg_teacher_settings", "+fct_benchmark_scores",
 )  # fmt: skip
 EVERYTHING = (
-    "int_measured_responses", "int_rewarded_responses", "int_response_arrays", "int_teacher_properties",
+    "int_deciding_attributes", "int_measured_responses", "int_rewarded_responses", "int_response_arrays",
+    "int_teacher_properties",
     "int_best_of_n", "int_overoptimisation", "int_ensembles", "int_reward_uncertainty", "fct_teacher_properties",
     "fct_best_of_n", "fct_overoptimisation", "fct_ensembles", "fct_reward_uncertainty",
 )  # fmt: skip

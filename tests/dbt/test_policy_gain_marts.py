@@ -105,6 +105,11 @@ def rows(connection: duckdb.DuckDBPyConnection, mart: str, **where: Any) -> list
     return found
 
 
+def test_properties_are_those_of_policies_that_were_not_trained_here(made: duckdb.DuckDBPyConnection) -> None:
+    policies = made.execute("select distinct policy_id from intermediate.int_teacher_properties").fetchall()
+    assert policies == [("p",)]
+
+
 def test_gains_are_scaled_by_the_initial_policy_and_paired_by_prompt(made: duckdb.DuckDBPyConnection) -> None:
     given = rewards()
     gold_scale = np.sqrt(given["p"]["gold"].var() + 1e-8)

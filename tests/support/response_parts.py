@@ -52,7 +52,7 @@ def write_samples(
         prompts = [_prompt(prompt_set, place) for place in range(max(sizes))]
         _write(parts, study_id, "prompts", prompts, content_hash(prompt_set))
     for policy_id in sorted({sample.policy_id for sample in samples}):
-        policy = {"policy_id": policy_id, "kind": "imported"}
+        policy = {"policy_id": policy_id, "kind": "trained" if policy_id.startswith("run:") else "imported"}
         _write(parts, study_id, "policies", [policy], content_hash(policy_id))
     for sample in samples:
         cells = _cells(sample)

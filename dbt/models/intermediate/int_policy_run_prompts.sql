@@ -46,7 +46,7 @@ rewards as (
         rewards.response_no,
         rewards.reward
     from {{ ref('stg_response_rewards') }} as rewards
-    inner join {{ ref('int_rewarded_responses') }} using (study_id, reward_id, policy_id, prompt_set, attribute)
+    inner join {{ ref('int_deciding_attributes') }} using (study_id, reward_id, policy_id, prompt_set, attribute)
     where
         rewards.status = 'ok'
         and isfinite(rewards.reward)

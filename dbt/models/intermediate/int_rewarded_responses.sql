@@ -7,23 +7,14 @@ with sizes as (
         max(column_no) + 1 as n_columns
     from {{ ref('int_measured_responses') }}
     group by study_id, policy_id, prompt_set
-),
-
-rewards as (
-    select
-        study_id,
-        reward_id,
-        policy_id,
-        prompt_set,
-        -- Of several attributes the merged one decides.
-        case when bool_or(attribute = 'merged') then 'merged' else 'reward' end as attribute
-    from {{ ref('stg_response_rewards') }}
-    where attribute in ('merged', 'reward')
-    group by study_id, reward_id, policy_id, prompt_set
 )
 
 select
-    rewards.*,
+    rewards.study_id,
+    rewards.reward_id,
+    rewards.policy_id,
+    rewards.prompt_set,
+    rewards.attribute,
     sizes.n_prompts,
     sizes.n_columns,
     coalesce(
@@ -33,5 +24,5 @@ select
         ),
         0
     )::bigint as first_place
-from rewards
+from {{ ref('int_deciding_attributes') }} as rewards
 inner join sizes using (study_id, policy_id, prompt_set)

@@ -9,11 +9,7 @@ with off_policy as (
         avg(others.on_policy_accuracy) as off_policy_accuracy
     from {{ ref('int_teacher_properties') }} as own
     inner join {{ ref('int_teacher_properties') }} as others using (study_id, reward_id, prompt_set, gold_id)
-    inner join {{ ref('stg_policies') }} as policies
-        on others.study_id = policies.study_id and others.policy_id = policies.policy_id
-    where
-        own.policy_id != others.policy_id
-        and policies.kind != 'trained'
+    where own.policy_id != others.policy_id
     group by own.study_id, own.reward_id, own.policy_id, own.prompt_set, own.gold_id
 ),
 

@@ -85,8 +85,6 @@ def found(connection: duckdb.DuckDBPyConnection) -> Section:
 def test_the_section_is_there_only_with_responses(connection: duckdb.DuckDBPyConnection) -> None:
     study = marts_database.study_of(connection)
     assert "good-teacher" in [section.key for section in topics.sections(study)]
-    connection.execute("update marts.fct_teacher_properties set policy_kind = 'trained'")
-    assert good_teacher.section(study) is None
     connection.execute("delete from marts.fct_teacher_properties")
     assert good_teacher.section(study) is None
     connection.execute("drop table marts.fct_teacher_properties")

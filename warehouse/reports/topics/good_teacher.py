@@ -79,21 +79,17 @@ ORDER = "policy_id, prompt_set, gold_id"
 
 
 def teacher_properties(study: Study) -> pl.DataFrame:
-    """One row per policy, prompt set, gold and reward; policies trained here are left to the section on training."""
+    """One row per policy, prompt set, gold and reward."""
     return study.read(
         "fct_teacher_properties",
-        f"{CELL}, policy_id, policy_kind, reward_id, is_gold, n_prompts, n_prompts_left_out, n_responses, "
+        f"{CELL}, policy_id, reward_id, is_gold, n_prompts, n_prompts_left_out, n_responses, "
         "reward_variance, reward_variance_low, reward_variance_high, within_variance_raw, on_policy_accuracy, "
         "on_policy_accuracy_low, on_policy_accuracy_high, on_policy_accuracy_strict, on_policy_accuracy_strict_low, "
         "on_policy_accuracy_strict_high, off_policy_accuracy, rewardbench_score, length_correlation, "
         "length_correlation_low, length_correlation_high, share_without_spread, status",
         f"{ORDER}, reward_id",
         optional=True,
-    ).pipe(_untrained)
-
-
-def _untrained(frame: pl.DataFrame) -> pl.DataFrame:
-    return frame.filter(pl.col("policy_kind") != "trained") if frame.width else frame
+    )
 
 
 def best_of_n(study: Study) -> pl.DataFrame:
