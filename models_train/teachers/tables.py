@@ -456,10 +456,13 @@ def reward_uncertainty(one: Compared, resamples: int, settings: Settings) -> lis
         return []
     scales = {source.reward_id: source.scale for source in settings.sources.get(one.study_id, ())}
     pairs, counts = uncertainty.gold_pairs(one.gold), one.counts(resamples)
+    ensembles = settings.ensembles(one)
+    # An ensemble that teaches has rewards of its own, which say less than its members.
+    others = {one.gold_id, *(group.ensemble_id for group in ensembles)}
     alone = [
-        ("", name, (name,)) for name in one.reward_ids if name != one.gold_id and scales.get(name, "logit") == "logit"
+        ("", name, (name,)) for name in one.reward_ids if name not in others and scales.get(name, "logit") == "logit"
     ]
-    groups = [*alone, *((group.over, group.ensemble_id, group.members) for group in settings.ensembles(one))]
+    groups = [*alone, *((group.over, group.ensemble_id, group.members) for group in ensembles)]
     rows = []
     for over, name, members in groups:
         if not set(members) <= set(one.reward_ids):

@@ -145,11 +145,15 @@ RUN_COSTS = table(
     "run_costs",
     "One row per study, base model and job: its cost.",
     ("model_id", "job", "variant"),
-    text("model_id", "Name of the base model; of score_reward_model the reward_id, of sample_responses the policy_id."),
+    text(
+        "model_id",
+        "Name of the base model; of score_reward_model the reward_id, of sample_responses and teach_policy the "
+        "policy_id.",
+    ),
     text(
         "job",
-        "train_reward_model, score_completions, score_reward_model, score_documents, run_benchmarks or "
-        "sample_responses.",
+        "train_reward_model, score_completions, score_reward_model, score_documents, run_benchmarks, "
+        "sample_responses or teach_policy.",
     ),
     text(
         "variant",
