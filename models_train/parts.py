@@ -174,6 +174,16 @@ def _facts(store: Store, item: Item) -> tuple[dict[str, Any], datetime] | None:
     return {name: value for name, value in partition.items() if name != _SHARD}, written_at
 
 
+def keep_part(
+    parts: Parts, table: Table, rows: Sequence[Mapping[str, Any]] | pa.Table, *, study_id: str, run_id: str
+) -> None:
+    """Write a part, unless it is there and whole; then it is made the newest of its partition."""
+    if is_whole(part_path(parts, table.name, study_id, run_id)):
+        renew_run(parts, table.name, study_id, run_id)
+    else:
+        write_part(parts, table, rows, study_id=study_id, run_id=run_id)
+
+
 def newest_runs(parts: Parts, table: Table, study_id: str) -> list[tuple[dict[str, Any], str]]:
     """Partition and run id of a study's parts that count: of each partition the one written last, of this contract."""
     store = Store.at(parts)

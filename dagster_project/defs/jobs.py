@@ -99,19 +99,23 @@ teach_policies = dg.define_asset_job(
 )
 
 
+JOBS = [
+    refresh,
+    train_reward_models,
+    score_reward_models,
+    score_documents,
+    run_benchmarks,
+    sample_policies,
+    teach_policies,
+]
+"""All jobs, which the sensor of due work starts."""
+
+
 @dg.definitions
 def jobs() -> dg.Definitions:
     """Jobs, resources, and the executor: steps are short or start processes, so one process runs them all."""
     return dg.Definitions(
-        jobs=[
-            refresh,
-            train_reward_models,
-            score_reward_models,
-            score_documents,
-            run_benchmarks,
-            sample_policies,
-            teach_policies,
-        ],
+        jobs=JOBS,
         resources={"run_home": RunHome(), "pipes": job_client(job_environment())},
         executor=dg.in_process_executor,
     )

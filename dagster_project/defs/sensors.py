@@ -2,16 +2,7 @@
 
 import dagster as dg
 
-from dagster_project.defs.jobs import (
-    REFRESH_TAGS,
-    refresh,
-    run_benchmarks,
-    sample_policies,
-    score_documents,
-    score_reward_models,
-    teach_policies,
-    train_reward_models,
-)
+from dagster_project.defs.jobs import JOBS, REFRESH_TAGS, refresh
 from dagster_project.environment import STUDIES, settings
 from dagster_project.lib.locks import make_run_is_at_work
 from dagster_project.lib.run_requests import evaluate, is_being_written, nightly_request
@@ -31,15 +22,7 @@ follow_inputs = dg.AutomationConditionSensorDefinition(
 
 @dg.sensor(
     name="new_models",
-    jobs=[
-        refresh,
-        train_reward_models,
-        score_reward_models,
-        score_documents,
-        run_benchmarks,
-        sample_policies,
-        teach_policies,
-    ],
+    jobs=JOBS,
     default_status=dg.DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=settings().look_seconds,
     description="Base models, reward models and policies that are added to the study files or removed from them, and "

@@ -17,7 +17,7 @@ from models_train.study.fingerprints import donors
 from models_train.study.golds import gold_ids
 from models_train.study.models import BenchmarkValue, Candidate
 from models_train.study.policy_runs import ensembles_by_id, policy_runs
-from models_train.study.response_parts import OF_RESPONSES, scores_responses
+from models_train.study.response_parts import OF_RESPONSES, is_of_run, scores_responses
 from models_train.study.reward_ids import (
     source_run_id,
     stated_sources,
@@ -151,7 +151,7 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
 
 def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value]) -> bool:
     """Whether a study asks for a part of policies, responses, their rewards and checks, by all that its partition
-    names. Policies of policy runs have names that begin with `run:`."""
+    names."""
     teachers = study.teachers
     if teachers is None:
         return False
@@ -162,7 +162,9 @@ def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value])
     taught = teachers.teach.rewards if teachers.teach else None  # which may be ensembles
     rewards = scored | gold_ids(study) | set(taught or ())
     asked = {
-        "policy_id": policy in _sampled_ids(study) or is_imported or (bool(teachers.teach) and policy[:4] == "run:"),
+        "policy_id": policy in _sampled_ids(study)
+        or is_imported
+        or (bool(teachers.teach) and is_of_run(study, policy)),
         "prompt_set": prompt_set in (*own, *(one.prompt_set for one in teachers.responses)),
         "reward_id": partition.get("reward_id") in rewards | {one.reward_id for one in teachers.responses},
         "check_name": partition.get("check_name") in teachers.checks,

@@ -6,10 +6,9 @@ reward that is a reward model under another name, or the strongest one, is a cop
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,28 @@ from models_train.checks.verdict import NOT_APPLICABLE
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.jobs.run_checks import KEY, check_responses
-from models_train.parts import content_hash, part_path, part_rows, renew_run, write_part
+from models_train.jobs.run_checks import check_responses
+from models_train.parts import content_hash, keep_part, part_path, part_rows, renew_run, write_part
 from models_train.store import parts_of
 from models_train.study.golds import FLAT, GoldPart, gold_parts, gold_rows, golds_of, source_rows
 from models_train.study.response_ids import check_run_id
-from models_train.study.response_parts import prompt_rows
+from models_train.study.response_parts import prompt_rows, without_text
 from models_train.study.reward_ids import source_run_id
 from models_train.study.study import Study, load_study
 from models_train.synthetic.grade import flat_utility, true_utility
-from models_train.synthetic.preferences import Question, asked_question
+from models_train.synthetic.preferences import graded_question
 from warehouse.contracts import Table
-from warehouse.contracts.responses import GOLD_REWARDS, RESPONSE_CHECKS, RESPONSE_REWARDS, RESPONSES
+from warehouse.contracts.responses import (
+    GOLD_REWARDS,
+    OK,
+    RESPONSE_CHECKS,
+    RESPONSE_KEY,
+    RESPONSE_REWARDS,
+    RESPONSES,
+)
 from warehouse.contracts.scores import REWARD_SOURCES
 
-OK, EMPTY, NO_LABEL, NO_QUESTION = "ok", "empty", "no label", "no question of the lab"
+NO_LABEL, NO_QUESTION = "no label", "no question of the lab"
 Rows = list[dict[str, Any]]
 Outcome = tuple[float | None, str]
 """A reward, or None and the status that says why."""
@@ -80,7 +86,7 @@ class _GoldJob:
             return part_rows(place)
         self._report.say(f"{part.reward_id}: {part.responses.name}")
         rows = self._copied(part) if part.copied else list(self._judged(part))
-        self._write(RESPONSE_REWARDS, rows, part.run_id)
+        write_part(self._parts, RESPONSE_REWARDS, rows, study_id=self._study.study_id, run_id=part.run_id)
         return rows
 
     def write_names(self) -> None:
@@ -91,13 +97,7 @@ class _GoldJob:
         self._keep(GOLD_REWARDS, rows, content_hash(rows))
 
     def _keep(self, table: Table, rows: Rows, run_id: str) -> None:
-        if part_path(self._parts, table.name, self._study.study_id, run_id).exists():
-            renew_run(self._parts, table.name, self._study.study_id, run_id)
-        else:
-            self._write(table, rows, run_id)
-
-    def _write(self, table: Table, rows: Rows, run_id: str) -> None:
-        write_part(self._parts, table, rows, study_id=self._study.study_id, run_id=run_id)
+        keep_part(self._parts, table, rows, study_id=self._study.study_id, run_id=run_id)
 
     def _rows_of(self, table: Table, run_id: str) -> Rows:
         return part_rows(part_path(self._parts, table.name, self._study.study_id, run_id))
@@ -112,11 +112,10 @@ class _GoldJob:
         judge = self._judge(part)
         own = {"reward_id": part.reward_id, "attribute": "reward", "n_tokens": None, "is_truncated": False}
         for row in self._rows_of(RESPONSES, part.responses.run_id):
-            if row["status"] != OK or not row["text"].strip():
-                reward, status = None, EMPTY if row["status"] == OK else row["status"]
-            else:
+            reward, status = None, without_text(row)
+            if status is None:
                 reward, status = judge(row, prompts.get(row["prompt_id"], {}))
-            yield own | {name: row[name] for name in KEY} | {"reward": reward, "status": status}
+            yield own | {name: row[name] for name in RESPONSE_KEY} | {"reward": reward, "status": status}
 
     def _judge(self, part: GoldPart) -> Judge:
         if part.gold.lab:
@@ -142,16 +141,10 @@ class _GoldJob:
 
 def _true(row: Mapping[str, Any], prompt: Mapping[str, Any], seed: int | None) -> Outcome:
     """The true utility in the lab. seed: of the flat teacher's prompts; None for the truth itself."""
-    question = _question(prompt.get("gold")) if prompt.get("gold_kind") == "lab" else None
-    if question is None:
+    if prompt.get("gold_kind") != "lab":
         return None, NO_QUESTION
-    utility = true_utility(question, row["text"])
+    utility = true_utility(graded_question(prompt["gold"]), row["text"])
     return (utility if seed is None else flat_utility(utility, row["prompt_id"], seed)), OK
-
-
-@cache
-def _question(gold: str) -> Question:
-    return asked_question(json.loads(gold)["dice"])
 
 
 def _labelled(labels: Labels, row: Mapping[str, Any], _: Mapping[str, Any]) -> Outcome:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.parts import content_hash, is_whole, part_path, remove_parts, renew_run, write_part
+from models_train.parts import content_hash, keep_part, remove_parts
 from models_train.policies.imports import Imported, import_responses
 from models_train.policies.prompts import prompt_rows
 from models_train.store import Parts, parts_of
@@ -71,11 +71,7 @@ class _Writer:
         return imported_run_id(self._study, policy_id, prompt_set, self._folder, reward_id)
 
     def _put(self, table: Table, rows: pa.Table | list[dict[str, Any]], run_id: str) -> None:
-        """Write a part, or see to it that it is the newest of its partition."""
-        if is_whole(part_path(self._parts, table.name, self._study.study_id, run_id)):
-            renew_run(self._parts, table.name, self._study.study_id, run_id)
-        else:
-            write_part(self._parts, table, rows, study_id=self._study.study_id, run_id=run_id)
+        keep_part(self._parts, table, rows, study_id=self._study.study_id, run_id=run_id)
 
     def _remove_stale(self, found: Imported) -> None:
         """Remove parts of policies that the files do not have any more, and rewards of these or in these files."""

@@ -20,10 +20,9 @@ from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import beside_others
 from models_train.metering import default_device, measure
 from models_train.parts import part_path, part_rows, renew_run, write_part
-from models_train.policies.texts import prompt_texts
+from models_train.policies.imports import prompt_texts
 from models_train.reward_benchmarks.items import Completion, Item
-from models_train.reward_models.model import MERGED
-from models_train.reward_models.scoring import OK, score_items
+from models_train.reward_models.scoring import OK, Scorer, score_items
 from models_train.store import parts_of
 from models_train.study.response_parts import (
     Responses,
@@ -32,13 +31,13 @@ from models_train.study.response_parts import (
     responses_of,
     rewards_run_id,
     scores_responses,
+    without_text,
 )
 from models_train.study.study import Study
 from warehouse.contracts import TABLES
-from warehouse.contracts.responses import RESPONSE_REWARDS, RESPONSES
+from warehouse.contracts.responses import RESPONSE_KEY, RESPONSE_REWARDS, RESPONSES
+from warehouse.contracts.scores import MERGED
 
-EMPTY = "empty"
-"""Status of a response without text."""
 _TABLES = (RESPONSE_REWARDS.name, COSTS)
 
 Rows = list[dict[str, Any]]
@@ -137,8 +136,8 @@ class ResponseScoring:
                 f"{one.name}: none of the {len(given)} {responses.name} could be scored, so nothing was "
                 f"written; the first has the status: {found[0]['status']}"
             )
-        attributes = (*reward_model.attributes, *(() if weights is None else (MERGED,)))
-        return as_rows(one.reward_id, attributes, given, found, places), meter.costs.row(*one.costs(responses.name))
+        rows = as_rows(one.reward_id, attributes_of(reward_model), given, found, places)
+        return rows, meter.costs.row(*one.costs(responses.name))
 
     def _texts(self, prompt_set: str) -> dict[str, Prompt | None]:
         """The prompts of a set whose responses are scored, read once for all reward models; None for a text that is
@@ -162,6 +161,11 @@ class ResponseScoring:
         return found
 
 
+def attributes_of(reward_model: Scorer) -> tuple[str, ...]:
+    """Attributes of the rows of a reward model; the last one decides."""
+    return (*reward_model.attributes, *(() if reward_model.merge_weights is None else (MERGED,)))
+
+
 def as_items(responses: Rows, texts: Mapping[str, Prompt | None]) -> tuple[list[Item], dict[tuple[str, int], str]]:
     """Responses as completions of items, each distinct text of a prompt once; and the completion of each response.
 
@@ -170,7 +174,7 @@ def as_items(responses: Rows, texts: Mapping[str, Prompt | None]) -> tuple[list[
     distinct: dict[str, dict[str, str]] = {}
     places = {}
     for row in sorted(responses, key=lambda row: (row["prompt_id"], row["response_no"])):
-        if row["status"] == OK and row["text"].strip():
+        if without_text(row) is None:
             of_prompt = distinct.setdefault(row["prompt_id"], {})
             name = of_prompt.setdefault(row["text"], str(row["response_no"]))
             places[row["prompt_id"], row["response_no"]] = name
@@ -189,16 +193,15 @@ def as_rows(
     by_completion: dict[tuple[str, str], Rows] = {}
     for row in found:
         by_completion.setdefault((row["item_id"], row["completion"]), []).append(row)
-    own = ("policy_id", "prompt_set", "prompt_id", "response_no")
     scored = ("attribute", "reward", "n_tokens", "is_truncated", "status")
     rows = []
     for response in responses:
-        key = {"reward_id": reward_id} | {name: response[name] for name in own}
+        key = {"reward_id": reward_id} | {name: response[name] for name in RESPONSE_KEY}
         name = places.get((response["prompt_id"], response["response_no"]))
         if name is not None:
             rows += [key | {one: row[one] for one in scored} for row in by_completion[response["prompt_id"], name]]
             continue
         none = {"reward": None, "n_tokens": None, "is_truncated": False}
-        status = EMPTY if response["status"] == OK else response["status"]
+        status = without_text(response)
         rows += [key | none | {"attribute": attribute, "status": status} for attribute in attributes]
     return rows

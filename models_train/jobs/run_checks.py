@@ -17,22 +17,21 @@ from typing import Any
 
 from models_train.checks import code_tests
 from models_train.checks.math_answer import MathAnswers
-from models_train.checks.verdict import NOT_APPLICABLE, OK, Verdict
+from models_train.checks.verdict import NOT_APPLICABLE, Verdict
 from models_train.errors import UserError
 from models_train.jobs.command_line import default_processes, run_job
 from models_train.jobs.reporting import Reporter, progress
 from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.store import parts_of
 from models_train.study.response_ids import check_run_id
-from models_train.study.response_parts import Responses, prompt_rows, responses_of
+from models_train.study.response_parts import Responses, prompt_rows, responses_of, without_text
 from models_train.study.study import Study, load_study
 from models_train.study.teachers import CODE_TESTS, CheckName
-from warehouse.contracts.responses import RESPONSE_CHECKS, RESPONSES
+from warehouse.contracts.responses import RESPONSE_CHECKS, RESPONSE_KEY, RESPONSES
 
 Rows = list[dict[str, Any]]
 Check = Callable[[str, str | None], Verdict]
 """Takes the text of a response and the gold of its prompt."""
-KEY = ("policy_id", "prompt_set", "prompt_id", "response_no")
 
 
 def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
@@ -88,7 +87,7 @@ def _checked(name: CheckName, study: Study, responses: Responses, home: Path, re
 
         rows = []
         for row, verdict in zip(given, pool.map(verdict_on, given), strict=True):
-            rows.append({"check_name": name} | {one: row[one] for one in KEY} | vars(verdict))
+            rows.append({"check_name": name} | {one: row[one] for one in RESPONSE_KEY} | vars(verdict))
             counter.advance()
     return rows
 
@@ -118,7 +117,7 @@ def _verdict(name: CheckName, row: Mapping[str, Any], prompt: Mapping[str, Any],
     kind = prompt.get("gold_kind")
     if kind != name:
         return Verdict(NOT_APPLICABLE, detail=f"the prompt has gold for {kind}" if kind else "the prompt has no gold")
-    if row["status"] != OK or not row["text"].strip():
+    if without_text(row) is not None:
         return Verdict(NOT_APPLICABLE, detail="there is no text")
     return check(row["text"], prompt["gold"])
 

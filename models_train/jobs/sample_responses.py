@@ -8,10 +8,8 @@ from __future__ import annotations
 import gc
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import partial, reduce
 from operator import add
 from pathlib import Path
@@ -21,18 +19,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from models_train.data.sources import data_of
 from models_train.errors import UserError, close_match
 from models_train.files import atomic_path, remove
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
-from models_train.jobs.training_job import at_commit, beside_others, model_of, study_of
+from models_train.jobs.training_job import at_commit, beside_others, locked, model_of, study_of
 from models_train.logprobs.packed_engine import model_on_device, rows_that_count
 from models_train.logprobs.vllm_engine import why_not_here
 from models_train.metering import Costs, default_device, measure
 from models_train.modeling.base_models import ModelSource, load_config, load_tokenizer
 from models_train.parts import is_whole, part_path, read_table, renew_run, write_part
-from models_train.policies.prompts import PolicyPrompt, load_prompts, prompt_rows
+from models_train.policies.prompts import PolicyPrompt, load_prompts, prompt_rows, prompts_at_commit
 from models_train.policies.sampling import (
     OK,
     PolicyText,
@@ -84,10 +81,7 @@ def sampled_policy(path: Path, policy_id: str, home: Path) -> tuple[Study, Polic
             study = study_of(path, home)  # with the commit that is kept now
     elif policy.hub_id is not None:
         policy = at_commit(policy, policy_id, path, home)
-    if teachers.prompts is not None:
-        prompts = data_of(teachers.prompts, path, home)
-        study = study.model_copy(update={"teachers": teachers.model_copy(update={"prompts": prompts})})
-    return study, policy
+    return prompts_at_commit(study, path, home), policy
 
 
 class SamplingJob:
@@ -115,8 +109,9 @@ class SamplingJob:
         with beside_others(self._home, self._say):
             sampler, text = self._load(found.prompts)
             run_id = self._run_ids[sampler.name]  # type: ignore[index]
-            with self._locked(run_id):
-                rows, costs = self._sampled(sampler, text, found.prompts, self._home / "responses" / run_id)
+            folder = self._home / "responses" / run_id
+            with locked(folder, f"{self._policy.policy_id}: another process samples these responses"):
+                rows, costs = self._sampled(sampler, text, found.prompts, folder)
         return self._write(rows, costs, sampler, text, found.prompts)
 
     def _say(self, text: str) -> None:
@@ -155,21 +150,6 @@ class SamplingJob:
             f"{text.prompt_format.replace('_', ' ')}"
         )
         return engine
-
-    @contextmanager
-    def _locked(self, run_id: str) -> Iterator[None]:
-        """Exclude other processes; the kernel releases the lock however the process ends. Raises UserError."""
-        folder = self._home / "responses" / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / run_id).open("w") as file:
-            try:
-                flock(file, LOCK_EX | LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{self._policy.policy_id}: another process samples these responses right now; wait for it, or "
-                    "end it"
-                ) from None
-            yield
 
     def _sampled(
         self, engine: SamplingEngine, text: PolicyText, prompts: Sequence[PolicyPrompt], folder: Path

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from fcntl import LOCK_EX, LOCK_NB, flock
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +26,7 @@ from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.sample_responses import policy_row, sampled_policy
 from models_train.jobs.teacher_rewards import Rows, Teachers
-from models_train.jobs.training_job import beside_others
+from models_train.jobs.training_job import beside_others, locked
 from models_train.logprobs.engine import Request as Document
 from models_train.logprobs.engine import score
 from models_train.logprobs.packed_engine import model_on_device, packed_engine, rows_that_count
@@ -73,7 +71,7 @@ from models_train.study.policy_runs import (
     teacher_run_id,
 )
 from models_train.study.response_ids import response_rewards_run_id
-from models_train.study.response_parts import TRAINED, Responses, responses_of
+from models_train.study.response_parts import TRAINED, Responses, responses_of, saved_policy_id
 from models_train.study.reward_ids import source_run_id
 from models_train.study.study import Study
 from models_train.study.teachers import Method, Policy, Teach
@@ -147,7 +145,8 @@ class TeachJob:
             for table in (*OF_RUN, POLICY_RUN_STEPS):
                 renew_run(parts_of(self.home), table.name, self.study.study_id, self.run_id)
             return self._figures()
-        with self._locked(), beside_others(self.home, self._say), measure(default_device()) as meter:
+        other = f"{self._name}: another process trains this policy"
+        with locked(self._folder, other), beside_others(self.home, self._say), measure(default_device()) as meter:
             shift, scale = statistics(list(self.teachers.stored(self.wanted.reward_id).values()), self._name)
             rewards = Normalised(self.teachers.load(self.wanted.reward_id), shift, scale)
             rows, reason = self._trained(rewards)
@@ -240,24 +239,10 @@ class TeachJob:
     def _saved(self) -> list[Saved]:
         """The saved policies; step 0 is the initial one."""
         own = [
-            Saved(step, f"run:{self.run_id}@{step}", content_hash({"run": self.run_id, "step": step}))
+            Saved(step, saved_policy_id(self.run_id, step), content_hash({"run": self.run_id, "step": step}))
             for step in self._plan.saved_steps[1:]
         ]
         return [Saved(0, self.policy.policy_id, self.initial.run_id), *own]
-
-    @contextmanager
-    def _locked(self) -> Iterator[None]:
-        """Exclude other processes; the kernel releases the lock however the process ends. Raises UserError."""
-        folder = self.home / "policy_runs" / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / self.run_id).open("w") as file:
-            try:
-                flock(file, LOCK_EX | LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{self._name}: another process trains this policy right now; wait for it, or end it"
-                ) from None
-            yield
 
     def _trained(self, rewards: Normalised) -> tuple[Rows, str | None]:
         """Rows of the steps, and the reason why the run failed; what was trained before is read."""

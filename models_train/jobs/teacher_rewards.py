@@ -7,10 +7,9 @@ would have by `score_responses`: equal responses to a prompt are scored once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,23 +17,24 @@ import numpy as np
 
 from models_train.data.chat import Renderer
 from models_train.errors import UserError
-from models_train.jobs.response_scoring import as_items, as_rows
+from models_train.jobs.response_scoring import as_items, as_rows, attributes_of
 from models_train.jobs.score_completions import load_trained
 from models_train.jobs.training_job import at_commit, training_job
 from models_train.metering import default_device
 from models_train.parts import newest_runs, part_path, read_table
 from models_train.policies.prompts import PolicyPrompt
-from models_train.policies.sampling import EMPTY, OK
 from models_train.reward_models.existing import load_existing
-from models_train.reward_models.model import MERGED, REWARD
 from models_train.reward_models.scoring import Scorer, score_items
 from models_train.store import parts_of
 from models_train.study.golds import FLAT
-from models_train.study.policy_runs import ensembles_by_id, lab_golds, teacher_run_id, trained_by_id
+from models_train.study.policy_runs import ensembles_by_id, lab_golds, teacher_run_id
+from models_train.study.response_parts import without_text
+from models_train.study.reward_ids import trained_by_id
 from models_train.study.study import Study
 from models_train.synthetic.grade import flat_utility, true_utility
-from models_train.synthetic.preferences import Question, asked_question
-from warehouse.contracts.responses import RESPONSE_REWARDS
+from models_train.synthetic.preferences import graded_question
+from warehouse.contracts.responses import OK, RESPONSE_KEY, RESPONSE_REWARDS
+from warehouse.contracts.scores import MERGED, REWARD
 
 Rows = list[dict[str, Any]]
 Stored = Mapping[tuple[str, int], float]
@@ -64,11 +64,6 @@ class ModelTeacher:
     renderer: Renderer
     tokens_per_pack: int | None = None
 
-    @property
-    def decides(self) -> str:
-        """The attribute that teaches."""
-        return REWARD if self.reward_model.merge_weights is None else MERGED
-
     def __call__(self, prompts: Sequence[PolicyPrompt], texts: Sequence[str]) -> list[float | None]:
         """One reward per response, in their order."""
         key = {"policy_id": "", "prompt_set": "", "status": OK}
@@ -77,7 +72,8 @@ class ModelTeacher:
             for number, (prompt, text) in enumerate(zip(prompts, texts, strict=True))
         ]
         rows = self.rows(responses, {one.prompt_id: one for one in prompts})
-        found = {row["response_no"]: row["reward"] for row in rows if row["attribute"] == self.decides}
+        *_, decides = attributes_of(self.reward_model)
+        found = {row["response_no"]: row["reward"] for row in rows if row["attribute"] == decides}
         return [found[number] for number in range(len(texts))]
 
     def rows(self, responses: Rows, prompts: Mapping[str, PolicyPrompt]) -> Rows:
@@ -85,8 +81,7 @@ class ModelTeacher:
         items, places = as_items(responses, {name: one.turns for name, one in prompts.items()})
         weights = self.reward_model.merge_weights
         found = score_items(self.reward_model, self.renderer, items, weights, self.tokens_per_pack)
-        attributes = (*self.reward_model.attributes, *(() if weights is None else (MERGED,)))
-        return as_rows(self.reward_id, attributes, responses, found, places)
+        return as_rows(self.reward_id, attributes_of(self.reward_model), responses, found, places)
 
 
 @dataclass(frozen=True)
@@ -105,9 +100,8 @@ class FunctionTeacher:
         """Rows of response_rewards for rows of responses."""
         asked = [prompts[row["prompt_id"]] for row in responses]
         rewards = self(asked, [row["text"] if row["status"] == OK else "" for row in responses])
-        own = ("policy_id", "prompt_set", "prompt_id", "response_no")
         return [
-            {name: row[name] for name in own}
+            {name: row[name] for name in RESPONSE_KEY}
             | {"reward_id": self.reward_id, "attribute": REWARD, "reward": reward, "n_tokens": None}
             | {"is_truncated": False, "status": _status(row, reward)}
             for row, reward in zip(responses, rewards, strict=True)
@@ -115,9 +109,7 @@ class FunctionTeacher:
 
 
 def _status(row: Mapping[str, Any], reward: float | None) -> str:
-    if reward is not None:
-        return OK
-    return str(row["status"]) if row["status"] != OK else "no reward" if row["text"].strip() else EMPTY
+    return OK if reward is not None else without_text(row) or "no reward"
 
 
 @dataclass(frozen=True)
@@ -159,12 +151,7 @@ def mean_teacher(reward_id: str, members: Sequence[Teacher], mean: Mean) -> Func
 
 def lab_truth(prompts: Sequence[PolicyPrompt], texts: Sequence[str]) -> list[float | None]:
     """True utilities of responses to the lab's questions."""
-    return [true_utility(_asked(one.gold), text) for one, text in zip(prompts, texts, strict=True)]
-
-
-@lru_cache(maxsize=4096)
-def _asked(gold: str | None) -> Question:
-    return asked_question(json.loads(gold or "")["dice"])
+    return [true_utility(graded_question(one.gold or ""), text) for one, text in zip(prompts, texts, strict=True)]
 
 
 def flat_truth(prompts: Sequence[PolicyPrompt], texts: Sequence[str], seed: int) -> list[float | None]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
 from pathlib import Path
@@ -65,22 +65,25 @@ class TrainingJob:
         """The search's part of a table."""
         return part_path(parts_of(self.home), table, self.study.study_id, self.run_id)
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Exclude other processes from this search; the kernel releases the lock however the process ends.
+    def locked(self) -> AbstractContextManager[None]:
+        """Exclude other processes from this search. Raises UserError where another process holds it."""
+        return locked(self.working_folder, f"{self.name}: another process trains this reward model")
 
-        Raises UserError where another process holds it.
-        """
-        folder = self.home / "training" / ".locks"
-        folder.mkdir(parents=True, exist_ok=True)
-        with (folder / self.run_id).open("w") as file:
-            try:
-                flock(file, LOCK_EX | LOCK_NB)
-            except BlockingIOError:
-                raise UserError(
-                    f"{self.name}: another process trains this reward model right now; wait for it, or end it"
-                ) from None
-            yield
+
+@contextmanager
+def locked(working_folder: Path, other: str) -> Iterator[None]:
+    """Exclude other processes from a run; the kernel releases the lock however the process ends.
+
+    working_folder: of the run. other: what another process does. Raises UserError where another process holds it.
+    """
+    folder = working_folder.parent / ".locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / working_folder.name).open("w") as file:
+        try:
+            flock(file, LOCK_EX | LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{other} right now; wait for it, or end it") from None
+        yield
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from models_train.data.records import Prompt, Turn, prompt_id
 from models_train.data.rows import Column, Form, Row, Values, WrongForm, checked_records, filled_text, text
 from models_train.data.sources import Source, file_label, open_source
 from models_train.errors import Problems, UserError
-from models_train.policies.prompts import EMPTY, PolicyPrompt, load_prompts, stated_id, text_hash
+from models_train.policies.prompts import PolicyPrompt, load_prompts, prompts_at_commit, stated_id, text_hash
 from models_train.reward_benchmarks.items import as_table, family_of
 from models_train.reward_benchmarks.records import as_list, read_records, record_files, reward
 from models_train.study.fingerprints import content_of
@@ -29,7 +29,8 @@ from models_train.study.settings import LONGEST_NAME, shown
 from models_train.study.study import Study
 from models_train.study.teachers import ResponseFormat, ResponseImport
 from models_train.study.training import DataSource
-from warehouse.contracts.responses import RESPONSE_REWARDS, RESPONSES
+from warehouse.contracts.responses import EMPTY, OK, RESPONSE_REWARDS, RESPONSES
+from warehouse.contracts.scores import REWARD
 
 PICKLES = (".pt", ".pth", ".pkl", ".pickle")
 """Endings of pickled files, which are not read."""
@@ -37,7 +38,6 @@ _PICKLED = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 """First bytes of pickled files."""
 _ZIPPED, _IN_ZIP = b"PK\x03\x04", b"data.pkl"
 """First bytes of the zip archives of torch, and the file that comes first in them."""
-REWARD, OK = "reward", "ok"
 NO_REWARD = "missing: the file has no reward of it"
 """Status of a response without a reward in a file of rewards."""
 
@@ -96,6 +96,18 @@ def all_prompts(study: Study, study_folder: Path) -> dict[tuple[str, str], Polic
     sampled = load_prompts(study, study_folder).prompts if teachers and teachers.policies else ()
     imported = import_responses(study, study_folder).prompts if teachers and teachers.responses else {}
     return {(one.prompt_set, one.prompt_id): one for one in sampled} | imported
+
+
+def prompt_texts(study: Study, path: Path, home: Path, prompt_set: str) -> dict[str, Prompt]:
+    """The prompts of a set by prompt_id; raw tables hold no texts. path: the study file.
+
+    Raises UserError where they cannot be read.
+    """
+    prompts_of = all_prompts(prompts_at_commit(study, path, home), path.parent)
+    found = {name: one.turns for (of, name), one in prompts_of.items() if of == prompt_set}
+    if not found:
+        raise UserError(f"{study.study_id}: the study names no prompts {prompt_set!r} any more; run `make run` again")
+    return found
 
 
 def _files(source: Source) -> list[str]:

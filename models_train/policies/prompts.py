@@ -18,7 +18,7 @@ from models_train.data.conversations import plain_or_turns
 from models_train.data.forms import SPLITS, item_id
 from models_train.data.records import Prompt, prompt_id
 from models_train.data.rows import Column, Form, Row, Values, text
-from models_train.data.sources import open_data
+from models_train.data.sources import data_of, open_data
 from models_train.errors import Problems, UserError, close_match
 from models_train.study.fingerprints import lab_run_id, source_name
 from models_train.study.settings import LONGEST_NAME, shown
@@ -27,8 +27,6 @@ from models_train.study.teachers import LAB_PROMPTS, CheckName, Prompts
 from models_train.synthetic.preferences import unseen_questions
 
 PromptSplit: TypeAlias = Literal["measure", "teach"]
-EMPTY = "empty"
-"""Status of a response without text."""
 LAB_SIZES: Mapping[PromptSplit, int] = {"measure": 96, "teach": 256}
 """Prompts of the lab by split."""
 LAB_GOLD = "lab"
@@ -66,6 +64,15 @@ class PromptSet:
 
     prompts: tuple[PolicyPrompt, ...]
     notes: tuple[str, ...] = ()
+
+
+def prompts_at_commit(study: Study, path: Path, home: Path) -> Study:
+    """The study with the commit of its prompts. path: the study file. Raises as `data_of`."""
+    teachers = study.teachers
+    if teachers is None or teachers.prompts is None:
+        return study
+    prompts = data_of(teachers.prompts, path, home)
+    return study.model_copy(update={"teachers": teachers.model_copy(update={"prompts": prompts})})
 
 
 def load_prompts(study: Study, study_folder: Path) -> PromptSet:

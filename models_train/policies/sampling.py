@@ -32,15 +32,16 @@ from transformers import (
 from models_train.data.chat import NO_LIMIT, Asked, Renderer, RenderError
 from models_train.data.records import Turn
 from models_train.errors import UserError, first_line
-from models_train.logprobs.engine import NOT_FINITE, OK
+from models_train.logprobs.engine import NOT_FINITE
 from models_train.logprobs.trial import TOLERANCES
 from models_train.modeling.base_models import ModelSource, context_length, model_source
 from models_train.modeling.packed_attention import FORWARD_ERRORS
 from models_train.modeling.packing import same_frequencies
-from models_train.policies.prompts import EMPTY, PolicyPrompt, text_hash
+from models_train.policies.prompts import PolicyPrompt, text_hash
 from models_train.study.models import LOCAL, StudyModel
 from models_train.study.study import Study
 from models_train.study.teachers import Policy
+from warehouse.contracts.responses import EMPTY, OK
 
 STOP, LENGTH, ERROR = "stop", "length", "error"
 """Reasons why a response ends: by itself, at max_tokens, or because nothing could be sampled."""

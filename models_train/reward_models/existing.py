@@ -27,10 +27,11 @@ from models_train.modeling.packed_attention import FORWARD_ERRORS
 from models_train.modeling.packing import Pack, pack
 from models_train.reward_models.classifiers import HEAD, classifier_class
 from models_train.reward_models.export import COARSE_TOLERANCE, PROBES, TOLERANCES
-from models_train.reward_models.model import MERGED, REWARD, RewardModule
+from models_train.reward_models.model import RewardModule
 from models_train.study.fingerprints import resolve
 from models_train.study.reward_benchmarks import ScoredRewardModel
 from models_train.study.settings import shown
+from warehouse.contracts.scores import MERGED, REWARD
 
 LINEAR_HEADS = ("score", "classifier", "v_head")
 """Names that linear heads have in classes of Transformers and of others."""

@@ -26,9 +26,8 @@ from models_train.modeling.packing import Pack, pack, same_frequencies
 from models_train.reward_models.classifiers import HEAD, classifier_class, head_of
 from models_train.reward_models.data import Example, TokenPair, TokenRating
 from models_train.study.settings import Objective
+from warehouse.contracts.scores import REWARD
 
-REWARD = "reward"
-MERGED = "merged"
 _TRIAL_IDS = [3, 1, 2, 0, 1, 3, 0, 2, 2, 0, 3, 1, 0, 1, 2, 3]
 """Token ids of the trial of padded batches; every vocabulary has them."""
 

@@ -14,7 +14,7 @@ from models_train.data.chat import Rendered, Renderer, RenderError
 from models_train.errors import first_line
 from models_train.modeling.packing import Pack, bins, pack
 from models_train.reward_benchmarks.items import Completion, Item
-from models_train.reward_models.model import MERGED
+from warehouse.contracts.scores import MERGED
 
 OK = "ok"
 TOKENS_PER_PACK = {"cpu": 2048, "cuda": 32_768}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from models_train.selection.item_metrics import Flags, Floats, Items, Names, Values, is_scored, unit_values
@@ -58,6 +60,23 @@ class Scored:
         """Subset of each unit, and its value under each reward, (units, rewards)."""
         found = self.main_units
         return found[0].subsets, np.stack([one.main_values for one in found], axis=1)
+
+
+def as_arrays(
+    names: Sequence[str], listed: Sequence[tuple[Any, ...]], places: NDArray[np.integer], rewards: Floats
+) -> pa.Table:
+    """A row per source: the columns `names`, and its rewards as float64 bytes, NaN for none.
+
+    listed: these columns and the number of cells of each source, in the order of the cells. places, rewards: (cells
+    with a reward,), the places counted over all sources.
+    """
+    ends = np.cumsum([0, *(size for *_, size in listed)])
+    whole = np.full(ends[-1], np.nan)
+    whole[places] = rewards
+    columns = dict(zip(names, zip(*(own for *own, _ in listed), strict=True), strict=True)) if listed else {}
+    arrays = {name: pa.array(columns.get(name, ()), pa.string()) for name in names}
+    blobs = [one.tobytes() for one in np.split(whole, ends[1:-1])] if listed else []
+    return pa.table(arrays | {"rewards": pa.array(blobs, pa.binary())})
 
 
 def scored_benchmarks(completions: pl.DataFrame, arrays: pl.DataFrame) -> Iterator[Scored]:

@@ -499,11 +499,10 @@ def _teach_problems(teachers: Teachers, known: Sequence[str]) -> Iterator[Proble
         if name not in sampled:
             text = f"{shown(name)} is not among teachers.policies; {close_match(name, sampled, 'listed are')}"
             yield Problem(("teachers", "teach", "policies", index), text)
-    golds = [one.name for one in teachers.gold]
-    flat = [f"{one.name}_flat" for one in teachers.gold if one.lab]
+    golds = [name for one in teachers.gold for name in one.names]
     names = [one for one in teach.rewards or () if not (teachers.ensembles and one.startswith(ENSEMBLE))]
     what = "neither a reward model nor a gold reward of the study"
-    yield from _unknown_rewards(("teach", "rewards"), names, [*known, *golds, *flat], what)
+    yield from _unknown_rewards(("teach", "rewards"), names, [*known, *golds], what)
 
 
 def _unknown_rewards(key: Location, names: Sequence[str], known: Sequence[str], what: str) -> Iterator[Problem]:

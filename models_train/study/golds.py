@@ -22,16 +22,13 @@ from models_train.study.response_ids import check_run_id, gold_run_id
 from models_train.study.response_parts import Responses, responses_of
 from models_train.study.reward_ids import trained_reward_ids
 from models_train.study.study import Study
-from models_train.study.teachers import Gold
+from models_train.study.teachers import FLAT, Gold
 from warehouse.contracts.responses import RESPONSE_REWARDS
-from warehouse.contracts.scores import COMPLETION_REWARDS, REWARD_SOURCES, REWARDBENCH
+from warehouse.contracts.scores import COMPLETION_REWARDS, MERGED, REWARD, REWARD_SOURCES, REWARDBENCH
 
-FLAT = "_flat"
-"""Added to the name of a gold reward that is the lab's truth: the teacher of the same order and less spread."""
 _SUBSETS = Path(__file__).resolve().parents[2] / "dbt" / "seeds" / "rewardbench_subsets.csv"
 _SOURCES = {"checks": ("function", "bounded"), "labels": ("human", "mean_score"), "lab": ("function", "mean_score")}
 """Kind and scale of a gold reward that is no reward model."""
-_MERGED = "merged"
 
 Run = tuple[str, str, str]
 """reward_id, policy_id and prompt_set of rewards of responses."""
@@ -55,8 +52,7 @@ def golds_of(study: Study) -> tuple[Gold, ...]:
 
 def gold_ids(study: Study) -> set[str]:
     """Names of the gold rewards, and of the flat teachers beside the lab's truth."""
-    names = {gold.name for gold in golds_of(study)}
-    return names | {gold.name + FLAT for gold in golds_of(study) if gold.lab}
+    return {name for gold in golds_of(study) for name in gold.names}
 
 
 def model_of_gold(gold: Gold, parts: Parts, study: Study) -> str | None:
@@ -108,21 +104,18 @@ def gold_rows(parts: Parts, study: Study) -> list[dict[str, Any]]:
 
 def source_rows(parts: Parts, study: Study) -> list[dict[str, Any]]:
     """Rows of reward_sources of the gold rewards that are no reward model of this name."""
-    known = {
-        of["reward_id"]: read_table(part_path(parts, REWARD_SOURCES.name, study.study_id, run_id)).to_pylist()[0]
-        for of, run_id in newest_runs(parts, REWARD_SOURCES, study.study_id)
-    }
+    runs = {of["reward_id"]: run_id for of, run_id in newest_runs(parts, REWARD_SOURCES, study.study_id)}
     unknown: dict[str, Any] = dict.fromkeys(REWARD_SOURCES.filled_columns.names)
     rows = []
     for gold in golds_of(study):
         model = model_of_gold(gold, parts, study)
         if gold.kind == "reward":
-            if model in known and model != gold.name:
-                own = {name: known[model][name] for name in unknown}
-                rows.append(own | {"reward_id": gold.name})
+            if model in runs and model != gold.name:
+                source = read_table(part_path(parts, REWARD_SOURCES.name, study.study_id, runs[model])).to_pylist()[0]
+                rows.append({name: source[name] for name in unknown} | {"reward_id": gold.name})
             continue
         kind, scale = _SOURCES[gold.kind]
-        for name in (gold.name, gold.name + FLAT) if gold.lab else (gold.name,):
+        for name in gold.names:
             rows.append(unknown | {"reward_id": name, "kind": kind, "scale": scale})
     return rows
 
@@ -156,7 +149,7 @@ def _accuracies(rows: pa.Table) -> Mapping[str, float]:
     pairs: dict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     names = {*rows["attribute"].to_pylist()}
     for row in rows.to_pylist():
-        if row["attribute"] == (_MERGED if _MERGED in names else "reward") and row["reward"] is not None:
+        if row["attribute"] == (MERGED if MERGED in names else REWARD) and row["reward"] is not None:
             pairs[row["subset"], row["item_id"]][row["completion"]] = row["reward"]
     won: dict[str, list[bool]] = defaultdict(list)
     for (subset, _), pair in pairs.items():

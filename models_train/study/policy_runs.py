@@ -8,10 +8,8 @@ from pathlib import Path
 from models_train.errors import UserError, close_match
 from models_train.parts import content_hash
 from models_train.study.fingerprints import lab_run_id, scored_run_id, trained_run_ids
-from models_train.study.golds import FLAT
 from models_train.study.response_ids import teach_run_id
-from models_train.study.reward_ids import trained_reward_id, variants
-from models_train.study.settings import Objective
+from models_train.study.reward_ids import trained_by_id
 from models_train.study.study import Study
 from models_train.study.teachers import Ensemble, Gold, Method
 
@@ -36,15 +34,6 @@ class PolicyRun:
         return f"{self.reward_id}/{self.method}/s{self.seed}"
 
 
-@dataclass(frozen=True)
-class Trained:
-    """A reward model that the study trains. seed: of a further one; None for the search's."""
-
-    model_id: str
-    objective: Objective
-    seed: int | None
-
-
 def policy_runs(study: Study) -> list[PolicyRun]:
     """All policy runs of a study, in the order of its policies and rewards."""
     teachers = study.teachers
@@ -67,17 +56,6 @@ def reward_model_ids(study: Study) -> list[str]:
     return [*trained_by_id(study), *(one.reward_id for one in study.reward_models)]
 
 
-def trained_by_id(study: Study) -> dict[str, Trained]:
-    """The reward models that a study trains, by reward_id."""
-    if study.training is None:
-        return {}
-    return {
-        trained_reward_id(model, *one): Trained(model, *one)
-        for model in study.compared_model_ids
-        for one in variants(study.training, model)
-    }
-
-
 def ensembles_by_id(study: Study) -> dict[str, Ensemble]:
     """The ensembles that a study names the members of, by the reward_id of their mean."""
     teachers = study.teachers
@@ -88,7 +66,7 @@ def ensembles_by_id(study: Study) -> dict[str, Ensemble]:
 def lab_golds(study: Study) -> dict[str, Gold]:
     """The gold rewards that are the lab's truth, by reward_id, each of them also without spread."""
     golds = [gold for gold in study.teachers.gold if gold.lab] if study.teachers else []
-    return {name: gold for gold in golds for name in (gold.name, gold.name + FLAT)}
+    return {name: gold for gold in golds for name in gold.names}
 
 
 def teacher_run_id(study: Study, reward_id: str, study_folder: Path) -> str:

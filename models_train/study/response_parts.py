@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,13 +11,15 @@ from models_train.store import Parts
 from models_train.study.response_ids import response_rewards_run_id
 from models_train.study.study import Study
 from models_train.study.teachers import Method
-from warehouse.contracts.responses import POLICIES, PROMPTS, RESPONSES
+from warehouse.contracts.responses import EMPTY, OK, PROMPTS, RESPONSES
 
 DISTILL: Method = "best_of_n_distill"
 OF_RESPONSES = "responses of "
 """Beginning of the variant of costs of scoring responses; else it is a benchmark's."""
 TRAINED = "trained"
-"""Kind of the policies at the end of policy runs: the runs score their responses themselves."""
+"""Kind of the policies that policy runs saved: the runs score their responses themselves."""
+_OF_RUNS = "run:"
+"""Beginning of the names of these policies."""
 
 
 @dataclass(frozen=True, order=True)
@@ -37,16 +40,36 @@ def responses_of(parts: Parts, study: Study) -> list[Responses]:
     """Responses of the study's policies, sampled here or imported, in the order of their names."""
     if study.teachers is None:
         return []
-    trained = set()
-    for partition, run_id in newest_runs(parts, POLICIES, study.study_id):
-        rows = part_rows(part_path(parts, POLICIES.name, study.study_id, run_id))
-        if any(row["kind"] == TRAINED for row in rows):
-            trained.add(partition["policy_id"])
     return sorted(
         Responses(partition["policy_id"], partition["prompt_set"], run_id)
         for partition, run_id in newest_runs(parts, RESPONSES, study.study_id)
-        if partition["policy_id"] not in trained
+        if not is_of_run(study, partition["policy_id"])
     )
+
+
+def saved_policy_id(run_id: str, step: int) -> str:
+    """Name of the policy that a policy run saved after a step."""
+    return f"{_OF_RUNS}{run_id}@{step}"
+
+
+def is_of_run(study: Study, policy_id: str) -> bool:
+    """Whether a policy run saved a policy, by its name: reading what each policy is would cost a request per part."""
+    teachers = study.teachers
+    is_named = teachers is not None and (
+        any(one.policy_id == policy_id for one in teachers.policies)
+        or any(one.has_policy(policy_id) for one in teachers.responses)
+    )
+    return policy_id.startswith(_OF_RUNS) and not is_named
+
+
+def without_text(response: Mapping[str, Any]) -> str | None:
+    """Status of the rewards of a response without text, or that was not sampled well; None for any other.
+
+    response: a row of the contract.
+    """
+    if response["status"] != OK:
+        return str(response["status"])
+    return None if response["text"].strip() else EMPTY
 
 
 def prompt_rows(parts: Parts, study: Study, prompt_set: str) -> list[dict[str, Any]]:

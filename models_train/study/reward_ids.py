@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
@@ -29,12 +30,29 @@ def scoring_variant(benchmark: str, objective: str, seed: int | None = None) -> 
     return variant(objective, seed) + ("" if benchmark == REWARDBENCH else f"@{benchmark}")
 
 
+@dataclass(frozen=True)
+class Trained:
+    """A reward model that the study trains. seed: of a further one; None for the search's."""
+
+    model_id: str
+    objective: Objective
+    seed: int | None
+
+
+def trained_by_id(study: Study) -> dict[str, Trained]:
+    """The reward models that a study trains, by reward_id."""
+    if study.training is None:
+        return {}
+    return {
+        trained_reward_id(model, *one): Trained(model, *one)
+        for model in study.compared_model_ids
+        for one in variants(study.training, model)
+    }
+
+
 def trained_reward_ids(study: Study) -> set[str]:
     """Names of the reward models that the study trains."""
-    if study.training is None:
-        return set()
-    models = study.compared_model_ids
-    return {trained_reward_id(model, *one) for model in models for one in variants(study.training, model)}
+    return set(trained_by_id(study))
 
 
 def trained_sources(study: Study) -> list[dict[str, Any]]:

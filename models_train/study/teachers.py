@@ -34,6 +34,8 @@ Method = Literal["rloo", "grpo", "best_of_n_distill"]
 Over = Literal["seeds", "bases", "objectives"]
 Probability = Annotated[float, Field(gt=0, le=1)]
 CODE_TESTS: CheckName = "code_tests"
+FLAT = "_flat"
+"""Added to the name of a gold reward that is the lab's truth: the teacher of the same order and less spread."""
 LAB_PROMPTS = "lab_prompts"
 """Name of the lab's prompt set."""
 RECORD_ENDINGS = (".json.gz", ".json.zst", ".jsonl.gz", ".jsonl.zst", ".json", ".jsonl", ".parquet")
@@ -192,6 +194,11 @@ class Gold(Settings):
     def name(self) -> str:
         """Its gold_id."""
         return self.gold_id or self.reward or ("strongest" if self.strongest else self.kind)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """reward_ids that it gives: its own, and of the lab's truth that of the flat teacher."""
+        return (self.name, self.name + FLAT) if self.lab else (self.name,)
 
 
 class Ensemble(Settings):

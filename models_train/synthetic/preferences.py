@@ -18,11 +18,13 @@ The preferred of two responses follows from it, with logistic noise; ratings are
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 import random
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import permutations
 from typing import Any, Literal
 
@@ -390,6 +392,12 @@ def unseen_questions(n: int, seed: str, seen: set[str]) -> Iterator[tuple[str, Q
             seen.add(question.prompt)
             n -= 1
             yield dice, question
+
+
+@lru_cache(maxsize=4096)
+def graded_question(gold: str) -> Question:
+    """The question of a prompt of the lab, by the gold that is stored with it: JSON with `dice`."""
+    return asked_question(json.loads(gold)["dice"])
 
 
 def asked_question(dice: str) -> Question:

@@ -28,7 +28,7 @@ NONE = "none"
 NO_GOLD = "no gold rewards of these responses"
 ONE_SEED = "1 seed: the interval is over prompts alone"
 FEW_SEEDS = 3
-"""Most seeds for which the plain range stands beside the interval."""
+"""Most seeds for which the plain range is given, too."""
 VALUES = ("proxy", "gold", "kl", "length", "share_rewarded")
 _FIGURES = ("proxy_gain", "gold_gain", "kl", "length_change")
 SCHEMA: Mapping[str, type[pl.DataType]] = {

@@ -184,7 +184,7 @@ class Knowledge:
         """Mean measured value of a base model on the other policies of the policy's family, else of its own family.
 
         Policies on which all families that were measured on one of them were measured count. The error holds the spread
-        between policies, so that there is none with fewer than FEWEST_POLICIES, and where its family stands for a base
+        between policies, so that there is none with fewer than FEWEST_POLICIES, and where its family represents a base
         model that between the base models of the family.
         """
         family = self.policies.get(policy)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from warehouse.contracts.fields import by_name, flag, integer, number, table, text
 from warehouse.contracts.scores import REWARD_ID
 
-_RESPONSE = ("policy_id", "prompt_set", "prompt_id", "response_no")
+RESPONSE_KEY = ("policy_id", "prompt_set", "prompt_id", "response_no")
+"""Columns that a response is found by."""
+OK, EMPTY = "ok", "empty"
+"""Statuses of a response that was sampled or imported well: with text, and without, which never has a reward."""
 
 POLICY_ID = text(
     "policy_id", "Where responses come from: a model with sampling settings, an import, or the end of a policy run."
@@ -62,7 +65,7 @@ PROMPTS = table(
 RESPONSES = table(
     "responses",
     "One row per study, policy, prompt and response.",
-    _RESPONSE,
+    RESPONSE_KEY,
     POLICY_ID,
     PROMPT_SET,
     PROMPT_ID,
@@ -85,7 +88,7 @@ RESPONSES = table(
 RESPONSE_REWARDS = table(
     "response_rewards",
     "One row per study, reward, response and attribute: the reward, or why there is none.",
-    ("reward_id", *_RESPONSE, "attribute"),
+    ("reward_id", *RESPONSE_KEY, "attribute"),
     REWARD_ID,
     POLICY_ID,
     PROMPT_SET,
@@ -102,7 +105,7 @@ RESPONSE_REWARDS = table(
 RESPONSE_CHECKS = table(
     "response_checks",
     "One row per study, check and response: whether the response passes.",
-    ("check_name", *_RESPONSE),
+    ("check_name", *RESPONSE_KEY),
     text("check_name", "The check: math_answer, code_tests, or a name of the study's."),
     POLICY_ID,
     PROMPT_SET,

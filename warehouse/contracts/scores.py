@@ -6,6 +6,8 @@ from warehouse.contracts.fields import by_name, flag, integer, number, table, te
 
 REWARDBENCH = "rewardbench"
 """The benchmark of test sets with RewardBench's columns."""
+REWARD, MERGED = "reward", "merged"
+"""Attributes that decide: merged where a reward model of several attributes has it, else reward."""
 _ITEM = ("benchmark", "subset", "item_id")
 
 REWARD_ID = text("reward_id", "What gives the reward, such as `gemma-2-2b-it/regression` or `hub:ArmoRM`.")

@@ -16,12 +16,9 @@ with properties as (
             and flat.prompt_set = gold.prompt_set
             and flat.gold_id = gold.gold_id
             and flat.gold_id = gold.reward_id
-    inner join {{ ref('stg_policies') }} as policies
-        on flat.study_id = policies.study_id and flat.policy_id = policies.policy_id
     where
         golds.kind = 'lab'
         and flat.reward_id = flat.gold_id || '_flat'
-        and policies.kind != 'trained'
 ),
 
 best_of_n as (
@@ -40,12 +37,9 @@ best_of_n as (
             and flat.gold_id = gold.gold_id
             and flat.gold_id = gold.reward_id
             and flat.n = gold.n
-    inner join {{ ref('stg_policies') }} as policies
-        on flat.study_id = policies.study_id and flat.policy_id = policies.policy_id
     where
         golds.kind = 'lab'
         and flat.reward_id = flat.gold_id || '_flat'
-        and policies.kind != 'trained'
     group by flat.study_id, flat.policy_id
 ),
 

@@ -16,7 +16,6 @@ inner join {{ ref('stg_policies') }} as policies
 inner join {{ ref('stg_reward_sources') }} as sources
     on properties.study_id = sources.study_id and properties.reward_id = sources.reward_id
 where
-    policies.kind != 'trained'
-    and sources.kind in ('trained', 'hub', 'imported')
+    sources.kind in ('trained', 'hub', 'imported')
     and not properties.is_gold
     and properties.reward_mean is not null

@@ -1,11 +1,8 @@
 """Rewards of every source on the responses of every policy as one array, NaN for none: prompts by responses."""
 
-import numpy as np
-import pyarrow as pa
+from models_train.selection.item_arrays import as_arrays
 
-SCHEMA = pa.schema(
-    {name: pa.string() for name in ("study_id", "policy_id", "prompt_set", "reward_id")} | {"rewards": pa.binary()}
-)
+NAMES = ("study_id", "policy_id", "prompt_set", "reward_id")
 
 
 def model(dbt, session):
@@ -13,8 +10,7 @@ def model(dbt, session):
     rewards, cells = dbt.ref("stg_response_rewards").sql_query(), dbt.ref("int_measured_responses").sql_query()
     sources = dbt.ref("int_rewarded_responses").sql_query()
     listed = session.execute(
-        "select study_id, policy_id, prompt_set, reward_id, n_prompts * n_columns "
-        f"from ({sources}) order by first_place"
+        f"select {', '.join(NAMES)}, n_prompts * n_columns from ({sources}) order by first_place"
     ).fetchall()
     found = session.execute(
         f"""
@@ -25,11 +21,4 @@ def model(dbt, session):
         where status = 'ok' and isfinite(reward)
         """
     ).fetchnumpy()
-    ends = np.cumsum([0, *(size for *_, size in listed)])
-    whole = np.full(ends[-1], np.nan)
-    whole[found["place"]] = found["reward"]
-    blobs = [one.tobytes() for one in np.split(whole, ends[1:-1])] if listed else []
-    columns = [*list(zip(*listed, strict=True))[:-1], blobs] if listed else [[]] * len(SCHEMA)
-    return pa.table(
-        [pa.array(column, field.type) for column, field in zip(columns, SCHEMA, strict=True)], schema=SCHEMA
-    )
+    return as_arrays(NAMES, listed, found["place"], found["reward"])

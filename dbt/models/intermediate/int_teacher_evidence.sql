@@ -13,9 +13,6 @@ with on_policies as (
         found.draws
     from {{ ref('int_policy_evidence') }} as found
     inner join {{ ref('int_teacher_prompt_sets') }} using (study_id, policy_id, gold_id, prompt_set)
-    inner join {{ ref('stg_policies') }} as policies
-        on found.study_id = policies.study_id and found.policy_id = policies.policy_id
-    where policies.kind != 'trained'
 ),
 
 -- Gains of the method of reinforcement learning that most rewards taught by; of equal ones RLOO. One seed does not say

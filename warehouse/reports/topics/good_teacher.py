@@ -64,8 +64,8 @@ def section(study: Study) -> Section | None:
 SUMMARY = (
     "A reward model can be accurate and still teach badly: where it gives all responses to a prompt nearly the same "
     "reward, a policy learns nothing from it, and where it errs, a policy learns the errors. These figures are over "
-    "the policy's own responses, beside a gold reward, which stands for the truth. Fewer than 8 prompts have no "
-    "interval."
+    "the policy's own responses, compared with a gold reward, which is taken for the truth. Fewer than 8 prompts have "
+    "no interval."
 )
 COLUMNS = (
     "Accuracy: share of the pairs of a prompt's responses that a reward orders as the gold does, mean over prompts, "
