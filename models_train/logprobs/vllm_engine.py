@@ -81,6 +81,7 @@ def load_vllm_engine(
 
     Raises UserError where vLLM is not installed, cannot run the model, or the model is not found.
     """
+    _llm_class(source, REMEDY)  # before the model, whose files say nothing of a machine without vLLM
     config = load_config(source).get_text_config()
     context = context_length(config)
     if not torch.cuda.is_available():

@@ -11,6 +11,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
+from dagster_project.lib.keys import GPU_PARTS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
@@ -81,8 +83,8 @@ def test_whatever_opens_the_database_is_in_the_pool_of_one(definitions: dg.Defin
     assert pools.pop("parts/benchmark_imports") == pools.pop("parts/hub_models") == set()
     assert pools.pop("parts/score_imports") == pools.pop("parts/leaderboards") == set()
     assert pools.pop("parts/response_imports") == pools.pop("parts/gold_rewards") == set()
-    for name in ("reward_models", "completion_rewards", "hub_rewards", "document_scores", "benchmarks", "responses"):
-        assert pools.pop(f"parts/{name}") == {"gpu"}, "GPU work opens no database either"
+    for key in GPU_PARTS:
+        assert pools.pop(key.to_user_string()) == {"gpu"}, "GPU work opens no database either"
     assert set(map(frozenset, pools.values())) == {frozenset({"warehouse"})}
     settings = (REPOSITORY / "dagster_project" / "instance.yaml").read_text()
     assert "default_limit: 1" in settings

@@ -29,6 +29,7 @@ def job() -> None:
             print(what, options.name, file=file)
 
     def stop(*_: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # Ray may send it more than once
         say("stopped")
         sys.exit(1)
 

@@ -11,14 +11,16 @@ of_policy as (
             properties.on_policy_accuracy,
             properties.on_policy_accuracy_strict,
             properties.on_policy_accuracy_half,
-            properties.off_policy_accuracy,
-            (properties.on_policy_accuracy + properties.off_policy_accuracy) / 2 as mean_accuracy,
-            (properties.reward_variance + (properties.on_policy_accuracy + properties.off_policy_accuracy) / 2) / 2
+            off_policy.off_policy_accuracy,
+            (properties.on_policy_accuracy + off_policy.off_policy_accuracy) / 2 as mean_accuracy,
+            (properties.reward_variance + (properties.on_policy_accuracy + off_policy.off_policy_accuracy) / 2) / 2
                 as variance_and_mean_accuracy,
             log10(rewards.params_b) as log10_params,
             (rewards.family = rewards.policy_family)::double as same_lineage
         from rewards
-        inner join {{ ref('fct_teacher_properties') }} as properties
+        inner join {{ ref('int_teacher_properties') }} as properties
+            using (study_id, policy_id, prompt_set, gold_id, reward_id)
+        left join {{ ref('int_off_policy_accuracies') }} as off_policy
             using (study_id, policy_id, prompt_set, gold_id, reward_id)
     )
     unpivot (predictor_value for predictor in (
@@ -33,7 +35,7 @@ of_benchmarks as (
         scores.value as predictor_value,
         scores.benchmark || coalesce('_' || scores.category, '') as predictor
     from rewards
-    inner join {{ ref('fct_benchmark_scores') }} as scores using (study_id, reward_id)
+    inner join {{ ref('int_benchmark_scores') }} as scores using (study_id, reward_id)
     where
         scores.is_comparable
         and scores.value is not null
@@ -77,7 +79,7 @@ best_of_n as (
         'best of n' as method,
         'best_of_n_gain' as target,
         gold_gain_sd as target_value
-    from {{ ref('fct_best_of_n') }}
+    from {{ ref('int_best_of_n') }}
     where
         selection = 'reward'
         and n > 1
@@ -95,7 +97,7 @@ peaks as (
         'best of n' as method,
         'peak_kl' as target,
         kl_peak as target_value
-    from {{ ref('fct_overoptimisation') }}
+    from {{ ref('int_overoptimisation') }}
     where
         method = 'best_of_n'
         and status = 'inner_peak'
@@ -113,8 +115,10 @@ taught as (
             proxy_gain,
             gold_gain,
             case when curve_status = 'inner_peak' then kl_peak end as peak_kl
-        from {{ ref('fct_policy_gains') }}
-        where scope = 'pooled'
+        from {{ ref('int_policy_gains') }}
+        where
+            scope = 'pooled'
+            and share_done = 1
     )
     unpivot (target_value for target in (proxy_gain, gold_gain, peak_kl))
 ),

@@ -32,10 +32,11 @@ taught as (
         end as error,
         gains.method,
         count(*) over (partition by gains.study_id, gains.policy_id, gains.gold_id, gains.method) as n_rewards
-    from {{ ref('fct_policy_gains') }} as gains
+    from {{ ref('int_policy_gains') }} as gains
     inner join {{ ref('int_teacher_prompt_sets') }} using (study_id, policy_id, gold_id, prompt_set)
     where
         gains.scope = 'pooled'
+        and gains.share_done = 1
         and gains.method in ('rloo', 'grpo')
         and gains.gold_gain is not null
 ),
@@ -47,7 +48,7 @@ rewardbench as (
         reward_id,
         value,
         standard_error as error
-    from {{ ref('fct_benchmark_scores') }}
+    from {{ ref('int_benchmark_scores') }}
     where
         benchmark = 'rewardbench'
         and is_main

@@ -1,19 +1,4 @@
--- Accuracy on the responses of other policies to the same prompts.
-with off_policy as (
-    select
-        own.study_id,
-        own.reward_id,
-        own.policy_id,
-        own.prompt_set,
-        own.gold_id,
-        avg(others.on_policy_accuracy) as off_policy_accuracy
-    from {{ ref('int_teacher_properties') }} as own
-    inner join {{ ref('int_teacher_properties') }} as others using (study_id, reward_id, prompt_set, gold_id)
-    where own.policy_id != others.policy_id
-    group by own.study_id, own.reward_id, own.policy_id, own.prompt_set, own.gold_id
-),
-
-rewardbench as (
+with rewardbench as (
     select
         study_id,
         reward_id,
@@ -70,5 +55,6 @@ select
     properties.status
 from {{ ref('int_teacher_properties') }} as properties
 inner join {{ ref('stg_policies') }} as policies using (study_id, policy_id)
-left join off_policy using (study_id, reward_id, policy_id, prompt_set, gold_id)
+left join {{ ref('int_off_policy_accuracies') }} as off_policy
+    using (study_id, reward_id, policy_id, prompt_set, gold_id)
 left join rewardbench using (study_id, reward_id)
