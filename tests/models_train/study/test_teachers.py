@@ -81,7 +81,7 @@ def test_sound_settings_are_taken(tmp_path: Path) -> None:
         ),
         ({"teach": {"policies": ["minee"]}}, "teachers.teach.policies[0]", "did you mean 'mine'?"),
         ({"teach": {"rewards": ["gold"]}}, "teachers.teach.rewards[0]", "is no reward model, gold reward, or ensemble"),
-        ({"teach": {"rewards": ["ensemble:bases/hub/regression"]}}, "teachers.teach.rewards[0]", f"did you mean '{ENSEMBLE}'?"),
+        ({"teach": {"rewards": [ENSEMBLE[:-1]]}}, "teachers.teach.rewards[0]", f"did you mean '{ENSEMBLE}'?"),
         ({"teach": {"rewards": [ENSEMBLE]}, "ensembles": [{"over": "bases"}]}, "teachers.teach.rewards[0]", "is no"),
         ({"teach": {"rewards": ["labels"]}}, "teachers.teach.rewards[0]", "'labels' is made of people's labels"),
         ({"teach": {"rewards": ["strongest"]}}, "teachers.teach.rewards[0]", "name the reward model itself"),
