@@ -25,6 +25,7 @@ from warehouse.reports.topics import (
     good_teacher,
     leaderboards,
     objectives,
+    policy_gains,
     post_training,
     predicted_coverage,
     prediction,
@@ -52,6 +53,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     post_training.section,
     base_and_data.section,
     good_teacher.section,
+    policy_gains.section,
     teachers.section,
     teacher_recommendations.section,
     leaderboards.section,
@@ -69,6 +71,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
 OTHER_SCORES = (
     benchmark_scores.section,
     good_teacher.section,
+    policy_gains.section,
     base_and_data.section,
     teachers.section,
     teacher_recommendations.section,
