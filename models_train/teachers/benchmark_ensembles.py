@@ -59,7 +59,7 @@ def _rows(one: Scored, ensemble: Ensemble, resamples: int) -> list[Row]:
     known = np.isfinite(values[: len(places)])
     if (known.mean(axis=1) < LEAST_SHARE * known.mean(axis=1).max()).any() or not known.all(axis=0).any():
         return [row | {"status": "a member has rewards for too few items"} for row in named]
-    kept = known.all(axis=0)
+    kept = np.asarray(known.all(axis=0))
     values, n = values[:, kept], int(kept.sum())
     _, codes = np.unique(subsets[kept].astype(str), return_inverse=True)
     counts = resample_counts(codes, resamples, one.seed)
