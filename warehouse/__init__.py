@@ -3,8 +3,8 @@ Polars frames, `warehouse.open(address)` opens the snapshot that was published l
 
 In the order of the data flow: `contracts` (columns of the raw tables), `part_files` (parts on disk), `landing` (parts
 into raw tables), `dbt_nodes` (results of dbt's nodes), `checks` (of the results), `content_id` (hashes of tables),
-`reports` (the page), `publish` (snapshots for readers), `publish_remote` (the same in a bucket), `recommendation` (base
-models under limits), `frames` (marts in Python) and `cli` (answer, recommendation, SQL shell).
+`reports` (the page), `publish` (snapshots for readers), `publish_remote` (the same in a bucket), `frames` (marts in
+Python) and `cli` (answer, recommendation, SQL shell).
 `connection` opens DuckDB files, and `paths` names the files under REWARDBASE_HOME.
 """
 

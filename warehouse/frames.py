@@ -18,7 +18,7 @@ from models_train.errors import UserError, close_match
 from warehouse.connection import Connection, read
 from warehouse.paths import Home
 from warehouse.publish_remote import open_snapshot
-from warehouse.recommendation import Limits, recommendations, recommendations_for_policy
+from warehouse.reports.recommended import Limits, recommendations, recommendations_for_policy
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from warehouse.cli.recommend_for_policy import print_for_policy
 from warehouse.connection import Connection, read
 from warehouse.contracts.sizes import SIZE_RULE
 from warehouse.paths import Home
-from warehouse.recommendation import Limits, Recommendation, plain, recommendations
 from warehouse.reports import labels, queries
+from warehouse.reports.recommended import Limits, Recommendation, plain, recommendations
 from warehouse.training_memory import way_within
 
 WIDTH = 96

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from warehouse.cli.answer import line
 from warehouse.connection import Connection
-from warehouse.recommendation import plain, recommendations_for_policy
 from warehouse.reports import labels
+from warehouse.reports.recommended import plain, recommendations_for_policy
 
 WIDTH = 96
 HOW_TO_READ = (
