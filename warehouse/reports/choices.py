@@ -99,9 +99,7 @@ def of_score(study: Study, objective: str, within: Limits, found: Recommendation
     """The choice of a base model by the study's score. found: the whole ranking within the limits."""
     first, *_ = found.rows
     level = [row["model_id"] for row in found.rows if row["is_level"]]
-    best = first["probability_best"]
-    sure = [] if best is None else [f"Best in {labels.percent(best)} of draws over test questions and training runs"]
-    sure.append(f"Not distinguishable from it: {labels.listing(level, labels.MOST_NAMED)}" if level else _alone(found))
+    sure = f"Not distinguishable from it: {labels.listing(level, labels.MOST_NAMED)}" if level else _alone(found)
     by = labels.objective(objective)
     way = within.memory_gib and way_within(first["params_b"], first["family"] or "", within.memory_gib)
     return Choice(
@@ -115,7 +113,7 @@ def of_score(study: Study, objective: str, within: Limits, found: Recommendation
         question=f"Which base model{within} should I train my reward model on? Objective: {by}.",
         pick=first["model_id"],
         figure=_scored(first),
-        sure=f"{'. '.join(sure)}.",
+        sure=f"{sure}.",
         why=labels.sentence(first["reason"]) + (f" Training: {way}." if way else ""),
         unit="score",
         places=tuple(
