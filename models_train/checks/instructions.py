@@ -114,7 +114,7 @@ def versions(text: str) -> list[str]:
 def _serve(connection: Connection) -> None:
     """Answer requests of instructions and a text, until there are no more."""
     try:
-        with _offline():
+        with offline():
             from langdetect import DetectorFactory
             from lm_eval.tasks.ifeval.instructions_registry import INSTRUCTION_DICT
     except ModuleNotFoundError as error:
@@ -136,7 +136,7 @@ def _serve(connection: Connection) -> None:
 
 
 @contextmanager
-def _offline() -> Iterator[None]:
+def offline() -> Iterator[None]:
     """No download while the library is imported; what it prints of one goes nowhere."""
     import nltk
 
