@@ -21,7 +21,7 @@ from models_train.checks.verdict import NOT_APPLICABLE, OK, Verdict
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
-from models_train.jobs.text_checks import Asked, checked
+from models_train.jobs.text_checks import Asked, TextChecks
 from models_train.parts import is_whole, part_path, part_rows, renew_run, write_part
 from models_train.reward_benchmarks.items import Benchmark
 from models_train.reward_benchmarks.sets import at_commits, load_named
@@ -59,9 +59,10 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     study = load_study(path, home)
     if study.agentic is None:
         raise UserError(f"{path}: the study {study.study_id} has no rewards with checks; add the group agentic")
-    job = _Job(at_commits(study, path, home), path, home, report)
-    for check in job.wanted.checks:
-        job.check(check)
+    with TextChecks() as texts:
+        job = _Job(at_commits(study, path, home), path, home, report, texts)
+        for check in job.wanted.checks:
+            job.check(check)
     for weights in job.wanted.weights:
         job.weigh(weights)
     rows = sum(len(job.reward(one)) for one in job.wanted.rewards)
@@ -73,8 +74,8 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
 class _Job:
     """Writes the rewards with checks of a study. path: the study file."""
 
-    def __init__(self, study: Study, path: Path, home: Path, report: Reporter) -> None:
-        self._study, self._path, self._report = study, path, report
+    def __init__(self, study: Study, path: Path, home: Path, report: Reporter, texts: TextChecks) -> None:
+        self._study, self._path, self._report, self._checks = study, path, report, texts
         self._parts = parts_of(home)
         self.wanted = AgenticParts(self._parts, study, path.parent)
         self.statuses: Counter[str] = Counter()
@@ -153,7 +154,7 @@ class _Job:
             ]
             on = part.on if isinstance(part.on, str) else part.on.name
             self._report.say(f"{on}: {len(asked):,} texts, {', '.join(one.name for one in missing)}")
-            found |= checked(missing, asked)
+            found |= self._checks.checked(missing, asked)
             for name in (one.name for one in missing):
                 self._say_needs(name, found[name])
         return found[part.check.name]
