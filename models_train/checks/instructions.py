@@ -225,5 +225,3 @@ def _has_language(text: str) -> bool:
     except LangDetectException:
         return False
     return True
-
-

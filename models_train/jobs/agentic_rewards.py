@@ -39,7 +39,7 @@ from models_train.study.agentic_parts import (
     checks_on,
     rewards_on,
 )
-from models_train.study.response_parts import Responses, prompt_rows, without_text
+from models_train.study.response_parts import prompt_rows, without_text
 from models_train.study.reward_ids import source_run_id
 from models_train.study.study import Study, load_study
 from models_train.teachers.agentic import Fit, fit, scores
@@ -66,8 +66,7 @@ def run(path: Path, home: Path, report: Reporter) -> dict[str, Any]:
     for weights in job.wanted.weights:
         job.weigh(weights)
     rows = sum(len(job.reward(one)) for one in job.wanted.rewards)
-    for source in job.wanted.sources:
-        job.keep(REWARD_SOURCES, source_run_id(source), lambda source=source: [source])
+    job.write_names()
     return {"rows": rows, **dict(job.statuses.most_common())}
 
 
@@ -95,6 +94,11 @@ class _Job:
         if found:  # a part of no row has no partition
             write_part(self._parts, table, found, study_id=self._study.study_id, run_id=run_id)
         return found
+
+    def write_names(self) -> None:
+        """Write what gives the rewards."""
+        for source in self.wanted.sources:
+            self.keep(REWARD_SOURCES, source_run_id(source), partial(list, [source]))
 
     def check(self, part: CheckPart) -> None:
         """Write the results of a check."""

@@ -17,8 +17,8 @@ PlainKind = Literal[
 ]  # fmt: skip
 InstructionKind = Literal["ifeval_strict", "ifeval_loose", "ifeval_strict_prompt", "ifeval_loose_prompt"]
 CheckKind = Literal[PlainKind, InstructionKind, "math_answer", "values"]
-"""Of `ifeval_`: the share of the instructions that are followed, or 1 where all are (`_prompt`); by the response as it is
-(strict), or by any of eight versions of it without its first line, its last line and its asterisks (loose)."""
+"""Of `ifeval_`: the share of the instructions that are followed, or 1 where all are (`_prompt`); by the response as it
+is (strict), or by any of eight versions of it without its first line, its last line and its asterisks (loose)."""
 KINDS: tuple[str, ...] = get_args(CheckKind)
 INSTRUCTION_KINDS: tuple[InstructionKind, ...] = get_args(InstructionKind)
 MOST_POINTS = 4096
@@ -62,7 +62,9 @@ class Check(Settings):
             (self.path is not None, "values", "path"),
         ):
             if given != (self.of == kind):
-                text = "needs {key}; add it" if self.of == kind else "has {key}, which only the kind {kind} has; remove it"
+                text = (
+                    "needs {key}; add it" if self.of == kind else "has {key}, which only the kind {kind} has; remove it"
+                )
                 raise PydanticCustomError("check", text, {"key": key, "kind": kind})
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise PydanticCustomError("check", "has at_least above at_most; correct one of them")
@@ -117,7 +119,9 @@ class AgenticReward(Settings):
         if (self.weights is None) == (self.fit is None):
             raise PydanticCustomError("agentic", "needs either weights or fit, one of them")
         if self.reward_id is not None and not self.reward_id.startswith(AGENTIC):
-            text = "has the reward_id '{name}'; names of rewards with checks begin with '{start}': write '{start}{name}'"
+            text = (
+                "has the reward_id '{name}'; names of rewards with checks begin with '{start}': write '{start}{name}'"
+            )
             raise PydanticCustomError("agentic", text, {"name": self.reward_id, "start": AGENTIC})
         return self
 

@@ -58,7 +58,7 @@ class CheckPart:
 
 @dataclass(frozen=True)
 class RewardInputs:
-    """What rewards with checks are computed from. plain: run id of the plain rewards; checks: of the results, by name."""
+    """What rewards with checks are computed from. plain: run id of the plain rewards; checks: of results, by name."""
 
     on: On
     plain: str
@@ -160,7 +160,9 @@ class AgenticParts:
     def sources(self) -> list[dict[str, Any]]:
         """Rows of reward_sources. They name no base model: what rewards of one base model share is not theirs alone."""
         unknown: dict[str, Any] = dict.fromkeys(REWARD_SOURCES.filled_columns.names)
-        return [unknown | {"reward_id": one.reward_id, "kind": "agentic", "scale": "mean_score"} for one in self.weights]
+        return [
+            unknown | {"reward_id": one.reward_id, "kind": "agentic", "scale": "mean_score"} for one in self.weights
+        ]
 
     def run_ids(self) -> Iterator[tuple[str, str]]:
         """Table and run id of every part."""
@@ -195,7 +197,7 @@ class AgenticParts:
 
     def _check_run_id(self, check: Check, on: On) -> str:
         if check.name == "math_answer" and check.of == check.name and isinstance(on, Responses):
-            return check_run_id(check.name, on.run_id)  # that of gold rewards
+            return check_run_id("math_answer", on.run_id)  # that of gold rewards
         of = self._items_run_id(on) if isinstance(on, str) else on.run_id
         values = content_of(resolve(check.path, self.study_folder)) if check.path else None
         settings = check.model_dump(mode="json", exclude={"path"})

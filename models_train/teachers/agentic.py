@@ -1,4 +1,4 @@
-"""Rewards with checks (definitions, Section 16): z(reward) + sum of weight * check, weights chosen on a grid, and gains.
+"""Rewards with checks (definitions, Section 16): z(reward) + sum of weight * check, and the choice of weights.
 
 Arrays have one row per item or prompt and one column per completion or response.
 """

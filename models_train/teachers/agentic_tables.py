@@ -1,4 +1,4 @@
-"""What checks add to a reward (definitions, Section 16): the rows of `fct_agentic_gains`, by benchmark and by policy."""
+"""What checks add to a reward (definitions, Section 16): the rows of `fct_agentic_gains`, by benchmark and policy."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ def benchmark_gains(benchmark: Scored, weights: pl.DataFrame, resamples: int) ->
 def policy_gains(every: Compared, weights: pl.DataFrame, resamples: int, settings: Settings) -> list[Row]:
     """One row per reward with checks: gold of the best of n responses without and with them, on the same prompts.
 
-    n: the largest of the study's with 2n responses to a prompt, else 1 to all of them.
+    n: the largest of the study's, from 2 on, with 2n responses to a prompt; without any, all responses.
     """
     one = every.with_full_pools
-    sizes = [n for n in settings.sizes(one) if 2 * n <= one.n_pool] or [one.n_pool]
+    sizes = [n for n in settings.sizes(one) if 2 <= n <= one.n_pool / 2] or [one.n_pool]
     n, rows = max(sizes), []
     names = [*one.reward_ids, *one.left_out]
     for own in _rewards(weights, one.study_id, names):

@@ -24,7 +24,9 @@ from models_train.checks.verdict import NOT_APPLICABLE, OK
 from models_train.study.agentic import INSTRUCTION_KINDS, Check
 
 TITLE, COMMA, WORDS = "detectable_format:title", "punctuation:no_comma", "length_constraints:number_words"
-CAPITALS = "change_case:english_capital"
+CAPITALS, LANGUAGE = "change_case:english_capital", "language:response_language"
+LETTERS, BULLETS = "keywords:letter_frequency", "detectable_format:number_bullet_lists"
+SENTENCES, CAPITAL_WORDS = "length_constraints:number_sentences", "change_case:capital_word_frequency"
 
 
 @pytest.fixture(scope="module")
@@ -59,10 +61,10 @@ def test_the_same_as_the_library_where_that_is_right(checker: Instructions) -> N
     texts = ["<<A title>>\none two three", "* one\n* two, three", "One, two.\nThree four five\n- six", "P.S. seven"]
     prompts = [
         [(TITLE, {}), (COMMA, {})],
-        [("detectable_format:number_bullet_lists", {"num_bullets": 2}), (WORDS, {"relation": "less than", "num_words": 5})],
+        [(BULLETS, {"num_bullets": 2}), (WORDS, {"relation": "less than", "num_words": 5})],
         [("detectable_content:postscript", {"postscript_marker": "P.S."}), ("startend:quotation", {})],
         [("keywords:existence", {"keywords": ["seven"]}), ("keywords:forbidden_words", {"forbidden_words": ["one"]})],
-    ]  # fmt: skip
+    ]
     for instructions in prompts:
         for text in texts:
             doc = json.loads(asked(*instructions)) | {"key": 1}
@@ -78,18 +80,18 @@ def test_the_same_as_the_library_where_that_is_right(checker: Instructions) -> N
 @pytest.mark.parametrize(
     ("instruction", "arguments", "status"),
     [
-        ("keywords:letter_frequency", {"letter": "#", "let_frequency": 4, "let_relation": "at least"}, "kwargs do not fit"),
+        (LETTERS, {"letter": "#", "let_frequency": 4, "let_relation": "at least"}, "kwargs do not fit"),
         (WORDS, {}, "kwargs do not fit"),
         (WORDS, {"num_words": -1, "relation": "at least"}, "kwargs do not fit"),
         (WORDS, {"num_words": 3, "relation": "about"}, "error: ValueError"),
         (WORDS, {"words": 3}, "error: TypeError"),
         ("punctuation:no_commas", {}, UNKNOWN),
         ("keywords:existence", {"keywords": ["("]}, "error: "),
-        ("length_constraints:number_sentences", {"num_sentences": 2, "relation": "at least"}, "needs punkt_tab"),
-        ("change_case:capital_word_frequency", {"capital_frequency": 1, "capital_relation": "at least"}, "needs punkt_tab"),
-        ("language:response_language", {"language": "fr"}, OK),
+        (SENTENCES, {"num_sentences": 2, "relation": "at least"}, "needs punkt_tab"),
+        (CAPITAL_WORDS, {"capital_frequency": 1, "capital_relation": "at least"}, "needs punkt_tab"),
+        (LANGUAGE, {"language": "fr"}, OK),
     ],
-)  # fmt: skip
+)
 def test_a_checker_that_cannot_run_is_a_status(
     checker: Instructions, instruction: str, arguments: dict[str, Any], status: str
 ) -> None:
@@ -107,16 +109,18 @@ def test_a_checker_that_cannot_run_is_a_status(
     assert f"{COMMA}: not; {instruction}: " in str(found["ifeval_strict"].detail)
 
 
-def test_a_threshold_of_0_is_kept(checker: Instructions) -> None:
+@pytest.mark.parametrize(("relation", "value"), [("at least", 1.0), ("less than", 0.0)])
+def test_a_threshold_of_0_is_kept(checker: Instructions, relation: str, value: float) -> None:
     """lm_eval's own loop drops it, and the checker then draws one at random."""
-    for arguments, value in (({"num_words": 0, "relation": "at least"}, 1.0), ({"num_words": 0, "relation": "less than"}, 0.0)):  # fmt: skip
-        assert checker.check("one two", asked((WORDS, arguments)))["ifeval_strict"].value == value
+    gold = asked((WORDS, {"num_words": 0, "relation": relation}))
+    assert checker.check("one two", gold)["ifeval_strict"].value == value
 
 
 def test_a_text_without_a_language_is_not_followed(checker: Instructions) -> None:
-    (french,) = {one.status for one in checker.check("12 34", asked(("language:response_language", {"language": "fr"}))).values()}  # fmt: skip
-    assert french == "error: the language cannot be told"
-    assert checker.check("A TEXT IN CAPITAL LETTERS OF THE ENGLISH LANGUAGE", asked((CAPITALS, {})))["ifeval_strict"].value == 1  # fmt: skip
+    found = checker.check("12 34", asked((LANGUAGE, {"language": "fr"})))
+    assert {one.status for one in found.values()} == {"error: the language cannot be told"}
+    capitals = checker.check("A TEXT IN CAPITAL LETTERS OF THE ENGLISH LANGUAGE", asked((CAPITALS, {})))
+    assert capitals["ifeval_strict"].value == 1
 
 
 def test_prompts_that_are_known_to_be_wrong_are_not_checked(checker: Instructions) -> None:
@@ -215,7 +219,11 @@ def test_three_names_tell_broken_answers_of_the_lab_from_others() -> None:
         dice = random.Random(number)
         question = LISTINGS[number % len(LISTINGS)](dice)
         assert [named(question.good.text, None).value, named(question.flawed["wrong"].text, None).value] == [1.0, 1.0]
-        assert [named(question.flawed[name].text, None).value for name in ("broken", "off_topic", "refused")] == [0, 0, 0]
+        assert [named(question.flawed[name].text, None).value for name in ("broken", "off_topic", "refused")] == [
+            0,
+            0,
+            0,
+        ]
 
 
 def test_every_kind_of_instruction_check_has_a_verdict() -> None:

@@ -48,10 +48,16 @@ def study(folder: Path, agentic: dict[str, Any], factor: float = 1.0, **more: An
     write_lines(folder / "scores.jsonl", [row for number in range(N) for row in scores(number, factor)])
     rng = np.random.default_rng(7)
     responses = [
-        {"prompt": f"Ask {number}", "prompt_id": f"p{number}", "responses": ["Yes.", "No, no", "", "Yes"], "policy": "m",
-         "reward": [float(one) for one in rng.normal(0, 1, 4)], "instruction_id_list": [COMMA], "kwargs": [{"x": None}]}
+        {
+            "prompt": f"Ask {number}",
+            "prompt_id": f"p{number}",
+            "policy": "m",
+            "responses": ["Yes.", "No, no", "", "Yes"],
+        }
+        | {"reward": [float(one) for one in rng.normal(0, 1, 4)]}
+        | {"instruction_id_list": [COMMA], "kwargs": [{"x": None}]}
         for number in range(9)
-    ]  # fmt: skip
+    ]
     write_lines(folder / "answers.jsonl", responses)
     labels = [
         {"policy_id": "answers:m", "prompt_id": f"p{number}", "response_no": place, "label": float(place == 0)}

@@ -16,10 +16,10 @@ MOST_ROWS = 24
 """Most rows of a chart."""
 _TWO, _THREE, _SIGNED = decimals(2), decimals(3), decimals(3, signed=True)
 SUMMARY = (
-    "A check says of a text whether it does something that can be checked: follow an instruction, have a form, end as a "
-    "sentence does. Here the reward of a reward model is z-scored on the texts compared, and each check is added times its "
-    "weight. A check that does not apply, or could not be made, adds 0 and is counted. The gain is against the reward "
-    "alone, on the same items or prompts."
+    "A check says of a text whether it does something that can be checked: follow an instruction, have a form, end as "
+    "a sentence does. Here the reward of a reward model is z-scored on the texts compared, and each check is added "
+    "times its weight. A check that does not apply, or could not be made, adds 0 and is counted. The gain is against "
+    "the reward alone, on the same items or prompts."
 )
 
 
@@ -150,8 +150,8 @@ def _table(gains: pl.DataFrame, study: Study) -> Table:
     return Table(
         study.name("agentic_gains"),
         "All rewards with checks",
-        "Second lines: 95 % intervals. Better, worse: items or prompts whose value rose or fell. Applied, not applicable, "
-        "not made: texts by what the check found; of several checks, the sum.",
+        "Second lines: 95 % intervals. Better, worse: items or prompts whose value rose or fell. Applied, not "
+        "applicable, not made: texts by what the check found; of several checks, the sum.",
         _with_names(gains).to_dicts(),
         [
             Col("Reward and check", "row", MODEL),
@@ -179,8 +179,8 @@ def _fits(gains: pl.DataFrame, study: Study) -> Table | None:
     return Table(
         study.name("agentic_fits"),
         "Weights that were chosen",
-        "By the items of a benchmark that are left out of the gains there. Optimism: what the choice flatters a half of "
-        "these items by, measured on the other half, mean of random halves.",
+        "By the items of a benchmark that are left out of the gains there. Optimism: what the choice flatters a half "
+        "of these items by, measured on the other half, mean of random halves.",
         _with_names(fitted).to_dicts(),
         [
             Col("Reward", "reward_id", MODEL),
