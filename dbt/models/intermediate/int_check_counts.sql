@@ -46,7 +46,7 @@ select
     coalesce(sum(n) filter (where status = 'not_applicable'), 0) as n_not_applicable,
     coalesce(sum(n) filter (where status not in ('ok', 'not_applicable')), 0) as n_failed,
     sum(total) / nullif(n_checked, 0) as mean_value,
-    string_agg(status || ': ' || n, '; ' order by n desc, status) filter (
+    string_agg(status || ': ' || n, '; ' order by n desc, status asc) filter (
         where status not in ('ok', 'not_applicable')
     ) as failures
 from counted
