@@ -14,11 +14,11 @@ import logging
 import random
 import re
 import resource
-import sys
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from multiprocessing.connection import Connection
 from typing import Any, Self
 
@@ -143,7 +143,7 @@ def offline() -> Iterator[None]:
     download = nltk.download
     nltk.download = lambda *_, **__: False
     try:
-        with redirect_stdout(sys.stderr):
+        with redirect_stdout(StringIO()):
             yield
     finally:
         nltk.download = download
