@@ -15,7 +15,7 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick example vllm all answer answer-card recommend plan sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean lab-teachers
+.PHONY: help setup run quick example example-teachers vllm all answer answer-card recommend plan sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean lab-teachers
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ quick: setup ## Publish the studies that need no training and print the answer; 
 example: export REWARDBASE_HOME := $(abspath $(or $(REWARDBASE_HOME),var))/example
 example: export REWARDBASE_STUDIES := $(CURDIR)/dagster_project/studies/examples/smollm2
 example: setup ## Train and score a real model, SmolLM2-135M, on a few documents: five to ten minutes, 90 MB to fetch
+	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
+	@$(BIN)/python -m dagster_project.cli.run
+
+example-teachers: export REWARDBASE_HOME := $(abspath $(or $(REWARDBASE_HOME),var))/example_teachers
+example-teachers: export REWARDBASE_STUDIES := $(CURDIR)/dagster_project/studies/examples/smollm2_teachers
+example-teachers: setup ## Train two small reward models, and a real policy by one of them: ten minutes, 90 MB to fetch
 	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
 	@$(BIN)/python -m dagster_project.cli.run
 

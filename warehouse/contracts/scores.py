@@ -94,6 +94,22 @@ COMPLETION_REWARDS = table(
     partition_by=("reward_id", "benchmark"),
 )
 
+REWARD_TEMPERATURES = table(
+    "reward_temperatures",
+    "One row per study and reward model whose rewards are no log-odds: what makes log-odds of their differences.",
+    ("reward_id",),
+    REWARD_ID,
+    number(
+        "temperature",
+        "Differences of rewards divided by it are log-odds; null where no finite one fits best.",
+        nullable=True,
+    ),
+    number("log_loss", "Mean of -ln p of the validation pairs with it, in nats; null without it.", nullable=True),
+    integer("n_pairs", "Validation pairs that it is fitted on: those that the reward model was chosen on."),
+    text("status", "ok, or why there is none."),
+    partition_by=("reward_id",),
+)
+
 COMPLETION_CHECKS = table(
     "completion_checks",
     "One row per study, check, benchmark item and completion: whether the completion passes.",
@@ -145,6 +161,7 @@ SCORE_TABLES = by_name(
     BENCHMARK_ITEMS,
     ITEM_COMPLETIONS,
     COMPLETION_REWARDS,
+    REWARD_TEMPERATURES,
     COMPLETION_CHECKS,
     AGENTIC_WEIGHTS,
     AGENTIC_FITS,
