@@ -165,6 +165,7 @@ SCORE_TABLES = by_name(
     COMPLETION_CHECKS,
     AGENTIC_WEIGHTS,
     AGENTIC_FITS,
+    REWARD_TEMPERATURES,
 )
 """Raw tables of rewards on benchmarks, by name."""
 
