@@ -24,6 +24,7 @@ from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
     benchmark_set_run_id,
+    control_run_ids,
     donors,
     evaluation_run_ids,
     import_run_id,
@@ -32,6 +33,7 @@ from models_train.study.fingerprints import (
     reward_import_run_id,
     sample_run_id,
     score_imports_run_id,
+    scored_as,
     scored_run_id,
     scoring_run_id,
     trained_run_ids,
@@ -52,6 +54,7 @@ from models_train.study.reward_ids import source_run_id, stated_sources, trained
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
+from warehouse.contracts.critiques import CRITIQUES
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
 from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS, PROMPTS, RESPONSE_REWARDS, RESPONSES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
@@ -420,11 +423,11 @@ def _trained(study: Study) -> Sequence[str]:
 def _trainings(model: _ModelWork) -> Iterator[Work]:
     training, name = model.study.training, model.name
     assert training is not None
-    for objective in training.objectives:
+    for objective in training.objectives_of(name):
         trained = trained_run_ids(model.study, model.model, objective, model.folder)
-        evaluated = {
-            seed: list(evaluation_run_ids(run_id, model.study, model.folder).values())
-            for seed, run_id in trained.items()
+        named = {seed: scored_as(training, objective, run_id) for seed, run_id in trained.items()}
+        evaluated: dict[int | str | None, list[str]] = {
+            seed: list(evaluation_run_ids(run_id, model.study, model.folder).values()) for seed, run_id in named.items()
         }
         have = {seed: [model.has_rewards(run_id) for run_id in run_ids] for seed, run_ids in evaluated.items()}
         # The job of the search trains further seeds, too, and passes over what is there: a seed is trained where it is
@@ -434,10 +437,16 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         retrain = model.everything or not is_trained
         unscored = [
             one
-            for seed, run_id in trained.items()
+            for seed, run_id in named.items()
             for one in model.unscored_responses(trained_reward_id(name, objective, seed), run_id)
         ]
         is_scored = all(map(all, have.values())) and not unscored
+        if objective == "critique":
+            controls = _scored_controls(model)
+            is_trained = is_trained and all(any(found.values()) for found in controls)
+            is_scored = is_scored and all(all(found.values()) for found in controls)
+            retrain = model.everything or not is_trained
+            evaluated["controls"] = [run_id for found in controls for run_id in found]
         # The first reward model answers for the items of the test set, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
         if is_first and model.study.test_set is not None and not model.counting.has_items(model.study):
@@ -447,6 +456,18 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
             run_ids = ",".join([*(run_id for found in evaluated.values() for run_id in found), *unscored])
             yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", run_ids)
+
+
+def _scored_controls(model: _ModelWork) -> list[dict[str, bool]]:
+    """Whether the critiques of each reward model that a critique reward model is compared with are there, by run id."""
+    training = model.study.training
+    assert training is not None
+    found = []
+    for run_id in control_run_ids(model.study, model.model, model.folder).values():
+        named = scored_as(training, "critique", run_id)
+        run_ids = evaluation_run_ids(named, model.study, model.folder).values()
+        found.append({one: model.counting.has(CRITIQUES.name, model.study, one) for one in run_ids})
+    return found
 
 
 def _hub_rewards(study: Study) -> Sequence[str]:
