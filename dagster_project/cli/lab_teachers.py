@@ -21,6 +21,8 @@ from warehouse.paths import VARIABLE
 LAB = environment.PROJECT / "studies" / "lab.yaml"
 LONG_FORM: dict[str, Any] = {"method": ["rloo", "grpo"], "seeds": [0, 1, 2]}
 """Settings of `teach` in place of the lab's; all policies and reward models are taken, and the gold reward."""
+CRITIQUES: dict[str, Any] = {"samples": [1, 4, 16], "response_samples": 1, "tries": 4}
+"""Settings of critiques in place of the lab's."""
 KEPT = ("steps", "prompts_per_step", "generations", "learning_rate", "kl")
 _BEGUN = ("lab", "reward_models", "parts")
 """Folders of the home that the long form begins with."""
@@ -40,10 +42,11 @@ def main() -> None:
 
 
 def long_form(text: str) -> str:
-    """The lab's study file with LONG_FORM."""
+    """The lab's study file with LONG_FORM and CRITIQUES."""
     study = yaml.safe_load(text)
     teach = study["teachers"]["teach"]
     study["teachers"]["teach"] = {name: teach[name] for name in KEPT if name in teach} | LONG_FORM
+    study["training"]["critique"] |= CRITIQUES
     return str(yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
 
 

@@ -81,7 +81,7 @@ def templated(attributes: Sequence[float]) -> str:
     helps = _worded(rated["helpfulness"], "It helps.", "It helps a little.", "It does not help.")
     clear = _worded(rated["coherence"], "It is clear.", "It is partly clear.", "It is not clear.")
     score = rated["helpfulness"] + rated["correctness"] + rated["coherence"] + _MOST - rated["verbosity"]
-    return f"{right} {helps} {clear} Too long by {rated['verbosity']:g}. Score: {score:g}."
+    return f"{right} {helps} {clear} Wordy: {rated['verbosity']:g}. Score: {score:g}."
 
 
 def _worded(rating: float, good: str, middle: str, bad: str) -> str:

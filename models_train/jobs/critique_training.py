@@ -135,13 +135,13 @@ class CritiqueSetup:
             "n_validation_pairs": choice.evaluation.n_pairs,
         }
 
-    def cost_rows(self) -> list[dict[str, Any]]:
-        """Rows of run_costs of the fine-tuning and the writing, which controls share with the reward model itself."""
+    def cost_rows(self) -> dict[str, dict[str, Any]]:
+        """The row of run_costs of the fine-tuning, and that of the writing; controls share them."""
         if self.job.control is not None:
-            return []
+            return {}
+        costs = {"writing": self.own.costs} | ({"tuning": self.tuned.costs} if self.tuned.costs else {})
         model, objective = self.job.model.model_id, self.job.objective
-        rows = [self.own.costs.row(model, JOB, f"{objective}/writing")]
-        return rows + ([self.tuned.costs.row(model, JOB, f"{objective}/tuning")] if self.tuned.costs else [])
+        return {name: one.row(model, JOB, f"{objective}/{name}") for name, one in costs.items()}
 
 
 def critique_setup(

@@ -191,7 +191,9 @@ def _train_and_save(
     )
     rows = record.rows()
     if critiques is not None:
-        rows[COSTS] += critiques.cost_rows()
+        for name, row in critiques.cost_rows().items():
+            run_id = f"{job.run_id}-{name}"
+            write_part(parts_of(job.home), TABLES_BY_NAME[COSTS], [row], study_id=job.study.study_id, run_id=run_id)
         rows[CRITIQUE_TRAININGS.name] = [] if record.outcome.choice is None else [critiques.row(record)]
     if job.seed is not None or job.control is not None:
         # Tables of searches have no row of it: its learning curve stays in the folder's card.

@@ -155,8 +155,8 @@ class CritiqueRecipe(Recipe):
     samples: Annotated[tuple[Count, ...], Field(strict=False, min_length=1), Distinct] = (1, 4, 16)
     """Numbers of critiques per response to compare; the largest is written of each completion of a benchmark. Greedily
     where it is 1, else by sampling at temperature 1."""
-    response_samples: Count = 4
-    """Critiques of each response of a policy, by sampling at temperature 1."""
+    response_samples: CountOrZero = 4
+    """Critiques of each response of a policy, written as those of benchmarks are; 0: responses get no rewards."""
     request: Text = "Judge this answer. End with a score from 0 to 16, as in `Score: 12.`"
     """What the user asks after the response, and the critique answers."""
     critique_tokens: MaxTokens = 256
