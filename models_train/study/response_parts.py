@@ -95,8 +95,8 @@ def rewards_run_id(study: Study, reward: str, responses: Responses) -> str:
 
 def scores_responses(study: Study, reward_id: str) -> bool:
     """Whether a reward model of the study scores responses: all do, unless the study names some. Those that are gold
-    rewards, or that one may be chosen of, do so in any case, and those that teach or are in an ensemble. Critique reward models do not
-    where the study asks for no critiques of responses."""
+    rewards, or that one may be chosen of, do so in any case, and those that teach or are in an ensemble. A critique
+    reward model does not where the study asks for no critiques of responses."""
     teachers, critique = study.teachers, study.training.critique if study.training else None
     if teachers is None:
         return False

@@ -1,4 +1,4 @@
-"""Critique reward models: beside Bradley-Terry, a placebo and true critiques, with their cost; and some of their words."""
+"""Critique reward models beside Bradley-Terry, a placebo and true critiques, with their cost; and some of their words."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def section(study: Study) -> Section | None:
 
 
 SUMMARY = (
-    "A critique reward model writes a critique of an answer and reads the reward after it. It is worth its tokens where "
-    "it beats Bradley-Terry on the same pairs, and beats itself with critiques of other answers: else the longer "
+    "A critique reward model writes a critique of an answer and reads the reward after it. It is worth its tokens "
+    "where it beats Bradley-Terry on the same pairs, and beats itself with critiques of other answers: else the longer "
     "training helps, and not what the critiques say. All four are trained from one base model on the same preferences; "
     "the critiques also bring what their own data know. Intervals are paired over items; the chance of the training "
     "itself (one training each) is not in them."
@@ -125,8 +125,8 @@ def _figure(gains: pl.DataFrame, study: Study) -> Figure:
         name=study.name("critique_gains"),
         title="What critiques add, and what they cost",
         caption=(
-            "Percent of the items whose right answer has the highest reward; lines are 95 % intervals over items. Fewer "
-            "critiques than were written: the mean over all subsets of so many. At the right: tokens that are read or "
+            "Percent of the items whose right answer has the highest reward; lines are 95 % intervals over items. "
+            "Fewer critiques than were written: the mean over all subsets of so many. At the right: tokens that are read or "
             "written for the reward of an answer."
         ),
         panels=tuple(panels),
