@@ -355,7 +355,7 @@ class _Stages:
                 self.base.config,
                 recipe,
                 training.precision,
-                greedy=max(recipe.samples) == 1 and recipe.tries == 1,
+                greedy=recipe.tries == 1,
                 name=trained_reward_id(self.job.model.model_id, self.job.objective),
             )
             found = {

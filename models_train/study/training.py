@@ -150,8 +150,8 @@ class CritiqueRecipe(Recipe):
     """Leave out pairs whose own critiques contradict the label: the scores that they end with (`Score: 12.`) put the
     rejected response first, or on a par. False keeps all pairs with two whole critiques."""
     tries: Count = 1
-    """Critiques that are written of each response of the pairs; with `filter`, the first two that agree with the label
-    are taken."""
+    """Critiques that are written of each response of the pairs: one greedily, more by sampling at temperature 1. With
+    `filter`, the first two that agree with the label are taken."""
     samples: Annotated[tuple[Count, ...], Field(strict=False, min_length=1), Distinct] = (1, 4, 16)
     """Numbers of critiques per response to compare; the largest is written of each completion of a benchmark. Greedily
     where it is 1, else by sampling at temperature 1."""

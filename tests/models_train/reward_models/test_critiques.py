@@ -71,7 +71,8 @@ def test_the_placebo_has_critiques_of_other_prompts_whatever_their_label() -> No
     pairs = [
         Preference((Turn("user", str(number)),), "Yes.", "No.", 1, f"p{number % 50}", "train") for number in range(n)
     ]
-    own = with_own(pairs, [[(said(f"{one.prompt_id} chosen"), said(f"{one.prompt_id} rejected"))] for one in pairs], filtered=False)  # fmt: skip
+    written = [[(said(f"{one.prompt_id} chosen"), said(f"{one.prompt_id} rejected"))] for one in pairs]
+    own = with_own(pairs, written, filtered=False)
     found = with_others(own, seed=3)
     assert found.preferences == pairs
     texts = [text for both in found.critiques for text in both]
