@@ -56,6 +56,7 @@ _WRITERS = {
         keys.POLICY_RUNS,
     ),
     **dict.fromkeys(("response_checks", "gold_rewards"), (keys.GOLD_REWARDS,)),
+    "reward_temperatures": (keys.REWARD_MODELS,),
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),
     "run_costs": keys.GPU_PARTS,

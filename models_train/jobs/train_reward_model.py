@@ -40,10 +40,11 @@ from models_train.reward_models.search_records import DROPPED, SearchRecord, sea
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism, checkpoint_rewards, measure_optimism
 from models_train.store import parts_of
-from models_train.study.reward_ids import variant
+from models_train.study.reward_ids import trained_reward_id, variant
 from models_train.study.settings import Objective
 from warehouse.contracts import TABLES as TABLES_BY_NAME
 from warehouse.contracts.critiques import CRITIQUE_TRAININGS
+from warehouse.contracts.scores import REWARD_TEMPERATURES
 
 COSTS, SEARCHES = "run_costs", "reward_model_searches"
 TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints", COSTS, SEARCHES)
@@ -130,7 +131,7 @@ def _train(job: TrainingJob, report: Reporter, processes: Processes) -> Mapping[
         if row is None:
             row = _search(job, report, processes)
         if processes.is_first:
-            for table in (DROPPED, *tables_of(job)):
+            for table in (DROPPED, REWARD_TEMPERATURES.name, *tables_of(job)):
                 renew_run(parts_of(job.home), table, job.study.study_id, job.run_id)
             shutil.rmtree(job.working_folder, ignore_errors=True)
     if row and row["status"] == "failed":
@@ -201,10 +202,12 @@ def _train_and_save(
         rows[COSTS][0]["variant"] = name
         _write(job, rows, [COSTS, *(() if critiques is None else (CRITIQUE_TRAININGS.name,))])
         _save(job, record)
+        _write_temperature(job, record)
         return rows[SEARCHES][0]
     # What was trained is landed before the save, which can still fail; that of the search says that all is done.
     _write(job, rows, [DROPPED, *(table for table in tables_of(job) if table != SEARCHES)])
     _save(job, record)
+    _write_temperature(job, record)
     _write(job, rows, [SEARCHES])
     return rows[SEARCHES][0]
 
@@ -241,6 +244,12 @@ def _write(job: TrainingJob, rows: Mapping[str, list[dict[str, Any]]], tables: S
         if rows[table]:
             contract = TABLES_BY_NAME[table]
             write_part(parts_of(job.home), contract, rows[table], study_id=job.study.study_id, run_id=job.run_id)
+
+
+def _write_temperature(job: TrainingJob, record: SearchRecord) -> None:
+    row = record.temperature_row(trained_reward_id(job.model.model_id, job.objective, job.seed))
+    if row is not None:
+        write_part(parts_of(job.home), REWARD_TEMPERATURES, [row], study_id=job.study.study_id, run_id=job.run_id)
 
 
 def _train_all(job: TrainingJob, setup: SearchSetup, report: Reporter) -> tuple[list[TrainingRun], SearchOutcome]:

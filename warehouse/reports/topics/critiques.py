@@ -1,4 +1,4 @@
-"""Critique reward models beside Bradley-Terry, a placebo and true critiques, with their cost; and some of their words."""
+"""Critique reward models beside Bradley-Terry, a placebo and true critiques, with their cost; and some of the words."""
 
 from __future__ import annotations
 
@@ -126,8 +126,8 @@ def _figure(gains: pl.DataFrame, study: Study) -> Figure:
         title="What critiques add, and what they cost",
         caption=(
             "Percent of the items whose right answer has the highest reward; lines are 95 % intervals over items. "
-            "Fewer critiques than were written: the mean over all subsets of so many. At the right: tokens that are read or "
-            "written for the reward of an answer."
+            "Fewer critiques than were written: the mean over all subsets of so many. At the right: tokens that are "
+            "read or written for the reward of an answer."
         ),
         panels=tuple(panels),
         key="Items won, in percent; lines: 95 % intervals over items; at the right: tokens per answer",
