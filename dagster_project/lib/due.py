@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -24,7 +25,7 @@ from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
     benchmark_set_run_id,
-    control_run_ids,
+    control_evaluations,
     donors,
     evaluation_run_ids,
     import_run_id,
@@ -62,7 +63,7 @@ from models_train.study.reward_ids import source_run_id, stated_sources, trained
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
-from warehouse.contracts.critiques import CRITIQUES
+from warehouse.contracts.critiques import CRITIQUE_TRAININGS, CRITIQUES
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
 from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS, PROMPTS, RESPONSE_REWARDS, RESPONSES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
@@ -450,11 +451,11 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         ]
         is_scored = all(map(all, have.values())) and not unscored
         if objective == "critique":
-            controls = _scored_controls(model)
-            is_trained = is_trained and all(any(found.values()) for found in controls)
-            is_scored = is_scored and all(all(found.values()) for found in controls)
-            retrain = model.everything or not is_trained
-            evaluated["controls"] = [run_id for found in controls for run_id in found]
+            evaluated |= control_evaluations(model.study, model.model, model.folder)
+            controls = {one: run_ids for one, run_ids in evaluated.items() if isinstance(one, str)}
+            has = partial(model.counting.has, study=model.study)
+            retrain = retrain or not all(has(CRITIQUE_TRAININGS.name, run_id=one) for one in controls)
+            is_scored &= all(has(CRITIQUES.name, run_id=one) for run_ids in controls.values() for one in run_ids)
         # The first reward model answers for the items of the test set, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
         if is_first and model.study.test_set is not None and not model.counting.has_items(model.study):
@@ -464,18 +465,6 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
             run_ids = ",".join([*(run_id for found in evaluated.values() for run_id in found), *unscored])
             yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", run_ids)
-
-
-def _scored_controls(model: _ModelWork) -> list[dict[str, bool]]:
-    """Whether the critiques of each reward model that a critique reward model is compared with are there, by run id."""
-    training = model.study.training
-    assert training is not None
-    found = []
-    for run_id in control_run_ids(model.study, model.model, model.folder).values():
-        named = scored_as(training, "critique", run_id)
-        run_ids = evaluation_run_ids(named, model.study, model.folder).values()
-        found.append({one: model.counting.has(CRITIQUES.name, model.study, one) for one in run_ids})
-    return found
 
 
 def _hub_rewards(study: Study) -> Sequence[str]:

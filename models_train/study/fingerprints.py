@@ -182,6 +182,15 @@ def control_run_ids(study: Study, model: StudyModel, study_folder: Path) -> dict
     }
 
 
+def control_evaluations(study: Study, model: StudyModel, study_folder: Path) -> dict[str, list[str]]:
+    """Run ids of the critiques of benchmarks by each of these reward models, by its own run id."""
+    assert study.training is not None
+    return {
+        run_id: list(evaluation_run_ids(scored_as(study.training, "critique", run_id), study, study_folder).values())
+        for run_id in control_run_ids(study, model, study_folder).values()
+    }
+
+
 def scored_as(training: Training, objective: Objective, run_id: str) -> str:
     """Run id by which rewards of a reward model are named. run_id: its own, which the rewards of a critique reward
     model do not follow from alone."""
