@@ -18,11 +18,13 @@ from typing import Any
 
 import torch
 
+from models_train.data.preference_variants import kept_pairs
 from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
 from models_train.files import remove
 from models_train.jobs.cluster import on_cluster, run_together
 from models_train.jobs.command_line import run_job
+from models_train.jobs.preference_estimates import estimates_of
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, beside_others, training_job
 from models_train.machine import AUTO, RAY
@@ -37,10 +39,11 @@ from models_train.reward_models.validation import Optimism, checkpoint_rewards, 
 from models_train.store import parts_of
 from models_train.study.reward_ids import variant
 from models_train.study.settings import Objective
+from models_train.study.training import Further
 from warehouse.contracts import REWARD_MODEL_TABLES
 
-COSTS, SEARCHES = "run_costs", "reward_model_searches"
-TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints", COSTS, SEARCHES)
+COSTS, RUNS, SEARCHES = "run_costs", "reward_model_runs", "reward_model_searches"
+TABLES = (RUNS, "reward_model_steps", "reward_model_checkpoints", COSTS, SEARCHES)
 """Tables that a complete search has a part of; one of earlier versions has none of DROPPED."""
 
 
@@ -71,20 +74,23 @@ def _run_here(path: Path, model_id: str, objective: Objective, home: Path, repor
         job = training_job(path, model_id, objective, home)
         figures = dict(_train(job, report, processes))
         processes.wait()
-        for seed in job.training.further_seeds(model_id):
-            figures |= _train_further(job, seed, report, processes)
+        for further in job.training.further(model_id, objective):
+            figures |= _train_further(job, further, report, processes)
         return figures
 
 
-def _train_further(job: TrainingJob, seed: int, report: Reporter, processes: Processes) -> dict[str, Any]:
-    """Train the reward model of a further seed at the rate of the search, unless it is there; returns figures."""
-    (found,) = part_rows(job.part(SEARCHES))
-    job = job.of_seed(seed)
-    job = replace(job, training=job.training.at_rate(job.objective, found["learning_rate"], seed))
-    is_there = (job.reward_model / "config.json").is_file()
+def _train_further(job: TrainingJob, further: Further, report: Reporter, processes: Processes) -> dict[str, Any]:
+    """Train the reward model of a further seed, or of a variant of the preferences with the seed that the search chose,
+    at the rate of the search, unless it is there; returns figures."""
+    (selected,) = (row for row in part_rows(job.part(RUNS)) if row["is_selected"])
+    job = job.of_further(further)
+    seed = further if isinstance(further, int) else selected["seed"]
+    job = replace(job, training=job.training.at_rate(job.objective, selected["learning_rate"], seed))
+    is_there, waits = (job.reward_model / "config.json").is_file(), job.waits
     processes.wait()
-    if is_there:
-        report.say(f"{job.name}: the reward model is there; nothing to do")
+    if is_there or waits:
+        estimate = "its rule waits for an estimate of the noise (clean_preferences); not trained yet"
+        report.say(f"{job.name}: {'the reward model is there; nothing to do' if is_there else estimate}")
         return {}
     with ExitStack() as held:
         if processes.is_first:
@@ -94,7 +100,7 @@ def _train_further(job: TrainingJob, seed: int, report: Reporter, processes: Pro
             shutil.rmtree(job.working_folder, ignore_errors=True)
     processes.wait()
     if row and row["status"] == "failed":
-        raise UserError(f"{job.name}: {row['reason']}. Change recipe or data, or take the seed out of training.seeds")
+        raise UserError(f"{job.name}: {row['reason']}. Change recipe or data, or take it out of the study")
     return _figures(job, row)
 
 
@@ -132,7 +138,10 @@ def _finished(job: TrainingJob, report: Reporter) -> dict[str, Any] | None:
 def _search(job: TrainingJob, report: Reporter, processes: Processes) -> dict[str, Any]:
     """Search, save the reward model, write the parts; returns the search's row, empty in all but the first process."""
     report.say(f"{job.name}: reading data and base model")
-    setup = set_up(job.model, job.training, job.objective, job.study_folder, processes, _optimizer(job, processes))
+    optimizer, change = _optimizer(job, processes), None
+    if isinstance(job.further, str):
+        change = partial(kept_pairs, job.training, job.further, job.study_folder, estimates_of(job))
+    setup = set_up(job.model, job.training, job.objective, job.study_folder, processes, optimizer, change)
     _say_what_is_read(job, setup, report)
     with beside_others(job.home, lambda text: report.say(f"{job.name}: {text}"), setup.alone):
         return _train_and_save(job, setup, report, processes)
@@ -159,9 +168,9 @@ def _train_and_save(job: TrainingJob, setup: SearchSetup, report: Reporter, proc
         path=None if outcome.choice is None else job.reward_model.relative_to(job.home).as_posix(),
     )
     rows = record.rows()
-    if job.seed is not None:
+    if job.further is not None:
         # Tables of searches have no row of it: its learning curve stays in the folder's card.
-        _write(job, {COSTS: [rows[COSTS][0] | {"variant": variant(job.objective, job.seed)}]}, [COSTS])
+        _write(job, {COSTS: [rows[COSTS][0] | {"variant": variant(job.objective, job.further)}]}, [COSTS])
         _save(job, record)
         return rows[SEARCHES][0]
     # What was trained is landed before the save, which can still fail; that of the search says that all is done.

@@ -13,20 +13,21 @@ from models_train.errors import UserError, close_match
 from models_train.modeling.hub_snapshots import HubModel
 from models_train.parts import part_path
 from models_train.store import Place, parts_of
-from models_train.study.fingerprints import seed_run_id, training_run_id
+from models_train.study.fingerprints import further_run_id, labels_run_id, training_run_id
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
 from models_train.study.revisions import Stated, is_pinned, keep_commit
 from models_train.study.scoring import Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
-from models_train.study.training import Training
+from models_train.study.training import Further, Training
+from warehouse.contracts.preferences import PREFERENCE_LABELS
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A base model and objective of a study. home: the run-time folder. seed: of a further reward model, at the rate
-    that the search chose; None for the search and its own."""
+    """A base model and objective of a study. home: the run-time folder. further: seed or data of a further reward
+    model, at the rate that the search chose; None for the search and its own."""
 
     path: Path
     study: Study
@@ -35,11 +36,22 @@ class TrainingJob:
     objective: Objective
     home: Path
     run_id: str
-    seed: int | None = None
+    further: Further | None = None
 
-    def of_seed(self, seed: int) -> TrainingJob:
-        """The job of a further reward model; `at_rate` has its training."""
-        return replace(self, run_id=seed_run_id(self.run_id, seed), seed=seed)
+    def of_further(self, further: Further) -> TrainingJob:
+        """The job of a further reward model, by its seed or data; `at_rate` has its training. Raises LocationError."""
+        study = load_study(self.path, self.home)  # with the commits that are known by now
+        run_id = further_run_id(self.run_id, further, study, self.training, self.study_folder)
+        return replace(self, run_id=run_id, further=further)
+
+    @property
+    def waits(self) -> bool:
+        """True where its data are made by a rule, and the estimate that the rule needs is not there."""
+        if not isinstance(self.further, str) or (one := self.training.variant_of(self.further)).rule is None:
+            return False
+        study = load_study(self.path, self.home)
+        run_id = labels_run_id(one.of, study, self.training, self.study_folder)
+        return not part_path(parts_of(self.home), PREFERENCE_LABELS.name, study.study_id, run_id).exists()
 
     @property
     def study_folder(self) -> Path:
@@ -48,8 +60,9 @@ class TrainingJob:
 
     @property
     def name(self) -> str:
-        """Model, objective and further seed, for messages."""
-        return f"{self.model.model_id}, {self.objective}" + ("" if self.seed is None else f", seed {self.seed}")
+        """Model, objective and further seed or data, for messages."""
+        kind = "" if self.further is None else ", seed " if isinstance(self.further, int) else ", data "
+        return f"{self.model.model_id}, {self.objective}{kind}" + ("" if self.further is None else str(self.further))
 
     @property
     def reward_model(self) -> Path:

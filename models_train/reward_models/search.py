@@ -32,7 +32,7 @@ from models_train.modeling.base_models import (
     model_source,
 )
 from models_train.reward_models.classifiers import refuse_without_classifier
-from models_train.reward_models.data import SearchData, load_search_data
+from models_train.reward_models.data import ChangePairs, SearchData, load_search_data
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.export import portable_tokenizer
 from models_train.reward_models.memory import (
@@ -171,10 +171,12 @@ def set_up(
     study_folder: Path,
     processes: Processes,
     optimizer: OptimizerKind | None = None,
+    change: ChangePairs | None = None,
 ) -> SearchSetup:
     """Load tokenizer and data, and plan the memory; the base model is checked before the data are read.
 
-    optimizer: of a search that goes on, perhaps on other devices; None for one that begins.
+    optimizer: of a search that goes on, perhaps on other devices; None for one that begins. change: of the pairs that
+    are trained on, as in `load_search_data`.
 
     Raises LocationError, RenderError, UserError.
     """
@@ -192,7 +194,7 @@ def set_up(
         raise UserError(f"{source.name}: {error}") from error
     recipe = training.recipe(objective)
     renderer = Renderer(tokenizer, recipe.max_tokens, recipe.over_long, context_length(config), training.thoughts)
-    data = load_search_data(training, objective, study_folder, renderer)
+    data = load_search_data(training, objective, study_folder, renderer, change)
     _refuse_unknown_tokens(source, data, int(config.get_text_config().vocab_size))
 
     def planned(machine: Machine) -> MemoryPlan:

@@ -73,7 +73,7 @@ def teacher_run_id(study: Study, reward_id: str, study_folder: Path) -> str:
     """Run id of what gives a reward. Raises UserError for a name that can teach nothing; LocationError."""
     trained, ensembles, golds = trained_by_id(study), ensembles_by_id(study), lab_golds(study)
     if one := trained.get(reward_id):
-        return trained_run_ids(study, study.by_id[one.model_id], one.objective, study_folder)[one.seed]
+        return trained_run_ids(study, study.by_id[one.model_id], one.objective, study_folder)[one.further]
     scored = {model.reward_id: model for model in study.reward_models}
     if reward_id in scored:
         return scored_run_id(scored[reward_id], study_folder)
