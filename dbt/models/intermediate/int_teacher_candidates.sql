@@ -16,6 +16,7 @@ rewards as (
     inner join studies using (study_id)
     where
         sources.kind in ('trained', 'hub', 'imported')
+        and not sources.is_on_variant
         and coalesce(sources.model_id, sources.base_model) is not null
         and not exists (
             select 1

@@ -20,6 +20,7 @@ from warehouse.reports.topics import (
     correlations,
     costs,
     coverage,
+    data_quality,
     documents,
     gains,
     good_teacher,
@@ -54,6 +55,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     good_teacher.section,
     teachers.section,
     teacher_recommendations.section,
+    data_quality.section,
     leaderboards.section,
     results.section,
     benchmark_scores.section,
@@ -72,6 +74,7 @@ OTHER_SCORES = (
     base_and_data.section,
     teachers.section,
     teacher_recommendations.section,
+    data_quality.section,
     leaderboards.section,
     sources.section,
 )
