@@ -26,11 +26,12 @@ from models_train.selection.item_metrics import Floats
 from models_train.selection.item_statistics import Counts, seed_of
 from models_train.teachers.resampling import FEW_PROMPTS, MIN_PROMPTS, ends, prompt_counts, ratios
 
-NOISES = np.linspace(0, 0.49, 99)
-"""Shares of wrong labels that are tried: steps of 0.005; between them the likelihood is a parabola."""
-SLOPES = np.geomspace(0.05, 60, 120)
-"""Slopes that are tried, of margins divided by their root mean square."""
-MOST_BINS = 400
+NOISES = np.linspace(0, 0.49, 50)
+"""Shares of wrong labels that are tried: steps of 0.01."""
+SLOPES = np.geomspace(0.05, 60, 48)
+"""Slopes that are tried, of margins divided by their root mean square. Between the points of the grid the likelihood is
+taken for a parabola."""
+MOST_BINS = 256
 """Margins of larger data are rounded to as many quantiles."""
 BLOCK = 128
 """Resamples at a time."""
@@ -86,20 +87,28 @@ def _binned(values: Floats) -> tuple[Floats, np.ndarray]:
 
 
 def _highest(likelihoods: Floats, of_bins: Floats, known: Floats) -> tuple[Floats, Floats, Floats]:
-    """Noise, slope and expected noise of the highest likelihood of each resample."""
-    profile = likelihoods.max(axis=1)  # (resamples, noises)
-    best = profile.argmax(axis=1)
-    rows = np.arange(len(best))
-    inner = np.clip(best, 1, len(NOISES) - 2)
-    low, middle, high = (profile[rows, inner + step] for step in (-1, 0, 1))
-    bend = low - 2 * middle + high
-    shift = np.divide(low - high, 2 * bend, out=np.zeros_like(bend), where=bend < 0)
-    step = NOISES[1] - NOISES[0]
-    noise = np.where(inner == best, NOISES[inner] + np.clip(shift, -1, 1) * step, NOISES[best])
-    slope = SLOPES[likelihoods[rows, :, best].argmax(axis=1)]
+    """Noise, slope and expected noise of the highest likelihood of each resample: (resamples, slopes, noises)."""
+    rows = np.arange(len(likelihoods))
+    profile, places = _peaks(np.moveaxis(likelihoods, 1, 2))
+    _, noise_places = _peaks(profile)
+    nearest = np.rint(noise_places).astype(int)
+    noise = np.interp(noise_places, np.arange(len(NOISES)), NOISES)
+    slope = np.exp(np.interp(places[rows, nearest], np.arange(len(SLOPES)), np.log(SLOPES)))
     plain = likelihoods[:, :, 0].argmax(axis=1)  # without noise: plain calibration
     sums = (of_bins * known[:, plain].T).sum(axis=1)
     return noise, slope, 1 - sums / of_bins.sum(axis=1)
+
+
+def _peaks(values: Floats) -> tuple[Floats, Floats]:
+    """Height and place of the highest of the last axis, by the parabola through it and its neighbours."""
+    best = values.argmax(axis=-1, keepdims=True)
+    inner = np.clip(best, 1, values.shape[-1] - 2)
+    low, middle, high = (np.take_along_axis(values, inner + step, axis=-1)[..., 0] for step in (-1, 0, 1))
+    bend = low - 2 * middle + high
+    is_inner = (inner == best)[..., 0] & (bend < 0)
+    shift = np.divide(low - high, 2 * bend, out=np.zeros_like(bend), where=is_inner)
+    heights = np.where(is_inner, middle - (low - high) * shift / 4, np.take_along_axis(values, best, axis=-1)[..., 0])
+    return heights, best[..., 0] + shift
 
 
 SCHEMA = {

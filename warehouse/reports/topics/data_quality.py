@@ -170,9 +170,9 @@ def _explained(quality: pl.DataFrame) -> tuple[str, ...]:
     return (
         first,
         f"Estimated share of wrong labels: {'; '.join(texts)}. Reward models that were trained on other folds judge "
-        "each label; counted is the disagreement that is left where they are surest (95 % interval over prompts). Wrong "
-        "labels between responses that are about equally good are not told apart from what these reward models do not "
-        "know, so that the estimate leans to the low side there.",
+        "each label; counted is the disagreement that is left where they are surest (95 % interval over prompts). "
+        "Wrong labels between responses that are about equally good are not told apart from what these reward models "
+        "do not know, so that the estimate leans to the low side there.",
     )
 
 
@@ -255,8 +255,8 @@ def _effect_table(effects: pl.DataFrame, study: Study) -> Table:
         title="All effects",
         caption=(
             "Figures of the reward model of a variant less those of its reference. Benchmarks and accuracies are "
-            "shares of 1; gains of best of n in the unit of the gold reward, gains by teaching in standard deviations of the "
-            "initial policy."
+            "shares of 1; gains of best of n in the unit of the gold reward, gains by teaching in standard deviations "
+            "of the initial policy."
         ),
         rows=effects.to_dicts(),
         columns=[
