@@ -50,7 +50,7 @@ from models_train.study.response_ids import (
     TEACH_VERSION,
     responses_run_id,
 )
-from models_train.study.response_parts import responses_of, rewards_run_id
+from models_train.study.response_parts import judged_responses, responses_of, rewards_run_id
 from models_train.study.reward_ids import variant_named
 from models_train.study.study import Study, load_study
 from warehouse.paths import Home
@@ -356,5 +356,5 @@ def _run_by_objective(
 def _of_scoring(reward_model: str, study: Study, folder: Path, home: Home) -> Iterable[str]:
     """Run ids of the rewards of a reward model, by its own: on the benchmarks, and of the responses that are there."""
     yield from evaluation_run_ids(reward_model, study, folder).values()
-    for responses in responses_of(home.parts, study):
+    for responses in judged_responses(home.parts, study):
         yield rewards_run_id(study, reward_model, responses)

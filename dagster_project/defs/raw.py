@@ -56,6 +56,7 @@ _WRITERS = {
     ),
     **dict.fromkeys(("response_checks", "gold_rewards"), (keys.GOLD_REWARDS,)),
     **dict.fromkeys(PREFERENCE_TABLES, (keys.PREFERENCE_LABELS,)),
+    "reward_temperatures": (keys.REWARD_MODELS,),
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),
     "run_costs": keys.GPU_PARTS,

@@ -38,7 +38,15 @@ from models_train.study.fingerprints import (
     trained_run_ids,
     training_run_id,
 )
-from models_train.study.golds import gold_parts, gold_rows, golds_of, rewards_there, source_rows
+from models_train.study.golds import (
+    gold_models,
+    gold_parts,
+    gold_rows,
+    golds_of,
+    responses_to_score,
+    rewards_there,
+    source_rows,
+)
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
@@ -49,7 +57,7 @@ from models_train.study.response_ids import (
     response_imports_run_id,
     responses_run_id,
 )
-from models_train.study.response_parts import Responses, responses_of, rewards_run_id, scores_responses
+from models_train.study.response_parts import Responses, judged_responses, rewards_run_id
 from models_train.study.reward_ids import listed_data, source_run_id, stated_sources, trained_reward_id, variant_named
 from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
@@ -405,9 +413,9 @@ class _ModelWork:
 
     def unscored_responses(self, reward_id: str, run_id: str) -> list[str]:
         """Run ids of the rewards that are missing of responses that are there. run_id: of the reward model."""
-        if not scores_responses(self.study, reward_id):
-            return []
-        wanted = [rewards_run_id(self.study, run_id, one) for one in self.counting.responses(self.study)]
+        judged, golds = self.counting.responses(self.study), self.counting.golds(self.study)
+        scored = responses_to_score(self.study, reward_id, judged, golds)
+        wanted = [rewards_run_id(self.study, run_id, one) for one in scored]
         return [one for one in wanted if not self.counting.has(RESPONSE_REWARDS.name, self.study, one)]
 
     def work(self, job: str, assets: tuple[dg.AssetKey, ...], partition: str, title: str, run_id: str) -> Work:
@@ -589,6 +597,7 @@ class _Counting:
         self._home = home.at_one_look()
         self._newest: dict[str, set[tuple[str, str]] | None] = {}
         self._responses: dict[str, list[Responses]] = {}
+        self._golds: dict[str, set[str]] = {}
         self._rewarded: dict[str, set[tuple[str, str, str]]] = {}
 
     def has(self, table: str, study: Study, run_id: str) -> bool:
@@ -612,14 +621,25 @@ class _Counting:
             return True  # landing reports it
 
     def responses(self, study: Study) -> list[Responses]:
-        """Responses of the study's policies that are there; none where a part cannot be read, which landing reports."""
+        """Responses of the study's policies that are there, trained policies among them; none where a part cannot be
+        read, which landing reports."""
         if study.study_id not in self._responses:
             try:
-                found = responses_of(self._home.parts, study)
+                found = judged_responses(self._home.parts, study)
             except (OSError, pa.ArrowException):
                 found = []
             self._responses[study.study_id] = found
         return self._responses[study.study_id]
+
+    def golds(self, study: Study) -> set[str]:
+        """reward_ids of the reward models that gold rewards are."""
+        if study.study_id not in self._golds:
+            try:
+                found = gold_models(self._home.parts, study)
+            except (OSError, pa.ArrowException):
+                found = set()
+            self._golds[study.study_id] = found
+        return self._golds[study.study_id]
 
     def rewarded(self, study: Study) -> set[tuple[str, str, str]]:
         """reward_id, policy_id and prompt_set of the rewards of responses that are there."""

@@ -12,7 +12,7 @@ from models_train.errors import Problems, UserError, close_match
 from models_train.parts import part_path, read_table
 from models_train.reward_benchmarks.records import read_records, record_files, reward
 from models_train.store import Parts
-from models_train.study.response_parts import responses_of
+from models_train.study.response_parts import judged_responses
 from models_train.study.settings import shown
 from models_train.study.study import Study
 from models_train.study.training import DataSource
@@ -84,7 +84,7 @@ def read_labels(place: str, study_folder: Path, study: Study, parts: Parts) -> L
 def _known(study: Study, parts: Parts) -> dict[str, set[tuple[str, int]]]:
     """Prompts and numbers of the responses that are there, by policy."""
     known: dict[str, set[tuple[str, int]]] = {}
-    for one in responses_of(parts, study):
+    for one in judged_responses(parts, study):
         columns = ["prompt_id", "response_no"]
         found = read_table(part_path(parts, RESPONSES.name, study.study_id, one.run_id), columns)
         pairs = zip(*(found[column].to_pylist() for column in columns), strict=True)

@@ -89,7 +89,7 @@ class BenchmarkScoring:
         if due:
             with beside_others(self.home, lambda text: self.report.say(f"{one.name}: {text}")):
                 self._score_due(one, due)
-        else:
+        elif one.run_ids:
             self.report.say(f"{one.name}: the rewards are there; nothing to do")
         training = self.study.training
         if training is not None and training.test_set is not None and self._is_there(one.run_ids[REWARDBENCH]):

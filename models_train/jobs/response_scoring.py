@@ -24,13 +24,13 @@ from models_train.policies.imports import prompt_texts
 from models_train.reward_benchmarks.items import Completion, Item
 from models_train.reward_models.scoring import OK, Scorer, score_items
 from models_train.store import parts_of
+from models_train.study.golds import gold_models, responses_to_score
 from models_train.study.response_parts import (
     Responses,
     is_teach_scored,
+    judged_responses,
     prompt_rows,
-    responses_of,
     rewards_run_id,
-    scores_responses,
     without_text,
 )
 from models_train.study.study import Study
@@ -61,8 +61,6 @@ class ResponseScoring:
 
     def score(self, one: Scored) -> None:
         """Write the rewards of a reward model where they are missing. Raises UserError where it cannot be loaded."""
-        if not scores_responses(self.study, one.reward_id):
-            return
         due = self._due(one)
         if due:
             with beside_others(self.home, lambda text: self.report.say(f"{one.name}: {text}")):
@@ -72,7 +70,8 @@ class ResponseScoring:
     def _due(self, one: Scored) -> list[Responses]:
         """Responses without rewards of a reward model; of others the parts are made the newest again."""
         parts, missing = parts_of(self.home), []
-        for responses in responses_of(parts, self.study):
+        judged, golds = judged_responses(parts, self.study), gold_models(parts, self.study)
+        for responses in responses_to_score(self.study, one.reward_id, judged, golds):
             run_id = rewards_run_id(self.study, one.run_id, responses)
             there = [part_path(parts, table, self.study.study_id, run_id) for table in _TABLES]
             if not all(part.exists() for part in there):

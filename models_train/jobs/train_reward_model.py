@@ -37,10 +37,11 @@ from models_train.reward_models.search_records import DROPPED, SearchRecord, sea
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism, checkpoint_rewards, measure_optimism
 from models_train.store import parts_of
-from models_train.study.reward_ids import variant
+from models_train.study.reward_ids import trained_reward_id, variant
 from models_train.study.settings import Objective
 from models_train.study.training import Further
 from warehouse.contracts import REWARD_MODEL_TABLES
+from warehouse.contracts.scores import REWARD_TEMPERATURES
 
 COSTS, RUNS, SEARCHES = "run_costs", "reward_model_runs", "reward_model_searches"
 TABLES = (RUNS, "reward_model_steps", "reward_model_checkpoints", COSTS, SEARCHES)
@@ -113,7 +114,7 @@ def _train(job: TrainingJob, report: Reporter, processes: Processes) -> Mapping[
         if row is None:
             row = _search(job, report, processes)
         if processes.is_first:
-            for table in (DROPPED, *TABLES):
+            for table in (DROPPED, REWARD_TEMPERATURES.name, *TABLES):
                 renew_run(parts_of(job.home), table, job.study.study_id, job.run_id)
             shutil.rmtree(job.working_folder, ignore_errors=True)
     if row and row["status"] == "failed":
@@ -172,10 +173,12 @@ def _train_and_save(job: TrainingJob, setup: SearchSetup, report: Reporter, proc
         # Tables of searches have no row of it: its learning curve stays in the folder's card.
         _write(job, {COSTS: [rows[COSTS][0] | {"variant": variant(job.objective, job.further)}]}, [COSTS])
         _save(job, record)
+        _write_temperature(job, record)
         return rows[SEARCHES][0]
     # What was trained is landed before the save, which can still fail; that of the search says that all is done.
     _write(job, rows, [DROPPED, *(table for table in TABLES if table != SEARCHES)])
     _save(job, record)
+    _write_temperature(job, record)
     _write(job, rows, [SEARCHES])
     return rows[SEARCHES][0]
 
@@ -212,6 +215,12 @@ def _write(job: TrainingJob, rows: Mapping[str, list[dict[str, Any]]], tables: S
         if rows[table]:
             contract = REWARD_MODEL_TABLES[table]
             write_part(parts_of(job.home), contract, rows[table], study_id=job.study.study_id, run_id=job.run_id)
+
+
+def _write_temperature(job: TrainingJob, record: SearchRecord) -> None:
+    row = record.temperature_row(trained_reward_id(job.model.model_id, job.objective, job.further))
+    if row is not None:
+        write_part(parts_of(job.home), REWARD_TEMPERATURES, [row], study_id=job.study.study_id, run_id=job.run_id)
 
 
 def _train_all(job: TrainingJob, setup: SearchSetup, report: Reporter) -> tuple[list[TrainingRun], SearchOutcome]:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from models_train.data.records import ATTRIBUTES
 from models_train.parts import content_hash
 from models_train.reward_models.data import data_hash
 from models_train.reward_models.export import Card
+from models_train.reward_models.merge_vector import merged_margins
 from models_train.reward_models.search import SearchOutcome, SearchSetup, TrialOutcome, run_name
 from models_train.reward_models.training import TrainingRun
-from models_train.reward_models.validation import Optimism
+from models_train.reward_models.validation import Optimism, checkpoint_rewards, fit_temperature
 from models_train.study.models import StudyModel
 from models_train.study.training import DataSource
 
@@ -115,6 +118,18 @@ class SearchRecord:
             for is_stated, found in ((False, losses.lost), (True, losses.stated))
             for reason, n in found.items()
         ]
+
+    def temperature_row(self, reward_id: str) -> dict[str, Any] | None:
+        """Row of reward_temperatures of the checkpoint chosen; None without one, or where its rewards are log-odds."""
+        run, choice = self.selected, self.outcome.choice
+        if run is None or choice is None or self.setup.objective != "regression":
+            return None
+        (found,) = (one for one in run.checkpoints() if one.step == choice.evaluation.step)
+        rewards = checkpoint_rewards(found.step, found.evaluation)
+        margins = merged_margins(np.array(found.evaluation["weights"]), rewards.chosen, rewards.rejected)
+        fitted = fit_temperature(margins)
+        own = {"temperature": fitted.value, "log_loss": fitted.log_loss, "n_pairs": fitted.n_pairs}
+        return {"reward_id": reward_id} | own | {"status": fitted.status}
 
     def _search_row(self) -> dict[str, Any]:
         outcome, choice, optimism, run = self.outcome, self.outcome.choice, self.optimism, self.selected

@@ -21,7 +21,7 @@ from models_train.study.revisions import is_pinned
 from models_train.study.reward_benchmarks import FACTS, PUBLISHED, BenchmarkSet, ScoredRewardModel, ScoreImport
 from models_train.study.run_noise import RunNoise
 from models_train.study.settings import LONGEST_NAME, Location, Problem, Settings, shown
-from models_train.study.teachers import LAB_PROMPTS, Teachers
+from models_train.study.teachers import LAB_PROMPTS, Gold, Teach, Teachers
 from models_train.study.training import Training, trained_reward_id, variants
 from warehouse.contracts.scores import REWARDBENCH
 
@@ -64,7 +64,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_repeated(seeds, "name", "seed"),
         *_repeated(candidates, "model_id", "candidate"),
         *_repeated(sets, "name", "benchmark"),
-        *_without_benchmark(data.get("training"), scored, sets),
+        *_without_benchmark(data, scored, sets),
         *_repeated(scored, "reward_id", "reward model"),
         *_imported_and_scored(scored, imports),
         *_unpinned_code(scored),
@@ -288,9 +288,10 @@ def _has_test_set(training: Any) -> bool:
 
 
 def _without_benchmark(
-    training: Any, scored: Listed[ScoredRewardModel], sets: Listed[BenchmarkSet]
+    data: Mapping[str, Any], scored: Listed[ScoredRewardModel], sets: Listed[BenchmarkSet]
 ) -> Iterator[Problem]:
     """Reward models that nothing would be known of."""
+    training = data.get("training")
     if _has_test_set(training) or sets.entries or sets.faulty:
         return
     if isinstance(training, Mapping | Training):
@@ -299,8 +300,9 @@ def _without_benchmark(
             "columns as test_set here, or other benchmarks, such as pairs of your own, under benchmark_sets"
         )
         yield Problem(("training",), text)
-    elif scored.entries:
-        text = "the study names nothing to score reward models on; name a benchmark under benchmark_sets"
+    elif scored.entries and not data.get("teachers"):  # whose responses they score
+        text = "the study names nothing to score reward models on; name a benchmark under benchmark_sets, or responses "
+        text += "of policies under teachers"
         yield Problem(("reward_models",), text)
 
 
@@ -401,10 +403,6 @@ def _lab_problems(lab: Lab | None, models: Listed[StudyModel]) -> Iterator[Probl
             if parent not in names:
                 text = f"{name} has no mix, so its parent must be a model of the lab, not {parent}"
                 yield Problem(location, f"{text}; give it a mix and pretraining_tokens, or correct its parent")
-
-
-ENSEMBLE = "ensemble:"
-"""Beginning of the names of ensembles, which may teach as reward models do."""
 
 
 def _teacher_problems(
@@ -527,10 +525,22 @@ def _teach_problems(teachers: Teachers, known: Sequence[str]) -> Iterator[Proble
         if name not in sampled:
             text = f"{shown(name)} is not among teachers.policies; {close_match(name, sampled, 'listed are')}"
             yield Problem(("teachers", "teach", "policies", index), text)
+    yield from _golds_that_cannot_teach(teach, teachers.gold, known)
     golds = [name for one in teachers.gold for name in one.names]
-    names = [one for one in teach.rewards or () if not (teachers.ensembles and one.startswith(ENSEMBLE))]
-    what = "neither a reward model nor a gold reward of the study"
-    yield from _unknown_rewards(("teach", "rewards"), names, [*known, *golds], what)
+    ensembles = [one.name for one in teachers.ensembles if one.name is not None]
+    what = "no reward model, gold reward, or ensemble with stated members of the study"
+    yield from _unknown_rewards(("teach", "rewards"), teach.rewards or (), [*known, *golds, *ensembles], what)
+
+
+def _golds_that_cannot_teach(teach: Teach, golds: Sequence[Gold], known: Sequence[str]) -> Iterator[Problem]:
+    by_name = {one.name: one for one in golds if not one.can_teach and one.name not in known}
+    for place, name in enumerate(teach.rewards or ()):
+        if name not in by_name:
+            continue
+        text = "is made of people's labels, which new responses have none of; remove it"
+        if by_name[name].kind == "reward":
+            text = "is a reward model by another name; name the reward model itself"
+        yield Problem(("teachers", "teach", "rewards", place), f"{shown(name)} {text}")
 
 
 def _unknown_rewards(key: Location, names: Sequence[str], known: Sequence[str], what: str) -> Iterator[Problem]:

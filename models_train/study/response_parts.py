@@ -17,7 +17,7 @@ DISTILL: Method = "best_of_n_distill"
 OF_RESPONSES = "responses of "
 """Beginning of the variant of costs of scoring responses; else it is a benchmark's."""
 TRAINED = "trained"
-"""Kind of the policies that policy runs saved: the runs score their responses themselves."""
+"""Kind of the policies that policy runs saved."""
 _OF_RUNS = "run:"
 """Beginning of the names of these policies."""
 
@@ -38,18 +38,27 @@ class Responses:
 
 def responses_of(parts: Parts, study: Study) -> list[Responses]:
     """Responses of the study's policies, sampled here or imported, in the order of their names."""
+    return [one for one in judged_responses(parts, study) if not is_of_run(study, one.policy_id)]
+
+
+def judged_responses(parts: Parts, study: Study) -> list[Responses]:
+    """Responses that get gold rewards: the same, and those of the policies that policy runs saved."""
     if study.teachers is None:
         return []
     return sorted(
         Responses(partition["policy_id"], partition["prompt_set"], run_id)
         for partition, run_id in newest_runs(parts, RESPONSES, study.study_id)
-        if not is_of_run(study, partition["policy_id"])
     )
 
 
 def saved_policy_id(run_id: str, step: int) -> str:
     """Name of the policy that a policy run saved after a step."""
     return f"{_OF_RUNS}{run_id}@{step}"
+
+
+def run_that_saved(policy_id: str) -> str:
+    """Run id of the policy run that saved a policy, by its name."""
+    return policy_id.removeprefix(_OF_RUNS).partition("@")[0]
 
 
 def is_of_run(study: Study, policy_id: str) -> bool:
@@ -88,7 +97,8 @@ def is_teach_scored(study: Study) -> bool:
 
 def rewards_run_id(study: Study, reward: str, responses: Responses) -> str:
     """Run id of the rewards of responses. reward: run id of the reward model."""
-    return response_rewards_run_id(reward, responses.run_id + (":teach" if is_teach_scored(study) else ""))
+    has_teach = is_teach_scored(study) and not is_of_run(study, responses.policy_id)
+    return response_rewards_run_id(reward, responses.run_id + (":teach" if has_teach else ""))
 
 
 def scores_responses(study: Study, reward_id: str) -> bool:

@@ -196,6 +196,11 @@ class Gold(Settings):
         return self.gold_id or self.reward or ("strongest" if self.strongest else self.kind)
 
     @property
+    def can_teach(self) -> bool:
+        """Whether new responses can be given it, and it is no reward model, which teaches under its own name."""
+        return self.lab or bool(self.checks)
+
+    @property
     def names(self) -> tuple[str, ...]:
         """reward_ids that it gives: its own, and of the lab's truth that of the flat teacher."""
         return (self.name, self.name + FLAT) if self.lab else (self.name,)
@@ -210,6 +215,11 @@ class Ensemble(Settings):
     members: Annotated[tuple[Name, ...], Field(strict=False, min_length=2), Distinct] | None = None
     """reward_ids of its members; by default all reward models of the study that differ in nothing else."""
 
+    @property
+    def name(self) -> str | None:
+        """reward_id of the mean of its members, which may teach; None where the study does not name them."""
+        return f"ensemble:{self.over}/{'+'.join(sorted(self.members))}" if self.members else None
+
 
 class Teach(Settings):
     """Training of the policies by rewards."""
@@ -219,8 +229,8 @@ class Teach(Settings):
     policies: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct] | None = None
     """policy_ids that are trained; by default all that are sampled here."""
     rewards: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct] | None = None
-    """reward_ids that teach, of reward models, gold rewards and ensembles; by default all reward models of the study,
-    and the gold rewards."""
+    """reward_ids that teach, of reward models, ensembles with stated members, and gold rewards that are checks or the
+    lab's truth; by default all reward models of the study, and these gold rewards."""
     steps: Count = 200
     """Optimizer steps."""
     prompts_per_step: Count = 16

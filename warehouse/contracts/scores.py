@@ -87,7 +87,23 @@ COMPLETION_REWARDS = table(
     partition_by=("reward_id", "benchmark"),
 )
 
-SCORE_TABLES = by_name(REWARD_SOURCES, BENCHMARK_ITEMS, ITEM_COMPLETIONS, COMPLETION_REWARDS)
+REWARD_TEMPERATURES = table(
+    "reward_temperatures",
+    "One row per study and reward model whose rewards are no log-odds: what makes log-odds of their differences.",
+    ("reward_id",),
+    REWARD_ID,
+    number(
+        "temperature",
+        "Differences of rewards divided by it are log-odds; null where no finite one fits best.",
+        nullable=True,
+    ),
+    number("log_loss", "Mean of -ln p of the validation pairs with it, in nats; null without it.", nullable=True),
+    integer("n_pairs", "Validation pairs that it is fitted on: those that the reward model was chosen on."),
+    text("status", "ok, or why there is none."),
+    partition_by=("reward_id",),
+)
+
+SCORE_TABLES = by_name(REWARD_SOURCES, BENCHMARK_ITEMS, ITEM_COMPLETIONS, COMPLETION_REWARDS, REWARD_TEMPERATURES)
 """Raw tables of rewards on benchmarks, by name."""
 
 KEYED_BY_MODEL = ("study_id", "model_id", "objective")

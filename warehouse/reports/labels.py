@@ -63,6 +63,8 @@ REWARD_BENCHMARKS = {
     "rm_bench": "RM-Bench",
     "judgebench": "JudgeBench",
 }
+USES = {"rl": "reinforcement learning", "best_of_n": "best of n", "filter_data": "filtering of data"}
+"""Uses of a reward model with a policy."""
 MEASURES = {
     "gold_gain": "gold gain",
     "best_of_n_gain": "gold gain of best of n",

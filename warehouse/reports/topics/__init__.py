@@ -26,6 +26,7 @@ from warehouse.reports.topics import (
     good_teacher,
     leaderboards,
     objectives,
+    policy_gains,
     post_training,
     predicted_coverage,
     prediction,
@@ -53,6 +54,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     post_training.section,
     base_and_data.section,
     good_teacher.section,
+    policy_gains.section,
     teachers.section,
     teacher_recommendations.section,
     data_quality.section,
@@ -71,6 +73,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
 OTHER_SCORES = (
     benchmark_scores.section,
     good_teacher.section,
+    policy_gains.section,
     base_and_data.section,
     teachers.section,
     teacher_recommendations.section,
