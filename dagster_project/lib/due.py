@@ -20,6 +20,7 @@ from dagster_project.environment import STUDIES
 from dagster_project.lib import keys
 from models_train.parts import content_hash, is_part_key, part_path, part_rows
 from models_train.store import Store
+from models_train.study.agentic_parts import agentic_parts
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
@@ -138,6 +139,7 @@ def due_work(home: Home, folder: Path = STUDIES, *, everything: bool = False, no
     ready = {path: study for path, study in found.studies.items() if path not in labs}
     unsampled = _inputs(ready, home, found)
     found.before_gpu += _golds(ready, home, found.problems)
+    found.before_gpu += _agentic(ready, home, found.problems)
     for work in gpu_work(ready, home, everything=everything, problems=found.problems):
         if work.job != "score_documents" or not unsampled.intersection(work.study_ids):
             found.gpu.append(work)
@@ -233,16 +235,46 @@ def _inputs(studies: Studies, home: Home, found: DueWork) -> set[str]:
 
 def _golds(studies: Studies, home: Home, problems: list[str]) -> Iterator[Work]:
     """The gold rewards of responses that are there."""
+    title = "computing gold rewards of responses"
+    yield from _of_rewards(keys.GOLD_REWARDS, _missing_golds, title, studies, home, problems)
+
+
+def _agentic(studies: Studies, home: Home, problems: list[str]) -> Iterator[Work]:
+    """The rewards with checks of plain rewards that are there."""
+    title = "adding checks to rewards"
+    yield from _of_rewards(keys.AGENTIC_REWARDS, _missing_agentic, title, studies, home, problems)
+
+
+def _of_rewards(
+    key: dg.AssetKey,
+    missing_of: Callable[[Path, Study, Home], list[str]],
+    title: str,
+    studies: Studies,
+    home: Home,
+    problems: list[str],
+) -> Iterator[Work]:
+    """Work on rewards that follow from others. missing_of: run ids of the parts that a study lacks."""
     names: dict[str, str] = {}
     for path, study in studies.items():
         try:
-            if missing := _missing_golds(path, study, home):
+            if missing := missing_of(path, study, home):
                 names[study.study_id] = ",".join(missing)
         except LocationError as error:
             problems.append(f"{study.study_id}: {error}")
     if names:
-        title = "computing gold rewards of responses"
-        yield Work("refresh", (keys.GOLD_REWARDS,), None, title, tuple(names), _name(title, *names.values()))
+        yield Work("refresh", (key,), None, title, tuple(names), _name(title, *names.values()))
+
+
+def _missing_agentic(path: Path, study: Study, home: Home) -> list[str]:
+    """Run ids of the parts of rewards with checks that are missing. Raises LocationError."""
+    wanted = agentic_parts(home.at_one_look().parts, study, path.parent)
+    if wanted is None:
+        return []
+    counting = _Counting(home)
+    try:
+        return [run_id for table, run_id in wanted.run_ids() if not counting.has(table, study, run_id)]
+    except (OSError, pa.ArrowException):
+        return []  # landing reports the part
 
 
 def _missing_golds(path: Path, study: Study, home: Home) -> list[str]:
@@ -343,6 +375,11 @@ def scores_due(studies: Studies, home: Home) -> bool:
 def golds_due(studies: Studies, home: Home) -> bool:
     """True where gold rewards of responses that are there are missing. Raises LocationError."""
     return any(_missing_golds(path, study, home) for path, study in studies.items())
+
+
+def agentic_due(studies: Studies, home: Home) -> bool:
+    """True where rewards with checks of plain rewards that are there are missing. Raises LocationError."""
+    return any(_missing_agentic(path, study, home) for path, study in studies.items())
 
 
 def responses_due(studies: Studies, home: Home) -> bool:
