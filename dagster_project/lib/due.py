@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -26,6 +27,7 @@ from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
     benchmark_set_run_id,
+    control_evaluations,
     donors,
     evaluation_run_ids,
     import_run_id,
@@ -34,6 +36,7 @@ from models_train.study.fingerprints import (
     reward_import_run_id,
     sample_run_id,
     score_imports_run_id,
+    scored_as,
     scored_run_id,
     scoring_run_id,
     trained_run_ids,
@@ -59,6 +62,7 @@ from models_train.study.response_parts import rewards_run_id
 from models_train.study.reward_ids import source_run_id, stated_sources, trained_reward_id
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import Table
+from warehouse.contracts.critiques import CRITIQUE_TRAININGS, CRITIQUES
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
 from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS, PROMPTS, RESPONSE_REWARDS, RESPONSES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES
@@ -461,11 +465,11 @@ def _trained(study: Study) -> Sequence[str]:
 def _trainings(model: _ModelWork) -> Iterator[Work]:
     training, name = model.study.training, model.name
     assert training is not None
-    for objective in training.objectives:
+    for objective in training.objectives_of(name):
         trained = trained_run_ids(model.study, model.model, objective, model.folder)
-        evaluated = {
-            seed: list(evaluation_run_ids(run_id, model.study, model.folder).values())
-            for seed, run_id in trained.items()
+        named = {seed: scored_as(training, objective, run_id) for seed, run_id in trained.items()}
+        evaluated: dict[int | str | None, list[str]] = {
+            seed: list(evaluation_run_ids(run_id, model.study, model.folder).values()) for seed, run_id in named.items()
         }
         have = {seed: [model.has_rewards(run_id) for run_id in run_ids] for seed, run_ids in evaluated.items()}
         # The job of the search trains further seeds, too, and passes over what is there: a seed is trained where it is
@@ -475,10 +479,16 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         retrain = model.everything or not is_trained
         unscored = [
             one
-            for seed, run_id in trained.items()
+            for seed, run_id in named.items()
             for one in model.unscored_responses(trained_reward_id(name, objective, seed), run_id)
         ]
         is_scored = all(map(all, have.values())) and not unscored
+        if objective == "critique":
+            evaluated |= control_evaluations(model.study, model.model, model.folder)
+            controls = {one: run_ids for one, run_ids in evaluated.items() if isinstance(one, str)}
+            has = partial(model.counting.has, study=model.study)
+            retrain = retrain or not all(has(CRITIQUE_TRAININGS.name, run_id=one) for one in controls)
+            is_scored &= all(has(CRITIQUES.name, run_id=one) for run_ids in controls.values() for one in run_ids)
         # The first reward model answers for the items of the test set, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
         if is_first and model.study.test_set is not None and not model.counting.has_items(model.study):

@@ -23,6 +23,7 @@ SHARED = {
     "benchmark_scoring",
     "cluster",
     "command_line",
+    "critique_training",
     "reporting",
     "response_scoring",
     "training_job",
