@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, TypeVar
 
 import dagster as dg
 import pyarrow as pa
@@ -81,6 +82,7 @@ SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name not in ("trai
 CODE_VERSION = "dagster/code_version"
 
 Studies = Mapping[Path, Study]
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True)
@@ -562,9 +564,7 @@ class _Counting:
     def __init__(self, home: Home) -> None:
         self._home = home.at_one_look()
         self._newest: dict[str, set[tuple[str, str]] | None] = {}
-        self._responses: dict[str, list[Responses]] = {}
-        self._golds: dict[str, set[str]] = {}
-        self._rewarded: dict[str, set[tuple[str, str, str]]] = {}
+        self._found: dict[tuple[str, str], Any] = {}
 
     def has(self, table: str, study: Study, run_id: str) -> bool:
         """True where a study's part of a run counts. Where a part of the table cannot be read, being there is enough:
@@ -587,35 +587,28 @@ class _Counting:
             return True  # landing reports it
 
     def responses(self, study: Study) -> list[Responses]:
-        """Responses of the study's policies that are there, trained policies among them; none where a part cannot be
-        read, which landing reports."""
-        if study.study_id not in self._responses:
-            try:
-                found = judged_responses(self._home.parts, study)
-            except (OSError, pa.ArrowException):
-                found = []
-            self._responses[study.study_id] = found
-        return self._responses[study.study_id]
+        """Responses of the study's policies that are there, trained policies among them."""
+        return self._once(judged_responses, study) or []
 
     def golds(self, study: Study) -> set[str]:
         """reward_ids of the reward models that gold rewards are."""
-        if study.study_id not in self._golds:
-            try:
-                found = gold_models(self._home.parts, study)
-            except (OSError, pa.ArrowException):
-                found = set()
-            self._golds[study.study_id] = found
-        return self._golds[study.study_id]
+        return self._once(gold_models, study) or set()
 
     def rewarded(self, study: Study) -> set[tuple[str, str, str]]:
         """reward_id, policy_id and prompt_set of the rewards of responses that are there."""
-        if study.study_id not in self._rewarded:
+        return set(self._once(rewards_there, study) or ())
+
+    def _once(self, find: Callable[[Store, Study], Found], study: Study) -> Found | None:
+        """What a function finds in the parts of a study, read once; None where a part cannot be read: landing reports
+        it."""
+        key = find.__name__, study.study_id
+        if key not in self._found:
             try:
-                found = set(rewards_there(self._home.parts, study))
+                self._found[key] = find(Store.at(self._home.parts), study)
             except (OSError, pa.ArrowException):
-                found = set()
-            self._rewarded[study.study_id] = found
-        return self._rewarded[study.study_id]
+                self._found[key] = None
+        found: Found | None = self._found[key]
+        return found
 
     def has_items(self, study: Study) -> bool:
         """True where the items of the study's test set are there. With another test set the rewards are due, whose job
