@@ -75,7 +75,8 @@ def build(folder: Path) -> None:
         put(home, "policy_run_policies", rows, content_hash(name))
     with write(home.warehouse) as connection:
         landing.rebuild(connection, home.parts)
-    done = dbt(home, "build", "--select", "+fct_policy_gains", "+fct_policy_gain_curves", "+int_lab_teacher_checks")
+    wanted = "+fct_policy_gains", "+fct_policy_gain_curves", "+int_lab_teacher_checks", "+int_lab_best_of_n_checks"
+    done = dbt(home, "build", "--select", *wanted)
     assert done.returncode == 0, done.stdout
 
 
@@ -179,3 +180,12 @@ def test_curves_say_how_long_responses_were_and_how_many_end(made: duckdb.DuckDB
     assert len(found) == 6 and {row["length_before"] for row in found} == {10.0}
     assert {row["share_finished_before"] for row in found} == {1.0}
     assert {(row["step"], row["share_finished"]) for row in found} == {(2, 1.0), (4, 0.0)}
+
+
+def test_best_of_n_is_held_against_the_truth(made: duckdb.DuckDBPyConnection) -> None:
+    found = made.execute("select * from intermediate.int_lab_best_of_n_checks").pl()
+    assert set(found["model_id"]) == {"p"} and set(found["check_name"]) == {"best_of_n_draws", "best_of_n_distance"}
+    distances = found.filter(check_name="best_of_n_distance")
+    assert (distances["value"] <= distances["baseline"] + 1e-12).all()
+    draws = {row["cell"]: row for row in found.filter(check_name="best_of_n_draws").to_dicts()}
+    assert draws["gold"]["value"] == draws["gold_flat"]["value"] > draws["r"]["value"]
