@@ -546,7 +546,7 @@ def test_due_work_of_parts_in_a_bucket_is_one_listing(
 def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gold(
     studies: Path, tmp_path: Path
 ) -> None:
-    """Of a policy run's policies the run itself scores the responses."""
+    """Of a policy run's policies the run itself scores the responses; gold rewards are due for them as for others."""
     home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
     finish(studies, home)
     (studies / "rm").mkdir()
@@ -566,8 +566,14 @@ def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gol
         works = gpu_work({path: study}, home)
         return [(work.job, work.partition) for work in works if work.job != "sample_policies"]
 
-    def give(run_id: str, reward_id: str) -> None:
-        row = {"reward_id": reward_id, "policy_id": "p", "prompt_set": PROMPT_SET, "prompt_id": "one", "response_no": 0}
+    def give(run_id: str, reward_id: str, policy_id: str = "p") -> None:
+        row = {
+            "reward_id": reward_id,
+            "policy_id": policy_id,
+            "prompt_set": PROMPT_SET,
+            "prompt_id": "one",
+            "response_no": 0,
+        }
         row |= {"attribute": "reward", "reward": 1.0, "n_tokens": 2, "is_truncated": False, "status": "ok"}
         write_part(home.parts, TABLES["response_rewards"], [row], study_id="tiny", run_id=run_id)
 
@@ -577,7 +583,10 @@ def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gol
         write_part(home.parts, table, rows, study_id="tiny", run_id=run_id)
     assert not golds_due({path: study}, home)
     write_responses(home.root, "tiny", "run:1", {"one": ["text"]}, kind="trained")
-    assert due() == [] and not golds_due({path: study}, home)
+    assert due() == [] and golds_due({path: study}, home)
+    (part,) = gold_parts(home.parts, study, studies)
+    give(part.run_id, "labels", "run:1")
+    assert not golds_due({path: study}, home)
     write_responses(home.root, "tiny", "p", {"one": ["text"]})
     models = [f"tiny/{model}|{objective}" for model in ("small", "large") for objective in OBJECTIVES]
     assert due() == [*(("train_reward_models", one) for one in models), ("score_reward_models", "tiny/hub:other")]
@@ -594,7 +603,7 @@ def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gol
     assert due() == [] and golds_due({path: study}, home)
     (work,) = [work for work in due_work(home, studies).before_gpu if work.assets == (GOLD_ASSET,)]
     assert (work.study_ids, work.job) == (("tiny",), "refresh")
-    (part,) = gold_parts(home.parts, study, studies)
+    (part, _) = gold_parts(home.parts, study, studies)
     give(part.run_id, "labels")
     assert not golds_due({path: study}, home)
     write_lines(studies / "labels.jsonl", [{"policy_id": "p", "prompt_id": "one", "response_no": 0, "label": 2}])
