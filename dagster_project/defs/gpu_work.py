@@ -22,6 +22,7 @@ from dagster_project.lib.jobs import (
     run_job,
     with_costs,
 )
+from models_train.study.agentic_parts import AGENTIC_VERSION
 from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
     IMPORT_VERSION,
@@ -284,6 +285,14 @@ gold_rewards = imports(
     f"gold-rewards-{RESPONSE_REWARDS_VERSION}-{CHECKS_VERSION}",
     "Gold rewards of the responses of policies: the lab's truth, checks, people's labels, copies of reward models.",
     golds_of,
+    "policies",
+)
+agentic_rewards = imports(
+    keys.AGENTIC_REWARDS,
+    "agentic_rewards",
+    f"agentic-rewards-{AGENTIC_VERSION}-{CHECKS_VERSION}",
+    "Checks of completions and responses (instructions of IFEval, form, right answers), and rewards with checks.",
+    lambda study: study.agentic,
     "policies",
 )
 response_imports = imports(

@@ -37,6 +37,13 @@ GPU_TABLES = (
 )
 _WRITERS = {
     **dict.fromkeys(SCORE_TABLES, (keys.COMPLETION_REWARDS, keys.HUB_REWARDS, keys.SCORE_IMPORTS)),
+    "completion_rewards": (
+        keys.COMPLETION_REWARDS,
+        keys.HUB_REWARDS,
+        keys.SCORE_IMPORTS,
+        keys.AGENTIC_REWARDS,
+    ),
+    **dict.fromkeys(("completion_checks", "agentic_weights", "agentic_fits"), (keys.AGENTIC_REWARDS,)),
     **dict.fromkeys(RESPONSE_TABLES, (keys.RESPONSES, keys.RESPONSE_IMPORTS, keys.POLICY_RUNS)),
     **dict.fromkeys(("critiques", "response_critiques"), (keys.COMPLETION_REWARDS,)),
     **dict.fromkeys(("policy_runs", "policy_run_steps", "policy_run_policies"), (keys.POLICY_RUNS,)),
@@ -46,6 +53,7 @@ _WRITERS = {
         keys.SCORE_IMPORTS,
         keys.RESPONSE_IMPORTS,
         keys.GOLD_REWARDS,
+        keys.AGENTIC_REWARDS,
         keys.POLICY_RUNS,
     ),
     "response_rewards": (
@@ -53,9 +61,11 @@ _WRITERS = {
         keys.HUB_REWARDS,
         keys.RESPONSE_IMPORTS,
         keys.GOLD_REWARDS,
+        keys.AGENTIC_REWARDS,
         keys.POLICY_RUNS,
     ),
-    **dict.fromkeys(("response_checks", "gold_rewards"), (keys.GOLD_REWARDS,)),
+    "response_checks": (keys.GOLD_REWARDS, keys.AGENTIC_REWARDS),
+    "gold_rewards": (keys.GOLD_REWARDS,),
     "reward_temperatures": (keys.REWARD_MODELS,),
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),

@@ -181,10 +181,14 @@ def _is_scored_on(study: Study, name: str, outdated: Collection[str]) -> bool:
 
 
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
-    """Whether a study asks for a source, for its rewards on a benchmark, or for the items of a benchmark, which belong
-    to no source."""
+    """Whether a study asks for a source, for its rewards on a benchmark, for checks, or for the items of a benchmark,
+    which belong to no source."""
     is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
+    if "check_name" in partition:
+        return is_named and study.agentic is not None and partition["check_name"] in study.agentic.used_checks
     if "reward_id" in partition:
+        if partition["reward_id"] in _agentic_ids(study):
+            return is_named
         imported = {one.reward_id for one in study.score_imports}
         imported |= gold_ids(study) | set(ensembles_by_id(study))
         imported |= {one.reward_id for one in study.teachers.responses if one.reward_id} if study.teachers else set()
@@ -204,14 +208,15 @@ def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value],
     own = (LAB_PROMPTS if teachers.prompts is None else teachers.prompts.name,) if teachers.policies else ()
     scored = {one for one in trained_reward_ids(study) | _scored_ids(study) if scores_responses(study, one)}
     taught = teachers.teach.rewards if teachers.teach else None  # which may be ensembles
-    rewards = scored | gold_ids(study) | set(taught or ())
+    rewards = scored | gold_ids(study) | set(taught or ()) | _agentic_ids(study)
+    checks = {*teachers.checks, *(study.agentic.used_checks if study.agentic else ())}
     asked = {
         "policy_id": policy in _sampled_ids(study)
         or is_imported
         or (bool(teachers.teach) and is_of_run(study, policy) and run_that_saved(policy) not in outdated),
         "prompt_set": prompt_set in (*own, *(one.prompt_set for one in teachers.responses)),
         "reward_id": partition.get("reward_id") in rewards | {one.reward_id for one in teachers.responses},
-        "check_name": partition.get("check_name") in teachers.checks,
+        "check_name": partition.get("check_name") in checks,
         "policy_run_id": teachers.teach is not None and partition.get("policy_run_id") not in outdated,
     }
     if table.name == POLICY_RUNS.name:
@@ -224,6 +229,11 @@ def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value],
 def _sampled_ids(study: Study) -> set[str]:
     """Names of the policies that the study samples."""
     return {one.policy_id for one in study.teachers.policies} if study.teachers else set()
+
+
+def _agentic_ids(study: Study) -> set[str]:
+    """Names of the rewards with checks."""
+    return set(study.agentic.members) if study.agentic else set()
 
 
 def _scored_ids(study: Study) -> set[str]:

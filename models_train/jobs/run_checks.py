@@ -9,15 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
 from typing import Any
 
 from models_train.checks import code_tests
 from models_train.checks.math_answer import MathAnswers
 from models_train.checks.verdict import NOT_APPLICABLE, Verdict
+from models_train.checks.worker import several
 from models_train.errors import UserError
 from models_train.jobs.command_line import default_processes, run_job
 from models_train.jobs.reporting import Reporter, progress
@@ -101,19 +101,8 @@ def check_of(name: CheckName) -> Iterator[Check]:
     if name == CODE_TESTS:
         yield code_tests.check
         return
-    idle: SimpleQueue[MathAnswers] = SimpleQueue()
-    with ExitStack() as workers:
-        for _ in range(default_processes()):
-            idle.put(workers.enter_context(MathAnswers()))
-
-        def check(text: str, gold: str | None) -> Verdict:
-            one = idle.get()
-            try:
-                return one.check(text, gold)
-            finally:
-                idle.put(one)
-
-        yield check
+    with several(MathAnswers, default_processes()) as use:
+        yield lambda text, gold: use(lambda answers: answers.check(text, gold))
 
 
 def verdict(name: CheckName, check: Check, text: str, gold_kind: str | None, gold: str | None) -> Verdict:

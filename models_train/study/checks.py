@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from models_train.errors import close_match
+from models_train.study.agentic import AGENTIC, Agentic
 from models_train.study.benchmarks import Benchmarks
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
@@ -84,6 +85,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_unmeasured_noise(_valid(data.get("run_noise"), RunNoise)),
         *_lists_without_reward_model(_valid(data.get("training"), Training), models, candidates),
         *_teacher_problems(data, everyone, scored, imports),
+        *_agentic_problems(data, models, scored, imports, sets),
     ]
 
 
@@ -408,6 +410,40 @@ def _teacher_problems(
         name = ("ensembles", index, "members")
         yield from _unknown_rewards(name, one.members or (), known, "no reward model of the study")
     yield from _teach_problems(teachers, known)
+
+
+def _agentic_problems(
+    data: Mapping[str, Any],
+    models: Listed[StudyModel],
+    scored: Listed[ScoredRewardModel],
+    imports: Listed[ScoreImport],
+    sets: Listed[BenchmarkSet],
+) -> Iterator[Problem]:
+    """Rewards and benchmarks that the group agentic names and the study lacks."""
+    for location, one in (*scored.entries, *imports.entries):
+        if one.reward_id.startswith(AGENTIC):
+            text = f"{shown(one.reward_id)} begins as the names of rewards with checks do; give it another"
+            yield Problem((*location, "reward_id"), text)
+    agentic, training = _valid(data.get("agentic"), Agentic), _valid(data.get("training"), Training)
+    if agentic is None:
+        return
+    others = PUBLISHED if data.get("score_imports") else (REWARDBENCH,)
+    for index, reward in enumerate(agentic.rewards):
+        if reward.fit is not None and reward.fit.benchmark is not None:
+            location = ("agentic", "rewards", index, "fit", "benchmark")
+            yield from _not_among_sets(location, reward.fit.benchmark, sets, others)
+    if data.get("hub") or scored.faulty or models.faulty or imports.faulty or (data.get("training") and not training):
+        return
+    teachers = _valid(data.get("teachers"), Teachers)
+    if data.get("teachers") and teachers is None:
+        return
+    known = [*_rewards_here(training, models, scored), *(one.reward_id for _, one in imports.entries)]
+    known += [one.reward_id for one in (teachers.responses if teachers else ()) if one.reward_id]
+    for index, reward in enumerate(agentic.rewards):
+        if reward.reward not in known:
+            remedy = close_match(reward.reward, known, "there are") if known else "train or list one"
+            text = f"{shown(reward.reward)} is no reward of the study; {remedy}"
+            yield Problem(("agentic", "rewards", index, "reward"), text)
 
 
 def _rewards_here(

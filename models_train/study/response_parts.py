@@ -105,8 +105,8 @@ def rewards_run_id(study: Study, reward: str, responses: Responses) -> str:
 
 def scores_responses(study: Study, reward_id: str) -> bool:
     """Whether a reward model of the study scores responses: all do, unless the study names some. Those that are gold
-    rewards, or that one may be chosen of, do so in any case, and those that teach or are in an ensemble. A critique
-    reward model does not where the study asks for no critiques of responses."""
+    rewards, or that one may be chosen of, do so in any case, and those that teach, are in an ensemble or get checks. A
+    critique reward model does not where the study asks for no critiques of responses."""
     teachers, critique = study.teachers, study.training.critique if study.training else None
     if teachers is None:
         return False
@@ -114,6 +114,7 @@ def scores_responses(study: Study, reward_id: str) -> bool:
         return False
     named = {*(teachers.rewards or ()), *(gold.reward for gold in teachers.gold)}
     named |= {member for one in teachers.ensembles for member in one.members or ()}
+    named |= {one.reward for one in study.agentic.rewards} if study.agentic else set()
     if teachers.teach is not None:
         named |= {*(teachers.teach.rewards or (reward_id,))}
     return teachers.rewards is None or reward_id in named or any(gold.strongest for gold in teachers.gold)

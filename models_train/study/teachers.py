@@ -114,7 +114,7 @@ class Policy(Settings):
 
 class Prompts(DataSource):
     """Prompts of policies: rows with `prompt` (a text, or messages), and where there are any with `prompt_id`, `split`,
-    `gold_kind` and `gold`."""
+    `gold_kind` and `gold`; or IFEval's, with `instruction_id_list`, `kwargs` and `key`."""
 
     name: Name = "prompts"
     """Name of the prompt set in all tables."""
@@ -133,7 +133,7 @@ class ResponseImport(Settings):
     """`alpaca_eval`: `instruction`, `output`, `generator`. `ultrafeedback`: `instruction` and `completions` with
     `model`, `response` and `overall_score`. `best_of_n`: rows of reward-bench's best of n. `gold_labelled`:
     `instruction`, `input`, `answers`, `gold_scores`. `plain`: `prompt`, `response` or `responses`, and where there are
-    any `policy`, `prompt_id` and `reward`."""
+    any `policy`, `prompt_id`, `reward`, and the prompt's instructions as `instruction_id_list` and `kwargs`."""
     name: Name | None = None
     """Name of the prompt set; by default the name of the file or folder."""
     policy_id: Name | None = None

@@ -77,6 +77,11 @@ benchmarks:
   precision: bfloat16
   batch_size: 3
 benchmark_sets: [{name: mine, path: ./m, kind: pairs, split: test}]
+agentic:
+  checks: [{name: short, kind: length, at_least: 1, at_most: 9}, {name: form, kind: pattern, pattern: x},
+    {name: facts, kind: values, path: ./f}]
+  rewards: [{reward: h, reward_id: "agentic:mine", weights: {short: 1.0, form: 0.5}},
+    {reward: h, fit: {checks: [facts], grid: [0.0, 1.0], benchmark: rewardbench, share: 0.5}}]
 leaderboards: [{name: l, path: ./l, format: csv, snapshot_date: "2024-12-01"}]
 reward_models:
 - {reward_id: h, hub_id: o/h, revision: main, base_model: a, objective: o, data_id: d, family: f, publisher: p,
