@@ -15,8 +15,8 @@ from warehouse.reports.topics import critiques
 
 GAINS = """
     select 'published' as study_id, 'alpha' as model_id, 'rewardbench' as benchmark, *, accuracy - 2.0 as low,
-        accuracy + 2 as high, 2.0 as standard_error, gain_points - 3 as gain_low, gain_points + 3 as gain_high,
-        placebo_points - 3 as placebo_low, placebo_points + 3 as placebo_high, 0.5 as percent_without_reward,
+        accuracy + 2 as high, 2.0::double as standard_error, gain_points - 3 as gain_low, gain_points + 3 as gain_high,
+        placebo_points - 3 as placebo_low, placebo_points + 3 as placebo_high, 0.5::double as percent_without_reward,
         800 as n_items, 2 as n_items_left_out
     from (values ('none', 0, 80.0::double, null::double, null::double, 90.0::double),
         ('others', 1, 78.0, -2.0, null, 230.0),
@@ -26,14 +26,14 @@ GAINS = """
 EXAMPLES = """
     select 'published' as study_id, 'alpha/critique' as reward_id, 'rewardbench' as benchmark, 'hep' as subset,
         '1' as item_id, *, 'stop' as finish_reason
-    from (values ('chosen', true, $text, 1.25, 'ok'), ('rejected', false, 'Cut', null, 'the critique was cut'))
+    from (values ('chosen', true, $text, 1.25::double, 'ok'), ('rejected', false, 'Cut', null, 'the critique was cut'))
         as t (completion, is_correct, text, reward, status)
 """
 TRAININGS = """
     select 'published' as study_id, 'alpha' as model_id, 'own' as critiques, 'template' as source, 60 as n_tuned_on,
-        0.5 as tuning_loss, 10 as n_tuning_tokens, 10 as n_written_tokens, 80 as n_pairs, 60 as n_kept,
-        0.75 as share_kept, 12 as n_contradicting, 4 as n_tied, 3 as n_without_score, 1 as n_without_critique,
-        1e-3 as learning_rate, 75.0 as validation_accuracy, 20 as n_validation_pairs
+        0.5::double as tuning_loss, 10 as n_tuning_tokens, 10 as n_written_tokens, 80 as n_pairs, 60 as n_kept,
+        0.75::double as share_kept, 12 as n_contradicting, 4 as n_tied, 3 as n_without_score, 1 as n_without_critique,
+        1e-3::double as learning_rate, 75.0::double as validation_accuracy, 20 as n_validation_pairs
 """
 
 
