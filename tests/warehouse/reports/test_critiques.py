@@ -67,7 +67,7 @@ def test_four_kinds_with_their_cost(connection: duckdb.DuckDBPyConnection) -> No
     rows = panel.chart.to_dict()["datasets"].popitem()[1]
     assert [row["row"] for row in rows] == [
         "Bradley-Terry, no critique",
-        "critiques of other answers (placebo), 1 each",
+        "others' critiques (placebo), 1 each",
         "own critiques, 1 each",
         "own critiques, 4 each",
         "true critiques (upper bound)",
