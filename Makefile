@@ -15,7 +15,7 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick example vllm all answer recommend plan sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean lab-teachers
+.PHONY: help setup run quick example example-teachers vllm all answer answer-card recommend plan sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean lab-teachers
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,12 @@ quick: setup ## Publish the studies that need no training and print the answer; 
 example: export REWARDBASE_HOME := $(abspath $(or $(REWARDBASE_HOME),var))/example
 example: export REWARDBASE_STUDIES := $(CURDIR)/dagster_project/studies/examples/smollm2
 example: setup ## Train and score a real model, SmolLM2-135M, on a few documents: five to ten minutes, 90 MB to fetch
+	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
+	@$(BIN)/python -m dagster_project.cli.run
+
+example-teachers: export REWARDBASE_HOME := $(abspath $(or $(REWARDBASE_HOME),var))/example_teachers
+example-teachers: export REWARDBASE_STUDIES := $(CURDIR)/dagster_project/studies/examples/smollm2_teachers
+example-teachers: setup ## Train two small reward models, and a real policy by one of them: ten minutes, 90 MB to fetch
 	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
 	@$(BIN)/python -m dagster_project.cli.run
 
@@ -56,6 +62,9 @@ answer: setup ## Print the answer from the published snapshot, without a run
 
 recommend: setup ## Recommend base models: MAX_PARAMS=8 (the 8B class), MEMORY=24 (GiB to train in), OBJECTIVE=regression; POLICY=name USE=rl|best_of_n|filter_data: for a policy
 	@$(BIN)/python -m warehouse.cli.recommend $(if $(MAX_PARAMS),--max-params "$(MAX_PARAMS)") $(if $(MEMORY),--memory "$(MEMORY)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)") $(if $(POLICY),--policy "$(POLICY)") $(if $(USE),--use "$(USE)")
+
+answer-card: setup ## The answer as a picture, PNG and PDF: OBJECTIVE=, MAX_PARAMS=, MEMORY=, POLICY= USE=, BENCHMARK=, STUDY= as above
+	@$(BIN)/python -m warehouse.cli.answer_card $(foreach name,MAX_PARAMS MEMORY OBJECTIVE POLICY USE BENCHMARK STUDY,$(if $($(name)),--$(subst _,-,$(shell echo $(name) | tr A-Z a-z)) "$($(name))"))
 
 plan: setup ## Plan the document scoring that is left: STUDY=paper GPUS=64 [DEVICE=H200] [PRICE=3.2] [PREEMPTION=0.05] [PROBE=1]
 	@$(BIN)/python -m dagster_project.cli.plan --study "$(STUDY)" --gpus "$(GPUS)" --device "$(DEVICE)" --price "$(PRICE)" --preemption "$(PREEMPTION)" --probe "$(PROBE)"

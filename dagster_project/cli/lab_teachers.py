@@ -27,6 +27,8 @@ SHORT_FORM: dict[str, Any] = {"method": ["rloo"], "seeds": [0]}
 """Settings of `teach` in place of the lab's, on the same policies; all reward models are taken, and the gold reward."""
 WHOLE: dict[str, Any] = {"method": ["rloo", "grpo"], "seeds": [0, 1, 2]}
 """The same, on all policies."""
+CRITIQUES: dict[str, Any] = {"samples": [1, 4, 16], "response_samples": 1, "tries": 4}
+"""Settings of critiques in place of the lab's."""
 KEPT = ("steps", "prompts_per_step", "generations", "learning_rate", "kl")
 _BEGUN = ("lab", "reward_models", "parts")
 """Folders of the home that the long form begins with."""
@@ -49,13 +51,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def long_form(text: str, *, whole: bool) -> str:
-    """The lab's study file in which all reward models teach, and score what is said."""
+    """The lab's study file in which all reward models teach, and score what is said, and with CRITIQUES."""
     study = yaml.safe_load(text)
     teachers = study["teachers"]
     teachers.pop("rewards", None)
     kept = KEPT if whole else (*KEPT, "policies")
     teach = {name: value for name, value in teachers["teach"].items() if name in kept}
     teachers["teach"] = teach | (WHOLE if whole else SHORT_FORM)
+    study["training"]["critique"] |= CRITIQUES
     return str(yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
 
 

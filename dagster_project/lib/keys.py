@@ -9,11 +9,13 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 
 from models_train.study.fingerprints import donors
 from models_train.study.policy_runs import policy_runs
+from models_train.study.settings import Objective
 from models_train.study.study import Study
 from warehouse.paths import REPOSITORY
 
@@ -32,6 +34,7 @@ SCORE_IMPORTS = dg.AssetKey(["parts", "score_imports"])
 RESPONSES = dg.AssetKey(["parts", "responses"])
 RESPONSE_IMPORTS = dg.AssetKey(["parts", "response_imports"])
 GOLD_REWARDS = dg.AssetKey(["parts", "gold_rewards"])
+AGENTIC_REWARDS = dg.AssetKey(["parts", "agentic_rewards"])
 POLICY_RUNS = dg.AssetKey(["parts", "policy_runs"])
 PERFORMANCE_INPUTS = dg.AssetKey(["parts", "performance_inputs"])
 PERFORMANCE = dg.AssetKey(["parts", "performance"])
@@ -46,7 +49,7 @@ GROUPS = {
     "benchmarks.",
     "scoring": "Samples of documents, and their log-probabilities under each base model.",
     "benchmarks": "Benchmarks, run on each base model or read from result files.",
-    "policies": "Responses of policies, sampled or read from files.",
+    "policies": "Responses of policies, sampled or read from files, their gold rewards and checks.",
     "raw": "Tables of the warehouse that parts of the groups before are landed in.",
     "seeds": "Published figures, one table per CSV file.",
     "staging": "Raw tables and seeds with the names and units of the project.",
@@ -61,7 +64,7 @@ GROUPS = {
 
 IMPORTS = (BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS, RESPONSE_IMPORTS)
 """Parts made of files of results in seconds, without torch."""
-INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS, GOLD_REWARDS)
+INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS, GOLD_REWARDS, AGENTIC_REWARDS)
 """Parts without partitions that due work makes before GPU work."""
 GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS, RESPONSES, POLICY_RUNS)
 """Parts made by jobs in the pool `gpu`, one partition per base model, reward model, policy or policy run."""
@@ -74,7 +77,7 @@ BASE_MODEL_PARTITIONS = dg.DynamicPartitionsDefinition(name="base_models")
 HUB_REWARD_PARTITIONS = dg.DynamicPartitionsDefinition(name="hub_rewards")
 POLICY_PARTITIONS = dg.DynamicPartitionsDefinition(name="policies")
 POLICY_RUN_PARTITIONS = dg.DynamicPartitionsDefinition(name="policy_runs")
-OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(["bradley_terry", "regression"])
+OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(list(get_args(Objective)))
 REWARD_MODEL_PARTITIONS = dg.MultiPartitionsDefinition(
     {"base_model": BASE_MODEL_PARTITIONS, "objective": OBJECTIVE_PARTITIONS}
 )

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from models_train.errors import close_match
+from models_train.footers import is_part_key
 from models_train.parts import content_hash, write_part
-from models_train.store import Parts
+from models_train.store import Parts, Store
 from models_train.study.fingerprints import donors
 from models_train.study.golds import gold_ids
 from models_train.study.models import BenchmarkValue, Candidate
 from models_train.study.policy_runs import ensembles_by_id, policy_runs
-from models_train.study.response_parts import OF_RESPONSES, is_of_run, scores_responses
+from models_train.study.response_parts import OF_RESPONSES, is_of_run, run_that_saved, scores_responses
 from models_train.study.reward_ids import (
     source_run_id,
     stated_sources,
@@ -34,6 +35,7 @@ from warehouse.contracts import (
     LAB_TABLES,
     LEADERBOARD_TABLES,
     RESPONSE_TABLES,
+    RETIRED,
     SCORE_TABLES,
     STUDY_TABLES,
     Table,
@@ -41,7 +43,15 @@ from warehouse.contracts import (
 from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS
 from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDIES, STUDY_FILE, run_of
-from warehouse.part_files import Value, restore_wanted, retire_unwanted
+from warehouse.part_files import (
+    LandingError,
+    Part,
+    Partition,
+    Value,
+    newest_parts,
+    restore_wanted,
+    retire_unwanted,
+)
 from warehouse.paths import REPOSITORY
 
 LEAVE_OUT = "rewardbase/leave_out"
@@ -83,7 +93,7 @@ def follow_models(parts: Parts, studies: list[Study]) -> list[str]:
     """
     messages = []
     for study in studies:
-        is_wanted = partial(wants, study, benchmark_writers(study))
+        is_wanted = partial(wants, study, benchmark_writers(study), outdated=outdated_runs(parts, study))
         restored = restore_wanted(parts, study.study_id, is_wanted)
         retired = retire_unwanted(parts, study.study_id, is_wanted)
         messages += [f"{name}: restored, the study asks for it again" for name in restored]
@@ -91,8 +101,40 @@ def follow_models(parts: Parts, studies: list[Study]) -> list[str]:
     return messages
 
 
-def wants(study: Study, writers: Collection[str], table: Table, partition: Mapping[str, Value]) -> bool:
-    """Whether a study asks for a part, by its table and partition, with whatever settings. writers: of benchmarks."""
+def outdated_runs(parts: Parts, study: Study) -> set[str]:
+    """Run ids of policy runs that others took the place of, or that the study does not ask for any more.
+
+    A run that is still at work is none of them: it has no part yet. Where a part cannot be read, none is known to be
+    outdated: landing names it.
+    """
+    store, folder = Store.at(parts), f"{POLICY_RUNS.name}/{study.study_id}"
+    roots = (store, store.below(RETIRED))
+    known = {Path(item.key).stem for root in roots for item in root.list(folder) if is_part_key(item.key)}
+    if not known:
+        return set()
+    try:
+        found = [part for root in roots for part in newest_parts(root, POLICY_RUNS)]
+    except LandingError:
+        return set()
+    newest: dict[Partition, Part] = {}
+    for part in found:
+        is_asked = part.study_id == study.study_id and wants(study, (), POLICY_RUNS, dict(part.partition))
+        if is_asked and (part.partition not in newest or part.written_at > newest[part.partition].written_at):
+            newest[part.partition] = part
+    return known - {part.run_id for part in newest.values()}
+
+
+def wants(
+    study: Study,
+    writers: Collection[str],
+    table: Table,
+    partition: Mapping[str, Value],
+    outdated: Collection[str] = (),
+) -> bool:
+    """Whether a study asks for a part, by its table and partition, with whatever settings.
+
+    writers: of benchmarks. outdated: run ids of policy runs, by `outdated_runs`.
+    """
     model, job = partition.get("model_id"), partition.get("job")
     if table.name in LAB_TABLES:
         return study.lab is not None
@@ -108,7 +150,7 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     if table.name == GOLD_REWARDS.name:
         return study.teachers is not None and bool(study.teachers.gold)
     if table.name in RESPONSE_TABLES:
-        return _wants_responses(study, table, partition)
+        return _wants_responses(study, table, partition, outdated)
     if table.name in SCORE_TABLES:
         return _wants_rewards(study, partition)
     if job == "sample_responses":
@@ -116,7 +158,7 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "score_reward_model":
-        return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")))
+        return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")), outdated)
     if job == "teach_policy":
         return any((model, partition.get("variant")) == (one.policy_id, one.variant) for one in policy_runs(study))
     if job == "run_benchmarks":
@@ -127,20 +169,26 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
     trained = {variant(*one) for one in pairs}
     if job == "score_completions":
         which, _, on = str(partition.get("variant")).partition("@")
-        return which in trained and _is_scored_on(study, on or REWARDBENCH)
+        return which in trained and _is_scored_on(study, on or REWARDBENCH, outdated)
     return partition.get("objective", partition.get("variant")) in trained
 
 
-def _is_scored_on(study: Study, name: str) -> bool:
+def _is_scored_on(study: Study, name: str, outdated: Collection[str]) -> bool:
     """Whether reward models are scored on a benchmark, or on responses, by the name that costs have."""
-    return name in study.reward_benchmarks or (study.teachers is not None and name.startswith(OF_RESPONSES))
+    policy = name.removeprefix(OF_RESPONSES)
+    is_scored = study.teachers is not None and run_that_saved(policy) not in outdated
+    return name in study.reward_benchmarks or (policy != name and is_scored)
 
 
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
-    """Whether a study asks for a source, for its rewards on a benchmark, or for the items of a benchmark, which belong
-    to no source."""
+    """Whether a study asks for a source, for its rewards on a benchmark, for checks, or for the items of a benchmark,
+    which belong to no source."""
     is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
+    if "check_name" in partition:
+        return is_named and study.agentic is not None and partition["check_name"] in study.agentic.used_checks
     if "reward_id" in partition:
+        if partition["reward_id"] in _agentic_ids(study):
+            return is_named
         imported = {one.reward_id for one in study.score_imports}
         imported |= gold_ids(study) | set(ensembles_by_id(study))
         imported |= {one.reward_id for one in study.teachers.responses if one.reward_id} if study.teachers else set()
@@ -149,7 +197,7 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     return is_named or bool(study.score_imports)  # score files may state the items of any benchmark
 
 
-def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value]) -> bool:
+def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value], outdated: Collection[str]) -> bool:
     """Whether a study asks for a part of policies, responses, their rewards and checks, by all that its partition
     names."""
     teachers = study.teachers
@@ -160,15 +208,16 @@ def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value])
     own = (LAB_PROMPTS if teachers.prompts is None else teachers.prompts.name,) if teachers.policies else ()
     scored = {one for one in trained_reward_ids(study) | _scored_ids(study) if scores_responses(study, one)}
     taught = teachers.teach.rewards if teachers.teach else None  # which may be ensembles
-    rewards = scored | gold_ids(study) | set(taught or ())
+    rewards = scored | gold_ids(study) | set(taught or ()) | _agentic_ids(study)
+    checks = {*teachers.checks, *(study.agentic.used_checks if study.agentic else ())}
     asked = {
         "policy_id": policy in _sampled_ids(study)
         or is_imported
-        or (bool(teachers.teach) and is_of_run(study, policy)),
+        or (bool(teachers.teach) and is_of_run(study, policy) and run_that_saved(policy) not in outdated),
         "prompt_set": prompt_set in (*own, *(one.prompt_set for one in teachers.responses)),
         "reward_id": partition.get("reward_id") in rewards | {one.reward_id for one in teachers.responses},
-        "check_name": partition.get("check_name") in teachers.checks,
-        "policy_run_id": teachers.teach is not None,
+        "check_name": partition.get("check_name") in checks,
+        "policy_run_id": teachers.teach is not None and partition.get("policy_run_id") not in outdated,
     }
     if table.name == POLICY_RUNS.name:
         names = ("policy_id", "reward_id", "method", "seed")
@@ -180,6 +229,11 @@ def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value])
 def _sampled_ids(study: Study) -> set[str]:
     """Names of the policies that the study samples."""
     return {one.policy_id for one in study.teachers.policies} if study.teachers else set()
+
+
+def _agentic_ids(study: Study) -> set[str]:
+    """Names of the rewards with checks."""
+    return set(study.agentic.members) if study.agentic else set()
 
 
 def _scored_ids(study: Study) -> set[str]:

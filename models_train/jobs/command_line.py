@@ -138,6 +138,10 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
         "Compute the gold rewards of responses: the lab's truth, checks, people's labels, copies of reward models.",
         ("study", "home"),
     ),
+    "agentic_rewards": (
+        "Check completions and responses, and add the checks to the rewards of reward models.",
+        ("study", "home"),
+    ),
     "fit_performance_model": (
         "Fit the performance model of every study: predictions, comparisons, components, recommendations.",
         ("inputs", "parts", "targets", "folds", "others", "bootstraps", "jobs"),

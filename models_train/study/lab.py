@@ -15,8 +15,15 @@ SUM_TOLERANCE = 1e-9
 """Largest difference from 1 of the sum of a mix."""
 LAB_VERSION = 6
 """Version of the lab's code; a change of its output raises it, and every lab is made again."""
-DATA_SETS = ("preferences.jsonl", "ratings.jsonl", "test.jsonl", "documents.jsonl", "rewardbench2.jsonl")
-"""Files of a lab's folder."""
+DATA_SETS = (
+    "preferences.jsonl",
+    "ratings.jsonl",
+    "test.jsonl",
+    "documents.jsonl",
+    "rewardbench2.jsonl",
+    "critiques.jsonl",
+)
+"""Files of a lab's folder; the last one holds true critiques of the responses in preferences and benchmarks."""
 TASKS = "tasks"
 """Folder of a lab's benchmarks."""
 

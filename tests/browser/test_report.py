@@ -84,6 +84,57 @@ def test_the_page_asks_for_nothing_and_reports_no_error(browser: Browser, page_u
         assert watched.errors == []
 
 
+def test_the_reader_s_question_is_answered_for_every_choice(browser: Browser, page_url: str):
+    with opened(browser, page_url) as watched:
+        page = watched.page
+        assert page.locator("#ask select").evaluate_all("all => all.map((one) => one.labels[0].textContent)") == [
+            "Study",
+            "What counts",
+            "Objective",
+            "Limit",
+        ]
+        first = page.locator("#asked .pick").text_content()
+        # By keyboard alone: the next limit.
+        page.locator("#ask-limit").focus()
+        page.keyboard.press("ArrowDown")
+        page.wait_for_function("location.hash.startsWith('#ask/published/score/regression/')")
+        address, asked = page.evaluate("location.hash"), page.locator("#asked").inner_text()
+        assert page.locator("#ask-address").get_attribute("href") == address
+        assert page.locator("#ask-limit option:checked").text_content() in asked
+        answered = page.evaluate(
+            """() => [...document.querySelectorAll('#ask-study option')].flatMap((study) => {
+                const choose = (key, value) => {
+                    const field = document.getElementById(`ask-${key}`);
+                    field.value = value;
+                    field.dispatchEvent(new Event('change'));
+                    return [...document.querySelectorAll(`#ask-${key} option`)].map((one) => one.value);
+                };
+                const values = (key) => [...document.querySelectorAll(`#ask-${key} option`)].map((one) => one.value);
+                choose('study', study.value);
+                return values('purpose').flatMap((purpose) => (choose('purpose', purpose), values('objective'))
+                    .flatMap((objective) => (choose('objective', objective), values('limit')).map((limit) => {
+                        choose('limit', limit);
+                        return [location.hash, document.querySelector('#asked .pick').textContent];
+                    })));
+            })"""
+        )
+        assert len({address for address, _ in answered}) == len(answered) > 20
+        assert all(pick for _, pick in answered)
+        assert page.locator("#asked .notice").count() == 1, "the last study is synthetic"
+    with opened(browser, page_url + address) as watched:
+        assert watched.shown == ["start"]
+        assert watched.page.locator("#asked").inner_text() == asked and first
+        watched.page.get_by_role("button", name="Copy as SQL").click()
+        watched.page.wait_for_function("document.getElementById('copied').textContent !== ''")
+        copied = watched.page.locator("#copy-text")
+        if copied.is_visible():
+            assert copied.input_value().startswith("select model_id, expected_score")
+        assert watched.errors == []
+    with opened(browser, page_url + "#ask/no-such-study/x/y/z") as watched:
+        assert watched.page.locator("#asked .pick").text_content() == first, "an unknown choice is the first one"
+        assert watched.errors == []
+
+
 def test_every_chart_is_drawn(browser: Browser, page_url: str):
     with opened(browser, page_url) as watched:
         page = watched.page

@@ -32,7 +32,7 @@ SIZES = {"one-1B": 1.24, "three-3B": 3.2, "seven-7B": 7.6, "eight-8B": 8.03}
 SUBSETS = ("alpacaeval-easy", "llmbar-natural", "refusals-dangerous", "hep-python")
 """One of each category."""
 N_PAIRS = 20
-OF_TRAINING_DATA = ("fct_error_correlations", "fct_herding")
+OF_TRAINING_DATA = ("fct_ensemble_partners", "fct_error_correlations", "fct_herding")
 """Marts that tell rewards by their training data, which parts of an earlier version do not name."""
 
 

@@ -75,6 +75,7 @@
   // Views that are not shown keep their layout, so that charts are drawn at their width and printing has all of them.
   function target() {
     const id = decodeURIComponent(location.hash.slice(1));
+    if (id === "ask" || id.startsWith("ask/")) return document.getElementById("start");
     return (id && document.getElementById(id)) || document.getElementById("start");
   }
 
@@ -118,6 +119,115 @@
       await idle();
       await draw(host, theme);
     }
+  }
+
+  // The reader's question: each field offers what is left by the fields before it. The address keeps the choice.
+  const ask = document.getElementById("ask");
+  const fields = ask ? [...ask.querySelectorAll("select")] : [];
+  let records = [];
+  let answered = null;
+
+  function element(tag, text, className) {
+    const made = document.createElement(tag);
+    made.textContent = text;
+    if (className) made.className = className;
+    return made;
+  }
+
+  function choose(wanted, keepAddress) {
+    let left = records;
+    for (const field of fields) {
+      const key = field.dataset.key;
+      const names = new Map(left.map((one) => [one[key], one[`${key}_label`] || one[key]]));
+      const value = names.has(wanted[key]) ? wanted[key] : left[0][key];
+      field.replaceChildren(...[...names].map(([name, label]) => new Option(label, name, false, name === value)));
+      field.disabled = names.size < 2;
+      left = left.filter((one) => one[key] === value);
+    }
+    [answered] = left;
+    render(answered);
+    const address = `#ask/${fields.map((field) => encodeURIComponent(field.value)).join("/")}`;
+    document.getElementById("ask-address").href = address;
+    if (!keepAddress) history.replaceState(null, "", address);
+  }
+
+  // Figures as bars with intervals on one scale: the first three.
+  function scale(places) {
+    const ends = places.flatMap((place) => [place.low, place.value, place.high]).filter((value) => value !== null);
+    const least = Math.min(...ends);
+    const reach = Math.max(...ends) - least || 1;
+    return (value) => 4 + (92 * (value - least)) / reach;
+  }
+
+  function bar(place, at) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    svg.setAttribute("viewBox", "0 0 100 8");
+    svg.setAttribute("preserveAspectRatio", "none");
+    svg.setAttribute("aria-hidden", "true");
+    const add = (name, values) => {
+      const shape = document.createElementNS("http://www.w3.org/2000/svg", name);
+      for (const [key, value] of Object.entries(values)) shape.setAttribute(key, value);
+      svg.append(shape);
+    };
+    if (place.low !== null && place.high !== null) add("rect", { x: at(place.low), y: 3, width: at(place.high) - at(place.low), height: 2 });
+    add("rect", { x: at(place.value) - 0.5, y: 0, width: 1, height: 8, class: "point" });
+    return svg;
+  }
+
+  function render(one) {
+    const parts = [element("p", one.question, "question"), element("p", one.pick || "No recommendation", "pick")];
+    if (one.figure) parts.push(element("p", `${one.unit === "score" ? "Score " : ""}${one.figure}`, "figure-text"));
+    for (const text of [one.sure, one.why]) if (text) parts.push(element("p", text));
+    if (one.places.length > 1 && one.places.every((place) => place.value !== null)) {
+      const at = scale(one.places);
+      const list = document.createElement("ol");
+      for (const place of one.places) {
+        const item = document.createElement("li");
+        item.append(element("span", place.name, "name"), bar(place, at), element("span", place.text, "quiet"));
+        list.append(item);
+      }
+      parts.push(list);
+    }
+    if (one.is_synthetic) parts.push(element("p", "Synthetic: the figures say nothing about real models.", "notice"));
+    document.getElementById("asked").replaceChildren(...parts);
+    document.getElementById("copied").textContent = "";
+    document.getElementById("copy-text").hidden = true;
+  }
+
+  // A page opened from a file may not write the clipboard: then the text is shown, marked.
+  async function copy(text) {
+    const box = document.getElementById("copy-text");
+    try {
+      await navigator.clipboard.writeText(text);
+      box.hidden = true;
+      document.getElementById("copied").textContent = "Copied.";
+    } catch {
+      box.value = text;
+      box.hidden = false;
+      box.select();
+      document.getElementById("copied").textContent = "Copy the text below.";
+    }
+  }
+
+  function addressed() {
+    const parts = location.hash.slice(1).split("/").map(decodeURIComponent);
+    if (parts[0] !== "ask") return {};
+    return Object.fromEntries(fields.map((field, index) => [field.dataset.key, parts[index + 1]]));
+  }
+
+  const chosen = () => Object.fromEntries(fields.map((field) => [field.dataset.key, field.value]));
+  async function startAsking() {
+    if (!ask) return;
+    records = await unpacked("choices");
+    choose(addressed(), true);
+    ask.hidden = false;
+    for (const field of fields) field.addEventListener("change", () => choose(chosen(), false));
+    for (const button of ask.querySelectorAll("[data-copy]")) {
+      button.addEventListener("click", () => copy(answered[button.dataset.copy]));
+    }
+    window.addEventListener("hashchange", () => {
+      if (location.hash.startsWith("#ask/")) choose(addressed(), true);
+    });
   }
 
   dark.addEventListener("change", () => drawAll(pageTheme()));
@@ -207,7 +317,8 @@
   }
 
   if (narrow.matches) menu.open = false;
-  show(false)
+  startAsking()
+    .then(() => show(false))
     .then(() => { document.documentElement.dataset.shown = "yes"; })
     .then(() => drawAll(pageTheme()))
     .then(() => { document.documentElement.dataset.ready = "yes"; });

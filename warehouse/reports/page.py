@@ -17,7 +17,7 @@ import jinja2
 from models_train import files
 from models_train.errors import UserError
 from warehouse.checksums import write_checksums
-from warehouse.reports import CHARTS_FOLDER, PAGE_NAME, export, labels, queries, theme, topics
+from warehouse.reports import CHARTS_FOLDER, PAGE_NAME, choices, export, labels, queries, theme, topics
 from warehouse.reports.elements import Figure, Study, StudyPage
 from warehouse.reports.tables import Table
 
@@ -97,6 +97,7 @@ def render_page(
     Everything from the data passes through Jinja's escaping, export.script_json or export.script_gzip.
     """
     style, script, bundle = _asset("page.css"), _asset("page.js"), export.vega_bundle()
+    asked = choices.records([page.study for page in pages])
     template = _environment().get_template("page.html.j2")
     return template.render(
         pages=pages,
@@ -105,6 +106,7 @@ def render_page(
         style=style,
         script=script,
         bundle=bundle,
+        choices=export.script_gzip(asked) if asked else "",
         themes=export.script_json({name: theme.config(name) for name in ("light", "dark")}),
         snapshot_id=snapshot_id,
         created_at=created_at.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC"),

@@ -14,17 +14,10 @@ from rich.console import Console
 
 from models_train.errors import UserError
 from tests.support import marts_database
-from warehouse.cli.recommend import (
-    Limits,
-    billions,
-    gibibytes,
-    main,
-    print_recommendation,
-    recommendation,
-    with_size,
-)
+from warehouse.cli.recommend import billions, gibibytes, main, print_recommendation
 from warehouse.contracts.sizes import SIZE_RULE, is_within
 from warehouse.reports import queries
+from warehouse.reports.recommended import Limits, recommendation, with_size
 from warehouse.training_memory import way_within
 
 STUDY = "published"

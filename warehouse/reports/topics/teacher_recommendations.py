@@ -9,7 +9,6 @@ from warehouse.reports.elements import Section, Study
 from warehouse.reports.tables import COUNT, MODEL, PROSE, SHARE, TEXT, Col, Row, Table, decimals
 
 TITLE = "Which base model for a policy?"
-USES = {"rl": "reinforcement learning", "best_of_n": "best of n", "filter_data": "filtering of data"}
 VALUE = decimals(2)
 
 
@@ -78,7 +77,7 @@ def _losses(regrets: pl.DataFrame) -> tuple[str, ...]:
             f"{labels.number(rows['regret_by_chance'].mean(), 2)} (n = {rows.height})"  # type: ignore[arg-type]
             for (evidence,), rows in part.group_by("best_evidence", maintain_order=True)
         ]
-        sentences.append(f"{labels.capital(USES.get(str(use), str(use)))}: {labels.listing(said)}.")
+        sentences.append(f"{labels.capital(labels.USES.get(str(use), str(use)))}: {labels.listing(said)}.")
     if not sentences:
         return ()
     return (
@@ -109,7 +108,10 @@ def _second_bases(partners: pl.DataFrame) -> tuple[str, ...]:
 
 
 _USE = Col(
-    "Use", lambda row: USES.get(row["use"], row["use"]), TEXT, note=lambda row: labels.objective(row["objective"])
+    "Use",
+    lambda row: labels.USES.get(row["use"], row["use"]),
+    TEXT,
+    note=lambda row: labels.objective(row["objective"]),
 )
 
 
