@@ -67,7 +67,7 @@ def frames(rewards: Rewards, families: dict[str, str]) -> tuple[pl.DataFrame, pl
             if reward_id != "gold":
                 lineages.append(
                     {
-                        "study_id": "lab", "policy_id": policy, "reward_id": reward_id,
+                        "study_id": "lab", "gold_id": "gold", "policy_id": policy, "reward_id": reward_id,
                         "family": families[reward_id], "policy_family": families[policy],
                     }
                 )  # fmt: skip
