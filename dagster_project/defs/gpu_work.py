@@ -17,6 +17,7 @@ from dagster_project.lib.jobs import (
     nothing_to_do,
     policy_of,
     policy_run_of,
+    preferences_of,
     reward_of,
     run_for_studies,
     run_job,
@@ -27,12 +28,14 @@ from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
     IMPORT_VERSION,
     LEADERBOARD_VERSION,
+    NOISE_VERSION,
     SCORE_IMPORT_VERSION,
     SCORED_VERSION,
     SCORING_VERSION,
     TRAINING_VERSION,
     benchmark_run_id,
     evaluation_run_ids,
+    labels_run_id,
     scored_as,
     scored_run_id,
     scoring_run_id,
@@ -49,6 +52,7 @@ from models_train.study.response_ids import (
     responses_run_id,
 )
 from models_train.study.response_parts import judged_responses, responses_of, rewards_run_id
+from models_train.study.reward_ids import variant_named
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
 from warehouse.paths import Home
@@ -99,6 +103,31 @@ def completion_rewards(
         return _of_scoring(scored_as(study.training, objective, trained), study, folder, run_home.home)
 
     return _run_by_objective(context, run_home, pipes, "score_completions", made_by)
+
+
+# The reward models of variants that a rule makes read these parts, which follow the others: no dependency can say so.
+@dg.asset(
+    key=keys.PREFERENCE_LABELS,
+    deps=[keys.REWARD_MODELS],
+    partitions_def=keys.PREFERENCE_PARTITIONS,
+    group_name="training",
+    owners=["team:training"],
+    code_version=f"labels-{NOISE_VERSION}",
+    description="The labels of preferences and of their variants, judged by reward models of other folds (definitions, "
+    "Section 17).",
+    **GPU_WORK,
+)
+def preference_labels(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.clean_preferences` for the partition; finished folds are kept."""
+    with as_dagster_failure(context):
+        path, _, data_id = preferences_of(study_files(), context.partition_key)
+    done = run_job(context, pipes, job_command("clean_preferences", path, run_home.home, None, "--data", data_id))
+    study = _read_again(path)
+    assert study.training is not None
+    run_id = labels_run_id(variant_named(study.training, data_id), study, study.training, path.parent)
+    return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
 
 
 @dg.asset(

@@ -15,6 +15,7 @@ from warehouse.contracts import (
     LAB_TABLES,
     LEADERBOARD_TABLES,
     PERFORMANCE_TABLES,
+    PREFERENCE_TABLES,
     RESPONSE_TABLES,
     REWARD_MODEL_TABLES,
     SCORE_TABLES,
@@ -29,6 +30,7 @@ VERSION = keys.version_of_files("warehouse/contracts/*.py", "warehouse/landing.p
 GPU_TABLES = (
     LAB_TABLES
     | REWARD_MODEL_TABLES
+    | PREFERENCE_TABLES
     | SCORE_TABLES
     | RESPONSE_TABLES
     | CRITIQUE_TABLES
@@ -64,6 +66,7 @@ _WRITERS = {
         keys.AGENTIC_REWARDS,
         keys.POLICY_RUNS,
     ),
+    **dict.fromkeys(PREFERENCE_TABLES, (keys.PREFERENCE_LABELS,)),
     "response_checks": (keys.GOLD_REWARDS, keys.AGENTIC_REWARDS),
     "gold_rewards": (keys.GOLD_REWARDS,),
     "reward_temperatures": (keys.REWARD_MODELS,),

@@ -32,6 +32,7 @@ from models_train.study.fingerprints import (
     evaluation_run_ids,
     import_run_id,
     lab_run_id,
+    labels_run_id,
     leaderboards_run_id,
     reward_import_run_id,
     sample_run_id,
@@ -40,6 +41,7 @@ from models_train.study.fingerprints import (
     scored_run_id,
     scoring_run_id,
     trained_run_ids,
+    training_run_id,
 )
 from models_train.study.golds import (
     gold_parts,
@@ -59,11 +61,13 @@ from models_train.study.response_ids import (
     responses_run_id,
 )
 from models_train.study.response_parts import rewards_run_id
-from models_train.study.reward_ids import source_run_id, stated_sources, trained_reward_id
+from models_train.study.reward_ids import listed_data, source_run_id, stated_sources, trained_reward_id, variant_named
 from models_train.study.study import STUDY_FILES, Study, load_studies
+from models_train.study.training import Further
 from warehouse.contracts import Table
 from warehouse.contracts.critiques import CRITIQUE_TRAININGS, CRITIQUES
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
+from warehouse.contracts.preferences import PREFERENCE_LABELS
 from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS, PROMPTS, RESPONSE_REWARDS, RESPONSES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
@@ -404,6 +408,7 @@ def gpu_work(
     for names_of, works_of in (
         (_sampled, _samplings),  # reward models score the responses
         (_trained, _trainings),
+        (listed_data, _labellings),
         (_hub_rewards, _hub_scorings),
         (_scored, _scorings),
         (_benchmarked, _benchmarkings),
@@ -466,26 +471,31 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
     training, name = model.study.training, model.name
     assert training is not None
     for objective in training.objectives_of(name):
-        trained = trained_run_ids(model.study, model.model, objective, model.folder)
-        named = {seed: scored_as(training, objective, run_id) for seed, run_id in trained.items()}
-        evaluated: dict[int | str | None, list[str]] = {
-            seed: list(evaluation_run_ids(run_id, model.study, model.folder).values()) for seed, run_id in named.items()
+        trained = {
+            further: run_id
+            for further, run_id in trained_run_ids(model.study, model.model, objective, model.folder).items()
+            if not _waits(model, further)
         }
-        have = {seed: [model.has_rewards(run_id) for run_id in run_ids] for seed, run_ids in evaluated.items()}
-        # The job of the search trains further seeds, too, and passes over what is there: a seed is trained where it is
-        # scored on any benchmark.
+        named = {further: scored_as(training, objective, run_id) for further, run_id in trained.items()}
+        evaluated = {
+            further: list(evaluation_run_ids(run_id, model.study, model.folder).values())
+            for further, run_id in named.items()
+        }
+        have = {one: [model.has_rewards(run_id) for run_id in run_ids] for one, run_ids in evaluated.items()}
+        # The job of the search trains further reward models, too, and passes over what is there: one is trained where
+        # it is scored on any benchmark.
         is_trained = model.counting.has_search(model.study, trained[None])
-        is_trained = is_trained and all(any(found) for seed, found in have.items() if seed is not None)
+        is_trained = is_trained and all(any(found) for one, found in have.items() if one is not None)
         retrain = model.everything or not is_trained
         unscored = [
             one
-            for seed, run_id in named.items()
-            for one in model.unscored_responses(trained_reward_id(name, objective, seed), run_id)
+            for further, run_id in named.items()
+            for one in model.unscored_responses(trained_reward_id(name, objective, further), run_id)
         ]
         is_scored = all(map(all, have.values())) and not unscored
         if objective == "critique":
-            evaluated |= control_evaluations(model.study, model.model, model.folder)
-            controls = {one: run_ids for one, run_ids in evaluated.items() if isinstance(one, str)}
+            controls = control_evaluations(model.study, model.model, model.folder)
+            evaluated |= controls
             has = partial(model.counting.has, study=model.study)
             retrain = retrain or not all(has(CRITIQUE_TRAININGS.name, run_id=one) for one in controls)
             is_scored &= all(has(CRITIQUES.name, run_id=one) for run_ids in controls.values() for one in run_ids)
@@ -498,6 +508,31 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
             run_ids = ",".join([*(run_id for found in evaluated.values() for run_id in found), *unscored])
             yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", run_ids)
+
+
+def _waits(model: _ModelWork, further: Further | None) -> bool:
+    """True for a further reward model whose data are made by a rule from an estimate that is not there yet."""
+    training = model.study.training
+    if training is None or not isinstance(further, str) or (one := training.variant_of(further)).rule is None:
+        return False
+    estimate = labels_run_id(one.of, model.study, training, model.folder)
+    return not model.counting.has(PREFERENCE_LABELS.name, model.study, estimate)
+
+
+def _labellings(data: _ModelWork) -> Iterator[Work]:
+    """Labels of the preferences or of a variant, once the search is there whose rate their estimate takes, and the
+    estimate that a rule needs."""
+    training, study = data.study.training, data.study
+    assert training is not None
+    variant, noise = variant_named(training, data.name), training.noise
+    if noise is not None:
+        searched = training_run_id(study.by_id[noise.model_id], training, "bradley_terry", data.folder)
+        if not data.counting.has_search(study, searched) or _waits(data, variant):
+            return
+    run_id = labels_run_id(variant, study, training, data.folder)
+    if data.everything or not data.counting.has(PREFERENCE_LABELS.name, study, run_id):
+        title = f"labels of the preferences {data.name}"
+        yield data.work("label_preferences", (keys.PREFERENCE_LABELS,), data.partition, title, run_id)
 
 
 def _hub_rewards(study: Study) -> Sequence[str]:

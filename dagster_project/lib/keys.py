@@ -15,6 +15,7 @@ import dagster as dg
 
 from models_train.study.fingerprints import donors
 from models_train.study.policy_runs import policy_runs
+from models_train.study.reward_ids import listed_data
 from models_train.study.settings import Objective
 from models_train.study.study import Study
 from warehouse.paths import REPOSITORY
@@ -23,6 +24,7 @@ STUDIES = dg.AssetKey(["parts", "studies"])
 HUB_MODELS = dg.AssetKey(["parts", "hub_models"])
 LAB = dg.AssetKey(["parts", "lab"])
 REWARD_MODELS = dg.AssetKey(["parts", "reward_models"])
+PREFERENCE_LABELS = dg.AssetKey(["parts", "preference_labels"])
 COMPLETION_REWARDS = dg.AssetKey(["parts", "completion_rewards"])
 HUB_REWARDS = dg.AssetKey(["parts", "hub_rewards"])
 DOCUMENTS = dg.AssetKey(["parts", "documents"])
@@ -66,8 +68,17 @@ IMPORTS = (BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS, RESPONSE_IMPORTS)
 """Parts made of files of results in seconds, without torch."""
 INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS, GOLD_REWARDS, AGENTIC_REWARDS)
 """Parts without partitions that due work makes before GPU work."""
-GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS, RESPONSES, POLICY_RUNS)
-"""Parts made by jobs in the pool `gpu`, one partition per base model, reward model, policy or policy run."""
+GPU_PARTS = (
+    REWARD_MODELS,
+    COMPLETION_REWARDS,
+    PREFERENCE_LABELS,
+    DOCUMENT_SCORES,
+    BENCHMARKS,
+    HUB_REWARDS,
+    RESPONSES,
+    POLICY_RUNS,
+)
+"""Parts made by jobs in the pool `gpu`, one partition per base model, reward model, data, policy or policy run."""
 AFTER_FIRST_ANSWER = (PERFORMANCE_INPUTS, PERFORMANCE, CHARTS)
 """Assets that the first publication does without: the performance model, and the charts as pictures."""
 GPU_POOL = "gpu"
@@ -75,6 +86,7 @@ WAREHOUSE_POOL = "warehouse"
 
 BASE_MODEL_PARTITIONS = dg.DynamicPartitionsDefinition(name="base_models")
 HUB_REWARD_PARTITIONS = dg.DynamicPartitionsDefinition(name="hub_rewards")
+PREFERENCE_PARTITIONS = dg.DynamicPartitionsDefinition(name="preferences")
 POLICY_PARTITIONS = dg.DynamicPartitionsDefinition(name="policies")
 POLICY_RUN_PARTITIONS = dg.DynamicPartitionsDefinition(name="policy_runs")
 OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(list(get_args(Objective)))
@@ -117,6 +129,11 @@ def rewards_by_partition(study: Study) -> dict[str, str]:
     return {partition_key(study.study_id, one.reward_id): one.reward_id for one in study.reward_models}
 
 
+def preferences_by_partition(study: Study) -> dict[str, str]:
+    """Partition key -> data_id, for the preferences and each variant of them whose labels are listed."""
+    return {partition_key(study.study_id, one): one for one in listed_data(study)}
+
+
 def policies_by_partition(study: Study) -> dict[str, str]:
     """Partition key -> policy_id, for every policy that the study samples."""
     policies = study.teachers.policies if study.teachers else ()
@@ -134,6 +151,7 @@ def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) ->
     for partitions, keys_of in (
         (BASE_MODEL_PARTITIONS, models_by_partition),
         (HUB_REWARD_PARTITIONS, rewards_by_partition),
+        (PREFERENCE_PARTITIONS, preferences_by_partition),
         (POLICY_PARTITIONS, policies_by_partition),
         (POLICY_RUN_PARTITIONS, policy_runs_by_partition),
     ):

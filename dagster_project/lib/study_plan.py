@@ -20,6 +20,7 @@ from models_train.study.models import BenchmarkValue, Candidate
 from models_train.study.policy_runs import ensembles_by_id, policy_runs
 from models_train.study.response_parts import OF_RESPONSES, is_of_run, run_that_saved, scores_responses
 from models_train.study.reward_ids import (
+    listed_data,
     source_run_id,
     stated_sources,
     trained_reward_ids,
@@ -34,6 +35,7 @@ from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
+    PREFERENCE_TABLES,
     RESPONSE_TABLES,
     RETIRED,
     SCORE_TABLES,
@@ -138,6 +140,8 @@ def wants(
     model, job = partition.get("model_id"), partition.get("job")
     if table.name in LAB_TABLES:
         return study.lab is not None
+    if table.name in PREFERENCE_TABLES:
+        return partition.get("data_id") in listed_data(study)
     if table.name in LEADERBOARD_TABLES:
         return bool(study.leaderboards)
     if table.name == BENCHMARK_RESULTS.name:
@@ -161,6 +165,8 @@ def wants(
         return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")), outdated)
     if job == "teach_policy":
         return any((model, partition.get("variant")) == (one.policy_id, one.variant) for one in policy_runs(study))
+    if job == "clean_preferences":
+        return _estimates(study, model) and partition.get("variant") in listed_data(study)
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
     if study.training is None or model not in study.compared_model_ids:
@@ -171,6 +177,12 @@ def wants(
         which, _, on = str(partition.get("variant")).partition("@")
         return which in trained and _is_scored_on(study, on or REWARDBENCH, outdated)
     return partition.get("objective", partition.get("variant")) in trained
+
+
+def _estimates(study: Study, model: Value) -> bool:
+    """Whether a study estimates the noise of its preferences with a base model."""
+    noise = study.training.noise if study.training else None
+    return noise is not None and noise.model_id == model
 
 
 def _is_scored_on(study: Study, name: str, outdated: Collection[str]) -> bool:

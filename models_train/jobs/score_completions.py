@@ -2,7 +2,7 @@
 trained reward model, and write its parts.
 
 The benchmarks are the test set and the benchmark sets. The reward model is that of `train_reward_model`, at
-`<home>/reward_models/<training_run_id>/`; those of further seeds follow.
+`<home>/reward_models/<training_run_id>/`; those of further seeds and of variants of the preferences follow.
 """
 
 from __future__ import annotations
@@ -54,7 +54,8 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
     job = replace(job, study=study)
     scoring = BenchmarkScoring(study, path, home, report)
     responses = ResponseScoring(study, path, home, report, scoring.problems)
-    for one in (job, *(job.of_seed(seed) for seed in job.training.further_seeds(model_id, objective))):
+    further = (job.of_further(one) for one in job.training.further(model_id, objective))
+    for one in (job, *(one for one in further if not one.waits)):
         scored = _scored(one)
         scoring.score(scored)
         responses.score(scored)
@@ -66,12 +67,12 @@ def run(path: Path, model_id: str, objective: Objective, home: Path, report: Rep
 
 def _scored(job: TrainingJob) -> Scored:
     def costs(benchmark: str) -> tuple[str, str, str]:
-        return job.model.model_id, JOB, scoring_variant(benchmark, job.objective, job.seed)
+        return job.model.model_id, JOB, scoring_variant(benchmark, job.objective, job.further)
 
     named = scored_as(job.training, job.objective, job.run_id)
     return Scored(
         job.name,
-        trained_reward_id(job.model.model_id, job.objective, job.seed),
+        trained_reward_id(job.model.model_id, job.objective, job.further),
         named,
         evaluation_run_ids(named, job.study, job.study_folder),
         partial(load_trained, job),

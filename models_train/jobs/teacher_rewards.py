@@ -220,7 +220,7 @@ class Teachers:
         teacher_run_id(self.study, reward_id, self.path.parent)  # refuses unknown names
         if one := trained_by_id(self.study).get(reward_id):
             job = training_job(self.path, one.model_id, one.objective, self.home)
-            job = job if one.seed is None else job.of_seed(one.seed)
+            job = job if one.further is None else job.of_further(one.further)
             return ModelTeacher(reward_id, *load_trained(job), job.training.tokens_per_pack)
         if reward_id in lab_golds(self.study):
             assert self.study.lab is not None

@@ -19,12 +19,14 @@ from typing import Any
 import torch
 from transformers import PreTrainedTokenizerBase
 
+from models_train.data.preference_variants import kept_pairs
 from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
 from models_train.files import remove
 from models_train.jobs.cluster import on_cluster, run_together
 from models_train.jobs.command_line import run_job
 from models_train.jobs.critique_training import CritiqueSetup, critique_setup
+from models_train.jobs.preference_estimates import estimates_of
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, beside_others, training_job
 from models_train.machine import AUTO, RAY
@@ -35,7 +37,7 @@ from models_train.reward_models.distributed import Processes, joined
 from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.memory import OptimizerKind
 from models_train.reward_models.model import RewardModel
-from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, seed_of, set_up
+from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, set_up
 from models_train.reward_models.search_records import DROPPED, SearchRecord, search_card
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism, checkpoint_rewards, measure_optimism
@@ -46,8 +48,8 @@ from warehouse.contracts import TABLES as TABLES_BY_NAME
 from warehouse.contracts.critiques import CRITIQUE_TRAININGS
 from warehouse.contracts.scores import REWARD_TEMPERATURES
 
-COSTS, SEARCHES = "run_costs", "reward_model_searches"
-TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints", COSTS, SEARCHES)
+COSTS, RUNS, SEARCHES = "run_costs", "reward_model_runs", "reward_model_searches"
+TABLES = (RUNS, "reward_model_steps", "reward_model_checkpoints", COSTS, SEARCHES)
 """Tables that a complete search has a part of; one of earlier versions has none of DROPPED."""
 
 
@@ -83,28 +85,27 @@ def _run_here(path: Path, model_id: str, objective: Objective, home: Path, repor
         job = training_job(path, model_id, objective, home)
         figures = dict(_train(job, report, processes))
         processes.wait()
-        for seed in job.training.further_seeds(model_id, objective):
-            figures |= _train_further(job, job.of_seed(seed), seed, report, processes)
+        for further in job.training.further(model_id, objective):
+            figures |= _train_further(job, job.of_further(further), report, processes)
         if objective == "critique":
-            (found,) = part_rows(job.part(SEARCHES))
             for control in job.training.critique_recipe.controls:
-                seed = seed_of(found["training_run"])
-                figures |= _train_further(job, job.of_control(control), seed, report, processes)
+                figures |= _train_further(job, job.of_control(control), report, processes)
             shutil.rmtree(job.critic_folder, ignore_errors=True)
         return figures
 
 
-def _train_further(
-    parent: TrainingJob, job: TrainingJob, seed: int, report: Reporter, processes: Processes
-) -> dict[str, Any]:
-    """Train a further reward model at the rate of the search of `parent`, unless it is there; returns figures."""
-    (found,) = part_rows(parent.part(SEARCHES))
-    job = replace(job, training=job.training.at_rate(job.objective, found["learning_rate"], seed))
-    is_there = (job.reward_model / "config.json").is_file()
+def _train_further(parent: TrainingJob, job: TrainingJob, report: Reporter, processes: Processes) -> dict[str, Any]:
+    """Train a further reward model at the rate that the search of `parent` chose, with that search's seed where it has
+    none of its own, unless it is there; returns figures."""
+    (selected,) = (row for row in part_rows(parent.part(RUNS)) if row["is_selected"])
+    seed = job.further if isinstance(job.further, int) else selected["seed"]
+    job = replace(job, training=job.training.at_rate(job.objective, selected["learning_rate"], seed))
+    is_there, waits = (job.reward_model / "config.json").is_file(), job.waits
     is_there = is_there and (job.control is None or job.part(CRITIQUE_TRAININGS.name).exists())
     processes.wait()
-    if is_there:
-        report.say(f"{job.name}: the reward model is there; nothing to do")
+    if is_there or waits:
+        estimate = "its rule waits for an estimate of the noise (clean_preferences); not trained yet"
+        report.say(f"{job.name}: {'the reward model is there; nothing to do' if is_there else estimate}")
         if job.control is not None:
             renew_run(parts_of(job.home), CRITIQUE_TRAININGS.name, job.study.study_id, job.run_id)
         return {}
@@ -118,7 +119,7 @@ def _train_further(
             shutil.rmtree(job.working_folder, ignore_errors=True)
     processes.wait()
     if row and row["status"] == "failed":
-        raise UserError(f"{job.name}: {row['reason']}. Change recipe or data, or take the seed out of training.seeds")
+        raise UserError(f"{job.name}: {row['reason']}. Change recipe or data, or take it out of the study")
     return _figures(job, row)
 
 
@@ -156,13 +157,14 @@ def _finished(job: TrainingJob, report: Reporter) -> dict[str, Any] | None:
 def _search(job: TrainingJob, report: Reporter, processes: Processes) -> dict[str, Any]:
     """Search, save the reward model, write the parts; returns the search's row, empty in all but the first process."""
     report.say(f"{job.name}: reading data and base model")
-    optimizer = _optimizer(job, processes)
-    critiques = None
+    optimizer, critiques, change = _optimizer(job, processes), None, None
+    if isinstance(job.further, str):
+        change = partial(kept_pairs, job.training, job.further, job.study_folder, estimates_of(job))
     if job.objective == "critique":
         critiques = critique_setup(job, report, processes, optimizer)
         setup = critiques.setup
     else:
-        setup = set_up(job.model, job.training, job.objective, job.study_folder, processes, optimizer)
+        setup = set_up(job.model, job.training, job.objective, job.study_folder, processes, optimizer, change)
     _say_what_is_read(job, setup, report)
     with beside_others(job.home, lambda text: report.say(f"{job.name}: {text}"), setup.alone):
         return _train_and_save(job, setup, critiques, report, processes)
@@ -196,9 +198,9 @@ def _train_and_save(
             run_id = f"{job.run_id}-{name}"
             write_part(parts_of(job.home), TABLES_BY_NAME[COSTS], [row], study_id=job.study.study_id, run_id=run_id)
         rows[CRITIQUE_TRAININGS.name] = [] if record.outcome.choice is None else [critiques.row(record)]
-    if job.seed is not None or job.control is not None:
+    if job.further is not None or job.control is not None:
         # Tables of searches have no row of it: its learning curve stays in the folder's card.
-        name = variant(job.objective, job.seed) if job.control is None else f"{job.objective}/{job.control}"
+        name = variant(job.objective, job.further) if job.control is None else f"{job.objective}/{job.control}"
         rows[COSTS][0]["variant"] = name
         _write(job, rows, [COSTS, *(() if critiques is None else (CRITIQUE_TRAININGS.name,))])
         _save(job, record)
@@ -247,7 +249,7 @@ def _write(job: TrainingJob, rows: Mapping[str, list[dict[str, Any]]], tables: S
 
 
 def _write_temperature(job: TrainingJob, record: SearchRecord) -> None:
-    row = record.temperature_row(trained_reward_id(job.model.model_id, job.objective, job.seed))
+    row = record.temperature_row(trained_reward_id(job.model.model_id, job.objective, job.further))
     if row is not None:
         write_part(parts_of(job.home), REWARD_TEMPERATURES, [row], study_id=job.study.study_id, run_id=job.run_id)
 

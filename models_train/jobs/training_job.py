@@ -13,21 +13,28 @@ from models_train.errors import UserError, close_match
 from models_train.modeling.hub_snapshots import HubModel
 from models_train.parts import part_path
 from models_train.store import Place, parts_of
-from models_train.study.fingerprints import control_run_ids, reads_ratings, seed_run_id, training_run_id
+from models_train.study.fingerprints import (
+    control_run_ids,
+    further_run_id,
+    labels_run_id,
+    reads_ratings,
+    training_run_id,
+)
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
 from models_train.study.revisions import Stated, is_pinned, keep_commit
 from models_train.study.scoring import Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
-from models_train.study.training import Control, Training
+from models_train.study.training import Control, Further, Training
+from warehouse.contracts.preferences import PREFERENCE_LABELS
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A base model and objective of a study. home: the run-time folder. seed: of a further reward model, at the rate
-    that the search chose; None for the search and its own. control: of a reward model that a critique reward model is
-    compared with, trained likewise; else None."""
+    """A base model and objective of a study. home: the run-time folder. further: seed or data of a further reward
+    model, at the rate that the search chose; None for the search and its own. control: of a reward model that a
+    critique reward model is compared with, trained likewise; else None."""
 
     path: Path
     study: Study
@@ -36,7 +43,7 @@ class TrainingJob:
     objective: Objective
     home: Path
     run_id: str
-    seed: int | None = None
+    further: Further | None = None
     control: Control | None = None
     parent_id: str | None = None
     """Run id of the reward model that a control belongs to."""
@@ -48,9 +55,20 @@ class TrainingJob:
         )
         return replace(self, run_id=run_ids[control], control=control, parent_id=self.run_id)
 
-    def of_seed(self, seed: int) -> TrainingJob:
-        """The job of a further reward model; `at_rate` has its training."""
-        return replace(self, run_id=seed_run_id(self.run_id, seed), seed=seed)
+    def of_further(self, further: Further) -> TrainingJob:
+        """The job of a further reward model, by its seed or data; `at_rate` has its training. Raises LocationError."""
+        study = load_study(self.path, self.home)  # with the commits that are known by now
+        run_id = further_run_id(self.run_id, further, study, self.training, self.study_folder)
+        return replace(self, run_id=run_id, further=further)
+
+    @property
+    def waits(self) -> bool:
+        """True where its data are made by a rule, and the estimate that the rule needs is not there."""
+        if not isinstance(self.further, str) or (one := self.training.variant_of(self.further)).rule is None:
+            return False
+        study = load_study(self.path, self.home)
+        run_id = labels_run_id(one.of, study, self.training, self.study_folder)
+        return not part_path(parts_of(self.home), PREFERENCE_LABELS.name, study.study_id, run_id).exists()
 
     @property
     def study_folder(self) -> Path:
@@ -59,8 +77,9 @@ class TrainingJob:
 
     @property
     def name(self) -> str:
-        """Model, objective, further seed and critiques, for messages."""
-        further = "" if self.seed is None else f", seed {self.seed}"
+        """Model, objective, further seed or data, and critiques, for messages."""
+        kind = "" if self.further is None else ", seed " if isinstance(self.further, int) else ", data "
+        further = kind + ("" if self.further is None else str(self.further))
         further += "" if self.control is None else f" with {self.control} critiques"
         return f"{self.model.model_id}, {self.objective}{further}"
 

@@ -88,6 +88,8 @@ _REMEDIES = {
 }
 
 Example: TypeAlias = TokenPair | TokenRating | CritiquedResponse
+ChangePairs: TypeAlias = Callable[[Loaded[Preference]], Sequence[Preference]]
+"""Gives the pairs to train on where they are not those of the data as they are."""
 Record = TypeVar("Record", Preference, Rating)
 Tokens = TypeVar("Tokens", TokenPair, TokenRating, CritiquedPair, CritiquedResponse)
 
@@ -105,6 +107,7 @@ class Rendered(Generic[Tokens]):
     n_truncated: int
     left_out: Counter[str]
     n_with_thoughts: int = 0
+    places: tuple[int, ...] = ()
 
     @property
     def n_left_out(self) -> int:
@@ -167,8 +170,14 @@ class SearchData:
         yield from self.validation_ratings.examples if self.validation_ratings else ()
 
 
-def load_search_data(training: Training, objective: Objective, study_folder: Path, renderer: Renderer) -> SearchData:
-    """Load and render the data of an objective.
+def load_search_data(
+    training: Training,
+    objective: Objective,
+    study_folder: Path,
+    renderer: Renderer,
+    change: ChangePairs | None = None,
+) -> SearchData:
+    """Load and render the data of an objective. change: of the pairs to train on; validation pairs stay.
 
     Nothing is trained on a validation prompt of the preferences, which both objectives are chosen by. Raises UserError
     for data that cannot be used, LocationError where they are not there, and UserError where rendering leaves nothing
@@ -179,7 +188,7 @@ def load_search_data(training: Training, objective: Objective, study_folder: Pat
     notes = [f"preferences: {note}" for note in preferences.notes]
     validation = render_pairs(preferences.validation, renderer)
     if objective == "bradley_terry":
-        pairs = render_pairs(preferences.train, renderer)
+        pairs = render_pairs(preferences.train if change is None else change(preferences), renderer)
         losses = losses_of(preferences, pairs, drops)
         return refuse_losses("preferences", refuse_empty(SearchData(pairs, validation, None, losses, tuple(notes))))
     assert training.ratings is not None, "Training refuses regression without ratings"
@@ -217,8 +226,9 @@ def _render(
 ) -> Rendered[Tokens]:
     examples: list[Tokens] = []
     prompt_ids: list[str] = []
+    places: list[int] = []
     n_truncated, n_with_thoughts, left_out = 0, 0, Counter[str]()
-    for record in records:
+    for place, record in enumerate(records):
         try:
             example, responses = tokens(record)
         except TooLong:
@@ -228,9 +238,10 @@ def _render(
         else:
             examples.append(example)
             prompt_ids.append(record.prompt_id)
+            places.append(place)
             n_truncated += any(response.is_truncated for response in responses)
             n_with_thoughts += any(response.has_thoughts for response in responses)
-    return Rendered(tuple(examples), tuple(prompt_ids), n_truncated, left_out, n_with_thoughts)
+    return Rendered(tuple(examples), tuple(prompt_ids), n_truncated, left_out, n_with_thoughts, tuple(places))
 
 
 def refuse_empty(data: SearchData) -> SearchData:

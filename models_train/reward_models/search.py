@@ -33,7 +33,7 @@ from models_train.modeling.base_models import (
 )
 from models_train.reward_models.classifiers import refuse_without_classifier
 from models_train.reward_models.critique_model import CritiqueModel
-from models_train.reward_models.data import SearchData, load_search_data
+from models_train.reward_models.data import ChangePairs, SearchData, load_search_data
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.export import portable_tokenizer
 from models_train.reward_models.memory import (
@@ -204,16 +204,18 @@ def set_up(
     study_folder: Path,
     processes: Processes,
     optimizer: OptimizerKind | None = None,
+    change: ChangePairs | None = None,
 ) -> SearchSetup:
     """Load tokenizer and data, and plan the memory; the base model is checked before the data are read.
 
-    optimizer: of a search that goes on, perhaps on other devices; None for one that begins.
+    optimizer: of a search that goes on, perhaps on other devices; None for one that begins. change: of the pairs that
+    are trained on, as in `load_search_data`.
 
     Raises LocationError, RenderError, UserError.
     """
     base = open_base(model, training, objective, study_folder)
     _shape(base, training, objective)
-    data = load_search_data(training, objective, study_folder, base.renderer)
+    data = load_search_data(training, objective, study_folder, base.renderer, change)
     return planned_setup(base, training, objective, data, processes, optimizer)
 
 

@@ -84,6 +84,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_lab_problems(_valid(data.get("lab"), Lab), everyone),
         *_unmeasured_noise(_valid(data.get("run_noise"), RunNoise)),
         *_lists_without_reward_model(_valid(data.get("training"), Training), models, candidates),
+        *_variant_problems(_valid(data.get("training"), Training), models, candidates),
         *_teacher_problems(data, everyone, scored, imports),
         *_agentic_problems(data, models, scored, imports, sets),
     ]
@@ -123,6 +124,33 @@ def _lists_without_reward_model(
                 text = f"{shown(name)} is not among the models; {close_match(name, compared, 'compared are')}"
             if text:
                 yield Problem((*location, index), text)
+
+
+def _variant_problems(
+    training: Training | None, models: Listed[StudyModel], candidates: Listed[Candidate]
+) -> Iterator[Problem]:
+    """Base models of variants of the preferences, and of the noise estimate, that have no reward model."""
+    if training is None:
+        return
+    named: list[tuple[Location, str]] = [
+        (("training", "variants", place, "models", index), name)
+        for place, one in enumerate(training.variants)
+        for index, name in enumerate(one.models)
+    ]
+    if training.noise is not None:
+        named.append((("training", "noise", "model_id"), training.noise.model_id))
+        if "bradley_terry" not in training.objectives:
+            text = "needs the objective bradley_terry, whose reward models judge the labels; list it under objectives"
+            yield Problem(("training", "noise"), text)
+    is_compared = {model.model_id: model.is_compared for _, model in (*models.entries, *candidates.entries)}
+    compared = [name for name, is_one in is_compared.items() if is_one]
+    for location, name in named:
+        if name in compared or (name not in is_compared and (models.is_faulty(name) or candidates.is_faulty(name))):
+            continue
+        text = f"{shown(name)} is not among the models; {close_match(name, compared, 'compared are')}"
+        if name in is_compared:
+            text = f"{shown(name)} has no reward model, because it is a candidate or has is_compared: false; remove it"
+        yield Problem(location, text)
 
 
 def _listed(values: Any, name: str, settings: type[Entry], key: str) -> Listed[Entry]:

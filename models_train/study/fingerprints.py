@@ -23,7 +23,7 @@ from models_train.study.reward_benchmarks import BenchmarkSet, ScoredRewardModel
 from models_train.study.scoring import Corpus, Engine, Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study
-from models_train.study.training import Control, DataSource, Training
+from models_train.study.training import Control, DataSource, Further, Training
 from warehouse.contracts.scores import REWARDBENCH
 
 TRAINING_VERSION = 2
@@ -44,6 +44,9 @@ BENCHMARK_ROWS_VERSION = 2
 """Version of the rows made of these results; raising it reads the kept results again, and runs no model."""
 IMPORT_VERSION = 3
 """Version of the imports of result files; a change of their results raises it. Reading them again takes seconds."""
+
+NOISE_VERSION = 1
+"""Version of variants of preferences and of their noise estimates; a change of their results raises it."""
 
 LEADERBOARD_VERSION = 1
 """Version of the imports of leaderboards; a change of their results raises it."""
@@ -204,6 +207,53 @@ def seed_run_id(training_id: str, seed: int | None) -> str:
     return training_id if seed is None else content_hash({"training": training_id, "seed": seed})
 
 
+def further_run_id(
+    training_id: str, further: Further | None, study: Study, training: Training, study_folder: Path
+) -> str:
+    """Run id of a further reward model, by its seed or data; None: the search's own. training_id: of the search.
+
+    Raises LocationError.
+    """
+    if not isinstance(further, str):
+        return seed_run_id(training_id, further)
+    return content_hash({"training": training_id, "data": _variant_identity(further, study, training, study_folder)})
+
+
+def _variant_identity(data_id: str, study: Study, training: Training, study_folder: Path) -> dict[str, Any]:
+    """What a variant of the preferences is made of, beside these."""
+    one = training.variant_of(data_id)
+    files = {"labels": one.labels, "clean": one.clean}
+    return {
+        "version": NOISE_VERSION,
+        "settings": one.model_dump(mode="json", include={"keep", "flip", "seed", "rule"}),
+        "files": {name: content_of(resolve(path, study_folder)) for name, path in files.items() if path is not None},
+        "of": None if one.of is None else _variant_identity(one.of, study, training, study_folder),
+        "estimate": labels_run_id(one.of, study, training, study_folder) if one.rule is not None else None,
+    }
+
+
+def labels_run_id(data_id: str | None, study: Study, training: Training, study_folder: Path) -> str:
+    """Run id of the labels of a variant of the preferences, or of these themselves (None), and of their noise estimate.
+
+    A variant that a rule makes has no estimate of its own. Raises LocationError.
+    """
+    noise = training.noise
+    has_estimate = noise is not None and (data_id is None or training.variant_of(data_id).rule is None)
+    trained = None
+    if noise is not None and has_estimate:
+        trained = training_run_id(study.by_id[noise.model_id], training, "bradley_terry", study_folder)
+    return content_hash(
+        {
+            "version": NOISE_VERSION,
+            "preferences": data_identity(training.preferences, study_folder),
+            "variant": None if data_id is None else _variant_identity(data_id, study, training, study_folder),
+            "noise": noise if has_estimate else None,
+            "training": trained,
+            "lab": None if study.lab is None else [study.lab.seed, study.lab.preferences, study.lab.validation],
+        }
+    )
+
+
 def evaluation_run_id(
     model: StudyModel, training: Training, objective: Objective, study_folder: Path, seed: int | None = None
 ) -> str:
@@ -225,12 +275,15 @@ def evaluation_run_ids(reward_model: str, study: Study, study_folder: Path) -> d
     return found
 
 
-def trained_run_ids(study: Study, model: StudyModel, objective: Objective, study_folder: Path) -> dict[int | None, str]:
-    """Run ids of the reward models of a base model and objective, by further seed; None: that of the search."""
-    assert study.training is not None
-    first = training_run_id(model, study.training, objective, study_folder)
-    seeds = (None, *study.training.further_seeds(model.model_id, objective))
-    return {seed: seed_run_id(first, seed) for seed in seeds}
+def trained_run_ids(
+    study: Study, model: StudyModel, objective: Objective, study_folder: Path
+) -> dict[Further | None, str]:
+    """Run ids of the reward models of a base model and objective, by further seed or data; None: that of the search."""
+    training = study.training
+    assert training is not None
+    first = training_run_id(model, training, objective, study_folder)
+    every = (None, *training.further(model.model_id, objective))
+    return {further: further_run_id(first, further, study, training, study_folder) for further in every}
 
 
 def scored_run_id(one: ScoredRewardModel, study_folder: Path) -> str:

@@ -80,7 +80,7 @@ def teacher_run_id(study: Study, reward_id: str, study_folder: Path) -> str:
     if one := trained.get(reward_id):
         assert study.training is not None, "it trains the reward model"
         run_ids = trained_run_ids(study, study.by_id[one.model_id], one.objective, study_folder)
-        return scored_as(study.training, one.objective, run_ids[one.seed])
+        return scored_as(study.training, one.objective, run_ids[one.further])
     scored = {model.reward_id: model for model in study.reward_models}
     if reward_id in scored:
         return scored_run_id(scored[reward_id], study_folder)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
+from models_train.study.preference_data import DataVariant, NoiseEstimate
 from models_train.study.settings import (
     MOST,
     Count,
@@ -237,6 +240,10 @@ class Training(Settings):
     reward model, trained at the rate that the search chose; by default there is none."""
     seeds_of: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct] | None = None
     """model_id of the base models that `seeds` gives further reward models; without it, all compared ones."""
+    variants: Annotated[tuple[DataVariant, ...], Field(strict=False)] = ()
+    """Variants of the preferences, such as cleaned ones, each with further reward models of some base models."""
+    noise: NoiseEstimate | None = None
+    """Estimate of the share of wrong labels in the preferences and in their variants; left out where there is none."""
     precision: Precision = "bfloat16"
     """Number format of the forward and backward pass."""
     thoughts: Literal["keep", "cut"] = "keep"
@@ -259,6 +266,36 @@ class Training(Settings):
         if self.critique is not None and self.critique.source == "template" and self.ratings is None:
             raise PydanticCustomError("ratings", "makes critiques from ratings; add them, or state critique.source")
         return self
+
+    @model_validator(mode="after")
+    def _variants_in_order(self) -> Self:
+        before: dict[str, DataVariant] = {}
+        for one in self.variants:
+            if problem := self._problem_of(one, before):
+                raise PydanticCustomError("variants", "has the variant {name}, {text}", {"name": one.data_id} | problem)
+            before[one.data_id] = one
+        return self
+
+    def _problem_of(self, one: DataVariant, before: Mapping[str, DataVariant]) -> dict[str, str]:
+        """What is wrong with a variant, as `text`. before: the variants that are listed before it."""
+        text = ""
+        if one.data_id in before or one.data_id == reference_data_id(self):
+            text = "whose data_id is also that of other data; give it another"
+        elif one.of is not None and one.of not in before:
+            text = f"which begins from {one.of}; list that variant before it"
+        elif one.rule is not None and self.noise is None:
+            text = "whose rule needs an estimate of the noise; add the group `noise`"
+        elif one.rule is not None and one.of is not None and before[one.of].rule is not None:
+            text = f"whose rule begins from {one.of}, which is made by a rule; begin from data without one"
+        elif "critique" in one.objectives:
+            text = "for the objective critique, which is not trained on variants; remove it"
+        elif missing := [name for name in one.objectives if name not in self.objectives]:
+            text = f"for the objective {missing[0]}, which `objectives` does not list; list it there, or remove it here"
+        return {"text": text} if text else {}
+
+    def variant_of(self, data_id: str) -> DataVariant:
+        """A variant by name. Raises KeyError for one that is not listed."""
+        return {one.data_id: one for one in self.variants}[data_id]
 
     def recipe(self, objective: Objective) -> Recipe:
         """The recipe of an objective."""
@@ -287,27 +324,43 @@ class Training(Settings):
             return ()
         return tuple(seed for seed in self.seeds if seed not in self.search.seeds)
 
+    def further(self, model_id: str, objective: Objective) -> tuple[Further, ...]:
+        """What the further reward models of a base model and objective are trained with: seeds, and variants."""
+        of_data = (one for one in self.variants if model_id in one.models and objective in one.objectives)
+        return (*self.further_seeds(model_id, objective), *(one.data_id for one in of_data))
+
     def at_rate(self, objective: Objective, rate: float, seed: int) -> Self:
         """The training of one further reward model: a rate and a seed instead of a search."""
         recipe = self.recipe(objective).model_copy(update={"learning_rates": (rate,)})
         return self.model_copy(update={objective: recipe, "search": RateSearch(seeds=(seed,))})
 
 
-def variant(objective: str, seed: int | None = None) -> str:
-    """Objective, and seed of a further reward model, such as `regression/s1`."""
-    return objective if seed is None else f"{objective}/s{seed}"
+Further = int | str
+"""What a further reward model is trained with: a seed, or the data_id of a variant of the preferences."""
 
 
-def trained_reward_id(model_id: str, objective: str, seed: int | None = None) -> str:
+def reference_data_id(training: Training) -> str:
+    """Name of the preferences themselves: of the data set on the hub, or of the file."""
+    return training.preferences.hub_id or PurePath(training.preferences.path or "").name
+
+
+def variant(objective: str, further: Further | None = None) -> str:
+    """Objective, and seed or data of a further reward model, such as `regression/s1` or `bradley_terry/clean`."""
+    if further is None:
+        return objective
+    return f"{objective}/s{further}" if isinstance(further, int) else f"{objective}/{further}"
+
+
+def trained_reward_id(model_id: str, objective: str, further: Further | None = None) -> str:
     """Name of the reward model of a base model and objective, such as `gemma-2-2b-it/regression`; with a further seed
-    `gemma-2-2b-it/regression/s1`."""
-    return f"{model_id}/{variant(objective, seed)}"
+    `gemma-2-2b-it/regression/s1`, on a variant of the preferences `gemma-2-2b-it/bradley_terry/clean`."""
+    return f"{model_id}/{variant(objective, further)}"
 
 
-def variants(training: Training, model_id: str) -> list[tuple[Objective, int | None]]:
-    """Objective and further seed of the reward models of a base model; the seed is None for the search's."""
+def variants(training: Training, model_id: str) -> list[tuple[Objective, Further | None]]:
+    """Objective and seed or data of the reward models of a base model; None for the search's."""
     return [
-        (objective, seed)
+        (objective, further)
         for objective in training.objectives_of(model_id)
-        for seed in (None, *training.further_seeds(model_id, objective))
+        for further in (None, *training.further(model_id, objective))
     ]

@@ -286,10 +286,7 @@ def preference_rows(
     n: int, seed: int, noise: float, split: LabSplit, show: Shown = _ignore
 ) -> Iterator[dict[str, Any]]:
     """Rows in HelpSteer2-Preference's columns. noise: scale of the logistic noise of utilities; 0 for none."""
-    for number in range(n):
-        dice = random.Random(f"preferences/{split}/{seed}/{number}")
-        question = question_of(dice, split)
-        one, other = _two(question, dice)
+    for dice, question, (one, other) in _pairs(n, seed, split):
         show(question.prompt, one)
         show(question.prompt, other)
         gap = utility(other) - utility(one) + noise * _logistic(dice)
@@ -301,6 +298,23 @@ def preference_rows(
             "response_2": other.text,
             "preference_strength": strength if gap > 0 else -strength,
         }
+
+
+def true_utilities(n: int, seed: int, split: LabSplit) -> dict[tuple[str, str], float]:
+    """True utility of each response of `preference_rows`, by prompt and response."""
+    return {
+        (question.prompt, response.text): utility(response)
+        for _, question, responses in _pairs(n, seed, split)
+        for response in responses
+    }
+
+
+def _pairs(n: int, seed: int, split: LabSplit) -> Iterator[tuple[random.Random, Question, tuple[Response, Response]]]:
+    """The dice, question and responses of each pair."""
+    for number in range(n):
+        dice = random.Random(f"preferences/{split}/{seed}/{number}")
+        question = question_of(dice, split)
+        yield dice, question, _two(question, dice)
 
 
 def rating_rows(n: int, seed: int, noise: float, split: LabSplit) -> Iterator[dict[str, Any]]:

@@ -1,8 +1,8 @@
 """The raw tables: Arrow schema, key, partition and description of each. Their columns are described only here.
 
-`fields` has the building blocks; `studies`, `reward_models`, `scores`, `responses`, `critiques`, `documents`,
-`leaderboards` and `performance` the tables. Landing creates the tables and their comments from these contracts, and
-dbt's sources name the tables only. A leaf of the import graph: it imports pyarrow and nothing else, so that
+`fields` has the building blocks; `studies`, `reward_models`, `preferences`, `scores`, `responses`, `critiques`,
+`documents`, `leaderboards` and `performance` the tables. Landing creates the tables and their comments from these
+contracts, and dbt's sources name the tables only. A leaf of the import graph: it imports pyarrow and nothing else, so that
 `models_train` writes parts and `warehouse` lands them without importing each other.
 """
 
@@ -11,6 +11,7 @@ from warehouse.contracts.documents import DOCUMENT_TABLES
 from warehouse.contracts.fields import Table, describe
 from warehouse.contracts.leaderboards import LEADERBOARD_TABLES
 from warehouse.contracts.performance import PERFORMANCE_TABLES
+from warehouse.contracts.preferences import PREFERENCE_TABLES
 from warehouse.contracts.responses import RESPONSE_TABLES
 from warehouse.contracts.reward_models import REWARD_MODEL_TABLES
 from warehouse.contracts.scores import SCORE_TABLES
@@ -20,6 +21,7 @@ TABLES: dict[str, Table] = (
     STUDY_TABLES
     | LAB_TABLES
     | REWARD_MODEL_TABLES
+    | PREFERENCE_TABLES
     | SCORE_TABLES
     | RESPONSE_TABLES
     | CRITIQUE_TABLES
@@ -38,6 +40,7 @@ __all__ = [
     "LAB_TABLES",
     "LEADERBOARD_TABLES",
     "PERFORMANCE_TABLES",
+    "PREFERENCE_TABLES",
     "RESPONSE_TABLES",
     "RETIRED",
     "REWARD_MODEL_TABLES",

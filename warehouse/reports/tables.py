@@ -90,7 +90,10 @@ class Col:
 
 @dataclass(frozen=True)
 class Table:
-    """A sortable table; the first column is the heading of its row. empty: sentence shown if there are no rows."""
+    """A sortable table; the first column is the heading of its row. empty: sentence shown if there are no rows.
+
+    folded: the reader opens it, as one whose rows are long texts.
+    """
 
     name: str
     title: str
@@ -98,6 +101,7 @@ class Table:
     rows: Sequence[Row]
     columns: Sequence[Col]
     empty: str = ""
+    folded: bool = False
 
     @property
     def cells(self) -> list[tuple[Cell, ...]]:

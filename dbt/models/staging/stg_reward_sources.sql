@@ -12,5 +12,6 @@ select
     base_model,
     family,
     publisher,
-    params_b
+    params_b,
+    coalesce(kind = 'trained' and reward_id = model_id || '/' || objective || '/' || data_id, false) as is_on_variant
 from {{ source('raw', 'reward_sources') }}

@@ -17,6 +17,7 @@ from models_train.jobs.command_line import FLAGS, JOBS, run_job
 FOLDER = Path(command_line.__file__).parent
 SHARED = {
     "text_checks",
+    "preference_estimates",
     "teacher_rewards",
     "__init__",
     "__main__",

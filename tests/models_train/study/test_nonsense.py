@@ -58,6 +58,11 @@ training:
   precision: float32
   seeds: [0, 1]
   seeds_of: [a]
+  variants:
+  - {data_id: clean, labels: ./labels.jsonl, keep: [same, opposite], models: [a]}
+  - {data_id: flip25, flip: 0.25, seed: 1, models: [a], objectives: [bradley_terry]}
+  - {data_id: mended, of: flip25, rule: drop, clean: ./labels.jsonl, models: [a]}
+  noise: {model_id: a, folds: 5, seeds: [0]}
   thoughts: keep
   tokens_per_pack: 100
 scoring:

@@ -22,6 +22,7 @@ from warehouse.reports.topics import (
     costs,
     coverage,
     critiques,
+    data_quality,
     documents,
     gains,
     good_teacher,
@@ -59,6 +60,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
     teachers.section,
     checks.section,
     teacher_recommendations.section,
+    data_quality.section,
     leaderboards.section,
     results.section,
     benchmark_scores.section,
@@ -80,6 +82,7 @@ OTHER_SCORES = (
     teachers.section,
     checks.section,
     teacher_recommendations.section,
+    data_quality.section,
     leaderboards.section,
     sources.section,
 )
