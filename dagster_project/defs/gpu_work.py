@@ -2,7 +2,6 @@
 benchmarks, responses; and imports of files."""
 
 from collections.abc import Callable, Iterable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +36,7 @@ from models_train.study.fingerprints import (
     benchmark_run_id,
     evaluation_run_ids,
     labels_run_id,
+    scored_as,
     scored_run_id,
     scoring_run_id,
     trained_run_ids,
@@ -53,6 +53,7 @@ from models_train.study.response_ids import (
 )
 from models_train.study.response_parts import judged_responses, responses_of, rewards_run_id
 from models_train.study.reward_ids import variant_named
+from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
 from warehouse.paths import Home
 
@@ -96,7 +97,11 @@ def completion_rewards(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.score_completions` for the partition."""
-    made_by = partial(_of_scoring, home=run_home.home)
+
+    def made_by(trained: str, objective: Objective, study: Study, folder: Path) -> Iterable[str]:
+        assert study.training is not None, "it has a reward model"
+        return _of_scoring(scored_as(study.training, objective, trained), study, folder, run_home.home)
+
     return _run_by_objective(context, run_home, pipes, "score_completions", made_by)
 
 
@@ -340,25 +345,27 @@ def _run_by_objective(
     run_home: RunHome,
     pipes: dg.PipesSubprocessClient,
     job: str,
-    made_by: Callable[[str, Study, Path], Iterable[str]],
+    made_by: Callable[[str, Objective, Study, Path], Iterable[str]],
 ) -> dg.MaterializeResult:
     """One job for the base model and objective of the context's partition.
 
-    made_by: the run ids of the parts that it makes, from that of the reward model.
+    made_by: the run ids of the parts that it makes, from that of the reward model and its objective.
     """
     partition = context.partition_key.keys_by_dimension
     with as_dagster_failure(context):
         path, study, model = model_of(study_files(), partition["base_model"])
     objective = partition["objective"]
-    if study.training is None or objective not in study.training.objectives:
-        return nothing_to_do(f"{path.name} trains no reward model by {objective}; list it under training: objectives")
+    if study.training is None or objective not in study.training.objectives_of(model):
+        return nothing_to_do(
+            f"{path.name} trains no reward model of {model} by {objective}; list it under training: objectives"
+        )
     if not study.by_id[model].is_compared:
         return nothing_to_do(f"{path.name} compares no reward model of {model}: a candidate, or is_compared is false")
     command = job_command(job, path, run_home.home, model, "--objective", objective)
     done = run_job(context, pipes, command)
     study = _read_again(path)
     trained = trained_run_ids(study, study.by_id[model], objective, path.parent)[None]
-    made = made_by(trained, study, path.parent)
+    made = made_by(trained, objective, study, path.parent)
     return with_costs(done.get_materialize_result(), run_home.home, study, *made)
 
 

@@ -10,6 +10,7 @@ from dagster_project.lib.automation import PARTS_CHANGED
 from dagster_project.lib.failures import as_dagster_failure
 from warehouse import connection, landing
 from warehouse.contracts import (
+    CRITIQUE_TABLES,
     DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
@@ -32,6 +33,7 @@ GPU_TABLES = (
     | PREFERENCE_TABLES
     | SCORE_TABLES
     | RESPONSE_TABLES
+    | CRITIQUE_TABLES
     | DOCUMENT_TABLES
     | LEADERBOARD_TABLES
 )
@@ -45,6 +47,7 @@ _WRITERS = {
     ),
     **dict.fromkeys(("completion_checks", "agentic_weights", "agentic_fits"), (keys.AGENTIC_REWARDS,)),
     **dict.fromkeys(RESPONSE_TABLES, (keys.RESPONSES, keys.RESPONSE_IMPORTS, keys.POLICY_RUNS)),
+    **dict.fromkeys(("critiques", "response_critiques"), (keys.COMPLETION_REWARDS,)),
     **dict.fromkeys(("policy_runs", "policy_run_steps", "policy_run_policies"), (keys.POLICY_RUNS,)),
     "reward_sources": (
         keys.COMPLETION_REWARDS,

@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -18,13 +19,15 @@ import pyarrow as pa
 
 from dagster_project.environment import STUDIES
 from dagster_project.lib import keys
-from models_train.parts import content_hash, is_part_key, part_path, part_rows
+from dagster_project.lib.counting import Counting
+from models_train.parts import content_hash, is_part_key
 from models_train.store import Store
 from models_train.study.agentic_parts import agentic_parts
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
     benchmark_set_run_id,
+    control_evaluations,
     donors,
     evaluation_run_ids,
     import_run_id,
@@ -34,18 +37,17 @@ from models_train.study.fingerprints import (
     reward_import_run_id,
     sample_run_id,
     score_imports_run_id,
+    scored_as,
     scored_run_id,
     scoring_run_id,
     trained_run_ids,
     training_run_id,
 )
 from models_train.study.golds import (
-    gold_models,
     gold_parts,
     gold_rows,
     golds_of,
     responses_to_score,
-    rewards_there,
     source_rows,
 )
 from models_train.study.hub import is_due
@@ -58,19 +60,19 @@ from models_train.study.response_ids import (
     response_imports_run_id,
     responses_run_id,
 )
-from models_train.study.response_parts import Responses, judged_responses, rewards_run_id
+from models_train.study.response_parts import rewards_run_id
 from models_train.study.reward_ids import listed_data, source_run_id, stated_sources, trained_reward_id, variant_named
-from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from models_train.study.training import Further
-from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
+from warehouse.contracts import Table
+from warehouse.contracts.critiques import CRITIQUE_TRAININGS, CRITIQUES
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
 from warehouse.contracts.preferences import PREFERENCE_LABELS
 from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS, PROMPTS, RESPONSE_REWARDS, RESPONSES
-from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
+from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
-from warehouse.part_files import LandingError, newest_parts, read_part
+from warehouse.part_files import LandingError, newest_parts
 from warehouse.paths import Home
 
 STUDY_CODE = (
@@ -81,8 +83,6 @@ STUDY_CODE = (
     "warehouse/contracts/*.py",
 )
 """Files that the parts of study files are made from, beside the study files."""
-SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name not in ("training_rows_dropped", "planned_costs"))
-"""Tables that a training search has a part in; one of earlier versions has none of the rows dropped."""
 CODE_VERSION = "dagster/code_version"
 
 Studies = Mapping[Path, Study]
@@ -270,7 +270,7 @@ def _missing_agentic(path: Path, study: Study, home: Home) -> list[str]:
     wanted = agentic_parts(home.at_one_look().parts, study, path.parent)
     if wanted is None:
         return []
-    counting = _Counting(home)
+    counting = Counting(home)
     try:
         return [run_id for table, run_id in wanted.run_ids() if not counting.has(table, study, run_id)]
     except (OSError, pa.ArrowException):
@@ -281,7 +281,7 @@ def _missing_golds(path: Path, study: Study, home: Home) -> list[str]:
     """Run ids of the parts of gold rewards that are missing. Raises LocationError."""
     if not golds_of(study):
         return []
-    counting, parts = _Counting(home), home.at_one_look().parts
+    counting, parts = Counting(home), home.at_one_look().parts
     try:
         wanted = [(RESPONSE_REWARDS.name, one.run_id) for one in gold_parts(parts, study, path.parent)]
         wanted += [(REWARD_SOURCES.name, source_run_id(row)) for row in source_rows(parts, study)]
@@ -324,7 +324,7 @@ def labs_due(studies: Studies, home: Home) -> bool:
 def samples_due(studies: Studies, home: Home) -> bool:
     """True where a study's sample of documents is missing. Raises LocationError."""
     return any(
-        not _Counting(home).has("documents", study, sample_run_id(study.scoring.corpus, path.parent))
+        not Counting(home).has("documents", study, sample_run_id(study.scoring.corpus, path.parent))
         for path, study in studies.items()
         if study.scoring
     )
@@ -361,7 +361,7 @@ def scores_due(studies: Studies, home: Home) -> bool:
 
     Raises LocationError where a file is missing.
     """
-    counting = _Counting(home)
+    counting = Counting(home)
     for path, study in studies.items():
         items = [benchmark_set_run_id(one, path.parent) for one in study.benchmark_sets]
         rewards = {reward_import_run_id(study, one.reward_id, path.parent) for one in study.score_imports}
@@ -387,7 +387,7 @@ def responses_due(studies: Studies, home: Home) -> bool:
 
     Raises LocationError where a file is missing.
     """
-    counting = _Counting(home)
+    counting = Counting(home)
     return any(
         not counting.has(PROMPTS.name, study, imported_prompts_run_id(study, prompt_set, path.parent))
         for path, study in studies.items()
@@ -403,7 +403,7 @@ def gpu_work(
     Where the folder of a model or data set is missing, its message goes to `problems`, and the work of the other
     models is returned; without such a list LocationError is raised.
     """
-    newest, counting = _newest(home, BENCHMARK_RESULTS), _Counting(home)
+    newest, counting = _newest(home, BENCHMARK_RESULTS), Counting(home)
     works: list[Work] = []
     for names_of, works_of in (
         (_sampled, _samplings),  # reward models score the responses
@@ -433,7 +433,7 @@ class _ModelWork:
     study: Study
     name: str
     folder: Path
-    counting: _Counting
+    counting: Counting
     newest: Mapping[tuple[str, str], str]
     everything: bool
 
@@ -470,15 +470,16 @@ def _trained(study: Study) -> Sequence[str]:
 def _trainings(model: _ModelWork) -> Iterator[Work]:
     training, name = model.study.training, model.name
     assert training is not None
-    for objective in training.objectives:
+    for objective in training.objectives_of(name):
         trained = {
             further: run_id
             for further, run_id in trained_run_ids(model.study, model.model, objective, model.folder).items()
             if not _waits(model, further)
         }
+        named = {further: scored_as(training, objective, run_id) for further, run_id in trained.items()}
         evaluated = {
             further: list(evaluation_run_ids(run_id, model.study, model.folder).values())
-            for further, run_id in trained.items()
+            for further, run_id in named.items()
         }
         have = {one: [model.has_rewards(run_id) for run_id in run_ids] for one, run_ids in evaluated.items()}
         # The job of the search trains further reward models, too, and passes over what is there: one is trained where
@@ -488,10 +489,16 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         retrain = model.everything or not is_trained
         unscored = [
             one
-            for further, run_id in trained.items()
+            for further, run_id in named.items()
             for one in model.unscored_responses(trained_reward_id(name, objective, further), run_id)
         ]
         is_scored = all(map(all, have.values())) and not unscored
+        if objective == "critique":
+            controls = control_evaluations(model.study, model.model, model.folder)
+            evaluated |= controls
+            has = partial(model.counting.has, study=model.study)
+            retrain = retrain or not all(has(CRITIQUE_TRAININGS.name, run_id=one) for one in controls)
+            is_scored &= all(has(CRITIQUES.name, run_id=one) for run_ids in controls.values() for one in run_ids)
         # The first reward model answers for the items of the test set, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
         if is_first and model.study.test_set is not None and not model.counting.has_items(model.study):
@@ -625,101 +632,6 @@ def _newest(home: Home, table: Table) -> dict[tuple[str, str], str]:
     except LandingError:
         return {}  # landing reports which file it is
     return {(part.study_id, str(dict(part.partition).get("written_by", ""))): part.run_id for part in parts}
-
-
-class _Counting:
-    """The runs whose parts count: those that are there, and no part of another run has taken their place since."""
-
-    def __init__(self, home: Home) -> None:
-        self._home = home.at_one_look()
-        self._newest: dict[str, set[tuple[str, str]] | None] = {}
-        self._responses: dict[str, list[Responses]] = {}
-        self._golds: dict[str, set[str]] = {}
-        self._rewarded: dict[str, set[tuple[str, str, str]]] = {}
-
-    def has(self, table: str, study: Study, run_id: str) -> bool:
-        """True where a study's part of a run counts. Where a part of the table cannot be read, being there is enough:
-        landing reports which file it is."""
-        runs = self._runs(table)
-        if runs is None:
-            return part_path(self._home.parts, table, study.study_id, run_id).exists()
-        return (study.study_id, run_id) in runs
-
-    def has_search(self, study: Study, run_id: str) -> bool:
-        """True where a training search counts, with all of its tables; one that failed may lack some."""
-        if not self.has("reward_model_searches", study, run_id):
-            return False
-        paths = {name: part_path(self._home.parts, name, study.study_id, run_id) for name in SEARCH_TABLES}
-        if all(path.exists() for path in paths.values()):
-            return True
-        try:
-            return all(row["path"] is None for row in part_rows(paths["reward_model_searches"]))
-        except (OSError, pa.ArrowException):
-            return True  # landing reports it
-
-    def responses(self, study: Study) -> list[Responses]:
-        """Responses of the study's policies that are there, trained policies among them; none where a part cannot be
-        read, which landing reports."""
-        if study.study_id not in self._responses:
-            try:
-                found = judged_responses(self._home.parts, study)
-            except (OSError, pa.ArrowException):
-                found = []
-            self._responses[study.study_id] = found
-        return self._responses[study.study_id]
-
-    def golds(self, study: Study) -> set[str]:
-        """reward_ids of the reward models that gold rewards are."""
-        if study.study_id not in self._golds:
-            try:
-                found = gold_models(self._home.parts, study)
-            except (OSError, pa.ArrowException):
-                found = set()
-            self._golds[study.study_id] = found
-        return self._golds[study.study_id]
-
-    def rewarded(self, study: Study) -> set[tuple[str, str, str]]:
-        """reward_id, policy_id and prompt_set of the rewards of responses that are there."""
-        if study.study_id not in self._rewarded:
-            try:
-                found = set(rewards_there(self._home.parts, study))
-            except (OSError, pa.ArrowException):
-                found = set()
-            self._rewarded[study.study_id] = found
-        return self._rewarded[study.study_id]
-
-    def has_items(self, study: Study) -> bool:
-        """True where the items of the study's test set are there. With another test set the rewards are due, whose job
-        writes its items."""
-        for table in (BENCHMARK_ITEMS, ITEM_COMPLETIONS):
-            try:
-                parts = newest_parts(self._home.parts, table)
-            except LandingError:
-                continue
-            wanted = {"study_id": study.study_id, "benchmark": REWARDBENCH}
-            if not any(dict(part.partition) == wanted for part in parts):
-                return False
-        return True
-
-    def has_scores(self, study: Study, scoring: Scoring, run_id: str, sample_id: str) -> bool:
-        """True where the scores of all shards of a sample count."""
-        runs = self._runs("document_scores")
-        try:
-            n_documents = read_part(part_path(self._home.parts, "documents", study.study_id, sample_id)).n_rows
-        except LandingError:
-            n_documents = 1
-        shards = cut(n_documents, scoring.documents_per_shard)
-        return runs is None or all((study.study_id, f"{run_id}-{shard.name}") in runs for shard in shards)
-
-    def _runs(self, table: str) -> set[tuple[str, str]] | None:
-        if table not in self._newest:
-            try:
-                parts = newest_parts(self._home.parts, TABLES[table])
-            except LandingError:
-                self._newest[table] = None
-            else:
-                self._newest[table] = {(part.study_id, part.run_id) for part in parts}
-        return self._newest[table]
 
 
 def _name(*parts: str) -> str:

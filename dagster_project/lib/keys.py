@@ -9,12 +9,14 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 
 import dagster as dg
 
 from models_train.study.fingerprints import donors
 from models_train.study.policy_runs import policy_runs
 from models_train.study.reward_ids import listed_data
+from models_train.study.settings import Objective
 from models_train.study.study import Study
 from warehouse.paths import REPOSITORY
 
@@ -87,7 +89,7 @@ HUB_REWARD_PARTITIONS = dg.DynamicPartitionsDefinition(name="hub_rewards")
 PREFERENCE_PARTITIONS = dg.DynamicPartitionsDefinition(name="preferences")
 POLICY_PARTITIONS = dg.DynamicPartitionsDefinition(name="policies")
 POLICY_RUN_PARTITIONS = dg.DynamicPartitionsDefinition(name="policy_runs")
-OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(["bradley_terry", "regression"])
+OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(list(get_args(Objective)))
 REWARD_MODEL_PARTITIONS = dg.MultiPartitionsDefinition(
     {"base_model": BASE_MODEL_PARTITIONS, "objective": OBJECTIVE_PARTITIONS}
 )

@@ -22,15 +22,16 @@ from models_train.checks.verdict import mean_of
 from models_train.data.chat import Renderer
 from models_train.errors import UserError
 from models_train.jobs.command_line import default_processes
-from models_train.jobs.response_scoring import as_items, as_rows, attributes_of
+from models_train.jobs.response_scoring import as_items, as_rows, attributes_of, critiques_of_responses
 from models_train.jobs.run_checks import check_of, verdict
 from models_train.jobs.score_completions import load_trained
 from models_train.jobs.training_job import at_commit, training_job
 from models_train.metering import default_device
 from models_train.parts import newest_runs, part_path, read_table
 from models_train.policies.prompts import PolicyPrompt
+from models_train.reward_models.critique_scoring import items_scored
 from models_train.reward_models.existing import load_existing
-from models_train.reward_models.scoring import Scorer, score_items
+from models_train.reward_models.scoring import Scorer
 from models_train.store import parts_of
 from models_train.study.golds import FLAT
 from models_train.study.policy_runs import check_golds, ensembles_by_id, lab_golds, teacher_run_id
@@ -87,7 +88,10 @@ class ModelTeacher:
         """Rows of response_rewards for rows of responses."""
         items, places = as_items(responses, {name: one.turns for name, one in prompts.items()})
         weights = self.reward_model.merge_weights
-        found = score_items(self.reward_model, self.renderer, items, weights, self.tokens_per_pack)
+        n_critiques = critiques_of_responses(self.reward_model)
+        found, _ = items_scored(
+            self.reward_model, self.renderer, items, weights, self.tokens_per_pack, n_critiques=n_critiques
+        )
         return as_rows(self.reward_id, attributes_of(self.reward_model), responses, found, places)
 
 

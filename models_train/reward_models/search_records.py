@@ -19,8 +19,9 @@ from models_train.reward_models.merge_vector import merged_margins
 from models_train.reward_models.search import SearchOutcome, SearchSetup, TrialOutcome, run_name
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism, checkpoint_rewards, fit_temperature
+from models_train.study.fingerprints import reads_ratings
 from models_train.study.models import StudyModel
-from models_train.study.training import DataSource
+from models_train.study.training import DataSource, recipe_settings
 
 JOB = "train_reward_model"
 DROPPED = "training_rows_dropped"
@@ -64,7 +65,7 @@ class SearchRecord:
 
     def _run_row(self, run: TrainingRun, end: TrialOutcome) -> dict[str, Any]:
         costs, setup, train = run.costs, self.setup, self.setup.data.train
-        recipe = setup.recipe.model_dump(mode="json", exclude={"learning_rates"})
+        recipe = recipe_settings(setup.recipe)
         return self._cell(run) | {
             "learning_rate": run.learning_rate,
             "seed": run.seed,
@@ -171,8 +172,10 @@ def search_card(record: SearchRecord, evaluation: Mapping[str, Any]) -> Card:
 def _data(setup: SearchSetup) -> dict[str, Any]:
     training, data = setup.training, setup.data
     found: dict[str, Any] = {"preferences": _source(training.preferences)}
-    if setup.objective == "regression" and training.ratings is not None:
+    if training.ratings is not None and reads_ratings(training, setup.objective):
         found["ratings"] = _source(training.ratings)
+    if setup.objective == "critique" and training.critique_recipe.critiques is not None:
+        found["critiques"] = _source(training.critique_recipe.critiques)
     thoughts = {f"of them with thoughts ({training.thoughts})": n} if (n := data.train.n_with_thoughts) else {}
     return found | {
         "examples trained on": len(data.train.examples),
@@ -187,7 +190,7 @@ def _recipe(record: SearchRecord) -> dict[str, Any]:
     choice, setup = record.outcome.choice, record.setup
     search = setup.training.search
     assert choice is not None, "a card is of a model"
-    settings = setup.recipe.model_dump(mode="json", exclude={"learning_rates"})
+    settings = recipe_settings(setup.recipe)
     return {
         "training run": run_name(choice.learning_rate, choice.seed),
         "learning rate": choice.learning_rate,

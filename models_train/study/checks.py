@@ -83,7 +83,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_unknown_import_models(_valid(data.get("benchmarks"), Benchmarks), everyone),
         *_lab_problems(_valid(data.get("lab"), Lab), everyone),
         *_unmeasured_noise(_valid(data.get("run_noise"), RunNoise)),
-        *_seeds_without_reward_model(_valid(data.get("training"), Training), models, candidates),
+        *_lists_without_reward_model(_valid(data.get("training"), Training), models, candidates),
         *_variant_problems(_valid(data.get("training"), Training), models, candidates),
         *_teacher_problems(data, everyone, scored, imports),
         *_agentic_problems(data, models, scored, imports, sets),
@@ -99,26 +99,31 @@ def _unmeasured_noise(noise: RunNoise | None) -> Iterator[Problem]:
                 yield Problem(("run_noise", objective, target), text)
 
 
-def _seeds_without_reward_model(
+def _lists_without_reward_model(
     training: Training | None, models: Listed[StudyModel], candidates: Listed[Candidate]
 ) -> Iterator[Problem]:
-    """Further seeds of base models that no reward model is trained on, or without any further seed."""
-    if training is None or training.seeds_of is None:
+    """Base models of lists in `training` that no reward model is trained on, or without any further seed."""
+    if training is None:
         return
     is_compared = {model.model_id: model.is_compared for _, model in (*models.entries, *candidates.entries)}
     compared = [name for name, is_one in is_compared.items() if is_one]
-    for index, name in enumerate(training.seeds_of):
-        text = ""
-        if name in compared:
-            if not training.further_seeds(name):
-                text = f"{shown(name)} gets no further reward model; give a seed that the search does not use in "
-                text += "training.seeds, or remove seeds_of"
-        elif name in is_compared:
-            text = f"{shown(name)} has no reward model, because it is a candidate or has is_compared: false; remove it"
-        elif not models.is_faulty(name) and not candidates.is_faulty(name):
-            text = f"{shown(name)} is not among the models; {close_match(name, compared, 'compared are')}"
-        if text:
-            yield Problem(("training", "seeds_of", index), text)
+    lists: list[tuple[Location, tuple[str, ...]]] = [(("training", "seeds_of"), training.seeds_of or ())]
+    if training.critique is not None:
+        lists.append((("training", "critique", "models"), training.critique.models or ()))
+    for location, names in lists:
+        for index, name in enumerate(names):
+            text = ""
+            if name in compared:
+                if location[-1] == "seeds_of" and not training.further_seeds(name):
+                    text = f"{shown(name)} gets no further reward model; give a seed that the search does not use in "
+                    text += "training.seeds, or remove seeds_of"
+            elif name in is_compared:
+                text = f"{shown(name)} has no reward model, because it is a candidate or has is_compared: false; "
+                text += "remove it"
+            elif not models.is_faulty(name) and not candidates.is_faulty(name):
+                text = f"{shown(name)} is not among the models; {close_match(name, compared, 'compared are')}"
+            if text:
+                yield Problem((*location, index), text)
 
 
 def _variant_problems(

@@ -23,11 +23,13 @@ from models_train.study.reward_benchmarks import BenchmarkSet, ScoredRewardModel
 from models_train.study.scoring import Corpus, Engine, Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study
-from models_train.study.training import DataSource, Further, Training
+from models_train.study.training import Control, DataSource, Further, Training
 from warehouse.contracts.scores import REWARDBENCH
 
 TRAINING_VERSION = 2
 """Version of training and evaluation; a change of their results raises it, and everything is trained again."""
+CRITIQUE_VERSION = 1
+"""Version of what only critique reward models do; a change of its results raises it."""
 ITEMS_VERSION = 1
 """Version of the rows of a test set's items; a change of them raises it, and nothing is scored again."""
 SCORED_VERSION = 1
@@ -136,19 +138,68 @@ def training_run_id(model: StudyModel, training: Training, objective: Objective,
     """
     # Ids from before this setting stay.
     thoughts = {"thoughts": training.thoughts} if training.thoughts != "keep" else {}
+    recipe, critiques = _recipe_identity(training, objective, study_folder)
     return content_hash(
         {
             **thoughts,
+            **critiques,
             "version": TRAINING_VERSION,
             "model": model_identity(model, study_folder),
             "objective": objective,
-            "recipe": training.recipe(objective),
+            "recipe": recipe,
             "search": training.search,
             "precision": training.precision,
             "preferences": data_identity(training.preferences, study_folder),
-            "ratings": data_identity(training.ratings, study_folder) if objective == "regression" else None,
+            "ratings": data_identity(training.ratings, study_folder) if reads_ratings(training, objective) else None,
         }
     )
+
+
+def reads_ratings(training: Training, objective: Objective) -> bool:
+    """Whether an objective is trained on the ratings."""
+    return objective == "regression" or (objective == "critique" and training.critique_recipe.source == "template")
+
+
+_OF_SCORING = {"samples", "response_samples"}
+"""Settings of critiques that matter for scoring only."""
+
+
+def _recipe_identity(training: Training, objective: Objective, study_folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The recipe as far as training depends on it, and the critiques that are given."""
+    recipe = training.recipe(objective)
+    if objective != "critique":
+        return recipe, {}
+    given = data_identity(training.critique_recipe.critiques, study_folder)
+    elsewhere = {"critiques", "true_critiques", "models"} | _OF_SCORING
+    return recipe.model_dump(exclude=elsewhere), {"critiques": given, "critique_version": CRITIQUE_VERSION}
+
+
+def control_run_ids(study: Study, model: StudyModel, study_folder: Path) -> dict[Control, str]:
+    """Run ids of the reward models that the critique reward model of a base model is compared with."""
+    assert study.training is not None
+    recipe, first = study.training.critique_recipe, training_run_id(model, study.training, "critique", study_folder)
+    true = data_identity(recipe.true_critiques, study_folder)
+    return {
+        one: content_hash({"training": first, "control": one} | ({"critiques": true} if one == "true" else {}))
+        for one in recipe.controls
+    }
+
+
+def control_evaluations(study: Study, model: StudyModel, study_folder: Path) -> dict[str, list[str]]:
+    """Run ids of the critiques of benchmarks by each of these reward models, by its own run id."""
+    assert study.training is not None
+    return {
+        run_id: list(evaluation_run_ids(scored_as(study.training, "critique", run_id), study, study_folder).values())
+        for run_id in control_run_ids(study, model, study_folder).values()
+    }
+
+
+def scored_as(training: Training, objective: Objective, run_id: str) -> str:
+    """Run id by which rewards of a reward model are named. run_id: its own, which the rewards of a critique reward
+    model do not follow from alone."""
+    if objective != "critique":
+        return run_id
+    return content_hash({"training": run_id, "critiques": training.critique_recipe.model_dump(include=_OF_SCORING)})
 
 
 def seed_run_id(training_id: str, seed: int | None) -> str:

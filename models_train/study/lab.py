@@ -17,8 +17,16 @@ LAB_VERSION = 7
 """Version of the lab's code; a change of its output raises it, and every lab is made again."""
 LABELS = "validation_labels.jsonl"
 """File of true labels of the validation pairs of the preferences."""
-DATA_SETS = ("preferences.jsonl", "ratings.jsonl", "test.jsonl", "documents.jsonl", "rewardbench2.jsonl", LABELS)
-"""Files of a lab's folder."""
+DATA_SETS = (
+    "preferences.jsonl",
+    "ratings.jsonl",
+    "test.jsonl",
+    "documents.jsonl",
+    "rewardbench2.jsonl",
+    LABELS,
+    "critiques.jsonl",
+)
+"""Files of a lab's folder; the last one holds true critiques of the responses in preferences and benchmarks."""
 TASKS = "tasks"
 """Folder of a lab's benchmarks."""
 

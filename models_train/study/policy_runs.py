@@ -7,7 +7,7 @@ from pathlib import Path
 
 from models_train.errors import UserError, close_match
 from models_train.parts import content_hash
-from models_train.study.fingerprints import lab_run_id, scored_run_id, trained_run_ids
+from models_train.study.fingerprints import lab_run_id, scored_as, scored_run_id, trained_run_ids
 from models_train.study.response_ids import CHECKS_VERSION, teach_run_id
 from models_train.study.reward_ids import trained_by_id
 from models_train.study.study import Study
@@ -78,7 +78,9 @@ def teacher_run_id(study: Study, reward_id: str, study_folder: Path) -> str:
     trained, ensembles, golds = trained_by_id(study), ensembles_by_id(study), lab_golds(study)
     of_checks = check_golds(study)
     if one := trained.get(reward_id):
-        return trained_run_ids(study, study.by_id[one.model_id], one.objective, study_folder)[one.further]
+        assert study.training is not None, "it trains the reward model"
+        run_ids = trained_run_ids(study, study.by_id[one.model_id], one.objective, study_folder)
+        return scored_as(study.training, one.objective, run_ids[one.further])
     scored = {model.reward_id: model for model in study.reward_models}
     if reward_id in scored:
         return scored_run_id(scored[reward_id], study_folder)

@@ -9,10 +9,12 @@ from typing import Any
 from models_train.parts import newest_runs, part_path, part_rows
 from models_train.store import Parts
 from models_train.study.response_ids import response_rewards_run_id
+from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.teachers import Method
 from warehouse.contracts.responses import EMPTY, OK, PROMPTS, RESPONSES
 
+CRITIQUE: Objective = "critique"
 DISTILL: Method = "best_of_n_distill"
 OF_RESPONSES = "responses of "
 """Beginning of the variant of costs of scoring responses; else it is a benchmark's."""
@@ -103,9 +105,12 @@ def rewards_run_id(study: Study, reward: str, responses: Responses) -> str:
 
 def scores_responses(study: Study, reward_id: str) -> bool:
     """Whether a reward model of the study scores responses: all do, unless the study names some. Those that are gold
-    rewards, or that one may be chosen of, do so in any case, and those that teach, are in an ensemble or get checks."""
-    teachers = study.teachers
+    rewards, or that one may be chosen of, do so in any case, and those that teach, are in an ensemble or get checks. A
+    critique reward model does not where the study asks for no critiques of responses."""
+    teachers, critique = study.teachers, study.training.critique if study.training else None
     if teachers is None:
+        return False
+    if critique is not None and critique.response_samples == 0 and reward_id.endswith(f"/{CRITIQUE}"):
         return False
     named = {*(teachers.rewards or ()), *(gold.reward for gold in teachers.gold)}
     named |= {member for one in teachers.ensembles for member in one.members or ()}

@@ -18,8 +18,8 @@ from models_train.study.training import variant as variant
 from models_train.study.training import variants as variants
 from warehouse.contracts.scores import REWARDBENCH
 
-SCALES: dict[Objective, str] = {"bradley_terry": "logit", "regression": "mean_score"}
-"""Scale of the reward by objective: of Bradley-Terry only differences within a prompt matter."""
+SCALES: dict[Objective, str] = {"bradley_terry": "logit", "regression": "mean_score", "critique": "logit"}
+"""Scale of the reward by objective: of Bradley-Terry and critique only differences within a prompt matter."""
 
 OF_MODEL = ("family", "publisher", "params_b")
 """Facts on a reward model that are those of its base model."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import PurePath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
@@ -108,6 +108,83 @@ class Recipe(Settings):
     """Epsilon of AdamW."""
 
 
+def recipe_settings(recipe: Recipe) -> dict[str, Any]:
+    """What a training run depends on beside its data and learning rate, for JSON."""
+    elsewhere = {"learning_rates", "critiques", "true_critiques", "models"}
+    return recipe.model_dump(mode="json", exclude=elsewhere)
+
+
+Control = Literal["others", "true"]
+"""What a critique reward model is compared with: one trained and scored with critiques of other responses (a placebo),
+or with true critiques (the most that critiques can do)."""
+
+
+class CritiqueTuning(Settings):
+    """Supervised fine-tuning on critiques, by which a base model learns to write them: one learning rate."""
+
+    learning_rate: Rate = 5e-6
+    """Learning rate, constant after the warm-up of the recipe."""
+    epochs: Count = 1
+    """Passes over the critiques."""
+    global_batch: Count = 64
+    """Critiques per step, over all devices."""
+
+
+class CritiqueRecipe(Recipe):
+    """Training of a critique reward model: it writes a critique of a response, and reads the reward after it.
+
+    Three steps: fine-tuning on critiques that are given; critiques of the training and validation pairs by the model
+    that this makes; training on pairs with these critiques, by Bradley-Terry plus cross-entropy.
+    """
+
+    source: Literal["template", "file", "self"] = "template"
+    """Critiques of the fine-tuning. `template`: made from the rated attributes of `ratings`. `file`: `critiques`.
+    `self`: none, the base model writes critiques as it is, which an instruct model can."""
+    critiques: DataSource | None = None
+    """Critiques of responses, with the columns `prompt`, `response`, `critique`; for the source file."""
+    true_critiques: DataSource | None = None
+    """The same of all responses of preferences and benchmarks, known to be true: a further reward model is trained and
+    scored with them, the most that critiques can do."""
+    models: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct] | None = None
+    """model_id of the base models that get a critique reward model; without it, all compared ones."""
+    weight: NotNegative = 1.25
+    """Weight of the cross-entropy of the critiques' tokens, beside the Bradley-Terry loss."""
+    filter: bool = True
+    """Leave out pairs whose own critiques contradict the label: the scores that they end with (`Score: 12.`) put the
+    rejected response first, or on a par. False keeps all pairs with two whole critiques."""
+    tries: Count = 1
+    """Critiques that are written of each response of the pairs: one greedily, more by sampling at temperature 1. With
+    `filter`, the first two that agree with the label are taken."""
+    samples: Annotated[tuple[Count, ...], Field(strict=False, min_length=1), Distinct] = (1, 4, 16)
+    """Numbers of critiques per response to compare; the largest is written of each completion of a benchmark. Greedily
+    where it is 1, else by sampling at temperature 1."""
+    response_samples: CountOrZero = 4
+    """Critiques of each response of a policy, written as those of benchmarks are; 0: responses get no rewards."""
+    request: Text = "Judge this answer. End with a score from 0 to 16, as in `Score: 12.`"
+    """What the user asks after the response, and the critique answers."""
+    critique_tokens: MaxTokens = 256
+    """Most tokens of a critique; a longer one is cut, and gives no reward."""
+    tuning: CritiqueTuning = CritiqueTuning()
+    """Fine-tuning on critiques."""
+
+    @model_validator(mode="after")
+    def _source_of_critiques(self) -> Self:
+        if (self.source == "file") != (self.critiques is not None):
+            raise PydanticCustomError("critiques", "needs critiques for the source file, and only for it")
+        return self
+
+    @property
+    def controls(self) -> tuple[Control, ...]:
+        """Further reward models that it is compared with."""
+        return ("others",) if self.true_critiques is None else ("others", "true")
+
+    @property
+    def tuning_recipe(self) -> Recipe:
+        """The recipe of the fine-tuning: as the pairs', at its own rate."""
+        own = self.model_dump(include=set(Recipe.model_fields)) | self.tuning.model_dump(exclude={"learning_rate"})
+        return Recipe(**own | {"learning_rates": (self.tuning.learning_rate,)})
+
+
 class RateSearch(Settings):
     """Search of the learning rate.
 
@@ -154,6 +231,8 @@ class Training(Settings):
     """Recipe of the Bradley-Terry reward models; the default is the paper's."""
     regression: Recipe = Recipe(learning_rates=REGRESSION_RATES, epochs=2)
     """Recipe of the regression reward models; the default is the paper's."""
+    critique: CritiqueRecipe | None = None
+    """Recipe of the critique reward models; for the objective critique."""
     search: RateSearch = RateSearch()
     """Search of the learning rate; the default is the paper's."""
     seeds: Annotated[tuple[Seed, ...], Field(strict=False), Distinct] = ()
@@ -180,6 +259,15 @@ class Training(Settings):
         return self
 
     @model_validator(mode="after")
+    def _critique_settings(self) -> Self:
+        if ("critique" in self.objectives) != (self.critique is not None):
+            text = "needs both the objective critique and the group critique, or neither; add the other one"
+            raise PydanticCustomError("critique", text)
+        if self.critique is not None and self.critique.source == "template" and self.ratings is None:
+            raise PydanticCustomError("ratings", "makes critiques from ratings; add them, or state critique.source")
+        return self
+
+    @model_validator(mode="after")
     def _variants_in_order(self) -> Self:
         before: dict[str, DataVariant] = {}
         for one in self.variants:
@@ -199,6 +287,8 @@ class Training(Settings):
             text = "whose rule needs an estimate of the noise; add the group `noise`"
         elif one.rule is not None and one.of is not None and before[one.of].rule is not None:
             text = f"whose rule begins from {one.of}, which is made by a rule; begin from data without one"
+        elif "critique" in one.objectives:
+            text = "for the objective critique, which is not trained on variants; remove it"
         elif missing := [name for name in one.objectives if name not in self.objectives]:
             text = f"for the objective {missing[0]}, which `objectives` does not list; list it there, or remove it here"
         return {"text": text} if text else {}
@@ -209,10 +299,27 @@ class Training(Settings):
 
     def recipe(self, objective: Objective) -> Recipe:
         """The recipe of an objective."""
+        if objective == "critique":
+            return self.critique_recipe
         return self.bradley_terry if objective == "bradley_terry" else self.regression
 
-    def further_seeds(self, model_id: str) -> tuple[int, ...]:
-        """Seeds of the reward models of a base model beyond the search's."""
+    @property
+    def critique_recipe(self) -> CritiqueRecipe:
+        """The recipe of critique reward models. Raises ValueError for a study without any."""
+        if self.critique is None:
+            raise ValueError("the study trains no critique reward models; list the objective critique")
+        return self.critique
+
+    def objectives_of(self, model_id: str) -> tuple[Objective, ...]:
+        """Objectives that a base model has a reward model by: critique only where it is listed."""
+        listed = self.critique.models if self.critique else None
+        is_left_out = listed is not None and model_id not in listed
+        return tuple(one for one in self.objectives if one != "critique" or not is_left_out)
+
+    def further_seeds(self, model_id: str, objective: Objective | None = None) -> tuple[int, ...]:
+        """Seeds of the reward models of a base model beyond the search's. objective: critique has none; None: any."""
+        if objective == "critique":
+            return ()
         if self.seeds_of is not None and model_id not in self.seeds_of:
             return ()
         return tuple(seed for seed in self.seeds if seed not in self.search.seeds)
@@ -220,7 +327,7 @@ class Training(Settings):
     def further(self, model_id: str, objective: Objective) -> tuple[Further, ...]:
         """What the further reward models of a base model and objective are trained with: seeds, and variants."""
         of_data = (one for one in self.variants if model_id in one.models and objective in one.objectives)
-        return (*self.further_seeds(model_id), *(one.data_id for one in of_data))
+        return (*self.further_seeds(model_id, objective), *(one.data_id for one in of_data))
 
     def at_rate(self, objective: Objective, rate: float, seed: int) -> Self:
         """The training of one further reward model: a rate and a seed instead of a search."""
@@ -254,6 +361,6 @@ def variants(training: Training, model_id: str) -> list[tuple[Objective, Further
     """Objective and seed or data of the reward models of a base model; None for the search's."""
     return [
         (objective, further)
-        for objective in training.objectives
+        for objective in training.objectives_of(model_id)
         for further in (None, *training.further(model_id, objective))
     ]

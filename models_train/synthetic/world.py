@@ -19,6 +19,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
+from models_train.data.critiques import templated
 from models_train.data.preference_variants import pair_id
 from models_train.data.records import ATTRIBUTES, Preference, Turn, prompt_id
 from models_train.errors import UserError
@@ -35,6 +36,7 @@ from models_train.study.study import Study
 from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
 from models_train.synthetic.preferences import (
     TRUE_WEIGHTS,
+    Response,
     best_of_4_rows,
     preference_rows,
     rating_rows,
@@ -84,21 +86,29 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
     Equal settings give equal files; a file that is there already, and equal, is left alone.
     """
     noise, rating_noise, seed = lab.preference_noise, lab.rating_noise, lab.seed
+    truth: dict[tuple[str, str], str] = {}
+
+    def show(prompt: str, response: Response) -> None:
+        truth[prompt, response.text] = templated(response.attributes)
+
     rows: tuple[tuple[dict[str, Any], ...], ...] = (
         (
-            *preference_rows(lab.preferences, seed, noise, "train"),
-            *preference_rows(lab.validation, seed, noise, "validation"),
+            *preference_rows(lab.preferences, seed, noise, "train", show),
+            *preference_rows(lab.validation, seed, noise, "validation", show),
         ),
         (
             *rating_rows(lab.ratings, seed, rating_noise, "train"),
             *rating_rows(lab.validation, seed, rating_noise, "validation"),
         ),
-        tuple(test_rows(lab.test_pairs_per_subset, seed)),
+        tuple(test_rows(lab.test_pairs_per_subset, seed, show)),
         tuple(_document_rows(lab)),
-        (*best_of_4_rows(lab.best_of_4_per_subset, seed), *tie_rows(lab.ties, seed)),
+        (*best_of_4_rows(lab.best_of_4_per_subset, seed, show), *tie_rows(lab.ties, seed, show)),
         tuple(_label_rows(lab)),
     )
-    files = zip(DATA_SETS, rows, strict=True)
+    critiques = tuple(
+        {"prompt": prompt, "response": response, "critique": text} for (prompt, response), text in truth.items()
+    )
+    files = zip(DATA_SETS, (*rows, critiques), strict=True)
     counts = {}
     for name, of_file in files:
         write_if_changed(folder / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in of_file))

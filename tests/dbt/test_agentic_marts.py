@@ -47,7 +47,8 @@ def built(
         job.main(["--study", str(path), "--home", str(home.root)])
     with write(home.warehouse) as connection:
         landing.rebuild(connection, home.parts)
-    done = run_dbt(home, "build", "--select", *(f"stg_{name}" for name in TABLES), "+fct_agentic_gains", "fct_agentic_fits")  # fmt: skip
+    staging = [f"stg_{name}" for name in TABLES]
+    done = run_dbt(home, "build", "--select", *staging, "+fct_agentic_gains", "fct_agentic_fits")
     assert done.returncode == 0, done.stdout
     return folder / "studies", duckdb.connect(str(home.warehouse), read_only=True)
 

@@ -1,11 +1,12 @@
 """The raw tables: Arrow schema, key, partition and description of each. Their columns are described only here.
 
-`fields` has the building blocks; `studies`, `reward_models`, `preferences`, `scores`, `responses`, `documents`,
-`leaderboards` and `performance` the tables. Landing creates the tables and their comments from these contracts, and
-dbt's sources name the tables only. A leaf of the import graph: it imports pyarrow and nothing else, so that
+`fields` has the building blocks; `studies`, `reward_models`, `preferences`, `scores`, `responses`, `critiques`,
+`documents`, `leaderboards` and `performance` the tables. Landing creates the tables and their comments from these
+contracts, and dbt's sources name the tables only. A leaf of the import graph: it imports pyarrow and nothing else, so that
 `models_train` writes parts and `warehouse` lands them without importing each other.
 """
 
+from warehouse.contracts.critiques import CRITIQUE_TABLES
 from warehouse.contracts.documents import DOCUMENT_TABLES
 from warehouse.contracts.fields import Table, describe
 from warehouse.contracts.leaderboards import LEADERBOARD_TABLES
@@ -23,6 +24,7 @@ TABLES: dict[str, Table] = (
     | PREFERENCE_TABLES
     | SCORE_TABLES
     | RESPONSE_TABLES
+    | CRITIQUE_TABLES
     | DOCUMENT_TABLES
     | LEADERBOARD_TABLES
     | PERFORMANCE_TABLES
@@ -33,6 +35,7 @@ RETIRED = ".retired"
 """Folder, within the folder of parts and in the same layout, of the parts that are set aside."""
 
 __all__ = [
+    "CRITIQUE_TABLES",
     "DOCUMENT_TABLES",
     "LAB_TABLES",
     "LEADERBOARD_TABLES",

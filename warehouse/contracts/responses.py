@@ -15,7 +15,7 @@ POLICY_ID = text(
 )
 PROMPT_SET = text("prompt_set", "Set of prompts, such as `lab_prompts` or the data set's name.")
 PROMPT_ID = text("prompt_id", "Prompt within the set.")
-_RESPONSE_NO = integer("response_no", "Response of the policy to the prompt, from 0.")
+RESPONSE_NO = integer("response_no", "Response of the policy to the prompt, from 0.")
 _STATUS = text("status", "ok, or what went wrong.")
 _RUN = text("policy_run_id", "Run that trains a policy: 12 hex digits over policy, reward, method, settings and seed.")
 _STEP = integer("step", "Step of the run; 0 is the initial policy.")
@@ -69,7 +69,7 @@ RESPONSES = table(
     POLICY_ID,
     PROMPT_SET,
     PROMPT_ID,
-    _RESPONSE_NO,
+    RESPONSE_NO,
     text("text", "The response, special tokens left out."),
     text("content_hash", "16 hex digits of the SHA-256 of the response."),
     integer("n_tokens", "Tokens sampled, the end of the response included; null for imports.", nullable=True),
@@ -93,7 +93,7 @@ RESPONSE_REWARDS = table(
     POLICY_ID,
     PROMPT_SET,
     PROMPT_ID,
-    _RESPONSE_NO,
+    RESPONSE_NO,
     text("attribute", "reward; for a reward model of several attributes one of these, or merged, which decides."),
     number("reward", "The reward; null where the status is not ok.", nullable=True),
     integer("n_tokens", "Tokens of prompt and response as scored; null where not known.", nullable=True),
@@ -110,7 +110,7 @@ RESPONSE_CHECKS = table(
     POLICY_ID,
     PROMPT_SET,
     PROMPT_ID,
-    _RESPONSE_NO,
+    RESPONSE_NO,
     *CHECK_RESULT,
     partition_by=("check_name", "policy_id", "prompt_set"),
 )

@@ -12,5 +12,5 @@ def model(dbt, session):
     golds = session.execute(f"from ({dbt.ref('stg_gold_rewards').sql_query()}) where kind = 'lab'").pl()
     lineages = session.execute(dbt.ref("int_policy_rewards").sql_query()).pl()
     with threadpool_limits(1):
-        found = truth_checks(cells, arrays, golds, lineages, dbt.config.get("resamples"))
-    return found.to_arrow()
+        rows = truth_checks(cells, arrays, golds, lineages, dbt.config.get("resamples"))
+    return rows.to_arrow()

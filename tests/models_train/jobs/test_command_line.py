@@ -16,6 +16,7 @@ from models_train.jobs.command_line import FLAGS, JOBS, run_job
 
 FOLDER = Path(command_line.__file__).parent
 SHARED = {
+    "text_checks",
     "preference_estimates",
     "teacher_rewards",
     "__init__",
@@ -23,6 +24,7 @@ SHARED = {
     "benchmark_scoring",
     "cluster",
     "command_line",
+    "critique_training",
     "reporting",
     "response_scoring",
     "training_job",

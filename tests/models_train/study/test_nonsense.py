@@ -46,11 +46,14 @@ training:
   preferences: {hub_id: o/d, revision: "0123456789012345678901234567890123456789"}
   ratings: {path: ./x}
   test_set: {path: ./y}
-  objectives: [bradley_terry, regression]
+  objectives: [bradley_terry, regression, critique]
   bradley_terry: {learning_rates: [0.1], epochs: 1, global_batch: 4, warmup_steps: 0, checkpoint_every: 2,
     max_tokens: 8, over_long: drop, weight_decay: 0.0, max_gradient_norm: 1.0, adam_betas: [0.9, 0.99],
     adam_epsilon: 1.0e-8}
   regression: {learning_rates: [0.1]}
+  critique: {learning_rates: [0.1], source: file, critiques: {path: ./c}, true_critiques: {path: ./t}, models: [a],
+    weight: 1.25, filter: true, tries: 2, samples: [1, 4], response_samples: 2, request: Judge., critique_tokens: 8,
+    tuning: {learning_rate: 0.1, epochs: 1, global_batch: 4}}
   search: {method: exhaustive, seeds: [0], rungs: [0.1, 1.0], keep: 0.4, budget: 0.3}
   precision: float32
   seeds: [0, 1]

@@ -1,0 +1,20 @@
+select
+    study_id,
+    model_id,
+    critiques,
+    source,
+    n_tuned_on,
+    tuning_loss,
+    n_tuning_tokens,
+    n_written_tokens,
+    n_pairs,
+    n_kept,
+    n_kept / nullif(n_pairs, 0) as share_kept,
+    n_contradicting,
+    n_tied,
+    n_without_score,
+    n_without_critique,
+    learning_rate,
+    100 * validation_accuracy as validation_accuracy,
+    n_validation_pairs
+from {{ ref('stg_critique_trainings') }}

@@ -1,0 +1,19 @@
+select
+    study_id,
+    model_id,
+    critiques,
+    source,
+    n_tuned_on,
+    tuning_loss,
+    n_tuning_tokens,
+    n_written_tokens,
+    n_pairs,
+    n_kept,
+    n_contradicting,
+    n_tied,
+    n_without_score,
+    n_without_critique,
+    learning_rate,
+    validation_accuracy,
+    n_validation_pairs
+from {{ source('raw', 'critique_trainings') }}
