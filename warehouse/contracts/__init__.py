@@ -2,8 +2,8 @@
 
 `fields` has the building blocks; `studies`, `reward_models`, `preferences`, `scores`, `responses`, `critiques`,
 `documents`, `leaderboards` and `performance` the tables. Landing creates the tables and their comments from these
-contracts, and dbt's sources name the tables only. A leaf of the import graph: it imports pyarrow and nothing else, so that
-`models_train` writes parts and `warehouse` lands them without importing each other.
+contracts, and dbt's sources name the tables only. A leaf of the import graph: it imports pyarrow and nothing else, so
+that `models_train` writes parts and `warehouse` lands them without importing each other.
 """
 
 from warehouse.contracts.critiques import CRITIQUE_TABLES
