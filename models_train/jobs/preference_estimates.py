@@ -7,8 +7,6 @@ from models_train.errors import UserError
 from models_train.jobs.training_job import TrainingJob
 from models_train.parts import part_path, part_rows
 from models_train.store import parts_of
-from models_train.study.fingerprints import labels_run_id
-from models_train.study.study import load_study
 from models_train.teachers.label_noise import fit_noise
 from warehouse.contracts.preferences import PREFERENCE_LABELS
 
@@ -17,9 +15,8 @@ def estimates_of(job: TrainingJob) -> Estimates:
     """The estimates that `clean_preferences` stored for the study of a job."""
 
     def estimate(data_id: str | None) -> Estimate:
-        study = load_study(job.path, job.home)
-        run_id = labels_run_id(data_id, study, job.training, job.study_folder)
-        part = part_path(parts_of(job.home), PREFERENCE_LABELS.name, study.study_id, run_id)
+        run_id = job.labels_run_id(data_id)
+        part = part_path(parts_of(job.home), PREFERENCE_LABELS.name, job.study.study_id, run_id)
         if not part.exists():
             name = data_id or "the preferences"
             raise UserError(f"{job.path}: the noise of {name} is not estimated yet; run `make run`")

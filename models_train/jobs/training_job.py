@@ -66,9 +66,15 @@ class TrainingJob:
         """True where its data are made by a rule, and the estimate that the rule needs is not there."""
         if not isinstance(self.further, str) or (one := self.training.variant_of(self.further)).rule is None:
             return False
+        run_id = self.labels_run_id(one.of)
+        return not part_path(parts_of(self.home), PREFERENCE_LABELS.name, self.study.study_id, run_id).exists()
+
+    def labels_run_id(self, data_id: str | None) -> str:
+        """Run id of the labels of a variant of the preferences, or of these themselves, by the study as it is stated: a
+        further reward model has a training of its own. Raises LocationError."""
         study = load_study(self.path, self.home)
-        run_id = labels_run_id(one.of, study, self.training, self.study_folder)
-        return not part_path(parts_of(self.home), PREFERENCE_LABELS.name, study.study_id, run_id).exists()
+        assert study.training is not None, "the study of the job trains"
+        return labels_run_id(data_id, study, study.training, self.study_folder)
 
     @property
     def study_folder(self) -> Path:
