@@ -477,7 +477,7 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
             if not _waits(model, further)
         }
         named = {further: scored_as(training, objective, run_id) for further, run_id in trained.items()}
-        evaluated = {
+        evaluated: dict[Further | None, list[str]] = {
             further: list(evaluation_run_ids(run_id, model.study, model.folder).values())
             for further, run_id in named.items()
         }
@@ -495,7 +495,7 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         is_scored = all(map(all, have.values())) and not unscored
         if objective == "critique":
             controls = control_evaluations(model.study, model.model, model.folder)
-            evaluated |= controls
+            evaluated |= {**controls}
             has = partial(model.counting.has, study=model.study)
             retrain = retrain or not all(has(CRITIQUE_TRAININGS.name, run_id=one) for one in controls)
             is_scored &= all(has(CRITIQUES.name, run_id=one) for run_ids in controls.values() for one in run_ids)

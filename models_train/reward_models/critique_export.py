@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import torch
 from huggingface_hub import ModelCard, ModelCardData
@@ -81,7 +82,8 @@ def _refuse_another_model(
 ) -> None:
     """Raise UserError where a saved folder, loaded as others load it, is not the model in memory."""
     with quiet():
-        alone, found = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, output_loading_info=True)
+    alone, found = loaded
     refuse_other_weights(alone, found, weights)
     context = context_length(alone.config) or NO_LIMIT
     token_ids = [ids[-context:] for ids in probes]

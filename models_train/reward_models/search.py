@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from models_train.modeling.base_models import (
 )
 from models_train.reward_models.classifiers import refuse_without_classifier
 from models_train.reward_models.critique_model import CritiqueModel
-from models_train.reward_models.data import ChangePairs, SearchData, load_search_data
+from models_train.reward_models.data import ChangePairs, SearchData, TokenPair, load_search_data
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.export import portable_tokenizer
 from models_train.reward_models.memory import (
@@ -147,9 +147,8 @@ class SearchSetup:
     def runs(self, folder: Path, on_step: OnStep) -> list[TrainingRun]:
         """One run per rate and seed, in folders below `folder`. Raises RunFolderError."""
         ratings = self.data.validation_ratings
-        validation = Validation(
-            self.data.validation.examples, None if ratings is None else ratings.examples, self.plan.tokens_per_pack
-        )
+        pairs = cast(tuple[TokenPair, ...], self.data.validation.examples)  # responses alone are tuned on, in no search
+        validation = Validation(pairs, None if ratings is None else ratings.examples, self.plan.tokens_per_pack)
         return [
             self._run(folder, rate, seed, validation, on_step)
             for rate in self.recipe.learning_rates

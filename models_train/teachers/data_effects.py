@@ -131,5 +131,5 @@ def _gain_row(one: Runs, reference: Runs, resamples: int) -> Row:
     own, other = (each.change("gold")[[each.seeds.index(seed) for seed in shared], -1] for each in (one, reference))
     drawn = seed_draws(len(shared), resamples, seed_of(*map(str, _taught(one))))
     n_prompts = int(min(each.complete("gold").sum() for each in (one, reference)))
-    pooled = (pooled_over_seeds(side, drawn) for side in (own, other))
-    return key | {"n_seeds": len(shared)} | _less(*pooled, n_prompts)
+    pooled, of_reference = (pooled_over_seeds(side, drawn) for side in (own, other))
+    return key | {"n_seeds": len(shared)} | _less(pooled, of_reference, n_prompts)

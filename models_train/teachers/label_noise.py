@@ -69,7 +69,7 @@ def fit_noise(margins: ArrayLike, counts: Counts | None = None) -> NoiseFit:
     fits = []
     for start in range(0, len(weights), BLOCK):
         rows = weights[start : start + BLOCK]
-        of_bins = np.stack([np.bincount(places, row, len(middles)) for row in rows])
+        of_bins: Floats = np.stack([np.bincount(places, row, len(middles)) for row in rows]).astype(float)
         likelihoods = (of_bins @ flat).reshape(len(rows), len(SLOPES), len(NOISES))
         fits.append(_highest(likelihoods, of_bins, known))
     noise, slope, expected = (np.concatenate(parts) for parts in zip(*fits, strict=True))

@@ -42,7 +42,7 @@ def truth_checks(
 ) -> pl.DataFrame:
     """Rows of every study whose gold reward is its truth. cells, arrays, golds: those of `comparisons`.
 
-    lineages: study_id, policy_id, reward_id, family, policy_family, of reward models.
+    lineages: study_id, gold_id, policy_id, reward_id, family, policy_family, of reward models.
     """
     rows: list[Row] = []
     by_gold: dict[tuple[str, str, str], list[Compared]] = {}
@@ -52,8 +52,8 @@ def truth_checks(
             continue
         rows += [*draw_rows(full), *distance_rows(full)]
         by_gold.setdefault((one.study_id, one.gold_id, one.prompt_set), []).append(full)
-    for (study_id, *_), found in by_gold.items():
-        rows += lineage_rows(found, lineages.filter(study_id=study_id), resamples)
+    for (study_id, gold_id, _), found in by_gold.items():
+        rows += lineage_rows(found, lineages.filter(study_id=study_id, gold_id=gold_id), resamples)
     return pl.DataFrame(rows, schema=pl.Schema(SCHEMA), orient="row").fill_nan(None)
 
 

@@ -56,7 +56,14 @@ plain as (
             rewards.study_id = sources.study_id
             and rewards.reward_id = sources.reward_id
             and sources.objective = 'bradley_terry'
-    where (rewards.study_id, sources.model_id) in (select (study_id, model_id) from critiqued)
+    where
+        exists (
+            select 1
+            from critiqued
+            where
+                critiqued.study_id = sources.study_id
+                and critiqued.model_id = sources.model_id
+        )
     group by all
 ),
 

@@ -57,7 +57,7 @@ completions as (
         avg(n_tokens_asked) as n_tokens_asked,
         avg(n_tokens_each) as n_tokens_each,
         100.0 * sum(n_without_reward) / sum(n_critiques) as percent_without_reward,
-        count(distinct (subset, item_id)) filter (where not is_counted) as n_items_left_out
+        count(distinct subset || '/' || item_id) filter (where not is_counted) as n_items_left_out
     from {{ ref('int_critique_completions') }}
     group by all
 )
@@ -70,8 +70,8 @@ select
     figures.n_critiques,
     figures.accuracy,
     figures.standard_error,
-    figures.accuracy - {{ var('reach_of_95_percent') }} * figures.standard_error as low,
-    figures.accuracy + {{ var('reach_of_95_percent') }} * figures.standard_error as high,
+    greatest(0, figures.accuracy - {{ var('reach_of_95_percent') }} * figures.standard_error) as low,
+    least(100, figures.accuracy + {{ var('reach_of_95_percent') }} * figures.standard_error) as high,
     figures.gain_points,
     figures.gain_points - {{ var('reach_of_95_percent') }} * figures.gain_error as gain_low,
     figures.gain_points + {{ var('reach_of_95_percent') }} * figures.gain_error as gain_high,

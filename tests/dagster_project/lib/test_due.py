@@ -41,12 +41,14 @@ from models_train.parts import content_hash, renew_run, write_part
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
+    control_evaluations,
     evaluation_run_id,
     evaluation_run_ids,
     import_run_id,
     items_run_id,
     leaderboards_run_id,
     sample_run_id,
+    scored_as,
     scored_run_id,
     scoring_run_id,
     trained_run_ids,
@@ -187,6 +189,46 @@ def test_a_further_seed_is_due_with_its_training(studies: Path, tmp_path: Path) 
     for model in read.models[1:]:
         put(home, "completion_rewards", evaluation_run_id(model, read.training, "regression", studies, 1))
     assert gpu_work(study_files(studies), home) == []
+
+
+def test_a_critique_reward_model_is_due_with_what_it_is_compared_with(studies: Path, tmp_path: Path) -> None:
+    home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
+    (studies / "true.jsonl").write_text("{}")
+    finish(studies, home)
+    study = yaml.safe_load(path.read_text())
+    critique = {"learning_rates": [0.1], "models": ["large"], "true_critiques": {"path": "true.jsonl"}}
+    study["training"] |= {"objectives": ["bradley_terry", "regression", "critique"], "critique": critique}
+    path.write_text(yaml.safe_dump(study))
+
+    def due() -> list[tuple[object, str | None]]:
+        return [(task.assets, task.partition) for task in gpu_work(study_files(studies), home)]
+
+    whole, scoring = (REWARD_MODELS, COMPLETION_REWARDS), (COMPLETION_REWARDS,)
+    name = "tiny/large|critique"
+    assert due() == [(whole, name)]
+    (read,) = study_files(studies).values()
+    assert read.training is not None
+    model = read.by_id["large"]
+    trained = training_run_id(model, read.training, "critique", studies)
+    put(home, "reward_model_searches", trained)
+    for run_id in evaluation_run_ids(scored_as(read.training, "critique", trained), read, studies).values():
+        put(home, "completion_rewards", run_id)
+    assert due() == [(whole, name)]  # the placebo and the upper bound are missing
+    controls = control_evaluations(read, model, studies)
+    assert len(controls) == 2
+    for run_id in controls:
+        put(home, "critique_trainings", run_id)
+    assert due() == [(scoring, name)]
+    for run_ids in controls.values():
+        for run_id in run_ids:
+            put(home, "critiques", run_id)
+    assert due() == []
+    critique["samples"] = [1, 2]
+    path.write_text(yaml.safe_dump(study))
+    assert due() == [(scoring, name)]  # more critiques are written by the same reward models
+    critique["weight"] = 0.5
+    path.write_text(yaml.safe_dump(study))
+    assert due() == [(whole, name)]
 
 
 def with_settings(path: Path, **settings: object) -> Study:
@@ -546,7 +588,7 @@ def test_due_work_of_parts_in_a_bucket_is_one_listing(
 def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gold(
     studies: Path, tmp_path: Path
 ) -> None:
-    """Of a policy run's policies the run itself scores the responses."""
+    """Of a policy run's policies the run itself scores the responses; gold rewards are due for them as for others."""
     home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
     finish(studies, home)
     (studies / "rm").mkdir()
@@ -566,8 +608,14 @@ def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gol
         works = gpu_work({path: study}, home)
         return [(work.job, work.partition) for work in works if work.job != "sample_policies"]
 
-    def give(run_id: str, reward_id: str) -> None:
-        row = {"reward_id": reward_id, "policy_id": "p", "prompt_set": PROMPT_SET, "prompt_id": "one", "response_no": 0}
+    def give(run_id: str, reward_id: str, policy_id: str = "p") -> None:
+        row = {
+            "reward_id": reward_id,
+            "policy_id": policy_id,
+            "prompt_set": PROMPT_SET,
+            "prompt_id": "one",
+            "response_no": 0,
+        }
         row |= {"attribute": "reward", "reward": 1.0, "n_tokens": 2, "is_truncated": False, "status": "ok"}
         write_part(home.parts, TABLES["response_rewards"], [row], study_id="tiny", run_id=run_id)
 
@@ -577,7 +625,10 @@ def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gol
         write_part(home.parts, table, rows, study_id="tiny", run_id=run_id)
     assert not golds_due({path: study}, home)
     write_responses(home.root, "tiny", "run:1", {"one": ["text"]}, kind="trained")
-    assert due() == [] and not golds_due({path: study}, home)
+    assert due() == [] and golds_due({path: study}, home)
+    (part,) = gold_parts(home.parts, study, studies)
+    give(part.run_id, "labels", "run:1")
+    assert not golds_due({path: study}, home)
     write_responses(home.root, "tiny", "p", {"one": ["text"]})
     models = [f"tiny/{model}|{objective}" for model in ("small", "large") for objective in OBJECTIVES]
     assert due() == [*(("train_reward_models", one) for one in models), ("score_reward_models", "tiny/hub:other")]
@@ -594,7 +645,7 @@ def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gol
     assert due() == [] and golds_due({path: study}, home)
     (work,) = [work for work in due_work(home, studies).before_gpu if work.assets == (GOLD_ASSET,)]
     assert (work.study_ids, work.job) == (("tiny",), "refresh")
-    (part,) = gold_parts(home.parts, study, studies)
+    (part, _) = gold_parts(home.parts, study, studies)
     give(part.run_id, "labels")
     assert not golds_due({path: study}, home)
     write_lines(studies / "labels.jsonl", [{"policy_id": "p", "prompt_id": "one", "response_no": 0, "label": 2}])

@@ -9,11 +9,9 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from models_train.selection.item_arrays import as_arrays
 from models_train.teachers.best_of_n import kl_bound
 from models_train.teachers.truth_checks import DRAWS, drawn_golds, largest_size, measured_kl, truth_checks
 
-KEY = ("study_id", "policy_id", "prompt_set", "reward_id")
 SHAPE = (40, 16)
 Rewards = dict[str, dict[str, np.ndarray]]
 
@@ -53,7 +51,7 @@ def test_draws_have_the_mean_of_all_subsets() -> None:
 def frames(rewards: Rewards, families: dict[str, str]) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """What `truth_checks` reads of a study. rewards: by policy and reward_id; families: of reward models, policies."""
     prompt, column = (place.ravel() for place in np.indices(SHAPE))
-    cells, listed, values, lineages = [], [], [], []
+    cells, arrays, lineages = [], [], []
     for policy, by_reward in rewards.items():
         key = {"study_id": "lab", "policy_id": policy, "prompt_set": "prompts"}
         cells.append(
@@ -62,22 +60,18 @@ def frames(rewards: Rewards, families: dict[str, str]) -> tuple[pl.DataFrame, pl
             )
         )
         for reward_id, own in by_reward.items():
-            listed.append(("lab", policy, "prompts", reward_id, own.size))
-            values.append(own.ravel())
+            arrays.append(key | {"reward_id": reward_id, "rewards": own.tobytes()})
             if reward_id != "gold":
                 lineages.append(
                     {
-                        "study_id": "lab", "policy_id": policy, "reward_id": reward_id,
+                        "study_id": "lab", "gold_id": "gold", "policy_id": policy, "reward_id": reward_id,
                         "family": families[reward_id], "policy_family": families[policy],
                     }
                 )  # fmt: skip
-    together = np.concatenate(values)
-    arrays = pl.from_arrow(as_arrays(KEY, listed, np.arange(together.size), together))
-    assert isinstance(arrays, pl.DataFrame)
     golds = pl.DataFrame(
         {"study_id": "lab", "gold_id": "gold", "excluded": None}, schema_overrides={"excluded": pl.String}
     )
-    return pl.concat(cells), arrays, golds, pl.DataFrame(lineages)
+    return pl.concat(cells), pl.DataFrame(arrays), golds, pl.DataFrame(lineages)
 
 
 FAMILIES = {"one": "a", "two": "b", "of_a": "a", "of_b": "b"}

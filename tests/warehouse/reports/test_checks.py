@@ -40,6 +40,11 @@ ROWS = [
 ]
 
 
+def test_rows_of_one_name_have_that_of_the_reward() -> None:
+    frame = pl.DataFrame([ROW, ROW | {"reward_id": "agentic:other"}, ROWS[1]], infer_schema_length=None)
+    assert checks.with_names(frame)["row"].to_list() == ["agentic:rm+a+b", "agentic:other", "rm + a"]
+
+
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
     path = marts_database.write_marts(tmp_path / "snapshot.duckdb", [marts_database.small_study()])

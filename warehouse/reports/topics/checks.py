@@ -56,8 +56,11 @@ def _name(row: Row) -> str:
     return f"{row['plain_reward_id']} + {checks}{fitted}"
 
 
-def _with_names(gains: pl.DataFrame) -> pl.DataFrame:
-    return gains.with_columns(pl.Series("row", [_name(row) for row in gains.to_dicts()], pl.String))
+def with_names(gains: pl.DataFrame) -> pl.DataFrame:
+    """The column `row`: what is added to which reward, or the reward_id where several of a place were named alike."""
+    named = gains.with_columns(pl.Series("row", [_name(row) for row in gains.to_dicts()], pl.String))
+    is_repeated = pl.len().over("place", "row") > 1
+    return named.with_columns(pl.when(is_repeated).then("reward_id").otherwise("row").alias("row"))
 
 
 def _said(gains: pl.DataFrame) -> tuple[str, ...]:
@@ -111,7 +114,7 @@ def gain_chart(frame: pl.DataFrame) -> alt.LayerChart:
 
 
 def _figure(gains: pl.DataFrame, study: Study) -> Figure | None:
-    drawn = _with_names(gains.filter(pl.col("gain").is_not_null()))
+    drawn = with_names(gains.filter(pl.col("gain").is_not_null()))
     panels = [
         Panel(
             title=f"{place}: {_metric(rows.row(0, named=True))}",
@@ -152,7 +155,7 @@ def _table(gains: pl.DataFrame, study: Study) -> Table:
         "All rewards with checks",
         "Second lines: 95 % intervals. Better, worse: items or prompts whose value rose or fell. Applied, not "
         "applicable, not made: texts by what the check found; of several checks, the sum.",
-        _with_names(gains).to_dicts(),
+        with_names(gains).to_dicts(),
         [
             Col("Reward and check", "row", MODEL),
             Col("On", "place", TEXT),
@@ -181,7 +184,7 @@ def _fits(gains: pl.DataFrame, study: Study) -> Table | None:
         "Weights that were chosen",
         "By the items of a benchmark that are left out of the gains there. Optimism: what the choice flatters a half "
         "of these items by, measured on the other half, mean of random halves.",
-        _with_names(fitted).to_dicts(),
+        with_names(fitted).to_dicts(),
         [
             Col("Reward", "reward_id", MODEL),
             Col("Chosen on", "fit_benchmark", TEXT),

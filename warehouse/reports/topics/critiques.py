@@ -12,7 +12,7 @@ from warehouse.reports.tables import COUNT, MODEL, POINTS, PROSE, SHARE, SIGNED,
 
 KINDS = {
     "none": "Bradley-Terry, no critique",
-    "others": "critiques of other answers (placebo)",
+    "others": "others' critiques (placebo)",
     "own": "own critiques",
     "true": "true critiques (upper bound)",
 }
@@ -105,7 +105,8 @@ def gain_dots(frame: pl.DataFrame) -> alt.LayerChart:
     )
     base = charts.row_chart(frame, "row", tips)
     domain = charts.padded([*frame["low"], *frame["high"], *frame["accuracy"]], 0.1, 1.0, right=4.0)
-    x = charts.across("accuracy", "Items won, %", domain)
+    ticks = list(range(10 * int(domain[0] // 10), 101, 10))
+    x = charts.across("accuracy", "Items won, %", domain, values=ticks)
     layers = [
         charts.whisker(base, "low", "high"),
         charts.dots(base.transform_filter("datum.is_own"), x, "best"),
