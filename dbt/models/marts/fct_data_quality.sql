@@ -3,13 +3,13 @@ with labels as (
         study_id,
         data_id,
         count(*) as n_pairs,
-        count_if(is_kept) as n_kept,
-        count_if(is_kept and label_kind = 'original') as n_kept_original,
-        count_if(is_kept and label_kind = 'same') as n_kept_same,
-        count_if(is_kept and label_kind = 'opposite') as n_kept_opposite,
-        count_if(is_kept and label_kind = 'flipped') as n_kept_flipped,
-        count_if(is_kept and label_kind in ('toxic', 'vague', 'repetitive', 'empty')) as n_kept_other,
-        count_if(is_kept and is_label_right is not null) as n_with_truth,
+        count(*) filter (where is_kept) as n_kept,
+        count(*) filter (where is_kept and label_kind = 'original') as n_kept_original,
+        count(*) filter (where is_kept and label_kind = 'same') as n_kept_same,
+        count(*) filter (where is_kept and label_kind = 'opposite') as n_kept_opposite,
+        count(*) filter (where is_kept and label_kind = 'flipped') as n_kept_flipped,
+        count(*) filter (where is_kept and label_kind in ('toxic', 'vague', 'repetitive', 'empty')) as n_kept_other,
+        count(*) filter (where is_kept and is_label_right is not null) as n_with_truth,
         (count_if(is_kept and not is_label_right) / nullif(count_if(is_kept and is_label_right is not null), 0))
             as true_noise
     from {{ ref('stg_preference_labels') }}
