@@ -495,7 +495,7 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
         is_scored = all(map(all, have.values())) and not unscored
         if objective == "critique":
             controls = control_evaluations(model.study, model.model, model.folder)
-            evaluated |= {**controls}
+            evaluated.update((one, run_ids) for one, run_ids in controls.items())
             has = partial(model.counting.has, study=model.study)
             retrain = retrain or not all(has(CRITIQUE_TRAININGS.name, run_id=one) for one in controls)
             is_scored &= all(has(CRITIQUES.name, run_id=one) for run_ids in controls.values() for one in run_ids)
