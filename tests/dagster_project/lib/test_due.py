@@ -20,7 +20,6 @@ from dagster_project.lib.due import (
     gpu_work,
     imports_due,
     is_first,
-    leaderboards_due,
     new_studies,
     samples_due,
     scores_due,
@@ -33,10 +32,8 @@ from dagster_project.lib.keys import (
     DOCUMENT_SCORES,
     HUB_REWARDS,
     REWARD_MODELS,
-    SCORE_IMPORTS,
 )
 from dagster_project.lib.keys import GOLD_REWARDS as GOLD_ASSET
-from models_train.jobs import import_scores
 from models_train.parts import content_hash, renew_run, write_part
 from models_train.study.fingerprints import (
     LocationError,
@@ -46,7 +43,6 @@ from models_train.study.fingerprints import (
     evaluation_run_ids,
     import_run_id,
     items_run_id,
-    leaderboards_run_id,
     sample_run_id,
     scored_as,
     scored_run_id,
@@ -55,17 +51,14 @@ from models_train.study.fingerprints import (
     training_run_id,
 )
 from models_train.study.golds import gold_parts, gold_rows, source_rows
-from models_train.study.leaderboards import LeaderboardImport
 from models_train.study.response_parts import responses_of, rewards_run_id
 from models_train.study.reward_ids import source_run_id, stated_sources, trained_sources
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
 from tests.support.buckets import Buckets, proxied
 from tests.support.responses import PROMPT_SET, write_responses
-from tests.support.score_files import best_of_4, best_of_4_items, entry, study_with, write_json, write_lines
-from tests.support.studies import SETTINGS, study_of
+from tests.support.score_files import write_lines
 from warehouse.contracts import TABLES
-from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
 from warehouse.contracts.responses import GOLD_REWARDS
 from warehouse.contracts.scores import REWARD_SOURCES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
@@ -468,44 +461,6 @@ def test_imports_are_due_when_a_result_file_changes(benchmarked: Path, tmp_path:
     (benchmarked / "results.json").unlink()
     with pytest.raises(LocationError, match=r"results\.json.*correct the path"):
         imports_due(studies, home)
-
-
-def test_leaderboards_are_due_when_a_file_changes(tmp_path: Path) -> None:
-    home = Home(tmp_path / "home")
-    board = LeaderboardImport(name="b", path="./b.csv", format="csv", snapshot_date="2024-12-01")
-    study = study_of(SETTINGS).model_copy(update={"leaderboards": (board,)})
-    studies = {tmp_path / "tiny.yaml": study}
-    with pytest.raises(LocationError, match=r"b\.csv.*correct the path"):
-        leaderboards_due(studies, home)
-    (tmp_path / "b.csv").write_text("Model,Score\na,90\n")
-    assert leaderboards_due(studies, home)
-    write_part(home.parts, LEADERBOARD_ENTRIES, [], study_id="tiny", run_id=leaderboards_run_id(study, tmp_path))
-    assert not leaderboards_due(studies, home)
-    (tmp_path / "b.csv").write_text("Model,Score\na,91\n")
-    assert leaderboards_due(studies, home)
-
-
-def test_scores_are_due_until_all_that_a_study_imports_is_there(tmp_path: Path) -> None:
-    write_lines(tmp_path / "set.jsonl", best_of_4_items())
-    for name in ("a", "b"):
-        write_json(tmp_path / f"{name}.json", best_of_4())
-    imports = [entry(f"{name}.json", "rewardbench2", f"hub:{name}") for name in ("a", "b")]
-    path = study_with(tmp_path, imports, [{"name": "rewardbench2", "path": "set.jsonl"}])
-    home = Home(tmp_path / "home")
-    studies = {path: load_study(path)}
-    import_scores.main(["--study", str(path), "--home", str(home.root)])
-    assert not scores_due(studies, home)
-    assert not due_work(home, tmp_path).before_gpu
-    set_part, *_ = (home.parts / "benchmark_items" / "scores").glob("*.parquet")
-    set_part.rename(tmp_path / "aside")
-    assert scores_due(studies, home)
-    (tmp_path / "aside").rename(set_part)
-    write_json(tmp_path / "b.json", best_of_4(model="other"))
-    assert scores_due(studies, home)
-    (work,) = due_work(home, tmp_path).before_gpu
-    assert (work.assets, work.title) == ((SCORE_IMPORTS,), "importing scores of reward models")
-    (tmp_path / "b.json").unlink()
-    assert "b.json: there is no" in due_work(home, tmp_path).problems[0]
 
 
 def test_settings_that_were_tried_in_between_leave_work_that_marks_the_old_results_as_the_newest(
