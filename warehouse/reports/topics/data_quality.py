@@ -63,12 +63,13 @@ def data_effects(study: Study) -> pl.DataFrame:
 
 def suspect_labels(study: Study) -> pl.DataFrame:
     """The least probable labels of each data, data as in the study's other tables."""
-    return study.read(
+    found = study.read(
         "fct_suspect_labels",
         "data_id, suspect_rank, pair_id, p_label, cross_fitted_margin, is_label_right, prompt, chosen, rejected",
         "data_id, suspect_rank",
         optional=True,
-    ).filter(pl.col("suspect_rank") <= SHOWN)
+    )
+    return found.filter(pl.col("suspect_rank") <= SHOWN) if found.height else found
 
 
 def noise_rows(frame: pl.DataFrame) -> alt.LayerChart:
