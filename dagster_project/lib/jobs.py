@@ -29,7 +29,6 @@ from dagster_project.lib.keys import (
     models_by_partition,
     policies_by_partition,
     policy_runs_by_partition,
-    preferences_by_partition,
     rewards_by_partition,
 )
 from dagster_project.lib.locks import CUT_SHORT
@@ -50,7 +49,6 @@ LOADED = [
     JOBS + name
     for name in (
         "train_reward_model",
-        "clean_preferences",
         "score_completions",
         "score_reward_model",
         "score_documents",
@@ -192,11 +190,6 @@ def model_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]
 def reward_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
     """The same with the reward_id of a reward model of a hub or folder."""
     return _named_by(studies, key, rewards_by_partition)
-
-
-def preferences_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
-    """The same with the data_id of preferences or of a variant of them."""
-    return _named_by(studies, key, preferences_by_partition)
 
 
 def policy_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:

@@ -9,14 +9,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import get_args
 
 import dagster as dg
 
 from models_train.study.fingerprints import donors
 from models_train.study.policy_runs import policy_runs
-from models_train.study.reward_ids import listed_data
-from models_train.study.settings import Objective
 from models_train.study.study import Study
 from warehouse.paths import REPOSITORY
 
@@ -24,7 +21,6 @@ STUDIES = dg.AssetKey(["parts", "studies"])
 HUB_MODELS = dg.AssetKey(["parts", "hub_models"])
 LAB = dg.AssetKey(["parts", "lab"])
 REWARD_MODELS = dg.AssetKey(["parts", "reward_models"])
-PREFERENCE_LABELS = dg.AssetKey(["parts", "preference_labels"])
 COMPLETION_REWARDS = dg.AssetKey(["parts", "completion_rewards"])
 HUB_REWARDS = dg.AssetKey(["parts", "hub_rewards"])
 DOCUMENTS = dg.AssetKey(["parts", "documents"])
@@ -36,7 +32,6 @@ SCORE_IMPORTS = dg.AssetKey(["parts", "score_imports"])
 RESPONSES = dg.AssetKey(["parts", "responses"])
 RESPONSE_IMPORTS = dg.AssetKey(["parts", "response_imports"])
 GOLD_REWARDS = dg.AssetKey(["parts", "gold_rewards"])
-AGENTIC_REWARDS = dg.AssetKey(["parts", "agentic_rewards"])
 POLICY_RUNS = dg.AssetKey(["parts", "policy_runs"])
 PERFORMANCE_INPUTS = dg.AssetKey(["parts", "performance_inputs"])
 PERFORMANCE = dg.AssetKey(["parts", "performance"])
@@ -51,7 +46,7 @@ GROUPS = {
     "benchmarks.",
     "scoring": "Samples of documents, and their log-probabilities under each base model.",
     "benchmarks": "Benchmarks, run on each base model or read from result files.",
-    "policies": "Responses of policies, sampled or read from files, their gold rewards and checks.",
+    "policies": "Responses of policies, sampled or read from files.",
     "raw": "Tables of the warehouse that parts of the groups before are landed in.",
     "seeds": "Published figures, one table per CSV file.",
     "staging": "Raw tables and seeds with the names and units of the project.",
@@ -66,19 +61,10 @@ GROUPS = {
 
 IMPORTS = (BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS, RESPONSE_IMPORTS)
 """Parts made of files of results in seconds, without torch."""
-INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS, GOLD_REWARDS, AGENTIC_REWARDS)
+INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS, GOLD_REWARDS)
 """Parts without partitions that due work makes before GPU work."""
-GPU_PARTS = (
-    REWARD_MODELS,
-    COMPLETION_REWARDS,
-    PREFERENCE_LABELS,
-    DOCUMENT_SCORES,
-    BENCHMARKS,
-    HUB_REWARDS,
-    RESPONSES,
-    POLICY_RUNS,
-)
-"""Parts made by jobs in the pool `gpu`, one partition per base model, reward model, data, policy or policy run."""
+GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS, RESPONSES, POLICY_RUNS)
+"""Parts made by jobs in the pool `gpu`, one partition per base model, reward model, policy or policy run."""
 AFTER_FIRST_ANSWER = (PERFORMANCE_INPUTS, PERFORMANCE, CHARTS)
 """Assets that the first publication does without: the performance model, and the charts as pictures."""
 GPU_POOL = "gpu"
@@ -86,10 +72,9 @@ WAREHOUSE_POOL = "warehouse"
 
 BASE_MODEL_PARTITIONS = dg.DynamicPartitionsDefinition(name="base_models")
 HUB_REWARD_PARTITIONS = dg.DynamicPartitionsDefinition(name="hub_rewards")
-PREFERENCE_PARTITIONS = dg.DynamicPartitionsDefinition(name="preferences")
 POLICY_PARTITIONS = dg.DynamicPartitionsDefinition(name="policies")
 POLICY_RUN_PARTITIONS = dg.DynamicPartitionsDefinition(name="policy_runs")
-OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(list(get_args(Objective)))
+OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(["bradley_terry", "regression"])
 REWARD_MODEL_PARTITIONS = dg.MultiPartitionsDefinition(
     {"base_model": BASE_MODEL_PARTITIONS, "objective": OBJECTIVE_PARTITIONS}
 )
@@ -129,11 +114,6 @@ def rewards_by_partition(study: Study) -> dict[str, str]:
     return {partition_key(study.study_id, one.reward_id): one.reward_id for one in study.reward_models}
 
 
-def preferences_by_partition(study: Study) -> dict[str, str]:
-    """Partition key -> data_id, for the preferences and each variant of them whose labels are listed."""
-    return {partition_key(study.study_id, one): one for one in listed_data(study)}
-
-
 def policies_by_partition(study: Study) -> dict[str, str]:
     """Partition key -> policy_id, for every policy that the study samples."""
     policies = study.teachers.policies if study.teachers else ()
@@ -151,7 +131,6 @@ def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) ->
     for partitions, keys_of in (
         (BASE_MODEL_PARTITIONS, models_by_partition),
         (HUB_REWARD_PARTITIONS, rewards_by_partition),
-        (PREFERENCE_PARTITIONS, preferences_by_partition),
         (POLICY_PARTITIONS, policies_by_partition),
         (POLICY_RUN_PARTITIONS, policy_runs_by_partition),
     ):

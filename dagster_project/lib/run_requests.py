@@ -159,7 +159,6 @@ def _assets_of_job(job: str) -> Sequence[dg.AssetKey]:
     """Assets that a run without a selection makes, of those that sensors request."""
     return {
         "train_reward_models": (keys.REWARD_MODELS, keys.COMPLETION_REWARDS),
-        "label_preferences": (keys.PREFERENCE_LABELS,),
         "score_reward_models": (keys.HUB_REWARDS,),
         "score_documents": (keys.DOCUMENT_SCORES,),
         "run_benchmarks": (keys.BENCHMARKS,),

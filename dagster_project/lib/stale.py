@@ -19,7 +19,6 @@ from dagster_project.lib.dbt import MARTS, load_manifest, models_to_build_for, r
 from dagster_project.lib.due import (
     CODE_VERSION,
     Studies,
-    agentic_due,
     golds_due,
     imports_due,
     leaderboards_due,
@@ -201,7 +200,6 @@ def _imports(home: Home, studies: Studies) -> Iterator[tuple[dg.AssetKey, str]]:
         (keys.SCORE_IMPORTS, scores_due, "score files or benchmarks of reward models were added or changed"),
         (keys.RESPONSE_IMPORTS, responses_due, "files of responses were added or changed"),
         (keys.GOLD_REWARDS, golds_due, "gold rewards of responses are missing"),
-        (keys.AGENTIC_REWARDS, agentic_due, "rewards with checks are missing"),
     ):
         try:
             if is_due(studies, home):

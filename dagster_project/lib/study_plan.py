@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from models_train.errors import close_match
-from models_train.footers import is_part_key
 from models_train.parts import content_hash, write_part
-from models_train.store import Parts, Store
+from models_train.store import Parts
 from models_train.study.fingerprints import donors
 from models_train.study.golds import gold_ids
 from models_train.study.models import BenchmarkValue, Candidate
 from models_train.study.policy_runs import ensembles_by_id, policy_runs
-from models_train.study.response_parts import OF_RESPONSES, is_of_run, run_that_saved, scores_responses
+from models_train.study.response_parts import OF_RESPONSES, is_of_run, scores_responses
 from models_train.study.reward_ids import (
-    listed_data,
     source_run_id,
     stated_sources,
     trained_reward_ids,
@@ -35,9 +33,7 @@ from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
-    PREFERENCE_TABLES,
     RESPONSE_TABLES,
-    RETIRED,
     SCORE_TABLES,
     STUDY_TABLES,
     Table,
@@ -45,15 +41,7 @@ from warehouse.contracts import (
 from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS
 from warehouse.contracts.scores import REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, STUDIES, STUDY_FILE, run_of
-from warehouse.part_files import (
-    LandingError,
-    Part,
-    Partition,
-    Value,
-    newest_parts,
-    restore_wanted,
-    retire_unwanted,
-)
+from warehouse.part_files import Value, restore_wanted, retire_unwanted
 from warehouse.paths import REPOSITORY
 
 LEAVE_OUT = "rewardbase/leave_out"
@@ -95,7 +83,7 @@ def follow_models(parts: Parts, studies: list[Study]) -> list[str]:
     """
     messages = []
     for study in studies:
-        is_wanted = partial(wants, study, benchmark_writers(study), outdated=outdated_runs(parts, study))
+        is_wanted = partial(wants, study, benchmark_writers(study))
         restored = restore_wanted(parts, study.study_id, is_wanted)
         retired = retire_unwanted(parts, study.study_id, is_wanted)
         messages += [f"{name}: restored, the study asks for it again" for name in restored]
@@ -103,45 +91,11 @@ def follow_models(parts: Parts, studies: list[Study]) -> list[str]:
     return messages
 
 
-def outdated_runs(parts: Parts, study: Study) -> set[str]:
-    """Run ids of policy runs that others took the place of, or that the study does not ask for any more.
-
-    A run that is still at work is none of them: it has no part yet. Where a part cannot be read, none is known to be
-    outdated: landing names it.
-    """
-    store, folder = Store.at(parts), f"{POLICY_RUNS.name}/{study.study_id}"
-    roots = (store, store.below(RETIRED))
-    known = {Path(item.key).stem for root in roots for item in root.list(folder) if is_part_key(item.key)}
-    if not known:
-        return set()
-    try:
-        found = [part for root in roots for part in newest_parts(root, POLICY_RUNS)]
-    except LandingError:
-        return set()
-    newest: dict[Partition, Part] = {}
-    for part in found:
-        is_asked = part.study_id == study.study_id and wants(study, (), POLICY_RUNS, dict(part.partition))
-        if is_asked and (part.partition not in newest or part.written_at > newest[part.partition].written_at):
-            newest[part.partition] = part
-    return known - {part.run_id for part in newest.values()}
-
-
-def wants(
-    study: Study,
-    writers: Collection[str],
-    table: Table,
-    partition: Mapping[str, Value],
-    outdated: Collection[str] = (),
-) -> bool:
-    """Whether a study asks for a part, by its table and partition, with whatever settings.
-
-    writers: of benchmarks. outdated: run ids of policy runs, by `outdated_runs`.
-    """
+def wants(study: Study, writers: Collection[str], table: Table, partition: Mapping[str, Value]) -> bool:
+    """Whether a study asks for a part, by its table and partition, with whatever settings. writers: of benchmarks."""
     model, job = partition.get("model_id"), partition.get("job")
     if table.name in LAB_TABLES:
         return study.lab is not None
-    if table.name in PREFERENCE_TABLES:
-        return partition.get("data_id") in listed_data(study)
     if table.name in LEADERBOARD_TABLES:
         return bool(study.leaderboards)
     if table.name == BENCHMARK_RESULTS.name:
@@ -154,7 +108,7 @@ def wants(
     if table.name == GOLD_REWARDS.name:
         return study.teachers is not None and bool(study.teachers.gold)
     if table.name in RESPONSE_TABLES:
-        return _wants_responses(study, table, partition, outdated)
+        return _wants_responses(study, table, partition)
     if table.name in SCORE_TABLES:
         return _wants_rewards(study, partition)
     if job == "sample_responses":
@@ -162,11 +116,9 @@ def wants(
     if job == "score_documents":
         return study.scoring is not None and model in study.model_ids
     if job == "score_reward_model":
-        return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")), outdated)
+        return model in _scored_ids(study) and _is_scored_on(study, str(partition.get("variant")))
     if job == "teach_policy":
         return any((model, partition.get("variant")) == (one.policy_id, one.variant) for one in policy_runs(study))
-    if job == "clean_preferences":
-        return _estimates(study, model) and partition.get("variant") in listed_data(study)
     if job == "run_benchmarks":
         return model in study.benchmarked_model_ids
     if study.training is None or model not in study.compared_model_ids:
@@ -175,32 +127,20 @@ def wants(
     trained = {variant(*one) for one in pairs}
     if job == "score_completions":
         which, _, on = str(partition.get("variant")).partition("@")
-        return which in trained and _is_scored_on(study, on or REWARDBENCH, outdated)
+        return which in trained and _is_scored_on(study, on or REWARDBENCH)
     return partition.get("objective", partition.get("variant")) in trained
 
 
-def _estimates(study: Study, model: Value) -> bool:
-    """Whether a study estimates the noise of its preferences with a base model."""
-    noise = study.training.noise if study.training else None
-    return noise is not None and noise.model_id == model
-
-
-def _is_scored_on(study: Study, name: str, outdated: Collection[str]) -> bool:
+def _is_scored_on(study: Study, name: str) -> bool:
     """Whether reward models are scored on a benchmark, or on responses, by the name that costs have."""
-    policy = name.removeprefix(OF_RESPONSES)
-    is_scored = study.teachers is not None and run_that_saved(policy) not in outdated
-    return name in study.reward_benchmarks or (policy != name and is_scored)
+    return name in study.reward_benchmarks or (study.teachers is not None and name.startswith(OF_RESPONSES))
 
 
 def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
-    """Whether a study asks for a source, for its rewards on a benchmark, for checks, or for the items of a benchmark,
-    which belong to no source."""
+    """Whether a study asks for a source, for its rewards on a benchmark, or for the items of a benchmark, which belong
+    to no source."""
     is_named = partition.get("benchmark") in (None, *study.reward_benchmarks)
-    if "check_name" in partition:
-        return is_named and study.agentic is not None and partition["check_name"] in study.agentic.used_checks
     if "reward_id" in partition:
-        if partition["reward_id"] in _agentic_ids(study):
-            return is_named
         imported = {one.reward_id for one in study.score_imports}
         imported |= gold_ids(study) | set(ensembles_by_id(study))
         imported |= {one.reward_id for one in study.teachers.responses if one.reward_id} if study.teachers else set()
@@ -209,7 +149,7 @@ def _wants_rewards(study: Study, partition: Mapping[str, Value]) -> bool:
     return is_named or bool(study.score_imports)  # score files may state the items of any benchmark
 
 
-def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value], outdated: Collection[str]) -> bool:
+def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value]) -> bool:
     """Whether a study asks for a part of policies, responses, their rewards and checks, by all that its partition
     names."""
     teachers = study.teachers
@@ -220,16 +160,15 @@ def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value],
     own = (LAB_PROMPTS if teachers.prompts is None else teachers.prompts.name,) if teachers.policies else ()
     scored = {one for one in trained_reward_ids(study) | _scored_ids(study) if scores_responses(study, one)}
     taught = teachers.teach.rewards if teachers.teach else None  # which may be ensembles
-    rewards = scored | gold_ids(study) | set(taught or ()) | _agentic_ids(study)
-    checks = {*teachers.checks, *(study.agentic.used_checks if study.agentic else ())}
+    rewards = scored | gold_ids(study) | set(taught or ())
     asked = {
         "policy_id": policy in _sampled_ids(study)
         or is_imported
-        or (bool(teachers.teach) and is_of_run(study, policy) and run_that_saved(policy) not in outdated),
+        or (bool(teachers.teach) and is_of_run(study, policy)),
         "prompt_set": prompt_set in (*own, *(one.prompt_set for one in teachers.responses)),
         "reward_id": partition.get("reward_id") in rewards | {one.reward_id for one in teachers.responses},
-        "check_name": partition.get("check_name") in checks,
-        "policy_run_id": teachers.teach is not None and partition.get("policy_run_id") not in outdated,
+        "check_name": partition.get("check_name") in teachers.checks,
+        "policy_run_id": teachers.teach is not None,
     }
     if table.name == POLICY_RUNS.name:
         names = ("policy_id", "reward_id", "method", "seed")
@@ -241,11 +180,6 @@ def _wants_responses(study: Study, table: Table, partition: Mapping[str, Value],
 def _sampled_ids(study: Study) -> set[str]:
     """Names of the policies that the study samples."""
     return {one.policy_id for one in study.teachers.policies} if study.teachers else set()
-
-
-def _agentic_ids(study: Study) -> set[str]:
-    """Names of the rewards with checks."""
-    return set(study.agentic.members) if study.agentic else set()
 
 
 def _scored_ids(study: Study) -> set[str]:

@@ -12,7 +12,7 @@ from models_train.errors import Problems, UserError, close_match
 from models_train.parts import part_path, read_table
 from models_train.reward_benchmarks.records import read_records, record_files, reward
 from models_train.store import Parts
-from models_train.study.response_parts import judged_responses
+from models_train.study.response_parts import responses_of
 from models_train.study.settings import shown
 from models_train.study.study import Study
 from models_train.study.training import DataSource
@@ -62,7 +62,7 @@ def read_labels(place: str, study_folder: Path, study: Study, parts: Parts) -> L
     Raises UserError for rows that cannot be used, or that label a response which is not there, and for a response that
     is labelled twice; LocationError where the file is not there.
     """
-    known = known_responses(study, parts)
+    known = _known(study, parts)
     source = open_source(DataSource(path=place), study_folder)
     labels: dict[Label, float] = {}
     first: dict[Label, str] = {}
@@ -71,7 +71,7 @@ def read_labels(place: str, study_folder: Path, study: Study, parts: Parts) -> L
         problems = Problems(label)
         for row in checked_records(read_records(source.fetch(name), label), label, (FORM,)):
             one = (row.values["policy_id"], row.values["prompt_id"], row.values["response_no"])
-            problem = unknown_response(one, known, study) or repeated_label(one, first)
+            problem = _problem(one, known, study) or _repeated(one, first)
             if problem:
                 problems.add(problem, row.number)
                 continue
@@ -81,10 +81,10 @@ def read_labels(place: str, study_folder: Path, study: Study, parts: Parts) -> L
     return labels
 
 
-def known_responses(study: Study, parts: Parts) -> dict[str, set[tuple[str, int]]]:
+def _known(study: Study, parts: Parts) -> dict[str, set[tuple[str, int]]]:
     """Prompts and numbers of the responses that are there, by policy."""
     known: dict[str, set[tuple[str, int]]] = {}
-    for one in judged_responses(parts, study):
+    for one in responses_of(parts, study):
         columns = ["prompt_id", "response_no"]
         found = read_table(part_path(parts, RESPONSES.name, study.study_id, one.run_id), columns)
         pairs = zip(*(found[column].to_pylist() for column in columns), strict=True)
@@ -92,7 +92,7 @@ def known_responses(study: Study, parts: Parts) -> dict[str, set[tuple[str, int]
     return known
 
 
-def unknown_response(one: Label, known: Mapping[str, set[tuple[str, int]]], study: Study) -> str | None:
+def _problem(one: Label, known: Mapping[str, set[tuple[str, int]]], study: Study) -> str | None:
     """What is wrong with what is labelled; None where nothing is, or where a policy is not sampled yet."""
     policy, prompt, number = one
     if policy not in known:
@@ -108,5 +108,5 @@ def unknown_response(one: Label, known: Mapping[str, set[tuple[str, int]]], stud
     return f"{policy} has no response {number} to {prompt!r}, only {min(numbers)} to {max(numbers)}; correct it"
 
 
-def repeated_label(one: Label, first: Mapping[Label, str]) -> str | None:
+def _repeated(one: Label, first: Mapping[Label, str]) -> str | None:
     return f"the response is labelled in {first[one]} already; keep one" if one in first else None

@@ -10,15 +10,19 @@ import json
 import logging
 import re
 import resource
+import time
+from contextlib import suppress
+from multiprocessing import get_context
 from multiprocessing.connection import Connection
-from typing import Self
+from typing import Any, Self
 
-from models_train.checks.verdict import NOT_APPLICABLE, OK, Verdict
-from models_train.checks.worker import Worker, serve
+from models_train.checks.verdict import NOT_APPLICABLE, OK, TIMEOUT, Verdict
 from models_train.errors import first_line
 
 SECONDS = 5.0
 """Time that a worker has for an answer, in seconds."""
+START_SECONDS = 120.0
+"""Time that a worker has to load the library, in seconds."""
 MEMORY_BYTES = 4 << 30
 _MARKED = ("$", "\\boxed", "\\(", "\\[")
 """Marks of formulas in a text."""
@@ -47,24 +51,53 @@ class MathAnswers:
     """Compares answers, one at a time, in a worker process that starts with the first."""
 
     def __init__(self, seconds: float = SECONDS) -> None:
-        self._worker = Worker(_serve, "math-verify", "the comparison", seconds)
+        self._seconds = seconds
+        self._worker: Any = None
+        self._connection: Connection | None = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *ended: object) -> None:
-        self._worker.__exit__(*ended)
+    def __exit__(self, *_: object) -> None:
+        self._end()
 
     def check(self, text: str, gold: str | None) -> Verdict:
         """1 where a response has the right answer, else 0. Raises RuntimeError where no worker starts."""
         answer = answer_of(gold)
         if answer is None:
             return Verdict(NOT_APPLICABLE, detail="the prompt has no right answer that is a formula")
-        found, problem, seconds = self._worker.ask([answer, text])
-        if problem is not None:
-            return Verdict(problem, seconds=seconds)
-        status, value, detail = found
-        return Verdict(status, value, detail, seconds)
+        connection = self._connection or self._start()
+        began = time.monotonic()
+        try:
+            connection.send_bytes(json.dumps([answer, text]).encode())
+            if not connection.poll(self._seconds):
+                self._end()
+                return Verdict(TIMEOUT, seconds=time.monotonic() - began)
+            status, value, detail = json.loads(connection.recv_bytes())
+        except (EOFError, OSError):
+            self._end()
+            return Verdict("error: the comparison ended its process", seconds=time.monotonic() - began)
+        return Verdict(status, value, detail, time.monotonic() - began)
+
+    def _start(self) -> Connection:
+        context = get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._worker = context.Process(target=_serve, args=(other,), daemon=True)
+        self._worker.start()
+        other.close()
+        if not self._connection.poll(START_SECONDS):
+            self._end()
+            raise RuntimeError("math-verify does not load")
+        self._connection.recv_bytes()
+        return self._connection
+
+    def _end(self) -> None:
+        if self._worker is not None:
+            self._worker.kill()
+            self._worker.join()
+        if self._connection is not None:
+            self._connection.close()
+        self._worker = self._connection = None
 
 
 def _serve(connection: Connection) -> None:
@@ -84,10 +117,12 @@ def _serve(connection: Connection) -> None:
         is_right = verify(right, found, timeout_seconds=None)
         return OK, float(is_right), f"found {found[-1]}"[:200]
 
-    def reply(request: tuple[str, str]) -> tuple[str, float | None, str | None]:
-        try:
-            return compare(*request)
-        except (Exception, RecursionError) as error:
-            return f"error: {type(error).__name__}: {first_line(error)}"[:200], None, None
-
-    serve(connection, reply)
+    connection.send_bytes(b"ready")
+    with suppress(EOFError, OSError):
+        while True:
+            request = json.loads(connection.recv_bytes())
+            try:
+                verdict = compare(*request)
+            except (Exception, RecursionError) as error:
+                verdict = f"error: {type(error).__name__}: {first_line(error)}"[:200], None, None
+            connection.send_bytes(json.dumps(verdict).encode())

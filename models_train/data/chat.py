@@ -154,7 +154,9 @@ class Renderer:
         mark = _check(prompt, response)
         thoughts = _thoughts(response)
         if self.thoughts == "cut":
-            response = answer_alone(response)
+            response = response if thoughts is None else thoughts["answer"].lstrip()
+            if not response or response.lstrip().startswith("<think>"):
+                raise RenderError("the response has thoughts only, and thoughts are cut")
         written = self._written(prompt, response, mark)
         ids = self._encode(written.whole, mark)
         prompt_ids = self._opening_ids(written.before, mark)
@@ -299,15 +301,6 @@ def _spellings(tokenizer: PreTrainedTokenizerBase) -> re.Pattern[str] | None:
 def has_thoughts(response: str) -> bool:
     """True for a response that begins with thoughts."""
     return _thoughts(response) is not None
-
-
-def answer_alone(response: str) -> str:
-    """The response without its thoughts. Raises RenderError for a response that has thoughts only."""
-    thoughts = _thoughts(response)
-    answer = response if thoughts is None else str(thoughts["answer"].lstrip())
-    if not answer or answer.lstrip().startswith("<think>"):
-        raise RenderError("the response has thoughts only, and thoughts are cut")
-    return answer
 
 
 def _thoughts(response: str) -> re.Match[str] | None:

@@ -22,14 +22,12 @@ from models_train.metering import default_device, measure
 from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.reward_benchmarks.items import Benchmark, item_tables
 from models_train.reward_benchmarks.sets import load_named
-from models_train.reward_models.critique_scoring import items_scored
-from models_train.reward_models.scoring import OK, Scorer
+from models_train.reward_models.scoring import OK, Scorer, score_items
 from models_train.store import Place, parts_of
 from models_train.study.fingerprints import items_run_id
 from models_train.study.study import Study
 from models_train.study.training import Training
 from warehouse.contracts import TABLES
-from warehouse.contracts.critiques import CRITIQUES, OWN
 from warehouse.contracts.scores import REWARDBENCH
 
 REWARDS, COSTS = "completion_rewards", "run_costs"
@@ -86,12 +84,12 @@ class BenchmarkScoring:
         for name, run_id in one.run_ids.items():
             if name not in due:
                 self.rows += part_rows(self._part(REWARDS, run_id))
-                for table in self._tables(run_id):
+                for table in (REWARDS, COSTS):
                     renew_run(parts_of(self.home), table, self.study.study_id, run_id)
         if due:
             with beside_others(self.home, lambda text: self.report.say(f"{one.name}: {text}")):
                 self._score_due(one, due)
-        elif one.run_ids:
+        else:
             self.report.say(f"{one.name}: the rewards are there; nothing to do")
         training = self.study.training
         if training is not None and training.test_set is not None and self._is_there(one.run_ids[REWARDBENCH]):
@@ -109,11 +107,7 @@ class BenchmarkScoring:
     def _is_there(self, run_id: str) -> bool:
         return all(self._part(table, run_id).exists() for table in (REWARDS, COSTS))
 
-    def _tables(self, run_id: str) -> list[str]:
-        """Tables that the rewards of a run are in: some reward models write critiques."""
-        return [*([CRITIQUES.name] if self._part(CRITIQUES.name, run_id).exists() else []), REWARDS, COSTS]
-
-    def benchmark(self, name: str) -> Benchmark:
+    def _benchmark(self, name: str) -> Benchmark:
         """The items of a benchmark, read once for all reward models."""
         if name not in self._benchmarks:
             self._benchmarks[name] = load_named(self.study, name, self.path.parent)
@@ -123,17 +117,19 @@ class BenchmarkScoring:
         loaded = one.loaded
         for name in due:
             try:
-                made = self._scored(one, *loaded, self.benchmark(name))
+                found, costs = self._scored(one, *loaded, self._benchmark(name))
             except UserError as error:
                 self.problems.append(error)
                 continue
-            for table, rows in made.items():
+            for table, rows in ((REWARDS, found), (COSTS, [costs])):
                 run_id = one.run_ids[name]
                 write_part(parts_of(self.home), TABLES[table], rows, study_id=self.study.study_id, run_id=run_id)
-            self.rows += made[REWARDS]
+            self.rows += found
 
-    def _scored(self, one: Scored, reward_model: Scorer, renderer: Renderer, benchmark: Benchmark) -> dict[str, Rows]:
-        """Rows of each table, run_costs last. Raises UserError where nothing can be scored."""
+    def _scored(
+        self, one: Scored, reward_model: Scorer, renderer: Renderer, benchmark: Benchmark
+    ) -> tuple[Rows, dict[str, Any]]:
+        """Rows of completion_rewards, and the row of run_costs. Raises UserError where nothing can be scored."""
         items = list(benchmark.items.values())
         n = sum(len(item.completions) for item in items)
         thoughts = _thoughts(benchmark, one.thoughts)
@@ -150,16 +146,13 @@ class BenchmarkScoring:
                 counter.advance(n_sequences, n_tokens)
 
             weights = reward_model.merge_weights
-            found, critiques = items_scored(reward_model, renderer, items, weights, one.tokens_per_pack, advance)
+            found = score_items(reward_model, renderer, items, weights, one.tokens_per_pack, advance)
         if all(row["status"] != OK for row in found):
             raise UserError(
                 f"{one.name}: none of {n} completions of {benchmark.name} could be scored, so nothing was written; the "
                 f"first has the status: {found[0]['status']}"
             )
-        own = {"reward_id": one.reward_id, "critiques": OWN}
-        made = {CRITIQUES.name: [own | row for row in critiques]} if critiques else {}
-        made[REWARDS] = [{"reward_id": one.reward_id, **row} for row in found]
-        return made | {COSTS: [meter.costs.row(*one.costs(benchmark.name))]}
+        return [{"reward_id": one.reward_id, **row} for row in found], meter.costs.row(*one.costs(benchmark.name))
 
     def _keep_items(self, training: Training) -> None:
         """Write the items of the test set, unless another reward model of the study did."""
@@ -169,7 +162,7 @@ class BenchmarkScoring:
             for table in (ITEMS, COMPLETIONS):
                 renew_run(parts, table, study_id, run_id)
             return
-        for table, found in zip((ITEMS, COMPLETIONS), item_tables(self.benchmark(REWARDBENCH)), strict=True):
+        for table, found in zip((ITEMS, COMPLETIONS), item_tables(self._benchmark(REWARDBENCH)), strict=True):
             write_part(parts, TABLES[table], found, study_id=study_id, run_id=run_id)
 
 

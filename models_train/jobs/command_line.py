@@ -43,11 +43,6 @@ FLAGS: dict[str, dict[str, Any]] = {
     "model": {"dest": "model_id", "required": True, "help": "model_id of the base model in the study file"},
     "objective": {"choices": get_args(Objective), "required": True, "help": "objective of the reward model"},
     "reward": {"dest": "reward_id", "required": True, "help": "reward_id of a reward model of the study file"},
-    "data": {
-        "dest": "data_id",
-        "required": True,
-        "help": "data_id of a variant of the preferences; of these themselves their hub_id or the name of their file",
-    },
     "policy": {"dest": "policy_id", "required": True, "help": "policy_id under teachers.policies in the study file"},
     "method": {"choices": get_args(Method), "required": True, "help": "method of the policy run"},
     "seed": {"type": int, "required": True, "help": "seed of the policy run"},
@@ -86,10 +81,6 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train_reward_model": (
         "Train the reward model of a base model: search over learning rates, select a checkpoint, save it.",
         ("study", "model", "objective", "home", "devices"),
-    ),
-    "clean_preferences": (
-        "List the pairs of preferences or of a variant with their labels, judged by reward models of other folds.",
-        ("study", "data", "home"),
     ),
     "score_completions": (
         "Compute the reward of every completion of benchmarks, and of every response, with a trained reward model.",
@@ -145,10 +136,6 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     ),
     "gold_rewards": (
         "Compute the gold rewards of responses: the lab's truth, checks, people's labels, copies of reward models.",
-        ("study", "home"),
-    ),
-    "agentic_rewards": (
-        "Check completions and responses, and add the checks to the rewards of reward models.",
         ("study", "home"),
     ),
     "fit_performance_model": (

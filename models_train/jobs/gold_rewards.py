@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from models_train.checks.labels import Labels, read_labels
-from models_train.checks.verdict import Verdict, mean_of
+from models_train.checks.verdict import NOT_APPLICABLE
 from models_train.errors import UserError
 from models_train.jobs.command_line import run_job
 from models_train.jobs.reporting import Reporter
@@ -153,8 +153,14 @@ def _labelled(labels: Labels, row: Mapping[str, Any], _: Mapping[str, Any]) -> O
 
 
 def _passed(checks: Mapping[tuple[str, int], Rows], row: Mapping[str, Any], _: Mapping[str, Any]) -> Outcome:
-    found = checks.get((row["prompt_id"], row["response_no"]), [])
-    return mean_of({one["check_name"]: Verdict(one["status"], one["value"]) for one in found})
+    """The mean of the checks that apply; one that ended without a value leaves the response without a reward."""
+    found = [one for one in checks.get((row["prompt_id"], row["response_no"]), []) if one["status"] != NOT_APPLICABLE]
+    if not found:
+        return None, NOT_APPLICABLE
+    for one in found:
+        if one["status"] != OK:
+            return None, f"{one['check_name']}: {one['status']}"
+    return sum(one["value"] for one in found) / len(found), OK
 
 
 main = partial(run_job, "gold_rewards")

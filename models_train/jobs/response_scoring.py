@@ -22,22 +22,19 @@ from models_train.metering import default_device, measure
 from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.policies.imports import prompt_texts
 from models_train.reward_benchmarks.items import Completion, Item
-from models_train.reward_models.critique_model import CritiqueModel
-from models_train.reward_models.critique_scoring import items_scored
-from models_train.reward_models.scoring import OK, Scorer
+from models_train.reward_models.scoring import OK, Scorer, score_items
 from models_train.store import parts_of
-from models_train.study.golds import gold_models, responses_to_score
 from models_train.study.response_parts import (
     Responses,
     is_teach_scored,
-    judged_responses,
     prompt_rows,
+    responses_of,
     rewards_run_id,
+    scores_responses,
     without_text,
 )
 from models_train.study.study import Study
 from warehouse.contracts import TABLES
-from warehouse.contracts.critiques import RESPONSE_CRITIQUES
 from warehouse.contracts.responses import RESPONSE_KEY, RESPONSE_REWARDS, RESPONSES
 from warehouse.contracts.scores import MERGED
 
@@ -64,6 +61,8 @@ class ResponseScoring:
 
     def score(self, one: Scored) -> None:
         """Write the rewards of a reward model where they are missing. Raises UserError where it cannot be loaded."""
+        if not scores_responses(self.study, one.reward_id):
+            return
         due = self._due(one)
         if due:
             with beside_others(self.home, lambda text: self.report.say(f"{one.name}: {text}")):
@@ -73,29 +72,27 @@ class ResponseScoring:
     def _due(self, one: Scored) -> list[Responses]:
         """Responses without rewards of a reward model; of others the parts are made the newest again."""
         parts, missing = parts_of(self.home), []
-        judged, golds = judged_responses(parts, self.study), gold_models(parts, self.study)
-        for responses in responses_to_score(self.study, one.reward_id, judged, golds):
+        for responses in responses_of(parts, self.study):
             run_id = rewards_run_id(self.study, one.run_id, responses)
             there = [part_path(parts, table, self.study.study_id, run_id) for table in _TABLES]
             if not all(part.exists() for part in there):
                 missing.append(responses)
                 continue
             self._count(part_rows(there[0]))
-            critiques = part_path(parts, RESPONSE_CRITIQUES.name, self.study.study_id, run_id)
-            for table in (*([RESPONSE_CRITIQUES.name] if critiques.exists() else []), *_TABLES):
+            for table in _TABLES:
                 renew_run(parts, table, self.study.study_id, run_id)
         return missing
 
     def _score(self, one: Scored, responses: Responses) -> None:
         try:
-            made = self._scored(one, responses)
+            found, costs = self._scored(one, responses)
         except UserError as error:
             self.problems.append(error)
             return
         run_id = rewards_run_id(self.study, one.run_id, responses)
-        for table, rows in made.items():
+        for table, rows in zip(_TABLES, (found, [costs]), strict=True):
             write_part(parts_of(self.home), TABLES[table], rows, study_id=self.study.study_id, run_id=run_id)
-        self._count(made[RESPONSE_REWARDS.name])
+        self._count(found)
 
     def figures(self) -> dict[str, Any]:
         """Rows, and responses by status; empty where there are no responses."""
@@ -109,8 +106,8 @@ class ResponseScoring:
         self.n_rows += len(rows)
         self.statuses.update({tuple(row[name] for name in key): row["status"].split(":")[0] for row in rows}.values())
 
-    def _scored(self, one: Scored, responses: Responses) -> dict[str, Rows]:
-        """Rows of each table, run_costs last. Raises UserError where nothing can be scored."""
+    def _scored(self, one: Scored, responses: Responses) -> tuple[Rows, dict[str, Any]]:
+        """Rows of response_rewards, and the row of run_costs. Raises UserError where nothing can be scored."""
         texts = self._texts(responses.prompt_set)
         found = part_rows(part_path(parts_of(self.home), RESPONSES.name, self.study.study_id, responses.run_id))
         given = [row for row in found if row["prompt_id"] in texts]
@@ -133,23 +130,14 @@ class ResponseScoring:
                 counter.advance(n_sequences, n_tokens)
 
             weights = reward_model.merge_weights
-            found, critiques = items_scored(
-                reward_model,
-                renderer,
-                items,
-                weights,
-                one.tokens_per_pack,
-                advance,
-                critiques_of_responses(reward_model),
-            )
+            found = score_items(reward_model, renderer, items, weights, one.tokens_per_pack, advance)
         if found and all(row["status"] != OK for row in found):
             raise UserError(
                 f"{one.name}: none of the {len(given)} {responses.name} could be scored, so nothing was "
                 f"written; the first has the status: {found[0]['status']}"
             )
         rows = as_rows(one.reward_id, attributes_of(reward_model), given, found, places)
-        made = {RESPONSE_CRITIQUES.name: critique_rows(one.reward_id, given, critiques, places)} if critiques else {}
-        return made | {RESPONSE_REWARDS.name: rows, COSTS: [meter.costs.row(*one.costs(responses.name))]}
+        return rows, meter.costs.row(*one.costs(responses.name))
 
     def _texts(self, prompt_set: str) -> dict[str, Prompt | None]:
         """The prompts of a set whose responses are scored, read once for all reward models; None for a text that is
@@ -176,26 +164,6 @@ class ResponseScoring:
 def attributes_of(reward_model: Scorer) -> tuple[str, ...]:
     """Attributes of the rows of a reward model; the last one decides."""
     return (*reward_model.attributes, *(() if reward_model.merge_weights is None else (MERGED,)))
-
-
-def critiques_of_responses(reward_model: Scorer) -> int | None:
-    """Critiques of each response, where the reward model writes any."""
-    return reward_model.critic.recipe.response_samples if isinstance(reward_model, CritiqueModel) else None
-
-
-def critique_rows(reward_id: str, responses: Rows, critiques: Rows, places: Mapping[tuple[str, int], str]) -> Rows:
-    """Rows of response_critiques, in the order of the responses. critiques: by item and completion; places: as in
-    `as_rows`."""
-    by_completion: dict[tuple[str, str], Rows] = {}
-    for row in critiques:
-        by_completion.setdefault((row["item_id"], row["completion"]), []).append(row)
-    own = ("critique_no", "text", "n_tokens", "n_tokens_read", "reward", "finish_reason", "status")
-    return [
-        {"reward_id": reward_id} | {one: response[one] for one in RESPONSE_KEY} | {one: row[one] for one in own}
-        for response in responses
-        if (name := places.get((response["prompt_id"], response["response_no"]))) is not None
-        for row in by_completion[response["prompt_id"], name]
-    ]
 
 
 def as_items(responses: Rows, texts: Mapping[str, Prompt | None]) -> tuple[list[Item], dict[tuple[str, int], str]]:

@@ -9,22 +9,22 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from models_train.checks import code_tests
 from models_train.checks.math_answer import MathAnswers
 from models_train.checks.verdict import NOT_APPLICABLE, Verdict
-from models_train.checks.worker import several
 from models_train.errors import UserError
 from models_train.jobs.command_line import default_processes, run_job
 from models_train.jobs.reporting import Reporter, progress
 from models_train.parts import part_path, part_rows, renew_run, write_part
 from models_train.store import parts_of
 from models_train.study.response_ids import check_run_id
-from models_train.study.response_parts import Responses, judged_responses, prompt_rows, without_text
+from models_train.study.response_parts import Responses, prompt_rows, responses_of, without_text
 from models_train.study.study import Study, load_study
 from models_train.study.teachers import CODE_TESTS, CheckName
 from warehouse.contracts.responses import RESPONSE_CHECKS, RESPONSE_KEY, RESPONSES
@@ -52,7 +52,7 @@ def check_responses(study: Study, home: Path, report: Reporter) -> Rows:
     assert study.teachers is not None
     parts, rows = parts_of(home), []
     for name in study.teachers.checks:
-        for responses in judged_responses(parts, study):
+        for responses in responses_of(parts, study):
             run_id = check_run_id(name, responses.run_id)
             part = part_path(parts, RESPONSE_CHECKS.name, study.study_id, run_id)
             if part.exists():
@@ -77,40 +77,49 @@ def _checked(name: CheckName, study: Study, responses: Responses, home: Path, re
             f"util-linux they can. To check again, remove the parts of {RESPONSE_CHECKS.name}"
         )
     with (
-        check_of(name) as check,
+        _check(name) as check,
         ThreadPoolExecutor(default_processes()) as pool,
         progress(report, f"{name}: {responses.name}: checked", len(given)) as counter,
     ):
 
         def verdict_on(row: Mapping[str, Any]) -> Verdict:
-            prompt = prompts.get(row["prompt_id"], {})
-            if prompt.get("gold_kind") == name and without_text(row) is not None:
-                return Verdict(NOT_APPLICABLE, detail="there is no text")
-            return verdict(name, check, row["text"], prompt.get("gold_kind"), prompt.get("gold"))
+            return _verdict(name, row, prompts.get(row["prompt_id"], {}), check)
 
         rows = []
-        for row, found in zip(given, pool.map(verdict_on, given), strict=True):
-            rows.append({"check_name": name} | {one: row[one] for one in RESPONSE_KEY} | vars(found))
+        for row, verdict in zip(given, pool.map(verdict_on, given), strict=True):
+            rows.append({"check_name": name} | {one: row[one] for one in RESPONSE_KEY} | vars(verdict))
             counter.advance()
     return rows
 
 
 @contextmanager
-def check_of(name: CheckName) -> Iterator[Check]:
+def _check(name: CheckName) -> Iterator[Check]:
     """The check, for several threads at once."""
     if name == CODE_TESTS:
         yield code_tests.check
         return
-    with several(MathAnswers, default_processes()) as use:
-        yield lambda text, gold: use(lambda answers: answers.check(text, gold))
+    idle: SimpleQueue[MathAnswers] = SimpleQueue()
+    with ExitStack() as workers:
+        for _ in range(default_processes()):
+            idle.put(workers.enter_context(MathAnswers()))
+
+        def check(text: str, gold: str | None) -> Verdict:
+            one = idle.get()
+            try:
+                return one.check(text, gold)
+            finally:
+                idle.put(one)
+
+        yield check
 
 
-def verdict(name: CheckName, check: Check, text: str, gold_kind: str | None, gold: str | None) -> Verdict:
-    """The verdict of a check on a response. gold_kind, gold: of its prompt, None where it has none."""
-    if gold_kind != name:
-        detail = f"the prompt has gold for {gold_kind}" if gold_kind else "the prompt has no gold"
-        return Verdict(NOT_APPLICABLE, detail=detail)
-    return check(text, gold)
+def _verdict(name: CheckName, row: Mapping[str, Any], prompt: Mapping[str, Any], check: Check) -> Verdict:
+    kind = prompt.get("gold_kind")
+    if kind != name:
+        return Verdict(NOT_APPLICABLE, detail=f"the prompt has gold for {kind}" if kind else "the prompt has no gold")
+    if without_text(row) is not None:
+        return Verdict(NOT_APPLICABLE, detail="there is no text")
+    return check(row["text"], prompt["gold"])
 
 
 main = partial(run_job, "run_checks")

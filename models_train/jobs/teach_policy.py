@@ -1,8 +1,8 @@
 """Train a policy by a reward (RLOO, GRPO, or fine-tuning on the best of n), and measure it on the way.
 
 After 25, 50, 75 and 100 % of the steps the policy is saved; later it responds to the prompts that are measured, as
-often as in a step of the training, and its responses get the reward that taught it, and the log-probability under the
-initial policy; gold rewards are given later, as to all responses. Step 0 is the initial policy itself, with its own.
+often as in a step of the training, and its responses get the reward that taught it, all gold rewards that can be
+computed, and the log-probability under the initial policy. Step 0 is the initial policy itself, with its own responses.
 The end lies in `<home>/policies/<run id>/`; what was interrupted goes on from the newest saved step.
 """
 
@@ -65,6 +65,7 @@ from models_train.store import parts_of
 from models_train.study.policy_runs import (
     PolicyRun,
     ensembles_by_id,
+    lab_golds,
     policy_run_id,
     policy_runs,
     teacher_run_id,
@@ -318,8 +319,9 @@ class TeachJob:
 
     def _measure(self, one: Saved, meter: Meter) -> None:
         """Responses of a saved policy and their rewards, as parts; nothing where they are there."""
-        rewards_run_id = self._rewards_run_id(one)
-        if is_whole(self._part(RESPONSE_REWARDS, rewards_run_id)):
+        judges = [self.wanted.reward_id, *(name for name in self._golds if name != self.wanted.reward_id)]
+        of_rewards = {name: self._rewards_run_id(name, one) for name in judges}
+        if all(is_whole(self._part(RESPONSE_REWARDS, run_id)) for run_id in of_rewards.values()):
             return
         source = ModelSource(one.policy_id, str(self._place(one.step)))
         policy = self.policy.model_copy(update={"policy_id": one.policy_id, "seed": self.wanted.seed})
@@ -331,13 +333,19 @@ class TeachJob:
         meter.add_tokens(sum(row["n_tokens"] or 0 for row in rows))
         self._put(POLICIES, [self._policy_row(one, policy, text)], one.run_id)
         self._put(RESPONSES, rows, one.run_id)
-        rewards = self.teachers.load(self.wanted.reward_id).rows(rows, self.teachers.prompts)
-        self._put(RESPONSE_REWARDS, rewards, rewards_run_id)
+        for name, run_id in of_rewards.items():
+            self._put(RESPONSE_REWARDS, self.teachers.load(name).rows(rows, self.teachers.prompts), run_id)
 
-    def _rewards_run_id(self, one: Saved) -> str:
-        """As where the reward model scores the responses itself (`response_parts.rewards_run_id`)."""
-        teacher = teacher_run_id(self.study, self.wanted.reward_id, self.path.parent)
-        return response_rewards_run_id(teacher, one.run_id)
+    @property
+    def _golds(self) -> list[str]:
+        """Gold rewards that new responses can be given."""
+        assert self.study.teachers is not None
+        of_lab = lab_golds(self.study)
+        golds = self.study.teachers.gold
+        return [one.name if one.lab else str(one.reward) for one in golds if one.name in of_lab or one.reward]
+
+    def _rewards_run_id(self, reward_id: str, one: Saved) -> str:
+        return response_rewards_run_id(teacher_run_id(self.study, reward_id, self.path.parent), one.run_id)
 
     def _keep_end(self) -> None:
         """Move the policy at the end of the run to its place, without the state of its training."""
@@ -435,7 +443,7 @@ class TeachJob:
             for (prompt_id, number), reward in self.teachers.stored(reward_id).items()
         ]
         self._put(REWARD_SOURCES, [source], source_run_id(source))
-        self._put(RESPONSE_REWARDS, rewards, self._rewards_run_id(self._saved[0]))
+        self._put(RESPONSE_REWARDS, rewards, self._rewards_run_id(reward_id, self._saved[0]))
 
     def _figures(self) -> dict[str, Any]:
         (row,) = part_rows(self._part(POLICY_RUNS, self.run_id))

@@ -1,5 +1,5 @@
-"""What teaches a policy: reward models through the renderer and packs that they are scored by, the lab's truth, checks,
-and means of reward models.
+"""What teaches a policy: reward models through the renderer and packs that they are scored by, the lab's truth, and
+means of reward models.
 
 A reward model of several attributes teaches by its merged reward. Its rows of `response_rewards` are those that it
 would have by `score_responses`: equal responses to a prompt are scored once.
@@ -8,37 +8,29 @@ would have by `score_responses`: equal responses to a prompt are scored once.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
-from weakref import finalize
 
 import numpy as np
 
-from models_train.checks.verdict import mean_of
 from models_train.data.chat import Renderer
 from models_train.errors import UserError
-from models_train.jobs.command_line import default_processes
-from models_train.jobs.response_scoring import as_items, as_rows, attributes_of, critiques_of_responses
-from models_train.jobs.run_checks import check_of, verdict
+from models_train.jobs.response_scoring import as_items, as_rows, attributes_of
 from models_train.jobs.score_completions import load_trained
 from models_train.jobs.training_job import at_commit, training_job
 from models_train.metering import default_device
 from models_train.parts import newest_runs, part_path, read_table
 from models_train.policies.prompts import PolicyPrompt
-from models_train.reward_models.critique_scoring import items_scored
 from models_train.reward_models.existing import load_existing
-from models_train.reward_models.scoring import Scorer
+from models_train.reward_models.scoring import Scorer, score_items
 from models_train.store import parts_of
 from models_train.study.golds import FLAT
-from models_train.study.policy_runs import check_golds, ensembles_by_id, lab_golds, teacher_run_id
+from models_train.study.policy_runs import ensembles_by_id, lab_golds, teacher_run_id
 from models_train.study.response_parts import without_text
 from models_train.study.reward_ids import trained_by_id
 from models_train.study.study import Study
-from models_train.study.teachers import CheckName
 from models_train.synthetic.grade import flat_utility, true_utility
 from models_train.synthetic.preferences import graded_question
 from warehouse.contracts.responses import OK, RESPONSE_KEY, RESPONSE_REWARDS
@@ -88,10 +80,7 @@ class ModelTeacher:
         """Rows of response_rewards for rows of responses."""
         items, places = as_items(responses, {name: one.turns for name, one in prompts.items()})
         weights = self.reward_model.merge_weights
-        n_critiques = critiques_of_responses(self.reward_model)
-        found, _ = items_scored(
-            self.reward_model, self.renderer, items, weights, self.tokens_per_pack, n_critiques=n_critiques
-        )
+        found = score_items(self.reward_model, self.renderer, items, weights, self.tokens_per_pack)
         return as_rows(self.reward_id, attributes_of(self.reward_model), responses, found, places)
 
 
@@ -174,27 +163,6 @@ def flat_truth(prompts: Sequence[PolicyPrompt], texts: Sequence[str], seed: int)
     ]
 
 
-class CheckMean:
-    """The mean of the checks of a response that apply, as a function of a `FunctionTeacher`; what the checks need stays
-    at work from call to call."""
-
-    def __init__(self, checks: Sequence[CheckName]) -> None:
-        own = ExitStack()
-        self._checks = {name: own.enter_context(check_of(name)) for name in checks}
-        self._pool = own.enter_context(ThreadPoolExecutor(default_processes()))
-        finalize(self, own.close)
-
-    def __call__(self, prompts: Sequence[PolicyPrompt], texts: Sequence[str]) -> list[float | None]:
-        """One reward per response, in their order; None where no check applies, or one ends without a value."""
-        return list(self._pool.map(self._reward, prompts, texts))
-
-    def _reward(self, prompt: PolicyPrompt, text: str) -> float | None:
-        if not text.strip():
-            return None
-        facts = text, prompt.gold_kind, prompt.gold
-        return mean_of({name: verdict(name, check, *facts) for name, check in self._checks.items()})[0]
-
-
 @dataclass
 class Teachers:
     """Loads what teaches in a study. path: the study file.
@@ -220,14 +188,12 @@ class Teachers:
         teacher_run_id(self.study, reward_id, self.path.parent)  # refuses unknown names
         if one := trained_by_id(self.study).get(reward_id):
             job = training_job(self.path, one.model_id, one.objective, self.home)
-            job = job if one.further is None else job.of_further(one.further)
+            job = job if one.seed is None else job.of_seed(one.seed)
             return ModelTeacher(reward_id, *load_trained(job), job.training.tokens_per_pack)
         if reward_id in lab_golds(self.study):
             assert self.study.lab is not None
             is_flat = reward_id.endswith(FLAT) and lab_golds(self.study)[reward_id].name != reward_id
             return FunctionTeacher(reward_id, partial(flat_truth, seed=self.study.lab.seed) if is_flat else lab_truth)
-        if gold := check_golds(self.study).get(reward_id):
-            return FunctionTeacher(reward_id, CheckMean(gold.checks))
         if ensemble := ensembles_by_id(self.study).get(reward_id):
             members = [self.load(one) for one in sorted(ensemble.members or ())]
             return mean_teacher(reward_id, members, self._mean(reward_id))

@@ -17,45 +17,31 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedTokenizerBase
 
-from models_train.data.preference_variants import kept_pairs
 from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
 from models_train.files import remove
 from models_train.jobs.cluster import on_cluster, run_together
 from models_train.jobs.command_line import run_job
-from models_train.jobs.critique_training import CritiqueSetup, critique_setup
-from models_train.jobs.preference_estimates import estimates_of
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import TrainingJob, beside_others, training_job
 from models_train.machine import AUTO, RAY
 from models_train.parts import part_rows, renew_run, write_part
-from models_train.reward_models.critique_export import save_critique_model
-from models_train.reward_models.critique_model import CritiqueModel
 from models_train.reward_models.distributed import Processes, joined
 from models_train.reward_models.export import Card, save_reward_model
 from models_train.reward_models.memory import OptimizerKind
-from models_train.reward_models.model import RewardModel
 from models_train.reward_models.search import SearchOutcome, SearchSetup, planned_steps, search, set_up
 from models_train.reward_models.search_records import DROPPED, SearchRecord, search_card
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import Optimism, checkpoint_rewards, measure_optimism
 from models_train.store import parts_of
-from models_train.study.reward_ids import trained_reward_id, variant
+from models_train.study.reward_ids import variant
 from models_train.study.settings import Objective
-from warehouse.contracts import TABLES as TABLES_BY_NAME
-from warehouse.contracts.critiques import CRITIQUE_TRAININGS
-from warehouse.contracts.scores import REWARD_TEMPERATURES
+from warehouse.contracts import REWARD_MODEL_TABLES
 
-COSTS, RUNS, SEARCHES = "run_costs", "reward_model_runs", "reward_model_searches"
-TABLES = (RUNS, "reward_model_steps", "reward_model_checkpoints", COSTS, SEARCHES)
+COSTS, SEARCHES = "run_costs", "reward_model_searches"
+TABLES = ("reward_model_runs", "reward_model_steps", "reward_model_checkpoints", COSTS, SEARCHES)
 """Tables that a complete search has a part of; one of earlier versions has none of DROPPED."""
-
-
-def tables_of(job: TrainingJob) -> tuple[str, ...]:
-    """Tables that a complete search of a job's objective has a part of; SEARCHES is the last one."""
-    return (CRITIQUE_TRAININGS.name, *TABLES) if job.objective == "critique" else TABLES
 
 
 def run(
@@ -85,41 +71,30 @@ def _run_here(path: Path, model_id: str, objective: Objective, home: Path, repor
         job = training_job(path, model_id, objective, home)
         figures = dict(_train(job, report, processes))
         processes.wait()
-        for further in job.training.further(model_id, objective):
-            figures |= _train_further(job, job.of_further(further), report, processes)
-        if objective == "critique":
-            for control in job.training.critique_recipe.controls:
-                figures |= _train_further(job, job.of_control(control), report, processes)
-            shutil.rmtree(job.critic_folder, ignore_errors=True)
+        for seed in job.training.further_seeds(model_id):
+            figures |= _train_further(job, seed, report, processes)
         return figures
 
 
-def _train_further(parent: TrainingJob, job: TrainingJob, report: Reporter, processes: Processes) -> dict[str, Any]:
-    """Train a further reward model at the rate that the search of `parent` chose, with that search's seed where it has
-    none of its own, unless it is there; returns figures."""
-    (selected,) = (row for row in part_rows(parent.part(RUNS)) if row["is_selected"])
-    seed = job.further if isinstance(job.further, int) else selected["seed"]
-    job = replace(job, training=job.training.at_rate(job.objective, selected["learning_rate"], seed))
-    is_there, waits = (job.reward_model / "config.json").is_file(), job.waits
-    is_there = is_there and (job.control is None or job.part(CRITIQUE_TRAININGS.name).exists())
+def _train_further(job: TrainingJob, seed: int, report: Reporter, processes: Processes) -> dict[str, Any]:
+    """Train the reward model of a further seed at the rate of the search, unless it is there; returns figures."""
+    (found,) = part_rows(job.part(SEARCHES))
+    job = job.of_seed(seed)
+    job = replace(job, training=job.training.at_rate(job.objective, found["learning_rate"], seed))
+    is_there = (job.reward_model / "config.json").is_file()
     processes.wait()
-    if is_there or waits:
-        estimate = "its rule waits for an estimate of the noise (clean_preferences); not trained yet"
-        report.say(f"{job.name}: {'the reward model is there; nothing to do' if is_there else estimate}")
-        if job.control is not None:
-            renew_run(parts_of(job.home), CRITIQUE_TRAININGS.name, job.study.study_id, job.run_id)
+    if is_there:
+        report.say(f"{job.name}: the reward model is there; nothing to do")
         return {}
     with ExitStack() as held:
         if processes.is_first:
             held.enter_context(job.locked())
-            if job.control is not None:
-                held.enter_context(parent.locked())  # what comes before the search is shared
         row = _search(job, report, processes)
         if processes.is_first:
             shutil.rmtree(job.working_folder, ignore_errors=True)
     processes.wait()
     if row and row["status"] == "failed":
-        raise UserError(f"{job.name}: {row['reason']}. Change recipe or data, or take it out of the study")
+        raise UserError(f"{job.name}: {row['reason']}. Change recipe or data, or take the seed out of training.seeds")
     return _figures(job, row)
 
 
@@ -132,7 +107,7 @@ def _train(job: TrainingJob, report: Reporter, processes: Processes) -> Mapping[
         if row is None:
             row = _search(job, report, processes)
         if processes.is_first:
-            for table in (DROPPED, REWARD_TEMPERATURES.name, *tables_of(job)):
+            for table in (DROPPED, *TABLES):
                 renew_run(parts_of(job.home), table, job.study.study_id, job.run_id)
             shutil.rmtree(job.working_folder, ignore_errors=True)
     if row and row["status"] == "failed":
@@ -145,7 +120,7 @@ def _finished(job: TrainingJob, report: Reporter) -> dict[str, Any] | None:
     if not job.part(SEARCHES).exists():
         return None
     (row,) = part_rows(job.part(SEARCHES))
-    if row["path"] is not None and not all(job.part(table).exists() for table in tables_of(job)):
+    if row["path"] is not None and not all(job.part(table).exists() for table in TABLES):
         return None
     if row["path"] is not None and not (job.home / row["path"] / "config.json").is_file():
         report.say(f"{job.name}: the parts are there, but not the reward model: training it again")
@@ -157,17 +132,10 @@ def _finished(job: TrainingJob, report: Reporter) -> dict[str, Any] | None:
 def _search(job: TrainingJob, report: Reporter, processes: Processes) -> dict[str, Any]:
     """Search, save the reward model, write the parts; returns the search's row, empty in all but the first process."""
     report.say(f"{job.name}: reading data and base model")
-    optimizer, critiques, change = _optimizer(job, processes), None, None
-    if isinstance(job.further, str):
-        change = partial(kept_pairs, job.training, job.further, job.study_folder, estimates_of(job))
-    if job.objective == "critique":
-        critiques = critique_setup(job, report, processes, optimizer)
-        setup = critiques.setup
-    else:
-        setup = set_up(job.model, job.training, job.objective, job.study_folder, processes, optimizer, change)
+    setup = set_up(job.model, job.training, job.objective, job.study_folder, processes, _optimizer(job, processes))
     _say_what_is_read(job, setup, report)
     with beside_others(job.home, lambda text: report.say(f"{job.name}: {text}"), setup.alone):
-        return _train_and_save(job, setup, critiques, report, processes)
+        return _train_and_save(job, setup, report, processes)
 
 
 def _optimizer(job: TrainingJob, processes: Processes) -> OptimizerKind | None:
@@ -177,9 +145,7 @@ def _optimizer(job: TrainingJob, processes: Processes) -> OptimizerKind | None:
     return optimizer
 
 
-def _train_and_save(
-    job: TrainingJob, setup: SearchSetup, critiques: CritiqueSetup | None, report: Reporter, processes: Processes
-) -> dict[str, Any]:
+def _train_and_save(job: TrainingJob, setup: SearchSetup, report: Reporter, processes: Processes) -> dict[str, Any]:
     _rehearse(job, setup, report, processes)
     runs, outcome = _train_all(job, setup, report)
     if not processes.is_first:
@@ -193,23 +159,14 @@ def _train_and_save(
         path=None if outcome.choice is None else job.reward_model.relative_to(job.home).as_posix(),
     )
     rows = record.rows()
-    if critiques is not None:
-        for name, row in critiques.cost_rows().items():
-            run_id = f"{job.run_id}-{name}"
-            write_part(parts_of(job.home), TABLES_BY_NAME[COSTS], [row], study_id=job.study.study_id, run_id=run_id)
-        rows[CRITIQUE_TRAININGS.name] = [] if record.outcome.choice is None else [critiques.row(record)]
-    if job.further is not None or job.control is not None:
+    if job.seed is not None:
         # Tables of searches have no row of it: its learning curve stays in the folder's card.
-        name = variant(job.objective, job.further) if job.control is None else f"{job.objective}/{job.control}"
-        rows[COSTS][0]["variant"] = name
-        _write(job, rows, [COSTS, *(() if critiques is None else (CRITIQUE_TRAININGS.name,))])
+        _write(job, {COSTS: [rows[COSTS][0] | {"variant": variant(job.objective, job.seed)}]}, [COSTS])
         _save(job, record)
-        _write_temperature(job, record)
         return rows[SEARCHES][0]
     # What was trained is landed before the save, which can still fail; that of the search says that all is done.
-    _write(job, rows, [DROPPED, *(table for table in tables_of(job) if table != SEARCHES)])
+    _write(job, rows, [DROPPED, *(table for table in TABLES if table != SEARCHES)])
     _save(job, record)
-    _write_temperature(job, record)
     _write(job, rows, [SEARCHES])
     return rows[SEARCHES][0]
 
@@ -226,7 +183,7 @@ def _rehearse(job: TrainingJob, setup: SearchSetup, report: Reporter, processes:
             report.say(f"{job.name}: on padded batches, which takes longer: {model.module.not_packed}")
         card = Card(setup.source.name, setup.source.stated_revision, job.objective)
         with _named(job, "nothing was trained"):
-            _save_as(job, model, folder, setup.tokenizer, card)
+            save_reward_model(model, folder, setup.tokenizer, card)
         remove(folder)
     processes.wait()
 
@@ -244,14 +201,8 @@ def _write(job: TrainingJob, rows: Mapping[str, list[dict[str, Any]]], tables: S
     """Write the parts of some tables; a table without rows (no run came far enough) has none."""
     for table in tables:
         if rows[table]:
-            contract = TABLES_BY_NAME[table]
+            contract = REWARD_MODEL_TABLES[table]
             write_part(parts_of(job.home), contract, rows[table], study_id=job.study.study_id, run_id=job.run_id)
-
-
-def _write_temperature(job: TrainingJob, record: SearchRecord) -> None:
-    row = record.temperature_row(trained_reward_id(job.model.model_id, job.objective, job.further))
-    if row is not None:
-        write_part(parts_of(job.home), REWARD_TEMPERATURES, [row], study_id=job.study.study_id, run_id=job.run_id)
 
 
 def _train_all(job: TrainingJob, setup: SearchSetup, report: Reporter) -> tuple[list[TrainingRun], SearchOutcome]:
@@ -298,17 +249,7 @@ def _save(job: TrainingJob, record: SearchRecord) -> None:
         reward_model.merge_weights = dict(zip(ATTRIBUTES, evaluation["weights"], strict=True))
     kept = f"the trained weights are kept in {job.working_folder}, and the next run of this job saves them"
     with _named(job, kept):
-        _save_as(job, reward_model, job.reward_model, record.setup.tokenizer, search_card(record, evaluation))
-
-
-def _save_as(
-    job: TrainingJob, model: RewardModel, folder: Path, tokenizer: PreTrainedTokenizerBase, card: Card
-) -> None:
-    """Save a reward model in the form of its objective. Raises UserError."""
-    if isinstance(model, CritiqueModel):
-        save_critique_model(model, folder, tokenizer, card, job.training.critique_recipe)
-    else:
-        save_reward_model(model, folder, tokenizer, card)
+        save_reward_model(reward_model, job.reward_model, record.setup.tokenizer, search_card(record, evaluation))
 
 
 def _say_what_is_read(job: TrainingJob, setup: SearchSetup, report: Reporter) -> None:

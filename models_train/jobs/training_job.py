@@ -13,28 +13,20 @@ from models_train.errors import UserError, close_match
 from models_train.modeling.hub_snapshots import HubModel
 from models_train.parts import part_path
 from models_train.store import Place, parts_of
-from models_train.study.fingerprints import (
-    control_run_ids,
-    further_run_id,
-    labels_run_id,
-    reads_ratings,
-    training_run_id,
-)
+from models_train.study.fingerprints import seed_run_id, training_run_id
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
 from models_train.study.revisions import Stated, is_pinned, keep_commit
 from models_train.study.scoring import Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
-from models_train.study.training import Control, Further, Training
-from warehouse.contracts.preferences import PREFERENCE_LABELS
+from models_train.study.training import Training
 
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """A base model and objective of a study. home: the run-time folder. further: seed or data of a further reward
-    model, at the rate that the search chose; None for the search and its own. control: of a reward model that a
-    critique reward model is compared with, trained likewise; else None."""
+    """A base model and objective of a study. home: the run-time folder. seed: of a further reward model, at the rate
+    that the search chose; None for the search and its own."""
 
     path: Path
     study: Study
@@ -43,38 +35,11 @@ class TrainingJob:
     objective: Objective
     home: Path
     run_id: str
-    further: Further | None = None
-    control: Control | None = None
-    parent_id: str | None = None
-    """Run id of the reward model that a control belongs to."""
+    seed: int | None = None
 
-    def of_control(self, control: Control) -> TrainingJob:
-        """The job of a reward model that a critique reward model is compared with."""
-        run_ids = control_run_ids(
-            self.study.model_copy(update={"training": self.training}), self.model, self.path.parent
-        )
-        return replace(self, run_id=run_ids[control], control=control, parent_id=self.run_id)
-
-    def of_further(self, further: Further) -> TrainingJob:
-        """The job of a further reward model, by its seed or data; `at_rate` has its training. Raises LocationError."""
-        study = load_study(self.path, self.home)  # with the commits that are known by now
-        run_id = further_run_id(self.run_id, further, study, self.training, self.study_folder)
-        return replace(self, run_id=run_id, further=further)
-
-    @property
-    def waits(self) -> bool:
-        """True where its data are made by a rule, and the estimate that the rule needs is not there."""
-        if not isinstance(self.further, str) or (one := self.training.variant_of(self.further)).rule is None:
-            return False
-        run_id = self.labels_run_id(one.of)
-        return not part_path(parts_of(self.home), PREFERENCE_LABELS.name, self.study.study_id, run_id).exists()
-
-    def labels_run_id(self, data_id: str | None) -> str:
-        """Run id of the labels of a variant of the preferences, or of these themselves, by the study as it is stated: a
-        further reward model has a training of its own. Raises LocationError."""
-        study = load_study(self.path, self.home)
-        assert study.training is not None, "the study of the job trains"
-        return labels_run_id(data_id, study, study.training, self.study_folder)
+    def of_seed(self, seed: int) -> TrainingJob:
+        """The job of a further reward model; `at_rate` has its training."""
+        return replace(self, run_id=seed_run_id(self.run_id, seed), seed=seed)
 
     @property
     def study_folder(self) -> Path:
@@ -83,11 +48,8 @@ class TrainingJob:
 
     @property
     def name(self) -> str:
-        """Model, objective, further seed or data, and critiques, for messages."""
-        kind = "" if self.further is None else ", seed " if isinstance(self.further, int) else ", data "
-        further = kind + ("" if self.further is None else str(self.further))
-        further += "" if self.control is None else f" with {self.control} critiques"
-        return f"{self.model.model_id}, {self.objective}{further}"
+        """Model, objective and further seed, for messages."""
+        return f"{self.model.model_id}, {self.objective}" + ("" if self.seed is None else f", seed {self.seed}")
 
     @property
     def reward_model(self) -> Path:
@@ -98,11 +60,6 @@ class TrainingJob:
     def working_folder(self) -> Path:
         """Folder of the training runs during the search."""
         return self.home / "training" / self.run_id
-
-    @property
-    def critic_folder(self) -> Path:
-        """Folder of what comes before the search of a critique reward model; its controls share it."""
-        return self.home / "training" / f"{self.parent_id or self.run_id}-critic"
 
     def part(self, table: str) -> Path | Place:
         """The search's part of a table."""
@@ -162,17 +119,10 @@ def training_job(path: Path, model_id: str, objective: Objective, home: Path) ->
         trained = ", ".join(study.training.objectives)
         raise UserError(f"{path}: the study trains {trained}, not {objective}; add it to training.objectives")
     model = model_of(study, path, model_id, home)
-    if objective not in study.training.objectives_of(model_id):
-        raise UserError(f"{path}: {model_id} is not trained by {objective}; add it to training.{objective}.models")
     read = {"preferences": study.training.preferences}
-    if study.training.ratings is not None and reads_ratings(study.training, objective):
+    if objective == "regression" and study.training.ratings is not None:
         read["ratings"] = study.training.ratings
     training = study.training.model_copy(update={name: data_of(one, path, home) for name, one in read.items()})
-    if objective == "critique":
-        recipe = training.critique_recipe
-        given = {"critiques": recipe.critiques, "true_critiques": recipe.true_critiques}
-        at = {name: data_of(one, path, home) for name, one in given.items() if one is not None}
-        training = training.model_copy(update={"critique": recipe.model_copy(update=at)})
     run_id = training_run_id(model, training, objective, path.parent)
     return TrainingJob(path, study, model, training, objective, home, run_id)
 

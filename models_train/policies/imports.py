@@ -22,8 +22,6 @@ from models_train.data.rows import Column, Form, Row, Values, WrongForm, checked
 from models_train.data.sources import Source, file_label, open_source
 from models_train.errors import Problems, UserError
 from models_train.policies.prompts import PolicyPrompt, load_prompts, prompts_at_commit, stated_id, text_hash
-from models_train.reward_benchmarks.instructions import COLUMNS as INSTRUCTION_COLUMNS
-from models_train.reward_benchmarks.instructions import IFEVAL, instructions_of
 from models_train.reward_benchmarks.items import as_table, family_of
 from models_train.reward_benchmarks.records import as_list, read_records, record_files, reward
 from models_train.study.fingerprints import content_of
@@ -166,9 +164,7 @@ def _prompt_of(entry: ResponseImport, row: Row, source: str, found: Imported) ->
     known = found.prompts.get(key)
     if known is None:
         found.counts[key[:1]] += 1
-        gold = instructions_of(row.values, turns) if "kwargs" in row.values else None
-        kind = None if gold is None else IFEVAL
-        known = PolicyPrompt(*key, "measure", turns, source, kind, gold, found.counts[key[:1]])
+        known = PolicyPrompt(*key, "measure", turns, source, order_no=found.counts[key[:1]])
         found.prompts[key] = known
         found.places[key] = f"row {row.number} of {row.file}"
     elif known.turns != turns:
@@ -367,7 +363,6 @@ READERS: Mapping[ResponseFormat, tuple[tuple[Form, ...], Callable[[Values], Iter
                     "policy": _optional(policy_name),
                     "prompt_id": _optional(stated_id),
                     "reward": _optional(_any),
-                    **INSTRUCTION_COLUMNS,
                 },
                 _asked,
             ),

@@ -20,8 +20,6 @@ from models_train.data.records import Prompt, prompt_id
 from models_train.data.rows import Column, Form, Row, Values, text
 from models_train.data.sources import data_of, open_data
 from models_train.errors import Problems, UserError, close_match
-from models_train.reward_benchmarks.instructions import COLUMNS as INSTRUCTION_COLUMNS
-from models_train.reward_benchmarks.instructions import IFEVAL, instructions_of
 from models_train.study.fingerprints import lab_run_id, source_name
 from models_train.study.settings import LONGEST_NAME, shown
 from models_train.study.study import Study
@@ -151,14 +149,6 @@ def _gold_kind(value: Any) -> CheckName:
     raise UserError(f"{shown(value)} is no gold_kind; {close_match(str(value), get_args(CheckName), 'the kinds are')}")
 
 
-def _with_instructions(values: Values) -> Values:
-    """Rows of IFEval: their key is the id of the prompt."""
-    key = values["key"]
-    stated = values["prompt_id"] or (None if key is None else stated_id(key))
-    gold = instructions_of(values, values["prompt"])
-    return values | {"prompt_id": stated, "gold_kind": None if gold is None else IFEVAL, "gold": gold}
-
-
 def _with_gold(values: Values) -> Values:
     kind, gold = values["gold_kind"], values["gold"]
     if (kind is None) != (gold is None):
@@ -183,17 +173,11 @@ FORM = Form(
     _with_gold,
 )
 """Rows of prompts."""
-WITH_INSTRUCTIONS = Form(
-    {name: FORM.columns[name] for name in ("prompt", "prompt_id", "split")}
-    | {name: replace(column, is_optional=name == "key") for name, column in INSTRUCTION_COLUMNS.items()},
-    _with_instructions,
-)
-"""Rows of IFEval's prompts."""
 
 
 def _of_rows(settings: Prompts, study_folder: Path) -> PromptSet:
     data = open_data(settings, study_folder)
-    rows = list(data.rows((WITH_INSTRUCTIONS, FORM)))
+    rows = list(data.rows((FORM,)))
     is_split = any(row.values["split"] for row in rows)
     notes = [f"{settings.name}: {len(rows):,} rows of {data.description}"]
     by_content = _distinct(rows, notes, settings.name)

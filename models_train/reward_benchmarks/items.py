@@ -58,7 +58,7 @@ class Item:
     """An item of a benchmark. Its completions are in the order of the data set.
 
     item_id is unique within the subset. prompt: None where the text is not known. Its hash is that of all data sets.
-    place: the file and row that it was read from, for messages. gold_kind, gold: what checks need, as of `prompts`.
+    place: the file and row that it was read from, for messages.
     """
 
     benchmark: str
@@ -68,8 +68,6 @@ class Item:
     category: str | None = None
     prompt: Prompt | None = None
     place: str = ""
-    gold_kind: str | None = None
-    gold: str | None = None
 
     @property
     def key(self) -> tuple[str, str]:

@@ -18,8 +18,6 @@ from models_train.data.rows import Column, Form, LeftOut, Row, Values, checked_r
 from models_train.data.sources import END_OF_WORD, Source, below, data_of, file_label, open_source
 from models_train.errors import Problems, UserError, close_match
 from models_train.parts import content_hash
-from models_train.reward_benchmarks.instructions import COLUMNS as INSTRUCTION_COLUMNS
-from models_train.reward_benchmarks.instructions import IFEVAL, instructions_of
 from models_train.reward_benchmarks.items import (
     TIES,
     Benchmark,
@@ -322,9 +320,7 @@ def _of_pairs(values: Values, name: str) -> Item:
     subset = values["subset"] or values["domain"]
     made_by = [values["chosen_model"], values["rejected_model"]] if len(right) == len(wrong) == 1 else ()
     found = completions(right, wrong, made_by)
-    gold = instructions_of(values, prompt)
-    item = Item(name, subset or name, own or content, found, values["category"] or values["domain"], prompt)
-    return item if gold is None else replace(item, gold_kind=IFEVAL, gold=gold)
+    return Item(name, subset or name, own or content, found, values["category"] or values["domain"], prompt)
 
 
 def _from_literal(value: Any) -> Any:
@@ -369,7 +365,6 @@ _FURTHER = {
         name: Column(_label, is_optional=True)
         for name in ("subset", "domain", "category", "chosen_model", "rejected_model")
     },
-    **INSTRUCTION_COLUMNS,
     **_SPLIT,
 }
 """Columns that a file of pairs may have beside those of its form."""

@@ -36,7 +36,7 @@ from models_train.reward_models.memory import MemoryPlan
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.validation import Evaluation
 from models_train.study.settings import Objective
-from models_train.study.training import Recipe, recipe_settings
+from models_train.study.training import Recipe
 
 SAVING_SHARE = 0.1
 """A state is saved at a checkpoint once saving would take at most this share of the time since the last one."""
@@ -81,7 +81,7 @@ def run_settings(
     """Settings that define a run: equal ones make equal loss curves. As JSON reads them back."""
     settings = {
         "objective": objective,
-        "recipe": recipe_settings(recipe),
+        "recipe": recipe.model_dump(mode="json", exclude={"learning_rates"}),
         "learning_rate": learning_rate,
         "seed": seed,
         "precision": plan.precision,

@@ -52,32 +52,6 @@ class TokenRating:
         return (self.token_ids,)
 
 
-@dataclass(frozen=True)
-class CritiquedPair(TokenPair):
-    """A preference whose sequences go on with a critique of the response. starts: the place of the first token of each
-    critique, chosen first."""
-
-    starts: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class CritiquedResponse:
-    """A response and a critique of it as token ids. start: the place of the first token of the critique."""
-
-    token_ids: Sequence[int]
-    start: int
-
-    @property
-    def sequences(self) -> tuple[Sequence[int], ...]:
-        """The sequences that go through the model."""
-        return (self.token_ids,)
-
-    @property
-    def starts(self) -> tuple[int, ...]:
-        """Place of the first token of the critique of each sequence."""
-        return (self.start,)
-
-
 MOST_LOST = 0.05
 """Largest share of the training rows that may be lost for reasons that nobody stated (definitions, Section 9)."""
 _TOO_LONG = "too long, and the rule for over-long examples cannot shorten them"
@@ -87,11 +61,9 @@ _REMEDIES = {
     "bad": "cannot be used: correct them, or take them out of the data",
 }
 
-Example: TypeAlias = TokenPair | TokenRating | CritiquedResponse
-ChangePairs: TypeAlias = Callable[[Loaded[Preference]], Sequence[Preference]]
-"""Gives the pairs to train on where they are not those of the data as they are."""
+Example: TypeAlias = TokenPair | TokenRating
 Record = TypeVar("Record", Preference, Rating)
-Tokens = TypeVar("Tokens", TokenPair, TokenRating, CritiquedPair, CritiquedResponse)
+Tokens = TypeVar("Tokens", TokenPair, TokenRating)
 
 
 @dataclass(frozen=True)
@@ -107,7 +79,6 @@ class Rendered(Generic[Tokens]):
     n_truncated: int
     left_out: Counter[str]
     n_with_thoughts: int = 0
-    places: tuple[int, ...] = ()
 
     @property
     def n_left_out(self) -> int:
@@ -133,8 +104,8 @@ class SearchData:
     notes: sentences on what was read.
     """
 
-    train: Rendered[TokenPair] | Rendered[TokenRating] | Rendered[CritiquedPair] | Rendered[CritiquedResponse]
-    validation: Rendered[TokenPair] | Rendered[CritiquedPair] | Rendered[CritiquedResponse]
+    train: Rendered[TokenPair] | Rendered[TokenRating]
+    validation: Rendered[TokenPair]
     validation_ratings: Rendered[TokenRating] | None
     losses: Losses
     notes: tuple[str, ...] = ()
@@ -154,30 +125,14 @@ class SearchData:
         """Largest token id of all sequences."""
         return max(max(ids) for example in self._all() for ids in example.sequences)
 
-    @property
-    def most_critique(self) -> float:
-        """Largest share of critiques in the tokens of a training example, 0 to 1; 0 where none has any."""
-        return max(
-            sum(len(ids) - start for ids, start in zip(one.sequences, one.starts, strict=True)) / n_tokens(one)
-            if isinstance(one, CritiquedPair | CritiquedResponse)
-            else 0.0
-            for one in self.train.examples
-        )
-
     def _all(self) -> Iterable[Example]:
         yield from self.train.examples
         yield from self.validation.examples
         yield from self.validation_ratings.examples if self.validation_ratings else ()
 
 
-def load_search_data(
-    training: Training,
-    objective: Objective,
-    study_folder: Path,
-    renderer: Renderer,
-    change: ChangePairs | None = None,
-) -> SearchData:
-    """Load and render the data of an objective. change: of the pairs to train on; validation pairs stay.
+def load_search_data(training: Training, objective: Objective, study_folder: Path, renderer: Renderer) -> SearchData:
+    """Load and render the data of an objective.
 
     Nothing is trained on a validation prompt of the preferences, which both objectives are chosen by. Raises UserError
     for data that cannot be used, LocationError where they are not there, and UserError where rendering leaves nothing
@@ -188,15 +143,15 @@ def load_search_data(
     notes = [f"preferences: {note}" for note in preferences.notes]
     validation = render_pairs(preferences.validation, renderer)
     if objective == "bradley_terry":
-        pairs = render_pairs(preferences.train if change is None else change(preferences), renderer)
-        losses = losses_of(preferences, pairs, drops)
-        return refuse_losses("preferences", refuse_empty(SearchData(pairs, validation, None, losses, tuple(notes))))
+        pairs = render_pairs(preferences.train, renderer)
+        losses = _losses(preferences, pairs, drops)
+        return _refuse_losses("preferences", _refuse_empty(SearchData(pairs, validation, None, losses, tuple(notes))))
     assert training.ratings is not None, "Training refuses regression without ratings"
     ratings = load_ratings(training.ratings, study_folder, preferences.validation_prompt_ids)
     notes += [f"ratings: {note}" for note in ratings.notes]
     rated, validating = (render_ratings(split, renderer) for split in (ratings.train, ratings.validation))
-    losses = losses_of(ratings, rated, drops)
-    return refuse_losses("ratings", refuse_empty(SearchData(rated, validation, validating, losses, tuple(notes))))
+    losses = _losses(ratings, rated, drops)
+    return _refuse_losses("ratings", _refuse_empty(SearchData(rated, validation, validating, losses, tuple(notes))))
 
 
 def render_pairs(preferences: Iterable[Preference], renderer: Renderer) -> Rendered[TokenPair]:
@@ -226,9 +181,8 @@ def _render(
 ) -> Rendered[Tokens]:
     examples: list[Tokens] = []
     prompt_ids: list[str] = []
-    places: list[int] = []
     n_truncated, n_with_thoughts, left_out = 0, 0, Counter[str]()
-    for place, record in enumerate(records):
+    for record in records:
         try:
             example, responses = tokens(record)
         except TooLong:
@@ -238,14 +192,12 @@ def _render(
         else:
             examples.append(example)
             prompt_ids.append(record.prompt_id)
-            places.append(place)
             n_truncated += any(response.is_truncated for response in responses)
             n_with_thoughts += any(response.has_thoughts for response in responses)
-    return Rendered(tuple(examples), tuple(prompt_ids), n_truncated, left_out, n_with_thoughts, tuple(places))
+    return Rendered(tuple(examples), tuple(prompt_ids), n_truncated, left_out, n_with_thoughts)
 
 
-def refuse_empty(data: SearchData) -> SearchData:
-    """The data. Raises UserError where nothing is left to train on, or to validate with."""
+def _refuse_empty(data: SearchData) -> SearchData:
     for what, rendered in (("to train on", data.train), ("to validate with", data.validation)):
         if not rendered.examples:
             reason, n = next(iter(rendered.left_out.most_common(1)), ("there are none", 0))
@@ -256,8 +208,8 @@ def refuse_empty(data: SearchData) -> SearchData:
     return data
 
 
-def losses_of(loaded: Loaded[Record], rendered: Rendered[Tokens], drops: bool) -> Losses:
-    """What became of the training rows of a data set. drops: whether the recipe drops over-long examples."""
+def _losses(loaded: Loaded[Record], rendered: Rendered[Tokens], drops: bool) -> Losses:
+    """drops: whether the recipe drops over-long examples."""
     found = dict(loaded.train_losses)
     too_long = rendered.left_out[_TOO_LONG]
     stated = {"tie": found["tie"], "repeated": found["repeated"]} | ({"over_long": too_long} if drops else {})
@@ -265,11 +217,8 @@ def losses_of(loaded: Loaded[Record], rendered: Rendered[Tokens], drops: bool) -
     return Losses(loaded.n_train_rows, stated, lost if drops else lost | {"over_long": too_long})
 
 
-def refuse_losses(what: str, data: SearchData) -> SearchData:
-    """The data. Nothing is lost silently: a few rows are counted, many end the job, by a UserError.
-
-    Ties and repeats are no part of the share. what: the data set, for messages.
-    """
+def _refuse_losses(what: str, data: SearchData) -> SearchData:
+    """Nothing is lost silently: a few rows are counted, many end the job. Ties and repeats are no part of the share."""
     n = data.losses.n_rows - sum(data.losses.stated.values())
     lost = {reason: count for reason, count in data.losses.lost.items() if count}
     total = sum(lost.values())
@@ -283,7 +232,7 @@ def refuse_losses(what: str, data: SearchData) -> SearchData:
 
 
 def data_hash(examples: Sequence[Example]) -> str:
-    """Hash of the token ids of examples, of their attributes, and of the places of their critiques."""
+    """Hash of the token ids of examples, and of their attributes."""
     found = hashlib.sha256()
     for example in examples:
         for ids in example.sequences:
@@ -291,8 +240,6 @@ def data_hash(examples: Sequence[Example]) -> str:
             found.update(np.asarray(ids, dtype="<i8").tobytes())
         if isinstance(example, TokenRating):
             found.update(np.asarray(example.attributes, dtype="<f8").tobytes())
-        if isinstance(example, CritiquedPair | CritiquedResponse):
-            found.update(np.asarray(example.starts, dtype="<i8").tobytes())
     return found.hexdigest()[:16]
 
 

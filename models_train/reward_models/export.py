@@ -52,8 +52,6 @@ TOLERANCES = {torch.float64: 1e-4, torch.float32: 1e-4}
 COARSE_TOLERANCE = 0.1
 """The same in formats of 16 bits, in which Transformers rounds hidden states and rewards."""
 
-NOT_THE_SAME = "the reward model as saved is not the one in memory"
-"""Beginning of messages on a save that failed."""
 _STRFTIME = re.compile(r"""strftime_now\(\s*(["'])(.*?)\1\s*\)""")
 
 
@@ -151,9 +149,15 @@ def _refuse_another_model(
 
     weights: as they were to be saved. probes: token ids of conversations, which are rewarded in one padded batch.
     """
-    what = NOT_THE_SAME
+    what = "the reward model as saved is not the one in memory"
     alone, found = _loaded_alone(folder, dtype, type(model.classifier))
-    refuse_other_weights(alone, found, weights)
+    for kind in ("missing", "unexpected", "mismatched"):
+        if names := sorted(map(str, found[f"{kind}_keys"])):
+            raise UserError(f"{what}: Transformers finds {len(names)} {kind} weights in its files, such as {names[0]}")
+    loaded = alone.state_dict()
+    other = [name for name, one in weights.items() if not torch.equal(loaded[name], one.to(loaded[name]))]
+    if other:
+        raise UserError(f"{what}: {len(other)} of its weights have other values once loaded, such as {other[0]}")
     tokenizer: Any = AutoTokenizer.from_pretrained(folder)
     context = context_length(alone.config) or NO_LIMIT
     token_ids = [ids[-context:] for ids in probes]
@@ -166,22 +170,7 @@ def _refuse_another_model(
                 f"{what}: the sequence classification model of Transformers fails on a batch of test conversations "
                 f"({first_line(error)})"
             ) from error
-    refuse_other_rewards(what, given, wanted, TOLERANCES.get(dtype, COARSE_TOLERANCE))
-
-
-def refuse_other_weights(alone: PreTrainedModel, found: Mapping[str, Any], weights: Mapping[str, torch.Tensor]) -> None:
-    """Raise UserError where a loaded model does not have the weights that were to be saved. found: Transformers'
-    report of its loading."""
-    for kind in ("missing", "unexpected", "mismatched"):
-        if names := sorted(map(str, found[f"{kind}_keys"])):
-            text = f"Transformers finds {len(names)} {kind} weights in its files, such as {names[0]}"
-            raise UserError(f"{NOT_THE_SAME}: {text}")
-    loaded = alone.state_dict()
-    other = [name for name, one in weights.items() if not torch.equal(loaded[name], one.to(loaded[name]))]
-    if other:
-        raise UserError(
-            f"{NOT_THE_SAME}: {len(other)} of its weights have other values once loaded, such as {other[0]}"
-        )
+    _refuse_other_rewards(what, given, wanted, TOLERANCES.get(dtype, COARSE_TOLERANCE))
 
 
 def _loaded_alone(
@@ -197,8 +186,7 @@ def _loaded_alone(
     return loaded
 
 
-def refuse_other_rewards(what: str, given: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> None:
-    """Raise UserError where rewards by Transformers alone are other ones. what: the beginning of the message."""
+def _refuse_other_rewards(what: str, given: torch.Tensor, wanted: torch.Tensor, tolerance: float) -> None:
     differences = (given - wanted).abs()
     most = tolerance * max(1.0, float(wanted.abs().max()))
     if not bool((differences <= most).all()):
@@ -237,13 +225,10 @@ def model_card(
     )
 
 
-def portable_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, *, for_batches: bool = True
-) -> Portable:
+def portable_tokenizer(tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig) -> Portable:
     """The tokenizer to save with a reward model of this configuration; the one given stays as it is.
 
-    for_batches: choose a pad token that no sequence ends with, which Transformers' classification models need. Raises
-    RenderError for a broken chat template.
+    Raises RenderError for a broken chat template.
     """
     renderer = Renderer(tokenizer, NO_LIMIT)
     wanted = [renderer.render(prompt, response).token_ids for prompt, response in PROBES]
@@ -252,8 +237,7 @@ def portable_tokenizer(
     saved.chat_template = pinned
     # On the left, positions that are counted from the beginning of a row, and states carried along it, would change.
     saved.padding_side = "right"
-    if for_batches:
-        _set_pad_token(saved, config, wanted)
+    _set_pad_token(saved, config, wanted)
     for template in _completed(pinned):
         saved.chat_template = template
         if [_ids(saved, prompt, response) for prompt, response in PROBES] == wanted:

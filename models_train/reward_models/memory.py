@@ -13,7 +13,6 @@ estimate-memory` counts weights and optimizer state.
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -253,22 +252,6 @@ def model_shape(config: PreTrainedConfig, n_outputs: int, dtype: torch.dtype) ->
         outer_bytes=-(-max(0, outer.kept) // _N_TOKENS),
         checkpoint_bytes=text.hidden_size * dtype.itemsize,
         squared_bytes=_SOFT_CAP_BYTES * text.num_attention_heads if capped else 0,
-    )
-
-
-_LOGIT_BYTES = 4 * torch.float32.itemsize
-"""Bytes of a logit of a language model's head in training: the logits, their shares, and the gradients of both."""
-
-
-def with_language_head(shape: ModelShape, config: PreTrainedConfig, share: float) -> ModelShape:
-    """The shape of a model that keeps its language model's head. share: of the tokens whose logits are computed."""
-    text = config.get_text_config()
-    own = 0 if config.tie_word_embeddings else text.vocab_size * text.hidden_size
-    return replace(
-        shape,
-        n_weights=shape.n_weights + own,
-        largest_unit=max(shape.largest_unit, own),
-        outer_bytes=shape.outer_bytes + math.ceil(share * text.vocab_size * _LOGIT_BYTES),
     )
 
 

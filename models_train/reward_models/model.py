@@ -24,7 +24,7 @@ from models_train.modeling.base_models import ModelSource, load_config, load_mod
 from models_train.modeling.packed_attention import FORWARD_ERRORS, packed_inputs, use_packed_attention
 from models_train.modeling.packing import Pack, pack, same_frequencies
 from models_train.reward_models.classifiers import HEAD, classifier_class, head_of
-from models_train.reward_models.data import Example, TokenPair, TokenRating, TrainingPack
+from models_train.reward_models.data import Example, TokenPair, TokenRating
 from models_train.study.settings import Objective
 from warehouse.contracts.scores import REWARD
 
@@ -34,7 +34,7 @@ _TRIAL_IDS = [3, 1, 2, 0, 1, 3, 0, 2, 2, 0, 3, 1, 0, 1, 2, 3]
 
 def n_outputs(objective: Objective) -> int:
     """Width of the head: one reward, or the five attributes."""
-    return len(ATTRIBUTES) if objective == "regression" else 1
+    return 1 if objective == "bradley_terry" else len(ATTRIBUTES)
 
 
 class RewardModule(nn.Module):
@@ -95,22 +95,17 @@ class RewardModule(nn.Module):
 
     def _last_hidden(self, pack: Pack) -> torch.Tensor:
         """(n_sequences, hidden_size): the hidden state of each sequence that the head reads."""
+        backbone = self.classifier.base_model
         sequences = pack.token_ids.split(list(pack.lengths))
         places = torch.tensor([self._place(one) for one in sequences], device=pack.token_ids.device)
-        return self.hidden(pack)[pack.boundaries[:-1].long() + places]
-
-    def hidden(self, pack: Pack) -> torch.Tensor:
-        """(n_tokens, hidden_size): the hidden states of a pack."""
-        backbone = self.classifier.base_model
         if self.is_packed:
             hidden: torch.Tensor = backbone(**packed_inputs(pack)).last_hidden_state[0]
-            return hidden
-        sequences = pack.token_ids.split(list(pack.lengths))
+            return hidden[pack.boundaries[:-1].long() + places]
         token_ids = nn.utils.rnn.pad_sequence(list(sequences), batch_first=True)
         lengths = torch.tensor(pack.lengths, device=token_ids.device)
         mask = torch.arange(token_ids.shape[1], device=token_ids.device) < lengths[:, None]
         hidden = backbone(input_ids=token_ids, attention_mask=mask.long(), use_cache=False).last_hidden_state
-        return hidden[mask]
+        return hidden[torch.arange(len(lengths), device=hidden.device), places]
 
     def _place(self, token_ids: torch.Tensor) -> int:
         """Place of the token of a sequence at which its reward is read."""
@@ -128,27 +123,28 @@ class RewardModule(nn.Module):
 
 
 class RewardModel:
-    """A reward model: `module` is trained, `rewards` scores packs, `losses` are what training makes small."""
+    """A reward model: `module` is trained, `rewards` scores packs."""
 
     def __init__(self, classifier: PreTrainedModel) -> None:
         """classifier: of `AutoModelForSequenceClassification`. Raises UserError where its head is no linear one."""
         head_of(classifier)
-        self.module = self._module(classifier)
-
-    def _module(self, classifier: PreTrainedModel) -> RewardModule:
-        return RewardModule(classifier)
+        self.module: RewardModule = RewardModule(classifier)
 
     @classmethod
     def from_base(cls, source: ModelSource, n_outputs: int, seed: int, dtype: torch.dtype) -> Self:
         """A reward model that begins with a base model's weights and a new head.
 
-        n_outputs: 1 (Bradley-Terry) or 5 (regression). dtype: of the backbone; the head is float32, and drawn from
-        `seed` (`new_head`). Raises UserError.
+        n_outputs: 1 (Bradley-Terry) or 5 (regression). dtype: of the backbone; the head is float32. The head's
+        weights are normal with mean 0 and variance 1 / (hidden_size + 1) (Stiennon et al. 2020, Appendix C), drawn on
+        the CPU from `seed`. Raises UserError.
         """
         kind = classifier_class(source.name, load_config(source), remote_code=source.remote_code)
         classifier = load_model(source, kind, dtype, may_miss=(HEAD,), num_labels=n_outputs)
         model = cls(classifier)
-        model.set_head(new_head(n_outputs, model.head.weight.shape[1], seed))
+        hidden_size = model.head.weight.shape[1]
+        generator = torch.Generator().manual_seed(seed)
+        weight = torch.randn(n_outputs, hidden_size, generator=generator) / (hidden_size + 1) ** 0.5
+        model.set_head(weight)
         model._name_outputs()
         return model
 
@@ -167,10 +163,6 @@ class RewardModel:
         """(n_sequences, n_outputs) float32, in the pack's order, with gradients where they are on."""
         rewards: torch.Tensor = self.module(pack.to(self.device))
         return rewards
-
-    def losses(self, one: TrainingPack) -> torch.Tensor:
-        """(n_examples,) float32: the loss of each example of a pack, with gradients where they are on."""
-        return example_losses(self.rewards(one.pack), one.examples)
 
     def to(self, device: torch.device | str) -> Self:
         """Move to a device."""
@@ -226,13 +218,6 @@ class RewardModel:
         self.config.id2label = dict(enumerate(self.attributes))
         self.config.label2id = {name: index for index, name in enumerate(self.attributes)}
         self.config.problem_type = "regression"
-
-
-def new_head(n_outputs: int, hidden_size: int, seed: int) -> torch.Tensor:
-    """(n_outputs, hidden_size) float32: weights of a new head, drawn on the CPU from the seed: normal with mean 0 and
-    variance 1 / (hidden_size + 1) (Stiennon et al. 2020, Appendix C)."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(n_outputs, hidden_size, generator=generator) / (hidden_size + 1) ** 0.5
 
 
 def example_losses(rewards: torch.Tensor, examples: Sequence[Example]) -> torch.Tensor:

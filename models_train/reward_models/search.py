@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, cast
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
 from models_train.data.chat import Renderer, RenderError
 from models_train.errors import UserError
@@ -32,20 +32,17 @@ from models_train.modeling.base_models import (
     model_source,
 )
 from models_train.reward_models.classifiers import refuse_without_classifier
-from models_train.reward_models.critique_model import CritiqueModel
-from models_train.reward_models.data import ChangePairs, SearchData, TokenPair, load_search_data
+from models_train.reward_models.data import SearchData, load_search_data
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.export import portable_tokenizer
 from models_train.reward_models.memory import (
     PROCESS_BYTES,
     Machine,
     MemoryPlan,
-    ModelShape,
     OptimizerKind,
     machine_of,
     model_shape,
     plan_memory,
-    with_language_head,
 )
 from models_train.reward_models.model import RewardModel, n_outputs
 from models_train.reward_models.training import TrainingRun
@@ -129,8 +126,6 @@ class SearchSetup:
     plan: MemoryPlan
     alone: bool
     """True where the plan needs the memory that other jobs would have at the same time."""
-    begin: ModelSource | None = None
-    """Model that training begins with, where it is another one than the source: one tuned on critiques."""
 
     @property
     def recipe(self) -> Recipe:
@@ -139,16 +134,14 @@ class SearchSetup:
 
     def untrained_model(self, seed: int, dtype: torch.dtype) -> RewardModel:
         """The base model with a new head, on the CPU."""
-        if self.objective == "critique":
-            weight = self.training.critique_recipe.weight
-            return CritiqueModel.from_language_model(self.begin or self.source, seed, dtype, weight)
         return RewardModel.from_base(self.source, n_outputs(self.objective), seed, dtype)
 
     def runs(self, folder: Path, on_step: OnStep) -> list[TrainingRun]:
         """One run per rate and seed, in folders below `folder`. Raises RunFolderError."""
         ratings = self.data.validation_ratings
-        pairs = cast(tuple[TokenPair, ...], self.data.validation.examples)  # responses alone are tuned on, in no search
-        validation = Validation(pairs, None if ratings is None else ratings.examples, self.plan.tokens_per_pack)
+        validation = Validation(
+            self.data.validation.examples, None if ratings is None else ratings.examples, self.plan.tokens_per_pack
+        )
         return [
             self._run(folder, rate, seed, validation, on_step)
             for rate in self.recipe.learning_rates
@@ -171,31 +164,6 @@ class SearchSetup:
         )
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A base model whose tokenizer and configuration are read, and the renderer of its training."""
-
-    source: ModelSource
-    config: PreTrainedConfig
-    tokenizer: PreTrainedTokenizerBase
-    renderer: Renderer
-
-
-def open_base(model: StudyModel, training: Training, objective: Objective, study_folder: Path) -> Opened:
-    """Check a base model, and open what is read before its weights. Raises LocationError, RenderError, UserError."""
-    source = model_source(model, study_folder)
-    config, tokenizer = load_config(source), load_tokenizer(source)
-    if objective != "critique":
-        refuse_without_classifier(source.name, config, remote_code=source.remote_code)
-    try:
-        portable_tokenizer(tokenizer, config)
-    except RenderError as error:
-        raise RenderError(f"{source.name}: a test conversation cannot be rendered: {error}") from error
-    recipe = training.recipe(objective)
-    renderer = Renderer(tokenizer, recipe.max_tokens, recipe.over_long, context_length(config), training.thoughts)
-    return Opened(source, config, tokenizer, renderer)
-
-
 def set_up(
     model: StudyModel,
     training: Training,
@@ -203,34 +171,29 @@ def set_up(
     study_folder: Path,
     processes: Processes,
     optimizer: OptimizerKind | None = None,
-    change: ChangePairs | None = None,
 ) -> SearchSetup:
     """Load tokenizer and data, and plan the memory; the base model is checked before the data are read.
 
-    optimizer: of a search that goes on, perhaps on other devices; None for one that begins. change: of the pairs that
-    are trained on, as in `load_search_data`.
+    optimizer: of a search that goes on, perhaps on other devices; None for one that begins.
 
     Raises LocationError, RenderError, UserError.
     """
-    base = open_base(model, training, objective, study_folder)
-    _shape(base, training, objective)
-    data = load_search_data(training, objective, study_folder, base.renderer, change)
-    return planned_setup(base, training, objective, data, processes, optimizer)
-
-
-def planned_setup(
-    base: Opened,
-    training: Training,
-    objective: Objective,
-    data: SearchData,
-    processes: Processes,
-    optimizer: OptimizerKind | None = None,
-    begin: ModelSource | None = None,
-) -> SearchSetup:
-    """The set-up of a search on data that are there; arguments as in `set_up` and `SearchSetup`. Raises UserError."""
-    source = base.source
-    _refuse_unknown_tokens(source, data, int(base.config.get_text_config().vocab_size))
-    shape = _shape(base, training, objective, data)
+    source = model_source(model, study_folder)
+    config, tokenizer = load_config(source), load_tokenizer(source)
+    refuse_without_classifier(source.name, config, remote_code=source.remote_code)
+    try:
+        portable_tokenizer(tokenizer, config)
+    except RenderError as error:
+        raise RenderError(f"{source.name}: a test conversation cannot be rendered: {error}") from error
+    dtype = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
+    try:
+        shape = model_shape(config, n_outputs(objective), dtype)
+    except UserError as error:
+        raise UserError(f"{source.name}: {error}") from error
+    recipe = training.recipe(objective)
+    renderer = Renderer(tokenizer, recipe.max_tokens, recipe.over_long, context_length(config), training.thoughts)
+    data = load_search_data(training, objective, study_folder, renderer)
+    _refuse_unknown_tokens(source, data, int(config.get_text_config().vocab_size))
 
     def planned(machine: Machine) -> MemoryPlan:
         return plan_memory(
@@ -249,19 +212,7 @@ def planned_setup(
         plan, alone = shared_plan(planned, processes)
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from error
-    return SearchSetup(objective, training, source, base.tokenizer, data, plan, alone, begin)
-
-
-def _shape(base: Opened, training: Training, objective: Objective, data: SearchData | None = None) -> ModelShape:
-    """Shape of the reward model. data: where critiques are trained on. Raises UserError."""
-    dtype = torch.bfloat16 if training.precision == "bfloat16" else torch.float32
-    try:
-        shape = model_shape(base.config, n_outputs(objective), dtype)
-    except UserError as error:
-        raise UserError(f"{base.source.name}: {error}") from error
-    if objective != "critique" or data is None:
-        return shape
-    return with_language_head(shape, base.config, data.most_critique)
+    return SearchSetup(objective, training, source, tokenizer, data, plan, alone)
 
 
 def shared_plan(planned: Callable[[Machine], MemoryPlan], processes: Processes) -> tuple[MemoryPlan, bool]:
@@ -347,11 +298,6 @@ def planned_steps(n_steps: int, n_rates: int, settings: RateSearch, checkpoint_e
 def run_name(learning_rate: float, seed: int) -> str:
     """Name of a training run, such as `5e-07-s0`."""
     return f"{learning_rate!r}-s{seed}"
-
-
-def seed_of(name: str) -> int:
-    """The seed in the name of a training run."""
-    return int(name.rsplit("-s", 1)[1])
 
 
 def _cost(counts: Sequence[int], ends: Sequence[int]) -> int:

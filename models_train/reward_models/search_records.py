@@ -9,19 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from models_train.data.records import ATTRIBUTES
 from models_train.parts import content_hash
 from models_train.reward_models.data import data_hash
 from models_train.reward_models.export import Card
-from models_train.reward_models.merge_vector import merged_margins
 from models_train.reward_models.search import SearchOutcome, SearchSetup, TrialOutcome, run_name
 from models_train.reward_models.training import TrainingRun
-from models_train.reward_models.validation import Optimism, checkpoint_rewards, fit_temperature
-from models_train.study.fingerprints import reads_ratings
+from models_train.reward_models.validation import Optimism
 from models_train.study.models import StudyModel
-from models_train.study.training import DataSource, recipe_settings
+from models_train.study.training import DataSource
 
 JOB = "train_reward_model"
 DROPPED = "training_rows_dropped"
@@ -65,7 +61,7 @@ class SearchRecord:
 
     def _run_row(self, run: TrainingRun, end: TrialOutcome) -> dict[str, Any]:
         costs, setup, train = run.costs, self.setup, self.setup.data.train
-        recipe = recipe_settings(setup.recipe)
+        recipe = setup.recipe.model_dump(mode="json", exclude={"learning_rates"})
         return self._cell(run) | {
             "learning_rate": run.learning_rate,
             "seed": run.seed,
@@ -120,18 +116,6 @@ class SearchRecord:
             for reason, n in found.items()
         ]
 
-    def temperature_row(self, reward_id: str) -> dict[str, Any] | None:
-        """Row of reward_temperatures of the checkpoint chosen; None without one, or where its rewards are log-odds."""
-        run, choice = self.selected, self.outcome.choice
-        if run is None or choice is None or self.setup.objective != "regression":
-            return None
-        (found,) = (one for one in run.checkpoints() if one.step == choice.evaluation.step)
-        rewards = checkpoint_rewards(found.step, found.evaluation)
-        margins = merged_margins(np.array(found.evaluation["weights"]), rewards.chosen, rewards.rejected)
-        fitted = fit_temperature(margins)
-        own = {"temperature": fitted.value, "log_loss": fitted.log_loss, "n_pairs": fitted.n_pairs}
-        return {"reward_id": reward_id} | own | {"status": fitted.status}
-
     def _search_row(self) -> dict[str, Any]:
         outcome, choice, optimism, run = self.outcome, self.outcome.choice, self.optimism, self.selected
         return self._cell() | {
@@ -172,10 +156,8 @@ def search_card(record: SearchRecord, evaluation: Mapping[str, Any]) -> Card:
 def _data(setup: SearchSetup) -> dict[str, Any]:
     training, data = setup.training, setup.data
     found: dict[str, Any] = {"preferences": _source(training.preferences)}
-    if training.ratings is not None and reads_ratings(training, setup.objective):
+    if setup.objective == "regression" and training.ratings is not None:
         found["ratings"] = _source(training.ratings)
-    if setup.objective == "critique" and training.critique_recipe.critiques is not None:
-        found["critiques"] = _source(training.critique_recipe.critiques)
     thoughts = {f"of them with thoughts ({training.thoughts})": n} if (n := data.train.n_with_thoughts) else {}
     return found | {
         "examples trained on": len(data.train.examples),
@@ -190,7 +172,7 @@ def _recipe(record: SearchRecord) -> dict[str, Any]:
     choice, setup = record.outcome.choice, record.setup
     search = setup.training.search
     assert choice is not None, "a card is of a model"
-    settings = recipe_settings(setup.recipe)
+    settings = setup.recipe.model_dump(mode="json", exclude={"learning_rates"})
     return {
         "training run": run_name(choice.learning_rate, choice.seed),
         "learning rate": choice.learning_rate,

@@ -35,7 +35,7 @@ from models_train.reward_models.distributed import (
     shares,
 )
 from models_train.reward_models.memory import MemoryPlan
-from models_train.reward_models.model import RewardModel
+from models_train.reward_models.model import RewardModel, example_losses
 from models_train.reward_models.optimizer import MasterWeights, adamw, moments_of, set_step
 from models_train.reward_models.validation import Evaluation, TrainingFailed
 from models_train.study.settings import Objective
@@ -51,7 +51,7 @@ class TrainingRun:
     """One learning rate and seed of a search; a `Trial` of `search`.
 
     load_model: brings the RewardModel in float32 with the seed's head; called when training begins or goes on.
-    examples: all of one kind. evaluate: called at every checkpoint (each `recipe.checkpoint_every` steps
+    examples: `TokenPair`s or `TokenRating`s. evaluate: called at every checkpoint (each `recipe.checkpoint_every` steps
     and the last one) without gradients; its result can be written as JSON and holds `n_won`, `n_pairs` and `loss`
     (of the validation examples, or None), and other values to be kept. A TrainingFailed that it raises ends the run.
     The best checkpoint is the first by `Evaluation.order`; its weights stay on disk. folder: the run's own. on_step:
@@ -351,11 +351,11 @@ def _own_packs(examples: Sequence[Example], tokens_per_pack: int, processes: Pro
 
 def _backward(model: RewardModel, one: TrainingPack, n_examples: int, n_processes: int) -> torch.Tensor:
     """Add the gradient of a pack's part of the mean loss of the batch; returns that part."""
+    rewards = model.rewards(one.pack)
     if not one.examples:
-        rewards = model.rewards(one.pack)
         (rewards.sum() * 0.0).backward()
         return torch.zeros((), device=rewards.device)
-    loss = model.losses(one).sum() / n_examples
+    loss = example_losses(rewards, one.examples).sum() / n_examples
     # FSDP2 averages gradients over the processes; the loss of a batch is a sum over them.
     (loss * n_processes).backward()
     return loss.detach()

@@ -24,8 +24,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import brentq
-from scipy.special import expit
 
 from models_train.errors import UserError
 from models_train.modeling.packing import bins, pack
@@ -235,42 +233,6 @@ def measure_optimism(
             by_rate.append([_choose_and_measure(one, ~half)[1] for one in _rate_by_rate(scored)])
     rates = np.mean(by_rate, axis=0)
     return Optimism(float(np.mean(choosing)), float(np.mean(other)), float(rates.mean()), float(rates.max()), n_splits)
-
-
-@dataclass(frozen=True)
-class Temperature:
-    """What makes log-odds of differences of rewards: they are divided by `value`. log_loss: in nats.
-
-    value, log_loss: None where no finite one fits best; status says why, and is ok otherwise.
-    """
-
-    value: float | None
-    log_loss: float | None
-    n_pairs: int
-    status: str
-
-
-def fit_temperature(margins: np.ndarray) -> Temperature:
-    """The temperature of the largest likelihood of pairs, p = 1 / (1 + exp(-margin / T)) (Guo et al. 2017).
-
-    margins: (n_pairs,) reward of chosen less rejected. There is none where all pairs are right, which no probability
-    below 1 fits best, nor where the mean margin is not positive, which 1/2 fits best.
-    """
-    scale = float(np.abs(margins).max(initial=0.0))
-    if scale == 0 or margins.mean() <= 0:
-        return Temperature(None, None, len(margins), "the mean margin of the validation pairs is not positive")
-    if (margins >= 0).all():
-        return Temperature(None, None, len(margins), "no validation pair is wrong")
-    own = margins.astype(np.float64) / scale
-
-    def slope(inverse: float) -> float:
-        return float((own * expit(-inverse * own)).sum())
-
-    highest = 1.0
-    while slope(highest) > 0:
-        highest *= 2
-    inverse = float(brentq(slope, 0.0, highest, xtol=1e-12))
-    return Temperature(scale / inverse, float(np.logaddexp(0, -inverse * own).mean()), len(margins), "ok")
 
 
 def _text(rewards: np.ndarray) -> str:

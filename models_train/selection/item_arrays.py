@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -62,42 +62,19 @@ class Scored:
         return found[0].subsets, np.stack([one.main_values for one in found], axis=1)
 
 
-@dataclass(frozen=True)
-class Cells:
-    """Columns that rewards are arranged by.
+def as_arrays(
+    names: Sequence[str], listed: Sequence[tuple[Any, ...]], places: NDArray[np.integer], rewards: Floats
+) -> pa.Table:
+    """A row per source: the columns `names`, and its rewards as float64 bytes, NaN for none.
 
-    source: of a source and what it gives rewards to. cell: of one reward of it. row, column: names of what the two
-    axes of an array are, such as item and completion, with the columns `item_no` and `n_items`.
+    listed: these columns and the number of cells of each source, in the order of the cells. places, rewards: (cells
+    with a reward,), the places counted over all sources.
     """
-
-    source: tuple[str, ...]
-    cell: tuple[str, ...]
-    row: str
-    column: str
-
-
-def fetch_arrays(session: Any, columns: Cells, rewards: str, cells: str, sources: str) -> pa.Table:
-    """A row per source: its columns, and its rewards as float64 bytes, rows by columns, NaN for none.
-
-    session: a connection to the warehouse. rewards, cells, sources: SQL of all rewards, of the places of the cells,
-    rows and columns from 0, and of the sources: the attribute that decides and the place of their first cell.
-    """
-    names, (row, column) = ", ".join(columns.source), (columns.row, columns.column)
-    listed = session.execute(f"select {names}, n_{row}s * n_{column}s from ({sources}) order by first_place").fetchall()
-    found = session.execute(
-        f"""
-        select first_place + {row}_no * n_{column}s + {column}_no as place, reward
-        from ({rewards})
-        inner join ({sources}) using ({names}, attribute)
-        inner join ({cells}) using ({", ".join(columns.cell)})
-        where status = 'ok' and isfinite(reward)
-        """
-    ).fetchnumpy()
     ends = np.cumsum([0, *(size for *_, size in listed)])
     whole = np.full(ends[-1], np.nan)
-    whole[found["place"]] = found["reward"]
-    own = dict(zip(columns.source, zip(*(key for *key, _ in listed), strict=True), strict=True)) if listed else {}
-    arrays = {name: pa.array(own.get(name, ()), pa.string()) for name in columns.source}
+    whole[places] = rewards
+    columns = dict(zip(names, zip(*(own for *own, _ in listed), strict=True), strict=True)) if listed else {}
+    arrays = {name: pa.array(columns.get(name, ()), pa.string()) for name in names}
     blobs = [one.tobytes() for one in np.split(whole, ends[1:-1])] if listed else []
     return pa.table(arrays | {"rewards": pa.array(blobs, pa.binary())})
 

@@ -14,7 +14,6 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from models_train.errors import close_match
-from models_train.study.agentic import AGENTIC, Agentic
 from models_train.study.benchmarks import Benchmarks
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
@@ -22,7 +21,7 @@ from models_train.study.revisions import is_pinned
 from models_train.study.reward_benchmarks import FACTS, PUBLISHED, BenchmarkSet, ScoredRewardModel, ScoreImport
 from models_train.study.run_noise import RunNoise
 from models_train.study.settings import LONGEST_NAME, Location, Problem, Settings, shown
-from models_train.study.teachers import LAB_PROMPTS, Gold, Teach, Teachers
+from models_train.study.teachers import LAB_PROMPTS, Teachers
 from models_train.study.training import Training, trained_reward_id, variants
 from warehouse.contracts.scores import REWARDBENCH
 
@@ -65,7 +64,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_repeated(seeds, "name", "seed"),
         *_repeated(candidates, "model_id", "candidate"),
         *_repeated(sets, "name", "benchmark"),
-        *_without_benchmark(data, scored, sets),
+        *_without_benchmark(data.get("training"), scored, sets),
         *_repeated(scored, "reward_id", "reward model"),
         *_imported_and_scored(scored, imports),
         *_unpinned_code(scored),
@@ -83,10 +82,8 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_unknown_import_models(_valid(data.get("benchmarks"), Benchmarks), everyone),
         *_lab_problems(_valid(data.get("lab"), Lab), everyone),
         *_unmeasured_noise(_valid(data.get("run_noise"), RunNoise)),
-        *_lists_without_reward_model(_valid(data.get("training"), Training), models, candidates),
-        *_variant_problems(_valid(data.get("training"), Training), models, candidates),
+        *_seeds_without_reward_model(_valid(data.get("training"), Training), models, candidates),
         *_teacher_problems(data, everyone, scored, imports),
-        *_agentic_problems(data, models, scored, imports, sets),
     ]
 
 
@@ -99,58 +96,26 @@ def _unmeasured_noise(noise: RunNoise | None) -> Iterator[Problem]:
                 yield Problem(("run_noise", objective, target), text)
 
 
-def _lists_without_reward_model(
+def _seeds_without_reward_model(
     training: Training | None, models: Listed[StudyModel], candidates: Listed[Candidate]
 ) -> Iterator[Problem]:
-    """Base models of lists in `training` that no reward model is trained on, or without any further seed."""
-    if training is None:
+    """Further seeds of base models that no reward model is trained on, or without any further seed."""
+    if training is None or training.seeds_of is None:
         return
     is_compared = {model.model_id: model.is_compared for _, model in (*models.entries, *candidates.entries)}
     compared = [name for name, is_one in is_compared.items() if is_one]
-    lists: list[tuple[Location, tuple[str, ...]]] = [(("training", "seeds_of"), training.seeds_of or ())]
-    if training.critique is not None:
-        lists.append((("training", "critique", "models"), training.critique.models or ()))
-    for location, names in lists:
-        for index, name in enumerate(names):
-            text = ""
-            if name in compared:
-                if location[-1] == "seeds_of" and not training.further_seeds(name):
-                    text = f"{shown(name)} gets no further reward model; give a seed that the search does not use in "
-                    text += "training.seeds, or remove seeds_of"
-            elif name in is_compared:
-                text = f"{shown(name)} has no reward model, because it is a candidate or has is_compared: false; "
-                text += "remove it"
-            elif not models.is_faulty(name) and not candidates.is_faulty(name):
-                text = f"{shown(name)} is not among the models; {close_match(name, compared, 'compared are')}"
-            if text:
-                yield Problem((*location, index), text)
-
-
-def _variant_problems(
-    training: Training | None, models: Listed[StudyModel], candidates: Listed[Candidate]
-) -> Iterator[Problem]:
-    """Base models of variants of the preferences, and of the noise estimate, that have no reward model."""
-    if training is None:
-        return
-    named: list[tuple[Location, str]] = [
-        (("training", "variants", place, "models", index), name)
-        for place, one in enumerate(training.variants)
-        for index, name in enumerate(one.models)
-    ]
-    if training.noise is not None:
-        named.append((("training", "noise", "model_id"), training.noise.model_id))
-        if "bradley_terry" not in training.objectives:
-            text = "needs the objective bradley_terry, whose reward models judge the labels; list it under objectives"
-            yield Problem(("training", "noise"), text)
-    is_compared = {model.model_id: model.is_compared for _, model in (*models.entries, *candidates.entries)}
-    compared = [name for name, is_one in is_compared.items() if is_one]
-    for location, name in named:
-        if name in compared or (name not in is_compared and (models.is_faulty(name) or candidates.is_faulty(name))):
-            continue
-        text = f"{shown(name)} is not among the models; {close_match(name, compared, 'compared are')}"
-        if name in is_compared:
+    for index, name in enumerate(training.seeds_of):
+        text = ""
+        if name in compared:
+            if not training.further_seeds(name):
+                text = f"{shown(name)} gets no further reward model; give a seed that the search does not use in "
+                text += "training.seeds, or remove seeds_of"
+        elif name in is_compared:
             text = f"{shown(name)} has no reward model, because it is a candidate or has is_compared: false; remove it"
-        yield Problem(location, text)
+        elif not models.is_faulty(name) and not candidates.is_faulty(name):
+            text = f"{shown(name)} is not among the models; {close_match(name, compared, 'compared are')}"
+        if text:
+            yield Problem(("training", "seeds_of", index), text)
 
 
 def _listed(values: Any, name: str, settings: type[Entry], key: str) -> Listed[Entry]:
@@ -295,10 +260,9 @@ def _has_test_set(training: Any) -> bool:
 
 
 def _without_benchmark(
-    data: Mapping[str, Any], scored: Listed[ScoredRewardModel], sets: Listed[BenchmarkSet]
+    training: Any, scored: Listed[ScoredRewardModel], sets: Listed[BenchmarkSet]
 ) -> Iterator[Problem]:
     """Reward models that nothing would be known of."""
-    training = data.get("training")
     if _has_test_set(training) or sets.entries or sets.faulty:
         return
     if isinstance(training, Mapping | Training):
@@ -307,9 +271,8 @@ def _without_benchmark(
             "columns as test_set here, or other benchmarks, such as pairs of your own, under benchmark_sets"
         )
         yield Problem(("training",), text)
-    elif scored.entries and not data.get("teachers"):  # whose responses they score
-        text = "the study names nothing to score reward models on; name a benchmark under benchmark_sets, or responses "
-        text += "of policies under teachers"
+    elif scored.entries:
+        text = "the study names nothing to score reward models on; name a benchmark under benchmark_sets"
         yield Problem(("reward_models",), text)
 
 
@@ -412,6 +375,10 @@ def _lab_problems(lab: Lab | None, models: Listed[StudyModel]) -> Iterator[Probl
                 yield Problem(location, f"{text}; give it a mix and pretraining_tokens, or correct its parent")
 
 
+ENSEMBLE = "ensemble:"
+"""Beginning of the names of ensembles, which may teach as reward models do."""
+
+
 def _teacher_problems(
     data: Mapping[str, Any],
     models: Listed[StudyModel],
@@ -438,40 +405,6 @@ def _teacher_problems(
         name = ("ensembles", index, "members")
         yield from _unknown_rewards(name, one.members or (), known, "no reward model of the study")
     yield from _teach_problems(teachers, known)
-
-
-def _agentic_problems(
-    data: Mapping[str, Any],
-    models: Listed[StudyModel],
-    scored: Listed[ScoredRewardModel],
-    imports: Listed[ScoreImport],
-    sets: Listed[BenchmarkSet],
-) -> Iterator[Problem]:
-    """Rewards and benchmarks that the group agentic names and the study lacks."""
-    for location, one in (*scored.entries, *imports.entries):
-        if one.reward_id.startswith(AGENTIC):
-            text = f"{shown(one.reward_id)} begins as the names of rewards with checks do; give it another"
-            yield Problem((*location, "reward_id"), text)
-    agentic, training = _valid(data.get("agentic"), Agentic), _valid(data.get("training"), Training)
-    if agentic is None:
-        return
-    others = PUBLISHED if data.get("score_imports") else (REWARDBENCH,)
-    for index, reward in enumerate(agentic.rewards):
-        if reward.fit is not None and reward.fit.benchmark is not None:
-            location = ("agentic", "rewards", index, "fit", "benchmark")
-            yield from _not_among_sets(location, reward.fit.benchmark, sets, others)
-    if data.get("hub") or scored.faulty or models.faulty or imports.faulty or (data.get("training") and not training):
-        return
-    teachers = _valid(data.get("teachers"), Teachers)
-    if data.get("teachers") and teachers is None:
-        return
-    known = [*_rewards_here(training, models, scored), *(one.reward_id for _, one in imports.entries)]
-    known += [one.reward_id for one in (teachers.responses if teachers else ()) if one.reward_id]
-    for index, reward in enumerate(agentic.rewards):
-        if reward.reward not in known:
-            remedy = close_match(reward.reward, known, "there are") if known else "train or list one"
-            text = f"{shown(reward.reward)} is no reward of the study; {remedy}"
-            yield Problem(("agentic", "rewards", index, "reward"), text)
 
 
 def _rewards_here(
@@ -566,22 +499,10 @@ def _teach_problems(teachers: Teachers, known: Sequence[str]) -> Iterator[Proble
         if name not in sampled:
             text = f"{shown(name)} is not among teachers.policies; {close_match(name, sampled, 'listed are')}"
             yield Problem(("teachers", "teach", "policies", index), text)
-    yield from _golds_that_cannot_teach(teach, teachers.gold, known)
     golds = [name for one in teachers.gold for name in one.names]
-    ensembles = [one.name for one in teachers.ensembles if one.name is not None]
-    what = "no reward model, gold reward, or ensemble with stated members of the study"
-    yield from _unknown_rewards(("teach", "rewards"), teach.rewards or (), [*known, *golds, *ensembles], what)
-
-
-def _golds_that_cannot_teach(teach: Teach, golds: Sequence[Gold], known: Sequence[str]) -> Iterator[Problem]:
-    by_name = {one.name: one for one in golds if not one.can_teach and one.name not in known}
-    for place, name in enumerate(teach.rewards or ()):
-        if name not in by_name:
-            continue
-        text = "is made of people's labels, which new responses have none of; remove it"
-        if by_name[name].kind == "reward":
-            text = "is a reward model by another name; name the reward model itself"
-        yield Problem(("teachers", "teach", "rewards", place), f"{shown(name)} {text}")
+    names = [one for one in teach.rewards or () if not (teachers.ensembles and one.startswith(ENSEMBLE))]
+    what = "neither a reward model nor a gold reward of the study"
+    yield from _unknown_rewards(("teach", "rewards"), names, [*known, *golds], what)
 
 
 def _unknown_rewards(key: Location, names: Sequence[str], known: Sequence[str], what: str) -> Iterator[Problem]:

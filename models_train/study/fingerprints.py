@@ -23,13 +23,11 @@ from models_train.study.reward_benchmarks import BenchmarkSet, ScoredRewardModel
 from models_train.study.scoring import Corpus, Engine, Scoring
 from models_train.study.settings import Objective
 from models_train.study.study import Study
-from models_train.study.training import Control, DataSource, Further, Training
+from models_train.study.training import DataSource, Training
 from warehouse.contracts.scores import REWARDBENCH
 
 TRAINING_VERSION = 2
 """Version of training and evaluation; a change of their results raises it, and everything is trained again."""
-CRITIQUE_VERSION = 1
-"""Version of what only critique reward models do; a change of its results raises it."""
 ITEMS_VERSION = 1
 """Version of the rows of a test set's items; a change of them raises it, and nothing is scored again."""
 SCORED_VERSION = 1
@@ -44,9 +42,6 @@ BENCHMARK_ROWS_VERSION = 2
 """Version of the rows made of these results; raising it reads the kept results again, and runs no model."""
 IMPORT_VERSION = 3
 """Version of the imports of result files; a change of their results raises it. Reading them again takes seconds."""
-
-NOISE_VERSION = 1
-"""Version of variants of preferences and of their noise estimates; a change of their results raises it."""
 
 LEADERBOARD_VERSION = 1
 """Version of the imports of leaderboards; a change of their results raises it."""
@@ -138,120 +133,24 @@ def training_run_id(model: StudyModel, training: Training, objective: Objective,
     """
     # Ids from before this setting stay.
     thoughts = {"thoughts": training.thoughts} if training.thoughts != "keep" else {}
-    recipe, critiques = _recipe_identity(training, objective, study_folder)
     return content_hash(
         {
             **thoughts,
-            **critiques,
             "version": TRAINING_VERSION,
             "model": model_identity(model, study_folder),
             "objective": objective,
-            "recipe": recipe,
+            "recipe": training.recipe(objective),
             "search": training.search,
             "precision": training.precision,
             "preferences": data_identity(training.preferences, study_folder),
-            "ratings": data_identity(training.ratings, study_folder) if reads_ratings(training, objective) else None,
+            "ratings": data_identity(training.ratings, study_folder) if objective == "regression" else None,
         }
     )
-
-
-def reads_ratings(training: Training, objective: Objective) -> bool:
-    """Whether an objective is trained on the ratings."""
-    return objective == "regression" or (objective == "critique" and training.critique_recipe.source == "template")
-
-
-_OF_SCORING = {"samples", "response_samples"}
-"""Settings of critiques that matter for scoring only."""
-
-
-def _recipe_identity(training: Training, objective: Objective, study_folder: Path) -> tuple[Any, dict[str, Any]]:
-    """The recipe as far as training depends on it, and the critiques that are given."""
-    recipe = training.recipe(objective)
-    if objective != "critique":
-        return recipe, {}
-    given = data_identity(training.critique_recipe.critiques, study_folder)
-    elsewhere = {"critiques", "true_critiques", "models"} | _OF_SCORING
-    return recipe.model_dump(exclude=elsewhere), {"critiques": given, "critique_version": CRITIQUE_VERSION}
-
-
-def control_run_ids(study: Study, model: StudyModel, study_folder: Path) -> dict[Control, str]:
-    """Run ids of the reward models that the critique reward model of a base model is compared with."""
-    assert study.training is not None
-    recipe, first = study.training.critique_recipe, training_run_id(model, study.training, "critique", study_folder)
-    true = data_identity(recipe.true_critiques, study_folder)
-    return {
-        one: content_hash({"training": first, "control": one} | ({"critiques": true} if one == "true" else {}))
-        for one in recipe.controls
-    }
-
-
-def control_evaluations(study: Study, model: StudyModel, study_folder: Path) -> dict[str, list[str]]:
-    """Run ids of the critiques of benchmarks by each of these reward models, by its own run id."""
-    assert study.training is not None
-    return {
-        run_id: list(evaluation_run_ids(scored_as(study.training, "critique", run_id), study, study_folder).values())
-        for run_id in control_run_ids(study, model, study_folder).values()
-    }
-
-
-def scored_as(training: Training, objective: Objective, run_id: str) -> str:
-    """Run id by which rewards of a reward model are named. run_id: its own, which the rewards of a critique reward
-    model do not follow from alone."""
-    if objective != "critique":
-        return run_id
-    return content_hash({"training": run_id, "critiques": training.critique_recipe.model_dump(include=_OF_SCORING)})
 
 
 def seed_run_id(training_id: str, seed: int | None) -> str:
     """Run id of the reward model of a further seed. training_id: of the search; it is that of its own reward model."""
     return training_id if seed is None else content_hash({"training": training_id, "seed": seed})
-
-
-def further_run_id(
-    training_id: str, further: Further | None, study: Study, training: Training, study_folder: Path
-) -> str:
-    """Run id of a further reward model, by its seed or data; None: the search's own. training_id: of the search.
-
-    Raises LocationError.
-    """
-    if not isinstance(further, str):
-        return seed_run_id(training_id, further)
-    return content_hash({"training": training_id, "data": _variant_identity(further, study, training, study_folder)})
-
-
-def _variant_identity(data_id: str, study: Study, training: Training, study_folder: Path) -> dict[str, Any]:
-    """What a variant of the preferences is made of, beside these."""
-    one = training.variant_of(data_id)
-    files = {"labels": one.labels, "clean": one.clean}
-    return {
-        "version": NOISE_VERSION,
-        "settings": one.model_dump(mode="json", include={"keep", "flip", "seed", "rule"}),
-        "files": {name: content_of(resolve(path, study_folder)) for name, path in files.items() if path is not None},
-        "of": None if one.of is None else _variant_identity(one.of, study, training, study_folder),
-        "estimate": labels_run_id(one.of, study, training, study_folder) if one.rule is not None else None,
-    }
-
-
-def labels_run_id(data_id: str | None, study: Study, training: Training, study_folder: Path) -> str:
-    """Run id of the labels of a variant of the preferences, or of these themselves (None), and of their noise estimate.
-
-    A variant that a rule makes has no estimate of its own. Raises LocationError.
-    """
-    noise = training.noise
-    has_estimate = noise is not None and (data_id is None or training.variant_of(data_id).rule is None)
-    trained = None
-    if noise is not None and has_estimate:
-        trained = training_run_id(study.by_id[noise.model_id], training, "bradley_terry", study_folder)
-    return content_hash(
-        {
-            "version": NOISE_VERSION,
-            "preferences": data_identity(training.preferences, study_folder),
-            "variant": None if data_id is None else _variant_identity(data_id, study, training, study_folder),
-            "noise": noise if has_estimate else None,
-            "training": trained,
-            "lab": None if study.lab is None else [study.lab.seed, study.lab.preferences, study.lab.validation],
-        }
-    )
 
 
 def evaluation_run_id(
@@ -275,15 +174,11 @@ def evaluation_run_ids(reward_model: str, study: Study, study_folder: Path) -> d
     return found
 
 
-def trained_run_ids(
-    study: Study, model: StudyModel, objective: Objective, study_folder: Path
-) -> dict[Further | None, str]:
-    """Run ids of the reward models of a base model and objective, by further seed or data; None: that of the search."""
-    training = study.training
-    assert training is not None
-    first = training_run_id(model, training, objective, study_folder)
-    every = (None, *training.further(model.model_id, objective))
-    return {further: further_run_id(first, further, study, training, study_folder) for further in every}
+def trained_run_ids(study: Study, model: StudyModel, objective: Objective, study_folder: Path) -> dict[int | None, str]:
+    """Run ids of the reward models of a base model and objective, by further seed; None: that of the search."""
+    assert study.training is not None
+    first = training_run_id(model, study.training, objective, study_folder)
+    return {seed: seed_run_id(first, seed) for seed in (None, *study.training.further_seeds(model.model_id))}
 
 
 def scored_run_id(one: ScoredRewardModel, study_folder: Path) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ import pyarrow as pa
 from models_train.parts import content_hash, newest_runs, part_path, read_table
 from models_train.store import Parts, Place
 from models_train.study.response_ids import check_run_id, gold_run_id
-from models_train.study.response_parts import Responses, is_of_run, judged_responses, scores_responses
+from models_train.study.response_parts import Responses, responses_of
 from models_train.study.reward_ids import trained_reward_ids
 from models_train.study.study import Study
 from models_train.study.teachers import FLAT, Gold
@@ -60,31 +60,9 @@ def model_of_gold(gold: Gold, parts: Parts, study: Study) -> str | None:
     return strongest(parts, study) if gold.strongest else gold.reward
 
 
-def gold_models(parts: Parts, study: Study) -> set[str]:
-    """reward_ids of the reward models that gold rewards are now: they score the responses of trained policies, too."""
-    found = (model_of_gold(gold, parts, study) for gold in golds_of(study) if gold.kind == "reward")
-    return {model for model in found if model is not None}
-
-
-def responses_to_score(
-    study: Study, reward_id: str, judged: Iterable[Responses], golds: Collection[str]
-) -> list[Responses]:
-    """Those of the responses that a reward model of the study scores. Responses of trained policies have the reward
-    that taught them; other reward models score them only where they are gold rewards.
-
-    judged: by `judged_responses`. golds: by `gold_models`.
-    """
-    if not scores_responses(study, reward_id):
-        return []
-    return [one for one in judged if reward_id in golds or not is_of_run(study, one.policy_id)]
-
-
 def gold_parts(parts: Parts, study: Study, study_folder: Path) -> Iterator[GoldPart]:
-    """The rewards that gold rewards give to the responses that are there, those of trained policies among them.
-
-    Raises LocationError.
-    """
-    responses = judged_responses(parts, study)
+    """The rewards that gold rewards give to the responses that are there. Raises LocationError."""
+    responses = responses_of(parts, study)
     there = rewards_there(parts, study)
     for gold in golds_of(study):
         model = model_of_gold(gold, parts, study)
@@ -99,7 +77,7 @@ def _made(gold: Gold, one: Responses, study: Study, study_folder: Path) -> Itera
     checks = [check_run_id(check, one.run_id) for check in gold.checks]
     run_id = content_hash([gold_run_id(gold, study, one.run_id, study_folder), *checks])
     yield GoldPart(gold, gold.name, one, run_id)
-    if gold.lab and not is_of_run(study, one.policy_id):  # what the flat teacher gives those is no gold
+    if gold.lab:
         seed = study.lab.seed if study.lab else 0
         yield GoldPart(gold, gold.name + FLAT, one, content_hash([run_id, FLAT, seed]))
 

@@ -13,20 +13,10 @@ from models_train.study.settings import MOST, Count, Name, NotNegative, Seed, Se
 
 SUM_TOLERANCE = 1e-9
 """Largest difference from 1 of the sum of a mix."""
-LAB_VERSION = 7
+LAB_VERSION = 6
 """Version of the lab's code; a change of its output raises it, and every lab is made again."""
-LABELS = "validation_labels.jsonl"
-"""File of true labels of the validation pairs of the preferences."""
-DATA_SETS = (
-    "preferences.jsonl",
-    "ratings.jsonl",
-    "test.jsonl",
-    "documents.jsonl",
-    "rewardbench2.jsonl",
-    LABELS,
-    "critiques.jsonl",
-)
-"""Files of a lab's folder; the last one holds true critiques of the responses in preferences and benchmarks."""
+DATA_SETS = ("preferences.jsonl", "ratings.jsonl", "test.jsonl", "documents.jsonl", "rewardbench2.jsonl")
+"""Files of a lab's folder."""
 TASKS = "tasks"
 """Folder of a lab's benchmarks."""
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from models_train.errors import UserError, close_match
 from models_train.parts import content_hash
-from models_train.study.fingerprints import lab_run_id, scored_as, scored_run_id, trained_run_ids
-from models_train.study.response_ids import CHECKS_VERSION, teach_run_id
+from models_train.study.fingerprints import lab_run_id, scored_run_id, trained_run_ids
+from models_train.study.response_ids import teach_run_id
 from models_train.study.reward_ids import trained_by_id
 from models_train.study.study import Study
 from models_train.study.teachers import Ensemble, Gold, Method
@@ -41,7 +41,7 @@ def policy_runs(study: Study) -> list[PolicyRun]:
         return []
     teach = teachers.teach
     policies = teach.policies or tuple(one.policy_id for one in teachers.policies)
-    rewards = teach.rewards or (*reward_model_ids(study), *(gold.name for gold in teachers.gold if gold.can_teach))
+    rewards = teach.rewards or (*reward_model_ids(study), *(gold.name for gold in teachers.gold if gold.lab))
     return [
         PolicyRun(policy, reward, method, seed)
         for policy in policies
@@ -58,8 +58,9 @@ def reward_model_ids(study: Study) -> list[str]:
 
 def ensembles_by_id(study: Study) -> dict[str, Ensemble]:
     """The ensembles that a study names the members of, by the reward_id of their mean."""
-    ensembles = study.teachers.ensembles if study.teachers else ()
-    return {one.name: one for one in ensembles if one.name is not None}
+    teachers = study.teachers
+    named = [one for one in teachers.ensembles if one.members] if teachers else []
+    return {f"ensemble:{one.over}/{'+'.join(sorted(one.members or ()))}": one for one in named}
 
 
 def lab_golds(study: Study) -> dict[str, Gold]:
@@ -68,30 +69,20 @@ def lab_golds(study: Study) -> dict[str, Gold]:
     return {name: gold for gold in golds for name in gold.names}
 
 
-def check_golds(study: Study) -> dict[str, Gold]:
-    """The gold rewards that are made of checks, by reward_id."""
-    return {gold.name: gold for gold in study.teachers.gold if gold.checks} if study.teachers else {}
-
-
 def teacher_run_id(study: Study, reward_id: str, study_folder: Path) -> str:
     """Run id of what gives a reward. Raises UserError for a name that can teach nothing; LocationError."""
     trained, ensembles, golds = trained_by_id(study), ensembles_by_id(study), lab_golds(study)
-    of_checks = check_golds(study)
     if one := trained.get(reward_id):
-        assert study.training is not None, "it trains the reward model"
-        run_ids = trained_run_ids(study, study.by_id[one.model_id], one.objective, study_folder)
-        return scored_as(study.training, one.objective, run_ids[one.further])
+        return trained_run_ids(study, study.by_id[one.model_id], one.objective, study_folder)[one.seed]
     scored = {model.reward_id: model for model in study.reward_models}
     if reward_id in scored:
         return scored_run_id(scored[reward_id], study_folder)
     if reward_id in golds:
         return content_hash({"gold": reward_id, "lab": lab_run_id(study)})
-    if reward_id in of_checks:
-        return content_hash({"gold": reward_id, "checks": of_checks[reward_id].checks, "version": CHECKS_VERSION})
     if reward_id in ensembles:
         members = sorted(ensembles[reward_id].members or ())
         return content_hash({"members": [teacher_run_id(study, one, study_folder) for one in members]})
-    known = [*trained, *scored, *golds, *of_checks, *ensembles]
+    known = [*trained, *scored, *golds, *ensembles]
     hint = close_match(reward_id, known, "these can") if known else "the study has no reward that can"
     raise UserError(f"{study.study_id}: {reward_id!r} cannot teach a policy; {hint}")
 

@@ -9,17 +9,15 @@ from typing import Any
 from models_train.parts import newest_runs, part_path, part_rows
 from models_train.store import Parts
 from models_train.study.response_ids import response_rewards_run_id
-from models_train.study.settings import Objective
 from models_train.study.study import Study
 from models_train.study.teachers import Method
 from warehouse.contracts.responses import EMPTY, OK, PROMPTS, RESPONSES
 
-CRITIQUE: Objective = "critique"
 DISTILL: Method = "best_of_n_distill"
 OF_RESPONSES = "responses of "
 """Beginning of the variant of costs of scoring responses; else it is a benchmark's."""
 TRAINED = "trained"
-"""Kind of the policies that policy runs saved."""
+"""Kind of the policies that policy runs saved: the runs score their responses themselves."""
 _OF_RUNS = "run:"
 """Beginning of the names of these policies."""
 
@@ -40,27 +38,18 @@ class Responses:
 
 def responses_of(parts: Parts, study: Study) -> list[Responses]:
     """Responses of the study's policies, sampled here or imported, in the order of their names."""
-    return [one for one in judged_responses(parts, study) if not is_of_run(study, one.policy_id)]
-
-
-def judged_responses(parts: Parts, study: Study) -> list[Responses]:
-    """Responses that get gold rewards: the same, and those of the policies that policy runs saved."""
     if study.teachers is None:
         return []
     return sorted(
         Responses(partition["policy_id"], partition["prompt_set"], run_id)
         for partition, run_id in newest_runs(parts, RESPONSES, study.study_id)
+        if not is_of_run(study, partition["policy_id"])
     )
 
 
 def saved_policy_id(run_id: str, step: int) -> str:
     """Name of the policy that a policy run saved after a step."""
     return f"{_OF_RUNS}{run_id}@{step}"
-
-
-def run_that_saved(policy_id: str) -> str:
-    """Run id of the policy run that saved a policy, by its name."""
-    return policy_id.removeprefix(_OF_RUNS).partition("@")[0]
 
 
 def is_of_run(study: Study, policy_id: str) -> bool:
@@ -99,22 +88,17 @@ def is_teach_scored(study: Study) -> bool:
 
 def rewards_run_id(study: Study, reward: str, responses: Responses) -> str:
     """Run id of the rewards of responses. reward: run id of the reward model."""
-    has_teach = is_teach_scored(study) and not is_of_run(study, responses.policy_id)
-    return response_rewards_run_id(reward, responses.run_id + (":teach" if has_teach else ""))
+    return response_rewards_run_id(reward, responses.run_id + (":teach" if is_teach_scored(study) else ""))
 
 
 def scores_responses(study: Study, reward_id: str) -> bool:
     """Whether a reward model of the study scores responses: all do, unless the study names some. Those that are gold
-    rewards, or that one may be chosen of, do so in any case, and those that teach, are in an ensemble or get checks. A
-    critique reward model does not where the study asks for no critiques of responses."""
-    teachers, critique = study.teachers, study.training.critique if study.training else None
+    rewards, or that one may be chosen of, do so in any case, and those that teach or are in an ensemble."""
+    teachers = study.teachers
     if teachers is None:
-        return False
-    if critique is not None and critique.response_samples == 0 and reward_id.endswith(f"/{CRITIQUE}"):
         return False
     named = {*(teachers.rewards or ()), *(gold.reward for gold in teachers.gold)}
     named |= {member for one in teachers.ensembles for member in one.members or ()}
-    named |= {one.reward for one in study.agentic.rewards} if study.agentic else set()
     if teachers.teach is not None:
         named |= {*(teachers.teach.rewards or (reward_id,))}
     return teachers.rewards is None or reward_id in named or any(gold.strongest for gold in teachers.gold)

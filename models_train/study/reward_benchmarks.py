@@ -32,8 +32,7 @@ class BenchmarkSet(DataSource):
     begins at the folder of the study file; `~` and variables are filled in."""
     kind: BenchmarkKind | None = None
     """Columns of the rows. Of a benchmark with a name of your own, by default `pairs` where `chosen` and `rejected` are
-    texts or messages, `best_of_k` where they are lists of them. Both may have the instructions of their prompts:
-    `instruction_id_list` and `kwargs`."""
+    texts or messages, `best_of_k` where they are lists of them."""
     split: Name | None = None
     """Split to take: files or folders of this name, or else rows with this value in the column `split`. By default all
     rows, of RewardBench the split `filtered`."""

@@ -12,31 +12,31 @@ from models_train.reward_benchmarks.items import family_of
 from models_train.study.reward_benchmarks import FACTS
 from models_train.study.settings import Objective
 from models_train.study.study import Study
-from models_train.study.training import Further, Training, reference_data_id
+from models_train.study.training import Training
 from models_train.study.training import trained_reward_id as trained_reward_id
 from models_train.study.training import variant as variant
 from models_train.study.training import variants as variants
 from warehouse.contracts.scores import REWARDBENCH
 
-SCALES: dict[Objective, str] = {"bradley_terry": "logit", "regression": "mean_score", "critique": "logit"}
-"""Scale of the reward by objective: of Bradley-Terry and critique only differences within a prompt matter."""
+SCALES: dict[Objective, str] = {"bradley_terry": "logit", "regression": "mean_score"}
+"""Scale of the reward by objective: of Bradley-Terry only differences within a prompt matter."""
 
 OF_MODEL = ("family", "publisher", "params_b")
 """Facts on a reward model that are those of its base model."""
 
 
-def scoring_variant(benchmark: str, objective: str, further: Further | None = None) -> str:
+def scoring_variant(benchmark: str, objective: str, seed: int | None = None) -> str:
     """Variant of the costs of scoring a benchmark, such as `regression/s1@rewardmath`; of RewardBench without it."""
-    return variant(objective, further) + ("" if benchmark == REWARDBENCH else f"@{benchmark}")
+    return variant(objective, seed) + ("" if benchmark == REWARDBENCH else f"@{benchmark}")
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A reward model that the study trains. further: seed or data of a further one; None for the search's."""
+    """A reward model that the study trains. seed: of a further one; None for the search's."""
 
     model_id: str
     objective: Objective
-    further: Further | None
+    seed: int | None
 
 
 def trained_by_id(study: Study) -> dict[str, Trained]:
@@ -48,19 +48,6 @@ def trained_by_id(study: Study) -> dict[str, Trained]:
         for model in study.compared_model_ids
         for one in variants(study.training, model)
     }
-
-
-def listed_data(study: Study) -> list[str]:
-    """Names of the preferences and of their variants, where the study has variants or estimates noise."""
-    training = study.training
-    if training is None or not (training.variants or training.noise):
-        return []
-    return [reference_data_id(training), *(one.data_id for one in training.variants)]
-
-
-def variant_named(training: Training, data_id: str) -> str | None:
-    """data_id of a variant, None for the preferences themselves."""
-    return None if data_id == reference_data_id(training) else data_id
 
 
 def trained_reward_ids(study: Study) -> set[str]:
@@ -78,12 +65,10 @@ def trained_sources(study: Study) -> list[dict[str, Any]]:
     rows = []
     for model in (study.by_id[name] for name in study.compared_model_ids):
         facts = model.model_dump(include=set(OF_MODEL))
-        for objective, further in variants(training, model.model_id):
+        for objective, seed in variants(training, model.model_id):
             row = source_row(model.model_id, objective, **facts, data_id=_data_id(training, objective))
-            row |= {"reward_id": trained_reward_id(model.model_id, objective, further), "seed": first}
-            if further is not None:
-                row["seed" if isinstance(further, int) else "data_id"] = further
-            rows.append(row)
+            row["reward_id"] = trained_reward_id(model.model_id, objective, seed)
+            rows.append(row | {"seed": first if seed is None else seed})
     return rows
 
 
@@ -138,6 +123,5 @@ def source_run_id(row: Mapping[str, Any]) -> str:
 
 def _data_id(training: Training, objective: Objective) -> str | None:
     """Name of the data set on the hub, or of the file, that the reward model is trained on."""
-    if objective != "regression":
-        return reference_data_id(training)
-    return None if training.ratings is None else training.ratings.hub_id or PurePath(training.ratings.path or "").name
+    read = training.ratings if objective == "regression" else training.preferences
+    return None if read is None else read.hub_id or PurePath(read.path or "").name

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from models_train.study.settings import PlainObjective, Settings, Target
+from models_train.study.settings import Objective, Settings, Target
 
 Basis = Literal["twins", "seeds"]
 Deviation = Annotated[float, Field(ge=0, le=50, allow_inf_nan=False)]
@@ -48,8 +48,8 @@ class RunNoise(Settings):
     bradley_terry: TargetNoise = TWINS["bradley_terry"]
     """Of Bradley-Terry reward models."""
 
-    def rows(self) -> Iterator[tuple[PlainObjective, Target, float]]:
+    def rows(self) -> Iterator[tuple[Objective, Target, float]]:
         """(objective, target, standard deviation in points) of each setting."""
-        for objective in get_args(PlainObjective):
+        for objective in get_args(Objective):
             for target in get_args(Target):
                 yield objective, target, getattr(getattr(self, objective), target)

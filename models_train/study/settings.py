@@ -87,9 +87,7 @@ Count = Annotated[int, Field(gt=0, le=MOST)]
 CountOrZero = Annotated[int, Field(ge=0, le=MOST)]
 Seed = Annotated[int, Field(ge=0, lt=2**32)]
 Stage = Literal["base", "sft", "dpo", "rlvr", "instruct"]
-PlainObjective = Literal["bradley_terry", "regression"]
-"""Objectives of the paper: the reward is read off the response itself."""
-Objective = Literal["bradley_terry", "regression", "critique"]
+Objective = Literal["bradley_terry", "regression"]
 Target = Literal["chat", "chat_hard", "safety", "reasoning", "score"]
 
 

@@ -14,7 +14,6 @@ from pydantic import Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from models_train.errors import close_match
-from models_train.study.agentic import Agentic
 from models_train.study.benchmarks import Benchmarks
 from models_train.study.checks import consistency_problems
 from models_train.study.hub import HubQuery, found_models, usable_models
@@ -85,8 +84,6 @@ class Study(Settings):
     """Score files of reward models that ran elsewhere."""
     teachers: Teachers | None = None
     """Whether the study's reward models are good teachers of policies; left out where that is not asked."""
-    agentic: Agentic | None = None
-    """Rewards with checks: a reward model's reward plus checks of the text; left out where there are none."""
     lab: Lab | None = None
     """Base models and data that are made on the spot."""
     hub: HubQuery | None = None

@@ -114,7 +114,7 @@ class Policy(Settings):
 
 class Prompts(DataSource):
     """Prompts of policies: rows with `prompt` (a text, or messages), and where there are any with `prompt_id`, `split`,
-    `gold_kind` and `gold`; or IFEval's, with `instruction_id_list`, `kwargs` and `key`."""
+    `gold_kind` and `gold`."""
 
     name: Name = "prompts"
     """Name of the prompt set in all tables."""
@@ -133,7 +133,7 @@ class ResponseImport(Settings):
     """`alpaca_eval`: `instruction`, `output`, `generator`. `ultrafeedback`: `instruction` and `completions` with
     `model`, `response` and `overall_score`. `best_of_n`: rows of reward-bench's best of n. `gold_labelled`:
     `instruction`, `input`, `answers`, `gold_scores`. `plain`: `prompt`, `response` or `responses`, and where there are
-    any `policy`, `prompt_id`, `reward`, and the prompt's instructions as `instruction_id_list` and `kwargs`."""
+    any `policy`, `prompt_id` and `reward`."""
     name: Name | None = None
     """Name of the prompt set; by default the name of the file or folder."""
     policy_id: Name | None = None
@@ -196,11 +196,6 @@ class Gold(Settings):
         return self.gold_id or self.reward or ("strongest" if self.strongest else self.kind)
 
     @property
-    def can_teach(self) -> bool:
-        """Whether new responses can be given it, and it is no reward model, which teaches under its own name."""
-        return self.lab or bool(self.checks)
-
-    @property
     def names(self) -> tuple[str, ...]:
         """reward_ids that it gives: its own, and of the lab's truth that of the flat teacher."""
         return (self.name, self.name + FLAT) if self.lab else (self.name,)
@@ -215,11 +210,6 @@ class Ensemble(Settings):
     members: Annotated[tuple[Name, ...], Field(strict=False, min_length=2), Distinct] | None = None
     """reward_ids of its members; by default all reward models of the study that differ in nothing else."""
 
-    @property
-    def name(self) -> str | None:
-        """reward_id of the mean of its members, which may teach; None where the study does not name them."""
-        return f"ensemble:{self.over}/{'+'.join(sorted(self.members))}" if self.members else None
-
 
 class Teach(Settings):
     """Training of the policies by rewards."""
@@ -229,8 +219,8 @@ class Teach(Settings):
     policies: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct] | None = None
     """policy_ids that are trained; by default all that are sampled here."""
     rewards: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct] | None = None
-    """reward_ids that teach, of reward models, ensembles with stated members, and gold rewards that are checks or the
-    lab's truth; by default all reward models of the study, and these gold rewards."""
+    """reward_ids that teach, of reward models, gold rewards and ensembles; by default all reward models of the study,
+    and the gold rewards."""
     steps: Count = 200
     """Optimizer steps."""
     prompts_per_step: Count = 16

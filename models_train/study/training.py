@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import PurePath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from models_train.study.preference_data import DataVariant, NoiseEstimate
 from models_train.study.settings import (
     MOST,
     Count,
@@ -108,83 +105,6 @@ class Recipe(Settings):
     """Epsilon of AdamW."""
 
 
-def recipe_settings(recipe: Recipe) -> dict[str, Any]:
-    """What a training run depends on beside its data and learning rate, for JSON."""
-    elsewhere = {"learning_rates", "critiques", "true_critiques", "models"}
-    return recipe.model_dump(mode="json", exclude=elsewhere)
-
-
-Control = Literal["others", "true"]
-"""What a critique reward model is compared with: one trained and scored with critiques of other responses (a placebo),
-or with true critiques (the most that critiques can do)."""
-
-
-class CritiqueTuning(Settings):
-    """Supervised fine-tuning on critiques, by which a base model learns to write them: one learning rate."""
-
-    learning_rate: Rate = 5e-6
-    """Learning rate, constant after the warm-up of the recipe."""
-    epochs: Count = 1
-    """Passes over the critiques."""
-    global_batch: Count = 64
-    """Critiques per step, over all devices."""
-
-
-class CritiqueRecipe(Recipe):
-    """Training of a critique reward model: it writes a critique of a response, and reads the reward after it.
-
-    Three steps: fine-tuning on critiques that are given; critiques of the training and validation pairs by the model
-    that this makes; training on pairs with these critiques, by Bradley-Terry plus cross-entropy.
-    """
-
-    source: Literal["template", "file", "self"] = "template"
-    """Critiques of the fine-tuning. `template`: made from the rated attributes of `ratings`. `file`: `critiques`.
-    `self`: none, the base model writes critiques as it is, which an instruct model can."""
-    critiques: DataSource | None = None
-    """Critiques of responses, with the columns `prompt`, `response`, `critique`; for the source file."""
-    true_critiques: DataSource | None = None
-    """The same of all responses of preferences and benchmarks, known to be true: a further reward model is trained and
-    scored with them, the most that critiques can do."""
-    models: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct] | None = None
-    """model_id of the base models that get a critique reward model; without it, all compared ones."""
-    weight: NotNegative = 1.25
-    """Weight of the cross-entropy of the critiques' tokens, beside the Bradley-Terry loss."""
-    filter: bool = True
-    """Leave out pairs whose own critiques contradict the label: the scores that they end with (`Score: 12.`) put the
-    rejected response first, or on a par. False keeps all pairs with two whole critiques."""
-    tries: Count = 1
-    """Critiques that are written of each response of the pairs: one greedily, more by sampling at temperature 1. With
-    `filter`, the first two that agree with the label are taken."""
-    samples: Annotated[tuple[Count, ...], Field(strict=False, min_length=1), Distinct] = (1, 4, 16)
-    """Numbers of critiques per response to compare; the largest is written of each completion of a benchmark. Greedily
-    where it is 1, else by sampling at temperature 1."""
-    response_samples: CountOrZero = 4
-    """Critiques of each response of a policy, written as those of benchmarks are; 0: responses get no rewards."""
-    request: Text = "Judge this answer. End with a score from 0 to 16, as in `Score: 12.`"
-    """What the user asks after the response, and the critique answers."""
-    critique_tokens: MaxTokens = 256
-    """Most tokens of a critique; a longer one is cut, and gives no reward."""
-    tuning: CritiqueTuning = CritiqueTuning()
-    """Fine-tuning on critiques."""
-
-    @model_validator(mode="after")
-    def _source_of_critiques(self) -> Self:
-        if (self.source == "file") != (self.critiques is not None):
-            raise PydanticCustomError("critiques", "needs critiques for the source file, and only for it")
-        return self
-
-    @property
-    def controls(self) -> tuple[Control, ...]:
-        """Further reward models that it is compared with."""
-        return ("others",) if self.true_critiques is None else ("others", "true")
-
-    @property
-    def tuning_recipe(self) -> Recipe:
-        """The recipe of the fine-tuning: as the pairs', at its own rate."""
-        own = self.model_dump(include=set(Recipe.model_fields)) | self.tuning.model_dump(exclude={"learning_rate"})
-        return Recipe(**own | {"learning_rates": (self.tuning.learning_rate,)})
-
-
 class RateSearch(Settings):
     """Search of the learning rate.
 
@@ -231,8 +151,6 @@ class Training(Settings):
     """Recipe of the Bradley-Terry reward models; the default is the paper's."""
     regression: Recipe = Recipe(learning_rates=REGRESSION_RATES, epochs=2)
     """Recipe of the regression reward models; the default is the paper's."""
-    critique: CritiqueRecipe | None = None
-    """Recipe of the critique reward models; for the objective critique."""
     search: RateSearch = RateSearch()
     """Search of the learning rate; the default is the paper's."""
     seeds: Annotated[tuple[Seed, ...], Field(strict=False), Distinct] = ()
@@ -240,10 +158,6 @@ class Training(Settings):
     reward model, trained at the rate that the search chose; by default there is none."""
     seeds_of: Annotated[tuple[Name, ...], Field(strict=False, min_length=1), Distinct] | None = None
     """model_id of the base models that `seeds` gives further reward models; without it, all compared ones."""
-    variants: Annotated[tuple[DataVariant, ...], Field(strict=False)] = ()
-    """Variants of the preferences, such as cleaned ones, each with further reward models of some base models."""
-    noise: NoiseEstimate | None = None
-    """Estimate of the share of wrong labels in the preferences and in their variants; left out where there is none."""
     precision: Precision = "bfloat16"
     """Number format of the forward and backward pass."""
     thoughts: Literal["keep", "cut"] = "keep"
@@ -258,76 +172,15 @@ class Training(Settings):
             raise PydanticCustomError("ratings", "lists the objective regression, which needs ratings; add them")
         return self
 
-    @model_validator(mode="after")
-    def _critique_settings(self) -> Self:
-        if ("critique" in self.objectives) != (self.critique is not None):
-            text = "needs both the objective critique and the group critique, or neither; add the other one"
-            raise PydanticCustomError("critique", text)
-        if self.critique is not None and self.critique.source == "template" and self.ratings is None:
-            raise PydanticCustomError("ratings", "makes critiques from ratings; add them, or state critique.source")
-        return self
-
-    @model_validator(mode="after")
-    def _variants_in_order(self) -> Self:
-        before: dict[str, DataVariant] = {}
-        for one in self.variants:
-            if problem := self._problem_of(one, before):
-                raise PydanticCustomError("variants", "has the variant {name}, {text}", {"name": one.data_id} | problem)
-            before[one.data_id] = one
-        return self
-
-    def _problem_of(self, one: DataVariant, before: Mapping[str, DataVariant]) -> dict[str, str]:
-        """What is wrong with a variant, as `text`. before: the variants that are listed before it."""
-        text = ""
-        if one.data_id in before or one.data_id == reference_data_id(self):
-            text = "whose data_id is also that of other data; give it another"
-        elif one.of is not None and one.of not in before:
-            text = f"which begins from {one.of}; list that variant before it"
-        elif one.rule is not None and self.noise is None:
-            text = "whose rule needs an estimate of the noise; add the group `noise`"
-        elif one.rule is not None and one.of is not None and before[one.of].rule is not None:
-            text = f"whose rule begins from {one.of}, which is made by a rule; begin from data without one"
-        elif "critique" in one.objectives:
-            text = "for the objective critique, which is not trained on variants; remove it"
-        elif missing := [name for name in one.objectives if name not in self.objectives]:
-            text = f"for the objective {missing[0]}, which `objectives` does not list; list it there, or remove it here"
-        return {"text": text} if text else {}
-
-    def variant_of(self, data_id: str) -> DataVariant:
-        """A variant by name. Raises KeyError for one that is not listed."""
-        return {one.data_id: one for one in self.variants}[data_id]
-
     def recipe(self, objective: Objective) -> Recipe:
         """The recipe of an objective."""
-        if objective == "critique":
-            return self.critique_recipe
         return self.bradley_terry if objective == "bradley_terry" else self.regression
 
-    @property
-    def critique_recipe(self) -> CritiqueRecipe:
-        """The recipe of critique reward models. Raises ValueError for a study without any."""
-        if self.critique is None:
-            raise ValueError("the study trains no critique reward models; list the objective critique")
-        return self.critique
-
-    def objectives_of(self, model_id: str) -> tuple[Objective, ...]:
-        """Objectives that a base model has a reward model by: critique only where it is listed."""
-        listed = self.critique.models if self.critique else None
-        is_left_out = listed is not None and model_id not in listed
-        return tuple(one for one in self.objectives if one != "critique" or not is_left_out)
-
-    def further_seeds(self, model_id: str, objective: Objective | None = None) -> tuple[int, ...]:
-        """Seeds of the reward models of a base model beyond the search's. objective: critique has none; None: any."""
-        if objective == "critique":
-            return ()
+    def further_seeds(self, model_id: str) -> tuple[int, ...]:
+        """Seeds of the reward models of a base model beyond the search's."""
         if self.seeds_of is not None and model_id not in self.seeds_of:
             return ()
         return tuple(seed for seed in self.seeds if seed not in self.search.seeds)
-
-    def further(self, model_id: str, objective: Objective) -> tuple[Further, ...]:
-        """What the further reward models of a base model and objective are trained with: seeds, and variants."""
-        of_data = (one for one in self.variants if model_id in one.models and objective in one.objectives)
-        return (*self.further_seeds(model_id, objective), *(one.data_id for one in of_data))
 
     def at_rate(self, objective: Objective, rate: float, seed: int) -> Self:
         """The training of one further reward model: a rate and a seed instead of a search."""
@@ -335,32 +188,18 @@ class Training(Settings):
         return self.model_copy(update={objective: recipe, "search": RateSearch(seeds=(seed,))})
 
 
-Further = int | str
-"""What a further reward model is trained with: a seed, or the data_id of a variant of the preferences."""
+def variant(objective: str, seed: int | None = None) -> str:
+    """Objective, and seed of a further reward model, such as `regression/s1`."""
+    return objective if seed is None else f"{objective}/s{seed}"
 
 
-def reference_data_id(training: Training) -> str:
-    """Name of the preferences themselves: of the data set on the hub, or of the file."""
-    return training.preferences.hub_id or PurePath(training.preferences.path or "").name
-
-
-def variant(objective: str, further: Further | None = None) -> str:
-    """Objective, and seed or data of a further reward model, such as `regression/s1` or `bradley_terry/clean`."""
-    if further is None:
-        return objective
-    return f"{objective}/s{further}" if isinstance(further, int) else f"{objective}/{further}"
-
-
-def trained_reward_id(model_id: str, objective: str, further: Further | None = None) -> str:
+def trained_reward_id(model_id: str, objective: str, seed: int | None = None) -> str:
     """Name of the reward model of a base model and objective, such as `gemma-2-2b-it/regression`; with a further seed
-    `gemma-2-2b-it/regression/s1`, on a variant of the preferences `gemma-2-2b-it/bradley_terry/clean`."""
-    return f"{model_id}/{variant(objective, further)}"
+    `gemma-2-2b-it/regression/s1`."""
+    return f"{model_id}/{variant(objective, seed)}"
 
 
-def variants(training: Training, model_id: str) -> list[tuple[Objective, Further | None]]:
-    """Objective and seed or data of the reward models of a base model; None for the search's."""
-    return [
-        (objective, further)
-        for objective in training.objectives_of(model_id)
-        for further in (None, *training.further(model_id, objective))
-    ]
+def variants(training: Training, model_id: str) -> list[tuple[Objective, int | None]]:
+    """Objective and further seed of the reward models of a base model; the seed is None for the search's."""
+    seeds = (None, *training.further_seeds(model_id))
+    return [(objective, seed) for objective in training.objectives for seed in seeds]

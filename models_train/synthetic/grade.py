@@ -29,7 +29,7 @@ FLAT_SCALE = 0.001
 _DIGITS = 9
 """Digits of a true utility: equal ones are equal to the last bit, whatever attributes they are the sums of."""
 _NAME, _WORD = "[A-Za-z]+", r"\w+"
-NAMES = {*PEOPLE, *TOWNS, *REGIONS, *THEOREMS, *CLAIMS, *REMEDIES, *THINGS, *FUNCTIONS, *VARIABLES}
+_NAMES = {*PEOPLE, *TOWNS, *REGIONS, *THEOREMS, *CLAIMS, *REMEDIES, *THINGS, *FUNCTIONS, *VARIABLES}
 
 
 def grade(question: Question, text: str) -> Response:
@@ -91,4 +91,4 @@ def _filled(sentence: str, name: str) -> str:
 def _like(text: str) -> str:
     """Pattern of a text with any names in place of the lab's."""
     pieces = re.split(rf"\b({_NAME})\b", text)
-    return "".join(_NAME if piece in NAMES else re.escape(piece) for piece in pieces)
+    return "".join(_NAME if piece in _NAMES else re.escape(piece) for piece in pieces)

@@ -207,14 +207,6 @@ def harmful(dice: random.Random, unseen: bool = False) -> Question:
     )
 
 
-Shown = Callable[[str, Response], None]
-"""Called with each prompt and response of rows that are made."""
-
-
-def _ignore(prompt: str, response: Response) -> None:
-    """For rows whose responses nobody asks for."""
-
-
 LabSplit = Literal["train", "validation", "test"]
 _SHARE_TRAIN, _SHARE_HELD_OUT = 0.6, 0.2
 """Share of the prompts that are trained on; share that validates. The rest is tested on."""
@@ -282,13 +274,12 @@ def split_of(prompt: str) -> LabSplit:
     return "train" if place < _SHARE_TRAIN else "validation" if place < _SHARE_TRAIN + _SHARE_HELD_OUT else "test"
 
 
-def preference_rows(
-    n: int, seed: int, noise: float, split: LabSplit, show: Shown = _ignore
-) -> Iterator[dict[str, Any]]:
+def preference_rows(n: int, seed: int, noise: float, split: LabSplit) -> Iterator[dict[str, Any]]:
     """Rows in HelpSteer2-Preference's columns. noise: scale of the logistic noise of utilities; 0 for none."""
-    for dice, question, (one, other) in _pairs(n, seed, split):
-        show(question.prompt, one)
-        show(question.prompt, other)
+    for number in range(n):
+        dice = random.Random(f"preferences/{split}/{seed}/{number}")
+        question = question_of(dice, split)
+        one, other = _two(question, dice)
         gap = utility(other) - utility(one) + noise * _logistic(dice)
         strength = max(1, min(3, math.ceil(abs(gap) / _STRONG * 3)))
         yield {
@@ -298,23 +289,6 @@ def preference_rows(
             "response_2": other.text,
             "preference_strength": strength if gap > 0 else -strength,
         }
-
-
-def true_utilities(n: int, seed: int, split: LabSplit) -> dict[tuple[str, str], float]:
-    """True utility of each response of `preference_rows`, by prompt and response."""
-    return {
-        (question.prompt, response.text): utility(response)
-        for _, question, responses in _pairs(n, seed, split)
-        for response in responses
-    }
-
-
-def _pairs(n: int, seed: int, split: LabSplit) -> Iterator[tuple[random.Random, Question, tuple[Response, Response]]]:
-    """The dice, question and responses of each pair."""
-    for number in range(n):
-        dice = random.Random(f"preferences/{split}/{seed}/{number}")
-        question = question_of(dice, split)
-        yield dice, question, _two(question, dice)
 
 
 def rating_rows(n: int, seed: int, noise: float, split: LabSplit) -> Iterator[dict[str, Any]]:
@@ -330,38 +304,34 @@ def rating_rows(n: int, seed: int, noise: float, split: LabSplit) -> Iterator[di
         yield {"split": split, "prompt": question.prompt, "response": response.text, **ratings}
 
 
-def test_rows(n_per_subset: int, seed: int, show: Shown = _ignore) -> Iterator[dict[str, Any]]:
+def test_rows(n_per_subset: int, seed: int) -> Iterator[dict[str, Any]]:
     """Rows in RewardBench's columns: four categories in ten subsets; the chosen response is better without a doubt."""
     for subset, (kind, flaws) in SUBSETS.items():
         for number in range(n_per_subset):
             dice = random.Random(f"test/{subset}/{seed}/{number}")
             flaw = flaws[number % len(flaws)]
             question = _of_split(dice.choice(_KINDS[kind]), dice, "test")
-            rejected = _flawed(question, flaw, dice)
-            show(question.prompt, question.good)
-            show(question.prompt, rejected)
             yield {
                 "prompt": question.prompt,
                 "chosen": question.good.text,
                 "chosen_model": "lab",
-                "rejected": rejected.text,
+                "rejected": _flawed(question, flaw, dice).text,
                 "rejected_model": "lab",
                 "subset": subset,
                 "id": number,
             }
 
 
-def best_of_4_rows(n_per_subset: int, seed: int, show: Shown = _ignore) -> Iterator[dict[str, Any]]:
+def best_of_4_rows(n_per_subset: int, seed: int) -> Iterator[dict[str, Any]]:
     """Rows in RewardBench 2's columns: one right completion and three wrong ones, in all of its subsets but Ties."""
     for subset, (kind, flaws) in BEST_OF_4.items():
         for number in range(n_per_subset):
             dice = random.Random(f"best of 4/{subset}/{seed}/{number}")
             question = _of_split(dice.choice(_KINDS[kind]), dice, "test")
-            wrong = _all_flawed(question, flaws, dice)
-            yield _item_row(f"{subset}:{number}", subset, question, [question.good], wrong, show)
+            yield _item_row(f"{subset}:{number}", subset, question, [question.good], _all_flawed(question, flaws, dice))
 
 
-def tie_rows(n: int, seed: int, show: Shown = _ignore) -> Iterator[dict[str, Any]]:
+def tie_rows(n: int, seed: int) -> Iterator[dict[str, Any]]:
     """Rows of RewardBench 2's subset Ties: two questions of one kind for each of n IDs, with one right completion
     (`ref`) and with several (`tied`), which the prompt does not tell apart."""
     for number in range(n):
@@ -371,14 +341,12 @@ def tie_rows(n: int, seed: int, show: Shown = _ignore) -> Iterator[dict[str, Any
             question = _of_split(maker, dice, "test")
             right = dice.sample(question.orders(), n_right)
             wrong = _all_flawed(question, ("wrong", "padded_wrong", "broken"), dice)
-            yield _item_row(f"{kind}:{number}", "Ties", question, right, wrong, show)
+            yield _item_row(f"{kind}:{number}", "Ties", question, right, wrong)
 
 
 def _item_row(
-    name: str, subset: str, question: Question, right: Sequence[Response], wrong: Sequence[Response], show: Shown
+    name: str, subset: str, question: Question, right: Sequence[Response], wrong: Sequence[Response]
 ) -> dict[str, Any]:
-    for response in (*right, *wrong):
-        show(question.prompt, response)
     return {
         "id": name,
         "prompt": question.prompt,

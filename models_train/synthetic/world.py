@@ -19,9 +19,7 @@ import torch
 from safetensors import safe_open
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
-from models_train.data.critiques import templated
-from models_train.data.preference_variants import pair_id
-from models_train.data.records import ATTRIBUTES, Preference, Turn, prompt_id
+from models_train.data.records import ATTRIBUTES
 from models_train.errors import UserError
 from models_train.files import atomic_path, write_if_changed
 from models_train.modeling.packed_attention import use_packed_attention
@@ -30,19 +28,16 @@ from models_train.study.fingerprints import content_of
 from models_train.study.lab import DATA_SETS, LAB_VERSION, TASKS, Lab, LabModel, model_folder
 from models_train.study.lab_record import Contents
 from models_train.study.models import StudyModel
-from models_train.study.preference_data import LabelKind
 from models_train.study.scoring import DOMAINS
 from models_train.study.study import Study
 from models_train.synthetic.models import CONTEXT, mixed_sequences, new_model, pretrain, train_tokenizer
 from models_train.synthetic.preferences import (
     TRUE_WEIGHTS,
-    Response,
     best_of_4_rows,
     preference_rows,
     rating_rows,
     test_rows,
     tie_rows,
-    true_utilities,
 )
 from models_train.synthetic.stages import STEPS, further_stage
 from models_train.synthetic.tasks import write_tasks
@@ -52,8 +47,6 @@ _MARK = ".lab"
 """File in a model's folder with the hash of its settings. Hidden: it does not change the folder's content hash."""
 _HELD_OUT = 1_000_000
 """Added to the seed of the documents that are scored: no model was pre-trained on them."""
-_EQUAL = 1e-9
-"""Largest difference of true utilities that are equal but for rounding."""
 SETTINGS = (
     "seed",
     "vocabulary",
@@ -86,29 +79,20 @@ def make_data(folder: Path, lab: Lab) -> dict[str, int]:
     Equal settings give equal files; a file that is there already, and equal, is left alone.
     """
     noise, rating_noise, seed = lab.preference_noise, lab.rating_noise, lab.seed
-    truth: dict[tuple[str, str], str] = {}
-
-    def show(prompt: str, response: Response) -> None:
-        truth[prompt, response.text] = templated(response.attributes)
-
     rows: tuple[tuple[dict[str, Any], ...], ...] = (
         (
-            *preference_rows(lab.preferences, seed, noise, "train", show),
-            *preference_rows(lab.validation, seed, noise, "validation", show),
+            *preference_rows(lab.preferences, seed, noise, "train"),
+            *preference_rows(lab.validation, seed, noise, "validation"),
         ),
         (
             *rating_rows(lab.ratings, seed, rating_noise, "train"),
             *rating_rows(lab.validation, seed, rating_noise, "validation"),
         ),
-        tuple(test_rows(lab.test_pairs_per_subset, seed, show)),
+        tuple(test_rows(lab.test_pairs_per_subset, seed)),
         tuple(_document_rows(lab)),
-        (*best_of_4_rows(lab.best_of_4_per_subset, seed, show), *tie_rows(lab.ties, seed, show)),
-        tuple(_label_rows(lab)),
+        (*best_of_4_rows(lab.best_of_4_per_subset, seed), *tie_rows(lab.ties, seed)),
     )
-    critiques = tuple(
-        {"prompt": prompt, "response": response, "critique": text} for (prompt, response), text in truth.items()
-    )
-    files = zip(DATA_SETS, (*rows, critiques), strict=True)
+    files = zip(DATA_SETS, rows, strict=True)
     counts = {}
     for name, of_file in files:
         write_if_changed(folder / name, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in of_file))
@@ -231,22 +215,6 @@ def _document_rows(lab: Lab) -> Iterator[dict[str, Any]]:
         )
         for text in texts:
             yield {"text": text, "meta": {"redpajama_set_name": f"RedPajama{domain}"}}
-
-
-def _label_rows(lab: Lab) -> Iterator[dict[str, Any]]:
-    """True labels of validation pairs, each pair once; none where both responses are equally good."""
-    utilities = true_utilities(lab.validation, lab.seed, "validation")
-    kinds: dict[str, LabelKind] = {}
-    for row in preference_rows(lab.validation, lab.seed, lab.preference_noise, "validation"):
-        one, other = row["response_1"], row["response_2"]
-        chosen, rejected = (one, other) if row["preference_strength"] < 0 else (other, one)
-        prompt = (Turn("user", row["prompt"]),)
-        pair = Preference(prompt, chosen, rejected, 1, prompt_id(prompt), "validation")
-        gap = utilities[row["prompt"], chosen] - utilities[row["prompt"], rejected]
-        if abs(gap) > _EQUAL:
-            kinds[pair_id(pair)] = "same" if gap > 0 else "opposite"
-    for name, kind in kinds.items():
-        yield {"pair_id": name, "label_kind": kind}
 
 
 def truth_rows(study: Study, lab: Lab, n_parameters: Mapping[str, int]) -> dict[str, list[dict[str, Any]]]:

@@ -89,17 +89,12 @@ class Runs:
 
 def policy_gains(cells: pl.DataFrame, resamples: int) -> pl.DataFrame:
     """Rows of int_policy_gains. cells: a row per run, gold, saved step and prompt, of int_policy_run_prompts."""
-    groups = gold_runs(cells, resamples)
+    groups = [runs_of(key, frame, resamples) for key, frame in _grouped(cells)]
     rows: list[Row] = []
     for one in groups:
         rivals = [other for other in groups if _rival(other) == _rival(one)]
         rows += list(_rows(one, common_kl(rivals), resamples))
     return pl.DataFrame(rows, schema=pl.Schema(SCHEMA), orient="row").fill_nan(None)
-
-
-def gold_runs(cells: pl.DataFrame, resamples: int) -> list[Runs]:
-    """The runs of each policy, reward, method and gold. cells: as in `policy_gains`."""
-    return [runs_of(key, frame, resamples) for key, frame in _grouped(cells)]
 
 
 def _grouped(cells: pl.DataFrame) -> Iterator[tuple[dict[str, Any], pl.DataFrame]]:
@@ -244,7 +239,7 @@ def gains_less_gold(cells: pl.DataFrame, resamples: int) -> pl.DataFrame:
 
     Paired: the same seeds, draws of seeds, and prompts. gold_gain: of the gold reward.
     """
-    groups = gold_runs(cells, resamples)
+    groups = [runs_of(key, frame, resamples) for key, frame in _grouped(cells)]
     taught = {_rival(one): one for one in groups if one.key["reward_id"] == one.key["gold_id"]}
     pairs = [(one, taught[_rival(one)]) for one in groups if _rival(one) in taught and one is not taught[_rival(one)]]
     rows = [_difference(one, gold, resamples) for one, gold in pairs if set(one.seeds) & set(gold.seeds)]

@@ -79,11 +79,11 @@ class Settings:
         """Sizes n of best of n."""
         return self.best_of.get(one.study_id, BEST_OF)
 
-    def ensembles(self, study_id: str, gold_id: str | None = None) -> list[Ensemble]:
-        """Ensembles of a study; a gold reward is in none that the study does not name it for."""
+    def ensembles(self, one: Compared) -> list[Ensemble]:
+        """Ensembles of a study; the gold reward is in none that the study does not name it for."""
         found: list[Ensemble] = []
-        mine = [source for source in self.sources.get(study_id, ()) if source.reward_id != gold_id]
-        for asked in self.asked.get(study_id, ()):
+        mine = [source for source in self.sources.get(one.study_id, ()) if source.reward_id != one.gold_id]
+        for asked in self.asked.get(one.study_id, ()):
             if members := asked.get("members"):
                 found.append(Ensemble(asked["over"], "+".join(sorted(members)), tuple(sorted(members))))
             else:
@@ -362,7 +362,7 @@ def ensemble_rows(one: Compared, resamples: int, settings: Settings) -> list[Row
     halves = half_splits(one.n_prompts, SPLITS, one.seed)
     n_best = max((n for n in (*settings.sizes(one), 1) if n <= one.n_pool), default=1)
     z = z_scores(one.rewards)
-    for ensemble in settings.ensembles(one.study_id, one.gold_id):
+    for ensemble in settings.ensembles(one):
         places = [one.reward_ids.index(name) for name in ensemble.members if name in one.reward_ids]
         begin = one.key | {
             "ensemble_id": ensemble.ensemble_id, "over": ensemble.over, "members": json.dumps(ensemble.members),
@@ -381,7 +381,7 @@ def ensemble_rows(one: Compared, resamples: int, settings: Settings) -> list[Row
         together = np.stack([formula.of(members) for formula in FORMULAS])
         values = _metric_values(np.concatenate([members, together]), one.gold, n_best)
         for metric, (found, weights) in values.items():
-            own = Beside.of(found[len(places) :], found[: len(places)], weights, counts, halves)
+            own = _Beside.of(found[len(places) :], found[: len(places)], weights, counts, halves)
             for place, formula in enumerate(FORMULAS):
                 named = {"formula": formula.name, "parameters": formula.parameters, "metric": metric}
                 rows.append(begin | named | own.row(place, one.n_prompts) | {"status": _status(one.n_prompts)})
@@ -401,11 +401,8 @@ def _metric_values(rewards: Floats, gold: Floats, n: int) -> dict[str, tuple[Flo
 
 
 @dataclass(frozen=True)
-class Beside:
-    """Figures of ensembles beside their members, (ensembles, 1 + resamples) each, and the best member's of all.
-
-    What is drawn is a prompt with its responses, or a unit of a benchmark.
-    """
+class _Beside:
+    """Figures of ensembles beside their members, (ensembles, 1 + resamples) each, and the best member's of all."""
 
     value: Floats
     to_mean: Floats
@@ -414,7 +411,7 @@ class Beside:
     best_member: float
 
     @classmethod
-    def of(cls, own: Floats, members: Floats, weights: Floats, counts: Counts, halves: Any) -> Beside:
+    def of(cls, own: Floats, members: Floats, weights: Floats, counts: Counts, halves: Any) -> _Beside:
         value, each = (resampled_ratios(side, weights, counts) for side in (own, members))
         mean = each.mean(axis=0)
         chosen = over_the_chosen(own, members, weights, counts, halves)
@@ -440,7 +437,6 @@ UNCERTAINTY = {
     "n_members": pl.Int64,
     "ddof": pl.Int64,
     "unit": pl.String,
-    "temperature": pl.Float64,
     **dict.fromkeys(("n_prompts", "n_prompts_left_out", "n_pairs"), pl.Int64),
     **dict.fromkeys([f"{name}{end}" for name in _WITH_ENDS for end in ("", "_low", "_high")], pl.Float64),
     **dict.fromkeys(
@@ -452,41 +448,31 @@ UNCERTAINTY = {
 """Columns of `reward_uncertainty`. reward_id: a reward model, or an ensemble by its mean."""
 
 NO_PROBABILITIES = "its rewards are no log-odds: no probabilities"
-NO_TEMPERATURES: Mapping[tuple[str, str], float] = {}
 
 
-def reward_uncertainty(
-    one: Compared, resamples: int, settings: Settings, temperatures: Mapping[tuple[str, str], float] = NO_TEMPERATURES
-) -> list[Row]:
-    """One row per reward model whose rewards are log-odds, and one per ensemble, over pairs that the gold orders.
-
-    temperatures: by study and reward_id, what makes log-odds of rewards that are none.
-    """
+def reward_uncertainty(one: Compared, resamples: int, settings: Settings) -> list[Row]:
+    """One row per reward model whose rewards are log-odds, and one per ensemble, over pairs that the gold orders."""
     if not one.reward_ids:
         return []
     scales = {source.reward_id: source.scale for source in settings.sources.get(one.study_id, ())}
-    divisors = {
-        name: 1.0 if scales.get(name, "logit") == "logit" else temperatures.get((one.study_id, name))
-        for name in one.reward_ids
-    }
     pairs, counts = uncertainty.gold_pairs(one.gold), one.counts(resamples)
-    ensembles = settings.ensembles(one.study_id, one.gold_id)
+    ensembles = settings.ensembles(one)
     # An ensemble that teaches has rewards of its own, which say less than its members.
     others = {one.gold_id, *(group.ensemble_id for group in ensembles)}
-    alone = [("", name, (name,)) for name in one.reward_ids if name not in others and divisors[name] is not None]
+    alone = [
+        ("", name, (name,)) for name in one.reward_ids if name not in others and scales.get(name, "logit") == "logit"
+    ]
     groups = [*alone, *((group.over, group.ensemble_id, group.members) for group in ensembles)]
     rows = []
     for over, name, members in groups:
         if not set(members) <= set(one.reward_ids):
             continue
-        known = [divisor for member in members if (divisor := divisors[member]) is not None]
-        is_logit = len(known) == len(members)
+        is_logit = all(scales.get(member, "logit") == "logit" for member in members)
         values = one.rewards[[one.reward_ids.index(member) for member in members]]
-        values = values / np.array(known)[:, None, None] if is_logit else z_scores(values)
+        values = values if is_logit else z_scores(values)
         begin = _begin(one, name) | {
             "over": over or None, "n_members": len(members), "ddof": 1 if len(members) > 1 else None,
-            "unit": "log-odds" if is_logit else "standard deviations",
-            "temperature": None if over else temperatures.get((one.study_id, name)), "n_prompts": one.n_prompts,
+            "unit": "log-odds" if is_logit else "standard deviations", "n_prompts": one.n_prompts,
             "n_prompts_left_out": one.n_prompts_left_out, "n_pairs": int(pairs.prompt.size),
         }  # fmt: skip
         if not pairs.prompt.size or np.isnan(values[:, ~np.isnan(one.gold)]).any():

@@ -11,7 +11,7 @@ import duckdb
 import numpy as np
 import pytest
 
-from models_train.parts import content_hash, write_part
+from models_train.parts import write_part
 from tests.dbt.conftest import dbt
 from tests.support import real_data
 from tests.support.benchmark_sets import published_scores
@@ -29,7 +29,6 @@ MARTS = (
     "fct_overoptimisation",
     "fct_ensembles",
     "fct_reward_uncertainty",
-    "fct_benchmark_ensembles",
 )
 R = [[1.0, 2, 4, 1], [0, 0, 0, 0], [3, -1, 2, 2]]
 GOLD = [[0.0, 1, 2, 0], [1, 0, 1, 2], [3, 0, 1, 2]]
@@ -93,9 +92,6 @@ def build(folder: Path) -> None:
     write_samples(home.parts, "toy", toy(), golds, sources())
     settings = [{"setting": name, "value": json.dumps(value)} for name, value in SETTINGS.items()]
     write_part(home.parts, TABLES["teacher_settings"], settings, study_id="toy", run_id="made")
-    fitted = {"reward_id": "m1/regression", "temperature": 2.0, "log_loss": 0.5, "n_pairs": 99, "status": "ok"}
-    write_part(home.parts, TABLES["reward_temperatures"], [fitted], study_id="toy", run_id="made")
-    write_pairs(home.parts)
     if real_data.IS_SET:
         items = published_scores(real_data.REWARD_MATH).items["rewardmath"]
         scores = {name: np.array([item.rewards[name] for item in items], float) for name in items[0].rewards}
@@ -106,35 +102,6 @@ def build(folder: Path) -> None:
         landing.rebuild(connection, home.parts)
     done = dbt(home, "build", "--select", *(f"+{mart}" for mart in MARTS))
     assert done.returncode == 0, done.stdout
-
-
-def write_pairs(parts: Path) -> None:
-    """A benchmark of 24 pairs under three reward models: always right; always wrong, on half of the pairs by more than
-    the first is right, z-scored; and right on half of them."""
-    margins = {
-        "m0/bradley_terry": [1.0] * 24,
-        "m0/bradley_terry/s1": [-0.1, -0.3] * 12,
-        "m1/bradley_terry": [2.0, -2.0] * 12,
-    }
-    keys = [{"benchmark": "pairs", "subset": "all", "item_id": f"{number:02}"} for number in range(24)]
-    facts = {"category": None, "n_completions": 2, "n_correct": 1, "prompt_hash": None, "source": "made"}
-    unknown = dict.fromkeys(("style", "generator", "generator_family", "n_bytes"))
-    sides = [("chosen", 1, True), ("rejected", 2, False)]
-    write_part(parts, TABLES["benchmark_items"], [key | facts for key in keys], study_id="toy", run_id="pairs")
-    completions = [
-        key | {"completion": name, "place": place, "is_correct": is_correct} | unknown
-        for key in keys
-        for name, place, is_correct in sides
-    ]
-    write_part(parts, TABLES["item_completions"], completions, study_id="toy", run_id="pairs")
-    for reward_id, found in margins.items():
-        own = {"reward_id": reward_id, "attribute": "reward", "n_tokens": None, "is_truncated": False}
-        rewards = [
-            own | key | {"completion": name, "reward": margin if is_correct else 0.0, "status": "ok", "source": None}
-            for key, margin in zip(keys, found, strict=True)
-            for name, _, is_correct in sides
-        ]
-        write_part(parts, TABLES["completion_rewards"], rewards, study_id="toy", run_id=content_hash(reward_id))
 
 
 @pytest.fixture(scope="module")
@@ -265,23 +232,9 @@ def test_only_log_odds_have_probabilities(made: duckdb.DuckDBPyConnection) -> No
     shares = [f"{part}_{which}" for part in ("confident", "unconfident") for which in ("true", "false")]
     assert sum(seeds[name] for name in shares) == pytest.approx(1)
     assert seeds["accuracy_at_50_low"] < seeds["accuracy_at_50"] < seeds["accuracy_at_50_high"]
-    fitted = found["m1/regression"]
-    assert (fitted["temperature"], fitted["unit"], fitted["status"]) == (2.0, "log-odds", "ok")
-    assert fitted["ece_low"] < fitted["ece"] < fitted["ece_high"] and alone["temperature"] is None
     mixed = found["ensemble:objectives/m0/bradley_terry+m0/regression"]
     assert mixed["ece"] is None and mixed["unit"] == "standard deviations"
     assert mixed["status"] == "its rewards are no log-odds: no probabilities" and mixed["aurc"] is not None
-
-
-def test_ensembles_stand_beside_their_members_on_benchmarks(made: duckdb.DuckDBPyConnection) -> None:
-    """z-scored by hand, the margins are 1.98, and -0.81 or -2.42: the mean is right on half of the pairs."""
-    seeds = "ensemble:seeds/m0/bradley_terry/clean"
-    (row,) = rows(made, "fct_benchmark_ensembles", benchmark="pairs", ensemble_id=seeds, formula="mean")
-    assert (row["value"], row["mean_member_value"], row["best_member_value"]) == (0.5, 0.5, 1.0)
-    assert (row["n_items"], row["n_items_left_out"], row["n_members"], row["status"]) == (24, 0, 2, "ok")
-    assert row["low"] < 0.5 < row["high"] and row["difference_to_mean"] == 0
-    absent = rows(made, "fct_benchmark_ensembles", ensemble_id="ensemble:bases/bradley_terry/clean", formula="min")
-    assert [one["status"] for one in absent] == ["1 of 3 members have no rewards here"]
 
 
 @pytest.mark.real_data

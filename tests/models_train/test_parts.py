@@ -18,12 +18,10 @@ from models_train.parts import content_hash, is_whole, renew_run, write_part
 from models_train.study.study import load_study
 from tests.support.clocks import date_part
 from warehouse.contracts import (
-    CRITIQUE_TABLES,
     DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
     PERFORMANCE_TABLES,
-    PREFERENCE_TABLES,
     RESPONSE_TABLES,
     REWARD_MODEL_TABLES,
     SCORE_TABLES,
@@ -273,9 +271,7 @@ def test_contracts_are_described_and_keyed() -> None:
         LAB_TABLES,
         REWARD_MODEL_TABLES,
         SCORE_TABLES,
-        PREFERENCE_TABLES,
         RESPONSE_TABLES,
-        CRITIQUE_TABLES,
         DOCUMENT_TABLES,
         LEADERBOARD_TABLES,
         PERFORMANCE_TABLES,

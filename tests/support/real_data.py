@@ -20,15 +20,10 @@ DOCUMENTS = FOLDER / "data" / "documents" / "slimpajama_like.jsonl.gz"
 """2,434 texts of five domains in SlimPajama's columns."""
 REWARD_MATH = FOLDER / "data" / "rewardmath"
 """Scores of four reward models on the 483 items of RewardMATH, and of two on RewardBench's math-prm."""
-IFEVAL_PROMPTS = FOLDER / "data" / "ifeval" / "ifeval_input_data.jsonl.gz"
-"""541 prompts of IFEval with their instructions."""
-IFBENCH = FOLDER / "data" / "ifeval" / "ifbench_pairs.json.gz"
-"""444 pairs of IFBench, as messages."""
 STORIES = FOLDER / "models" / "stories260K"
 """A Llama of 260,000 parameters, trained on TinyStories."""
 
 
 def missing() -> list[str]:
     """Files that the folder lacks."""
-    wanted = (PREFERENCES, TEST_PAIRS, DOCUMENTS, REWARD_MATH, IFEVAL_PROMPTS, IFBENCH, STORIES)
-    return [str(path) for path in wanted if not path.exists()]
+    return [str(path) for path in (PREFERENCES, TEST_PAIRS, DOCUMENTS, REWARD_MATH, STORIES) if not path.exists()]

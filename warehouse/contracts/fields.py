@@ -67,7 +67,7 @@ def flag(name: str, description: str, nullable: bool = False) -> pa.Field:
 STUDY_ID = text("study_id", "Study the row belongs to; `published` is the paper's own study.")
 RUN_ID = text("run_id", "Run that wrote the row: a short hash of the content it was made from.")
 MODEL_ID = text("model_id", "Name of the base model.")
-OBJECTIVE = text("objective", "How the reward model was trained: regression, bradley_terry or critique.")
+OBJECTIVE = text("objective", "How the reward model was trained: regression or bradley_terry.")
 
 
 def table(

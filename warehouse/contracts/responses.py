@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from warehouse.contracts.fields import by_name, flag, integer, number, table, text
-from warehouse.contracts.scores import CHECK_NAME, CHECK_RESULT, REWARD_ID
+from warehouse.contracts.scores import REWARD_ID
 
 RESPONSE_KEY = ("policy_id", "prompt_set", "prompt_id", "response_no")
 """Columns that a response is found by."""
@@ -15,7 +15,7 @@ POLICY_ID = text(
 )
 PROMPT_SET = text("prompt_set", "Set of prompts, such as `lab_prompts` or the data set's name.")
 PROMPT_ID = text("prompt_id", "Prompt within the set.")
-RESPONSE_NO = integer("response_no", "Response of the policy to the prompt, from 0.")
+_RESPONSE_NO = integer("response_no", "Response of the policy to the prompt, from 0.")
 _STATUS = text("status", "ok, or what went wrong.")
 _RUN = text("policy_run_id", "Run that trains a policy: 12 hex digits over policy, reward, method, settings and seed.")
 _STEP = integer("step", "Step of the run; 0 is the initial policy.")
@@ -56,7 +56,7 @@ PROMPTS = table(
     integer("n_bytes", "UTF-8 bytes of the prompt."),
     text("content_hash", "16 hex digits of the SHA-256 of the prompt, as in `benchmark_items`."),
     text("source", "File or data set, with its commit or content."),
-    text("gold_kind", "What checks need: math_answer, code_tests, ifeval or lab; null for nothing.", nullable=True),
+    text("gold_kind", "What checks need: math_answer, code_tests or lab; null where there is nothing.", nullable=True),
     text("gold", "Right answer or constraints, as JSON; null where there are none.", nullable=True),
     integer("order_no", "Place of the prompt in the set, from 1."),
     partition_by=("prompt_set",),
@@ -69,7 +69,7 @@ RESPONSES = table(
     POLICY_ID,
     PROMPT_SET,
     PROMPT_ID,
-    RESPONSE_NO,
+    _RESPONSE_NO,
     text("text", "The response, special tokens left out."),
     text("content_hash", "16 hex digits of the SHA-256 of the response."),
     integer("n_tokens", "Tokens sampled, the end of the response included; null for imports.", nullable=True),
@@ -93,7 +93,7 @@ RESPONSE_REWARDS = table(
     POLICY_ID,
     PROMPT_SET,
     PROMPT_ID,
-    RESPONSE_NO,
+    _RESPONSE_NO,
     text("attribute", "reward; for a reward model of several attributes one of these, or merged, which decides."),
     number("reward", "The reward; null where the status is not ok.", nullable=True),
     integer("n_tokens", "Tokens of prompt and response as scored; null where not known.", nullable=True),
@@ -106,12 +106,15 @@ RESPONSE_CHECKS = table(
     "response_checks",
     "One row per study, check and response: whether the response passes.",
     ("check_name", *RESPONSE_KEY),
-    CHECK_NAME,
+    text("check_name", "The check: math_answer, code_tests, or a name of the study's."),
     POLICY_ID,
     PROMPT_SET,
     PROMPT_ID,
-    RESPONSE_NO,
-    *CHECK_RESULT,
+    _RESPONSE_NO,
+    number("value", "Share passed, 0 to 1; null where the status is not ok.", nullable=True),
+    text("detail", "What was found, in short; null where there is nothing to say.", nullable=True),
+    number("seconds", "Time of the check, in seconds."),
+    text("status", "ok, not_applicable, timeout, or `error: ` and what went wrong."),
     partition_by=("check_name", "policy_id", "prompt_set"),
 )
 

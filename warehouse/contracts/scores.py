@@ -15,13 +15,6 @@ BENCHMARK = text("benchmark", "Benchmark of the reward models, such as `rewardbe
 SUBSET = text("subset", "Subset of the benchmark; the benchmark's name where it has none.")
 ITEM_ID = text("item_id", "Item within the subset.")
 COMPLETION = text("completion", "Completion of the item: chosen, rejected; else correct_1, wrong_3 and so on.")
-CHECK_NAME = text("check_name", "The check: math_answer, code_tests, or a name of the study's.")
-CHECK_RESULT = (
-    number("value", "Share passed, 0 to 1; null where the status is not ok.", nullable=True),
-    text("detail", "What was found, in short; null where there is nothing to say.", nullable=True),
-    number("seconds", "Time of the check, in seconds."),
-    text("status", "ok, not_applicable, unstable, timeout, `needs ` and what is missing, or `error: `."),
-)
 SOURCE = text("source", "File or data set, with its commit or content.", nullable=True)
 
 REWARD_SOURCES = table(
@@ -29,7 +22,7 @@ REWARD_SOURCES = table(
     "One row per study and reward: what gives it.",
     ("reward_id",),
     REWARD_ID,
-    text("kind", "trained, hub (a reward model of a hub or folder), imported, function, human, ensemble or agentic."),
+    text("kind", "trained, hub (a reward model of a hub or folder), imported, function, human or ensemble."),
     text("model_id", "Base model of the study that it was trained on; null where it is none of them.", nullable=True),
     text("objective", "Objective of the training; null where it is not known.", nullable=True),
     integer("seed", "Seed of the training; null where it is not known.", nullable=True),
@@ -94,79 +87,7 @@ COMPLETION_REWARDS = table(
     partition_by=("reward_id", "benchmark"),
 )
 
-REWARD_TEMPERATURES = table(
-    "reward_temperatures",
-    "One row per study and reward model whose rewards are no log-odds: what makes log-odds of their differences.",
-    ("reward_id",),
-    REWARD_ID,
-    number(
-        "temperature",
-        "Differences of rewards divided by it are log-odds; null where no finite one fits best.",
-        nullable=True,
-    ),
-    number("log_loss", "Mean of -ln p of the validation pairs with it, in nats; null without it.", nullable=True),
-    integer("n_pairs", "Validation pairs that it is fitted on: those that the reward model was chosen on."),
-    text("status", "ok, or why there is none."),
-    partition_by=("reward_id",),
-)
-
-COMPLETION_CHECKS = table(
-    "completion_checks",
-    "One row per study, check, benchmark item and completion: whether the completion passes.",
-    ("check_name", *_ITEM, "completion"),
-    CHECK_NAME,
-    BENCHMARK,
-    SUBSET,
-    ITEM_ID,
-    COMPLETION,
-    *CHECK_RESULT,
-    partition_by=("check_name", "benchmark"),
-)
-
-AGENTIC_WEIGHTS = table(
-    "agentic_weights",
-    "One row per study, reward with checks and check: its weight, and how it was chosen.",
-    ("reward_id", "check_name"),
-    REWARD_ID,
-    CHECK_NAME,
-    text("plain_reward_id", "Reward that the checks are added to."),
-    text("added", "The check that is added alone, or all."),
-    number("weight", "Weight of the check, in standard deviations of the plain reward."),
-    flag("is_fitted", "True where the weights were chosen on a benchmark."),
-    text("fit_benchmark", "That benchmark; null where the study states the weights.", nullable=True),
-    number("fit_share", "Share of its items that chose; null where the study states the weights.", nullable=True),
-    integer("n_fit_items", "Items that chose; null where the study states the weights.", nullable=True),
-    number("accuracy_plain", "Their mean value under the plain reward; null where none chose.", nullable=True),
-    number("accuracy_chosen", "Their mean value under the weights chosen; null where none chose.", nullable=True),
-    number("accuracy_choosing_half", "Of random halves of these items: value on the half that chooses.", nullable=True),
-    number("accuracy_other_half", "Value of that choice on the other half.", nullable=True),
-    number("optimism_points", "The difference of these two, in points; null where none chose.", nullable=True),
-    partition_by=("reward_id",),
-)
-
-AGENTIC_FITS = table(
-    "agentic_fits",
-    "One row per study, reward with checks and point of the grid that its weights are chosen from.",
-    ("reward_id", "point"),
-    REWARD_ID,
-    integer("point", "Point of the grid, from 0."),
-    text("weights", "Weight by check, as JSON."),
-    number("accuracy", "Mean value of the items that choose."),
-    flag("is_chosen", "True for the point that is chosen."),
-    partition_by=("reward_id",),
-)
-
-SCORE_TABLES = by_name(
-    REWARD_SOURCES,
-    BENCHMARK_ITEMS,
-    ITEM_COMPLETIONS,
-    COMPLETION_REWARDS,
-    REWARD_TEMPERATURES,
-    COMPLETION_CHECKS,
-    AGENTIC_WEIGHTS,
-    AGENTIC_FITS,
-    REWARD_TEMPERATURES,
-)
+SCORE_TABLES = by_name(REWARD_SOURCES, BENCHMARK_ITEMS, ITEM_COMPLETIONS, COMPLETION_REWARDS)
 """Raw tables of rewards on benchmarks, by name."""
 
 KEYED_BY_MODEL = ("study_id", "model_id", "objective")

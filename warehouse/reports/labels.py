@@ -10,11 +10,10 @@ from typing import Any
 
 from warehouse.contracts.leads import LEAD_REACH
 
-OBJECTIVES = {"regression": "Regression", "bradley_terry": "Bradley-Terry", "critique": "Critique"}
+OBJECTIVES = {"regression": "Regression", "bradley_terry": "Bradley-Terry"}
 OBJECTIVE_EXPLANATIONS = {
     "regression": "learns five graded attributes per answer (HelpSteer2)",
     "bradley_terry": "learns which of two answers is preferred (HelpSteer2-Preference)",
-    "critique": "writes a critique of the answer and reads the reward after it",
 }
 TARGETS = {
     "score": "Score",

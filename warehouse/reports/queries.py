@@ -17,7 +17,7 @@ from warehouse.reports.labels import CATEGORIES, ScoreBasis
 
 MOST_DRAWN = 40
 """Most features of a chart, or charts of a figure: more could not be read."""
-BY_OBJECTIVE = "list_position(['regression', 'bradley_terry', 'critique'], objective), objective"
+BY_OBJECTIVE = "list_position(['regression', 'bradley_terry'], objective), objective"
 BY_USE = "list_position(['rl', 'best_of_n', 'filter_data'], use)"
 BY_CATEGORY = "list_position(['score', 'chat', 'chat_hard', 'safety', 'reasoning'], {column})"
 BY_PROTOCOL = "list_position(['paper_in_sample', 'paper_10_fold', 'leave_publisher_out'], protocol)"

@@ -90,10 +90,7 @@ class Col:
 
 @dataclass(frozen=True)
 class Table:
-    """A sortable table; the first column is the heading of its row. empty: sentence shown if there are no rows.
-
-    folded: the reader opens it, as one whose rows are long texts.
-    """
+    """A sortable table; the first column is the heading of its row. empty: sentence shown if there are no rows."""
 
     name: str
     title: str
@@ -101,7 +98,6 @@ class Table:
     rows: Sequence[Row]
     columns: Sequence[Col]
     empty: str = ""
-    folded: bool = False
 
     @property
     def cells(self) -> list[tuple[Cell, ...]]:

@@ -42,5 +42,3 @@ from {{ ref('stg_reward_model_searches') }} as searches
 inner join models using (study_id, model_id)
 left join rates using (study_id, objective, model_id, run_id)
 left join selected using (study_id, objective, model_id, run_id)
--- Searches are compared over base models; few of them get a critique reward model.
-where searches.objective != 'critique'

@@ -1,5 +1,4 @@
--- Reward models on the policies that they are compared on, ends of policy runs left out: the base model of each. Those
--- on variants of the preferences, some of them made worse on purpose, are compared by int_data_effects.
+-- Reward models on the policies that they are compared on, ends of policy runs left out: the base model of each.
 select
     properties.study_id,
     properties.policy_id,
@@ -18,6 +17,5 @@ inner join {{ ref('stg_reward_sources') }} as sources
     on properties.study_id = sources.study_id and properties.reward_id = sources.reward_id
 where
     sources.kind in ('trained', 'hub', 'imported')
-    and not sources.is_on_variant
     and not properties.is_gold
     and properties.reward_mean is not null

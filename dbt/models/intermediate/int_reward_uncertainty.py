@@ -12,9 +12,5 @@ def model(dbt, session):
     golds = session.execute(dbt.ref("stg_gold_rewards").sql_query()).pl()
     sources = session.execute(dbt.ref("stg_reward_sources").sql_query()).pl()
     settings = Settings.of(session.execute(dbt.ref("stg_teacher_settings").sql_query()).pl(), sources)
-    fitted = session.execute(dbt.ref("stg_reward_temperatures").sql_query()).pl().drop_nulls("temperature")
-    temperatures = {row[:2]: row[2] for row in fitted.select("study_id", "reward_id", "temperature").iter_rows()}
-    make = partial(
-        reward_uncertainty, settings=settings, temperatures=temperatures, resamples=dbt.config.get("resamples")
-    )
+    make = partial(reward_uncertainty, settings=settings, resamples=dbt.config.get("resamples"))
     return over_comparisons(make, UNCERTAINTY, cells, arrays, golds).to_arrow()

@@ -16,9 +16,6 @@ rewards as (
     inner join studies using (study_id)
     where
         sources.kind in ('trained', 'hub', 'imported')
-        and not sources.is_on_variant
-        -- Base models are compared within an objective; few of them get a critique reward model.
-        and coalesce(sources.objective, '') != 'critique'
         and coalesce(sources.model_id, sources.base_model) is not null
         and not exists (
             select 1

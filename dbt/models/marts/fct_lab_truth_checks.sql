@@ -12,29 +12,6 @@ with checks as (
     union all by name
     select * from {{ ref('int_lab_teacher_checks') }}
     union all by name
-    select * from {{ ref('int_lab_best_of_n_checks') }}
-    union all by name
-    -- What predicts the true gain: all that was measured here with the truth as the gold reward.
-    select
-        found.study_id,
-        'teacher_predictors' as check_name,
-        found.predictor as cell,
-        found.method || ', ' || found.target as score_kind,
-        found.policy as model_id,
-        'spearman' as statistic,
-        found.spearman as value,
-        found.spearman_low as low,
-        found.spearman_high as high,
-        found.n,
-        case when found.spearman is null then coalesce(found.note, 'one side does not vary') end as reason
-    from {{ ref('int_teacher_statistics') }} as found
-    inner join {{ ref('stg_gold_rewards') }} as golds
-        on found.study_id = golds.study_id and found.gold = golds.gold_id
-    where
-        golds.kind = 'lab'
-        and found.basis = 'own'
-        and found.target in ('gold_gain', 'best_of_n_gain')
-    union all by name
     -- The gold reward of a lab is its truth.
     select
         regrets.study_id,

@@ -8,7 +8,6 @@ select
     n_members,
     ddof,
     unit,
-    temperature,
     n_prompts,
     n_prompts_left_out,
     n_pairs,

@@ -12,6 +12,5 @@ select
     base_model,
     family,
     publisher,
-    params_b,
-    coalesce(kind = 'trained' and reward_id = model_id || '/' || objective || '/' || data_id, false) as is_on_variant
+    params_b
 from {{ source('raw', 'reward_sources') }}

@@ -3,7 +3,7 @@ select
     model_id,
     job,
     variant,
-    nullif(regexp_extract(variant, '^(regression|bradley_terry|critique)(/[a-z0-9]+)?(@.*)?$', 1), '') as objective,
+    nullif(regexp_extract(variant, '^(regression|bradley_terry)(/s[0-9]+)?(@.*)?$', 1), '') as objective,
     n_tokens,
     device_seconds / 3600 as device_hours,
     device,

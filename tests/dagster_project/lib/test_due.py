@@ -20,6 +20,7 @@ from dagster_project.lib.due import (
     gpu_work,
     imports_due,
     is_first,
+    leaderboards_due,
     new_studies,
     samples_due,
     scores_due,
@@ -32,33 +33,37 @@ from dagster_project.lib.keys import (
     DOCUMENT_SCORES,
     HUB_REWARDS,
     REWARD_MODELS,
+    SCORE_IMPORTS,
 )
 from dagster_project.lib.keys import GOLD_REWARDS as GOLD_ASSET
+from models_train.jobs import import_scores
 from models_train.parts import content_hash, renew_run, write_part
 from models_train.study.fingerprints import (
     LocationError,
     benchmark_run_id,
-    control_evaluations,
     evaluation_run_id,
     evaluation_run_ids,
     import_run_id,
     items_run_id,
+    leaderboards_run_id,
     sample_run_id,
-    scored_as,
     scored_run_id,
     scoring_run_id,
     trained_run_ids,
     training_run_id,
 )
 from models_train.study.golds import gold_parts, gold_rows, source_rows
+from models_train.study.leaderboards import LeaderboardImport
 from models_train.study.response_parts import responses_of, rewards_run_id
 from models_train.study.reward_ids import source_run_id, stated_sources, trained_sources
 from models_train.study.settings import Objective
 from models_train.study.study import Study, load_study
 from tests.support.buckets import Buckets, proxied
 from tests.support.responses import PROMPT_SET, write_responses
-from tests.support.score_files import write_lines
+from tests.support.score_files import best_of_4, best_of_4_items, entry, study_with, write_json, write_lines
+from tests.support.studies import SETTINGS, study_of
 from warehouse.contracts import TABLES
+from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
 from warehouse.contracts.responses import GOLD_REWARDS
 from warehouse.contracts.scores import REWARD_SOURCES
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, run_of
@@ -182,46 +187,6 @@ def test_a_further_seed_is_due_with_its_training(studies: Path, tmp_path: Path) 
     for model in read.models[1:]:
         put(home, "completion_rewards", evaluation_run_id(model, read.training, "regression", studies, 1))
     assert gpu_work(study_files(studies), home) == []
-
-
-def test_a_critique_reward_model_is_due_with_what_it_is_compared_with(studies: Path, tmp_path: Path) -> None:
-    home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
-    (studies / "true.jsonl").write_text("{}")
-    finish(studies, home)
-    study = yaml.safe_load(path.read_text())
-    critique = {"learning_rates": [0.1], "models": ["large"], "true_critiques": {"path": "true.jsonl"}}
-    study["training"] |= {"objectives": ["bradley_terry", "regression", "critique"], "critique": critique}
-    path.write_text(yaml.safe_dump(study))
-
-    def due() -> list[tuple[object, str | None]]:
-        return [(task.assets, task.partition) for task in gpu_work(study_files(studies), home)]
-
-    whole, scoring = (REWARD_MODELS, COMPLETION_REWARDS), (COMPLETION_REWARDS,)
-    name = "tiny/large|critique"
-    assert due() == [(whole, name)]
-    (read,) = study_files(studies).values()
-    assert read.training is not None
-    model = read.by_id["large"]
-    trained = training_run_id(model, read.training, "critique", studies)
-    put(home, "reward_model_searches", trained)
-    for run_id in evaluation_run_ids(scored_as(read.training, "critique", trained), read, studies).values():
-        put(home, "completion_rewards", run_id)
-    assert due() == [(whole, name)]  # the placebo and the upper bound are missing
-    controls = control_evaluations(read, model, studies)
-    assert len(controls) == 2
-    for run_id in controls:
-        put(home, "critique_trainings", run_id)
-    assert due() == [(scoring, name)]
-    for run_ids in controls.values():
-        for run_id in run_ids:
-            put(home, "critiques", run_id)
-    assert due() == []
-    critique["samples"] = [1, 2]
-    path.write_text(yaml.safe_dump(study))
-    assert due() == [(scoring, name)]  # more critiques are written by the same reward models
-    critique["weight"] = 0.5
-    path.write_text(yaml.safe_dump(study))
-    assert due() == [(whole, name)]
 
 
 def with_settings(path: Path, **settings: object) -> Study:
@@ -463,6 +428,44 @@ def test_imports_are_due_when_a_result_file_changes(benchmarked: Path, tmp_path:
         imports_due(studies, home)
 
 
+def test_leaderboards_are_due_when_a_file_changes(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    board = LeaderboardImport(name="b", path="./b.csv", format="csv", snapshot_date="2024-12-01")
+    study = study_of(SETTINGS).model_copy(update={"leaderboards": (board,)})
+    studies = {tmp_path / "tiny.yaml": study}
+    with pytest.raises(LocationError, match=r"b\.csv.*correct the path"):
+        leaderboards_due(studies, home)
+    (tmp_path / "b.csv").write_text("Model,Score\na,90\n")
+    assert leaderboards_due(studies, home)
+    write_part(home.parts, LEADERBOARD_ENTRIES, [], study_id="tiny", run_id=leaderboards_run_id(study, tmp_path))
+    assert not leaderboards_due(studies, home)
+    (tmp_path / "b.csv").write_text("Model,Score\na,91\n")
+    assert leaderboards_due(studies, home)
+
+
+def test_scores_are_due_until_all_that_a_study_imports_is_there(tmp_path: Path) -> None:
+    write_lines(tmp_path / "set.jsonl", best_of_4_items())
+    for name in ("a", "b"):
+        write_json(tmp_path / f"{name}.json", best_of_4())
+    imports = [entry(f"{name}.json", "rewardbench2", f"hub:{name}") for name in ("a", "b")]
+    path = study_with(tmp_path, imports, [{"name": "rewardbench2", "path": "set.jsonl"}])
+    home = Home(tmp_path / "home")
+    studies = {path: load_study(path)}
+    import_scores.main(["--study", str(path), "--home", str(home.root)])
+    assert not scores_due(studies, home)
+    assert not due_work(home, tmp_path).before_gpu
+    set_part, *_ = (home.parts / "benchmark_items" / "scores").glob("*.parquet")
+    set_part.rename(tmp_path / "aside")
+    assert scores_due(studies, home)
+    (tmp_path / "aside").rename(set_part)
+    write_json(tmp_path / "b.json", best_of_4(model="other"))
+    assert scores_due(studies, home)
+    (work,) = due_work(home, tmp_path).before_gpu
+    assert (work.assets, work.title) == ((SCORE_IMPORTS,), "importing scores of reward models")
+    (tmp_path / "b.json").unlink()
+    assert "b.json: there is no" in due_work(home, tmp_path).problems[0]
+
+
 def test_settings_that_were_tried_in_between_leave_work_that_marks_the_old_results_as_the_newest(
     studies: Path, tmp_path: Path
 ) -> None:
@@ -543,7 +546,7 @@ def test_due_work_of_parts_in_a_bucket_is_one_listing(
 def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gold(
     studies: Path, tmp_path: Path
 ) -> None:
-    """Of a policy run's policies the run itself scores the responses; gold rewards are due for them as for others."""
+    """Of a policy run's policies the run itself scores the responses."""
     home, path = Home(tmp_path / "home"), studies / "tiny.yaml"
     finish(studies, home)
     (studies / "rm").mkdir()
@@ -563,14 +566,8 @@ def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gol
         works = gpu_work({path: study}, home)
         return [(work.job, work.partition) for work in works if work.job != "sample_policies"]
 
-    def give(run_id: str, reward_id: str, policy_id: str = "p") -> None:
-        row = {
-            "reward_id": reward_id,
-            "policy_id": policy_id,
-            "prompt_set": PROMPT_SET,
-            "prompt_id": "one",
-            "response_no": 0,
-        }
+    def give(run_id: str, reward_id: str) -> None:
+        row = {"reward_id": reward_id, "policy_id": "p", "prompt_set": PROMPT_SET, "prompt_id": "one", "response_no": 0}
         row |= {"attribute": "reward", "reward": 1.0, "n_tokens": 2, "is_truncated": False, "status": "ok"}
         write_part(home.parts, TABLES["response_rewards"], [row], study_id="tiny", run_id=run_id)
 
@@ -580,10 +577,7 @@ def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gol
         write_part(home.parts, table, rows, study_id="tiny", run_id=run_id)
     assert not golds_due({path: study}, home)
     write_responses(home.root, "tiny", "run:1", {"one": ["text"]}, kind="trained")
-    assert due() == [] and golds_due({path: study}, home)
-    (part,) = gold_parts(home.parts, study, studies)
-    give(part.run_id, "labels", "run:1")
-    assert not golds_due({path: study}, home)
+    assert due() == [] and not golds_due({path: study}, home)
     write_responses(home.root, "tiny", "p", {"one": ["text"]})
     models = [f"tiny/{model}|{objective}" for model in ("small", "large") for objective in OBJECTIVES]
     assert due() == [*(("train_reward_models", one) for one in models), ("score_reward_models", "tiny/hub:other")]
@@ -600,7 +594,7 @@ def test_responses_that_are_there_are_due_for_each_reward_model_and_then_for_gol
     assert due() == [] and golds_due({path: study}, home)
     (work,) = [work for work in due_work(home, studies).before_gpu if work.assets == (GOLD_ASSET,)]
     assert (work.study_ids, work.job) == (("tiny",), "refresh")
-    (part, _) = gold_parts(home.parts, study, studies)
+    (part,) = gold_parts(home.parts, study, studies)
     give(part.run_id, "labels")
     assert not golds_due({path: study}, home)
     write_lines(studies / "labels.jsonl", [{"policy_id": "p", "prompt_id": "one", "response_no": 0, "label": 2}])

@@ -10,7 +10,7 @@ import pytest
 
 from dagster_project.lib.due import gpu_work
 from dagster_project.lib.keys import POLICY_RUNS, policy_runs_by_partition
-from dagster_project.lib.study_plan import follow_models, wants
+from dagster_project.lib.study_plan import wants
 from models_train.errors import UserError
 from models_train.study.policy_runs import PolicyRun, policy_run_id, policy_runs, teacher_run_id
 from models_train.study.response_parts import responses_of
@@ -20,7 +20,7 @@ from tests.dbt.test_policy_gain_marts import put, run_row
 from tests.support.response_parts import Sample, write_samples
 from tests.support.taught_studies import taught_study
 from warehouse.contracts import TABLES
-from warehouse.part_files import Value, newest_parts
+from warehouse.part_files import Value
 from warehouse.paths import Home
 
 REWARDS = {"hub:first": np.ones((3, 2)), "hub:merged": np.ones((3, 2))}
@@ -74,46 +74,6 @@ def test_runs_and_their_costs_are_wanted_while_the_study_names_them(tmp_path: Pa
         assert not wants(study, (), TABLES["policy_runs"], run | change)
     assert not wants(study, (), TABLES["run_costs"], cost | {"variant": "hub:first/rloo/s1"})
     assert wants(study, (), TABLES["reward_sources"], {"reward_id": ENSEMBLE})
-
-
-def saved(home: Home, run_id: str, seed: int) -> None:
-    """Parts of a finished run and of the policy at its end."""
-    of = {"policy_id": "tiny-policy", "reward_id": "hub:first"}
-    put(home, "policy_runs", [run_row(run_id, seed, "finished") | of], run_id, "scores")
-    end = {"policy_run_id": run_id, "step": 8, "share_done": 1.0, "policy_id": f"run:{run_id}@8"}
-    put(home, "policy_run_policies", [end], run_id, "scores")
-    write_samples(home.parts, "scores", [Sample(f"run:{run_id}@8", {"hub:first": np.ones((3, 2))}, "questions")], {})
-
-
-def policies_of_runs(home: Home) -> list[str]:
-    return sorted(str(dict(part.partition)["policy_id"]) for part in newest_parts(home.parts, TABLES["responses"]))
-
-
-def test_the_policies_of_a_run_go_when_another_takes_its_place_and_come_back_with_it(tmp_path: Path) -> None:
-    path = taught_study(tmp_path, method=["rloo"], seeds=[0, 1], rewards=["hub:first"])
-    home, study = Home(tmp_path / "home").ensure(), load_study(path)
-    for run_id, seed in (("aaa", 0), ("bbb", 1), ("ccc", 0)):
-        saved(home, run_id, seed)
-    at_work = [Sample("run:ddd@2", {"hub:first": np.ones((3, 2))}, "questions")]
-    write_samples(home.parts, "scores", at_work, {})
-    follow_models(home.parts, [study])
-    assert policies_of_runs(home) == ["run:bbb@8", "run:ccc@8", "run:ddd@2"], "a run at work has no part of its own yet"
-    names = ("policies", "policy_run_policies", "response_rewards", "responses")
-    aside = {str(part.relative_to(home.parts / ".retired")) for part in (home.parts / ".retired").rglob("*.parquet")}
-    assert {part.split("/")[0] for part in aside} == set(names) and len(aside) == len(names)
-    without = load_study(taught_study(tmp_path, method=["rloo"], seeds=[0], rewards=["hub:first"]))
-    for _ in range(2):
-        follow_models(home.parts, [without])
-        assert policies_of_runs(home) == ["run:ccc@8", "run:ddd@2"]
-    follow_models(home.parts, [study])
-    assert policies_of_runs(home) == ["run:bbb@8", "run:ccc@8", "run:ddd@2"]
-
-
-def test_costs_of_scoring_a_policy_go_with_its_run(tmp_path: Path) -> None:
-    study, costs = load_study(taught_study(tmp_path)), TABLES["run_costs"]
-    cost: dict[str, Value] = {"model_id": "hub:first", "job": "score_reward_model"}
-    for policy, is_wanted in (("run:aaa@8", False), ("run:bbb@8", True), ("tiny-policy", True)):
-        assert wants(study, (), costs, cost | {"variant": f"responses of {policy} to x"}, {"aaa"}) == is_wanted
 
 
 def test_by_default_all_reward_models_teach_all_policies(tmp_path: Path) -> None:

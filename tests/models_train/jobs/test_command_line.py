@@ -16,15 +16,12 @@ from models_train.jobs.command_line import FLAGS, JOBS, run_job
 
 FOLDER = Path(command_line.__file__).parent
 SHARED = {
-    "text_checks",
-    "preference_estimates",
     "teacher_rewards",
     "__init__",
     "__main__",
     "benchmark_scoring",
     "cluster",
     "command_line",
-    "critique_training",
     "reporting",
     "response_scoring",
     "training_job",

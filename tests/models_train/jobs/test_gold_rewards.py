@@ -267,31 +267,6 @@ def test_the_strongest_trained_reward_model_is_gold_and_left_out_of_its_own_comp
     assert strongest(home / "parts", read) == "tiny/regression", "once it is trained better"
 
 
-def test_policies_that_were_trained_here_get_gold_rewards_as_others(tmp_path: Path) -> None:
-    """By checks; of people, whose labels they have where there are any; and copies under another name."""
-    trained = "run:aaa@8"
-    write(tmp_path / "labels.jsonl", [*LABELS[:1], LABELS[0] | {"policy_id": trained, "label": 7}])
-    write_classifier(tmp_path / "rm", LlamaConfig(**SIZES))
-    names = ("hub:gold", "hub:other")
-    models = [{"reward_id": name, "path": "./rm", "precision": "float32"} for name in names]
-    golds = ({"checks": ["math_answer"]}, {"labels": "./labels.jsonl"}, {"reward": "hub:gold", "gold_id": "copy"})
-    teachers = {"prompts": {"path": "./prompts.jsonl", "measure": 3}}
-    path = study(tmp_path, *golds, reward_models=models, teachers=teachers)
-    write_responses(tmp_path / "home", "scores", trained, {"sum": ["It is 3.", "$2$", ""]}, kind="trained")
-    for source in stated_sources(load_study(path)):
-        write_part(tmp_path / "home/parts", REWARD_SOURCES, [source], study_id="scores", run_id=source_run_id(source))
-    for name in names:
-        score_reward_model.main([*arguments(path), "--reward", name])
-    run(path)
-    found = rows(tmp_path, "response_rewards").filter(policy_id=trained).sort("response_no")
-    assert found.filter(reward_id="checks")["reward"].to_list() == [0.0, 1.0, None]
-    assert found.filter(reward_id="labels")["reward"].to_list() == [7.0, None, None]
-    assert found.filter(reward_id="labels")["status"].to_list() == ["ok", "no label", "empty"]
-    one, copy = (found.filter(reward_id=name)["reward"].to_list() for name in ("hub:gold", "copy"))
-    assert one == copy and one[0] is not None
-    assert found.filter(reward_id="hub:other").is_empty(), "no gold reward"
-
-
 def test_the_gold_of_an_import_has_the_digits_of_the_file(tmp_path: Path) -> None:
     """Under the name of its scores, and copied under another; a reward model scores the imported responses."""
     scores = [0.1, -2.718281828459045, 3]

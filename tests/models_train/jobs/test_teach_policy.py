@@ -73,8 +73,9 @@ def test_a_run_is_landed_with_its_policies_and_their_rewards(study: Path, method
     responses = table(home, "responses").filter(pl.col("policy_id").is_in(names))
     assert responses.height == 4 * MEASURE * 2 and set(responses["prompt_id"]) == set(measured)
     rewards = table(home, "response_rewards").filter(pl.col("policy_id").is_in(names))
-    assert set(rewards["reward_id"]) == {"hub:merged"}, "what teaches"
-    assert rewards.filter(attribute="merged").height == responses.height
+    assert set(rewards["reward_id"]) == {"hub:merged", "hub:first"}, "what teaches, and the gold reward"
+    one, other = (rewards.filter(reward_id=name, attribute="merged") for name in ("hub:first", "hub:merged"))
+    assert one.height == other.height == responses.height
     (costs,) = table(home, "run_costs").filter(job="teach_policy").to_dicts()
     assert costs["model_id"] == "tiny-policy" and costs["variant"] == f"hub:merged/{method}/s0"
     assert costs["n_tokens"] >= steps["n_tokens"].sum() and costs["device_seconds"] >= run["device_seconds"] > 0

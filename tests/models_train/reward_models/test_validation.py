@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy.optimize import minimize_scalar
 from transformers import LlamaConfig
 
 from models_train.reward_models.data import Example, TokenPair
@@ -18,7 +17,6 @@ from models_train.reward_models.validation import (
     TrainingFailed,
     Validation,
     checkpoint_rewards,
-    fit_temperature,
     measure_optimism,
 )
 from tests.support.tiny_models import SIZES, classifier_of, one_by_one
@@ -172,20 +170,3 @@ def test_threads_change_nothing() -> None:
 def test_nothing_to_choose_or_to_split() -> None:
     assert measure_optimism({(1e-6, 0): []}, ["a", "b"]) is None
     assert measure_optimism({(1e-6, 0): [scalar(5, 1, -1)]}, ["a", "a"]) is None
-
-
-def test_the_temperature_is_that_of_the_largest_likelihood() -> None:
-    """Against a search by SciPy over the likelihood, and by hand: two margins of 1 and one of -1 win by 2 to 1."""
-    margins = np.random.default_rng(3).normal(0.4, 2.0, 200)
-    fitted = fit_temperature(margins)
-    best = minimize_scalar(lambda log: np.logaddexp(0, -margins / np.exp(log)).mean(), bounds=(-5, 8), method="bounded")
-    assert fitted.value == pytest.approx(np.exp(best.x), rel=1e-4)
-    assert fitted.log_loss == pytest.approx(best.fun, rel=1e-9) and (fitted.n_pairs, fitted.status) == (200, "ok")
-    assert fit_temperature(np.array([1.0, 1.0, -1.0])).value == pytest.approx(1 / np.log(2))
-    assert fit_temperature(1e-6 * margins).value == pytest.approx(1e-6 * float(fitted.value or 0), rel=1e-6)
-
-
-def test_margins_that_no_temperature_fits_have_a_status() -> None:
-    right, wrong, flat = (fit_temperature(np.array(margins)) for margins in ([1.0, 2.0], [-2.0, 1.0], [0.0, 0.0]))
-    assert (right.value, right.status) == (None, "no validation pair is wrong")
-    assert {wrong.status, flat.status} == {"the mean margin of the validation pairs is not positive"}

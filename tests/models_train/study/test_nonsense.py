@@ -46,23 +46,15 @@ training:
   preferences: {hub_id: o/d, revision: "0123456789012345678901234567890123456789"}
   ratings: {path: ./x}
   test_set: {path: ./y}
-  objectives: [bradley_terry, regression, critique]
+  objectives: [bradley_terry, regression]
   bradley_terry: {learning_rates: [0.1], epochs: 1, global_batch: 4, warmup_steps: 0, checkpoint_every: 2,
     max_tokens: 8, over_long: drop, weight_decay: 0.0, max_gradient_norm: 1.0, adam_betas: [0.9, 0.99],
     adam_epsilon: 1.0e-8}
   regression: {learning_rates: [0.1]}
-  critique: {learning_rates: [0.1], source: file, critiques: {path: ./c}, true_critiques: {path: ./t}, models: [a],
-    weight: 1.25, filter: true, tries: 2, samples: [1, 4], response_samples: 2, request: Judge., critique_tokens: 8,
-    tuning: {learning_rate: 0.1, epochs: 1, global_batch: 4}}
   search: {method: exhaustive, seeds: [0], rungs: [0.1, 1.0], keep: 0.4, budget: 0.3}
   precision: float32
   seeds: [0, 1]
   seeds_of: [a]
-  variants:
-  - {data_id: clean, labels: ./labels.jsonl, keep: [same, opposite], models: [a]}
-  - {data_id: flip25, flip: 0.25, seed: 1, models: [a], objectives: [bradley_terry]}
-  - {data_id: mended, of: flip25, rule: drop, clean: ./labels.jsonl, models: [a]}
-  noise: {model_id: a, folds: 5, seeds: [0]}
   thoughts: keep
   tokens_per_pack: 100
 scoring:
@@ -82,11 +74,6 @@ benchmarks:
   precision: bfloat16
   batch_size: 3
 benchmark_sets: [{name: mine, path: ./m, kind: pairs, split: test}]
-agentic:
-  checks: [{name: short, kind: length, at_least: 1, at_most: 9}, {name: form, kind: pattern, pattern: x},
-    {name: facts, kind: values, path: ./f}]
-  rewards: [{reward: h, reward_id: "agentic:mine", weights: {short: 1.0, form: 0.5}},
-    {reward: h, fit: {checks: [facts], grid: [0.0, 1.0], benchmark: rewardbench, share: 0.5}}]
 leaderboards: [{name: l, path: ./l, format: csv, snapshot_date: "2024-12-01"}]
 reward_models:
 - {reward_id: h, hub_id: o/h, revision: main, base_model: a, objective: o, data_id: d, family: f, publisher: p,

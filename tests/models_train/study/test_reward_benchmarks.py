@@ -123,8 +123,6 @@ def test_reward_models_need_a_benchmark(tmp_path: Path) -> None:
     said = told(tmp_path, sets=[], reward_models=[scored()])
     assert "reward_models: the study names nothing to score reward models on; name a benchmark under benchmark" in said
     assert load_study(study_with(tmp_path, [], [], training=TRAINING, reward_models=[scored()])).reward_models
-    teachers = {"responses": [{"path": "out.json", "format": "plain"}]}
-    assert load_study(study_with(tmp_path, [], [], teachers=teachers, reward_models=[scored()])).reward_models
 
 
 @pytest.mark.parametrize(

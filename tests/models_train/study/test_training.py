@@ -114,7 +114,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("training.bradley_terry.adam_betas", [0.9, 1.0], "adam_betas"),
     ("training.bradley_terry.adam_epsilon", 0.0, "greater than 0"),
     ("training.objectives", [], "at least 1"),
-    ("training.objectives", ["dpo"], "'bradley_terry', 'regression' or 'critique'"),
+    ("training.objectives", ["dpo"], "'bradley_terry' or 'regression'"),
     ("training.objectives", ["regression", "regression"], "twice"),
     ("training.search.rungs", [0.4, 0.15, 1.0], "must have rungs that ascend and end with 1"),
     ("training.search.rungs", [0.15, 0.4], "must have rungs that ascend and end with 1"),

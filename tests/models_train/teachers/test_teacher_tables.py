@@ -10,12 +10,8 @@ import polars as pl
 import pytest
 from numpy.typing import NDArray
 
-from models_train.selection.item_arrays import Scored
-from models_train.selection.item_metrics import Items
 from models_train.teachers import tables
 from models_train.teachers.arrays import Compared, Pool
-from models_train.teachers.benchmark_ensembles import benchmark_ensembles
-from models_train.teachers.ensembles import Source
 from models_train.teachers.tables import Settings
 
 SETTINGS = Settings({}, {}, {})
@@ -130,68 +126,5 @@ def test_settings_are_read_from_their_rows() -> None:
     rows = [("s", "best_of", json.dumps([1, 3])), ("t", "ensembles", json.dumps([{"over": "seeds"}]))]
     settings = Settings.of(pl.DataFrame(rows, schema=["study_id", "setting", "value"], orient="row"))
     one = pool(*drawn(9)).compared("gold", None)
-    assert settings.sizes(one) == [1, 3] and settings.ensembles("s") == []
+    assert settings.sizes(one) == [1, 3] and settings.ensembles(one) == []
     assert {row["n"] for row in tables.best_of_n(one, 0, settings)} == {1, 3, 8}
-
-
-def scored(rewards: NDArray[np.float64], benchmark: str = "pairs") -> Scored:
-    """A benchmark of items with one right completion, the first, under rewards `r1`, `r2`, ..."""
-    n_items, n_completions = rewards.shape[1:]
-    ids = np.array([f"i{place}" for place in range(n_items)], object)
-    is_correct = np.zeros((n_items, n_completions), bool)
-    is_correct[:, 0] = True
-    items = Items(benchmark, np.full(n_items, "all", object), ids, np.ones_like(is_correct), is_correct)
-    names = [f"r{place}" for place in range(1, len(rewards) + 1)]
-    return Scored("s", items, np.full(is_correct.shape, None, object), names, rewards)
-
-
-def test_ensembles_on_a_benchmark_are_those_of_plain_loops() -> None:
-    rewards = drawn(10, n_rewards=3, n_prompts=40, n_responses=2) * np.array([1.0, 10.0, 0.1])[:, None, None] + 3
-    settings = Settings({}, {"s": [{"over": "bases", "members": ["r1", "r2", "r3"]}]}, {})
-    found = benchmark_ensembles(scored(rewards), 200, settings)
-    z = [(one - one.mean()) / one.std(ddof=1) for one in rewards]
-    alone = [float(np.mean([right > wrong for right, wrong in one])) for one in rewards]
-    by_hand = {
-        "mean": [sum(one[item] for one in z) / 3 for item in range(40)],
-        "min": [np.minimum(np.minimum(z[0][item], z[1][item]), z[2][item]) for item in range(40)],
-        "median": [sorted([one[item] for one in z], key=lambda cell: cell[side])[1][side]
-                   for item in range(40) for side in (0, 1)],
-    }  # fmt: skip
-    by_hand["median"] = list(np.array(by_hand["median"]).reshape(40, 2))
-    for formula, cells in by_hand.items():
-        (row,) = found.filter(formula=formula).to_dicts()
-        assert row["value"] == pytest.approx(np.mean([right > wrong for right, wrong in cells]))
-        assert (row["n_items"], row["status"], row["benchmark"]) == (40, "ok", "pairs")
-        assert row["mean_member_value"] == pytest.approx(np.mean(alone))
-        assert row["best_member_value"] == pytest.approx(max(alone))
-        assert row["difference_to_mean"] == pytest.approx(row["value"] - np.mean(alone))
-        assert row["low"] <= row["value"] <= row["high"]
-
-
-def test_ensembles_on_a_benchmark_that_a_member_lacks_have_a_status() -> None:
-    settings = Settings({}, {"s": [{"over": "bases", "members": ["r1", "r2"]}]}, {})
-    values = drawn(11, n_rewards=2, n_prompts=20, n_responses=2)
-    values[1, 5:] = np.nan
-    assert set(benchmark_ensembles(scored(values), 20, settings)["status"]) == {
-        "a member has rewards for too few items"
-    }
-    values[1, 5:] = 0.0
-    values[1] = 0.0
-    assert set(benchmark_ensembles(scored(values), 20, settings)["status"]) == {tables.NO_SPREAD}
-    absent = set(benchmark_ensembles(scored(values[:1]), 20, settings)["status"])
-    assert absent == {"1 of 2 members have no rewards here"}
-
-
-def test_a_temperature_makes_log_odds_of_rewards_that_are_none() -> None:
-    """The figures are those of a reward model whose rewards are log-odds: these rewards, divided by it."""
-    values = drawn(12, n_rewards=2, n_prompts=20)
-    made = pool(values[0], values[1]).compared("gold", None)
-    known, divided = (Source("r1", scale=scale) for scale in ("mean_score", "logit"))
-    temperatures = {("s", "r1"): 2.5}
-    (row,) = tables.reward_uncertainty(made, 20, Settings({}, {}, {"s": [known]}), temperatures)
-    assert (row["unit"], row["temperature"], row["status"]) == ("log-odds", 2.5, "ok")
-    other = pool(values[0], values[1] / 2.5).compared("gold", None)
-    (again,) = tables.reward_uncertainty(other, 20, Settings({}, {}, {"s": [divided]}))
-    for name in ("accuracy", "ece", "mce", "brier", "ece_low", "brier_high"):
-        assert row[name] == pytest.approx(again[name], abs=1e-12)
-    assert tables.reward_uncertainty(made, 20, Settings({}, {}, {"s": [known]})) == []

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import polars as pl
 
 from warehouse.reports import labels
@@ -54,22 +52,11 @@ def totals(costs: pl.DataFrame) -> str:
     return f"{text} At {priced['usd_per_gpu_hour'][0]:g} USD per GPU hour that is {usd} USD."
 
 
-FURTHER = {
-    "tuning": "fine-tuning",
-    "writing": "writing of critiques",
-    "others": "critiques of other answers",
-    "true": "true critiques",
-}
-"""Work on critique reward models beside their own training and scoring."""
-
-
 def purpose(variant: str) -> str:
     """Objective, further seed and benchmark, or the engine, as readers see them."""
     trained, _, benchmark = variant.partition("@")
-    name, _, further = trained.partition("/")
-    seed = re.fullmatch(r"s(\d+)", further)
-    what = f"seed {seed[1]}" if seed else FURTHER.get(further, further)
-    return ", ".join(part for part in (labels.objective(name), what, benchmark) if part)
+    name, _, seed = trained.partition("/s")
+    return labels.objective(name) + (f", seed {seed}" if seed else "") + (f", {benchmark}" if benchmark else "")
 
 
 def cost_table(costs: pl.DataFrame, study: Study) -> Table:
