@@ -5,7 +5,7 @@ The page carries all of them and needs no network; the answer card is one of the
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -255,8 +255,3 @@ def _sure_for_policy(row: Mapping[str, Any]) -> str:
 
 def _quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
-
-
-def records(studies: Sequence[Study]) -> list[dict[str, Any]]:
-    """The choices of all studies for the page; those of real data first."""
-    return [choice.record() for study in studies for choice in choices(study)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import altair as alt
 import duckdb
@@ -152,7 +153,8 @@ class Section:
 
 @dataclass(frozen=True)
 class StudyPage:
-    """All sections of one study."""
+    """All sections of one study. choices: records of the reader's questions, with their answers."""
 
     study: Study
     sections: tuple[Section, ...]
+    choices: tuple[dict[str, Any], ...] = ()

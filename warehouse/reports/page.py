@@ -86,7 +86,8 @@ def study_page(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], slug:
         slug=slug,
     )
     sections = topics.sections(study)
-    return StudyPage(study, tuple(section.synthetic() if study.synthetic else section for section in sections))
+    shown = tuple(section.synthetic() if study.synthetic else section for section in sections)
+    return StudyPage(study, shown, tuple(choice.record() for choice in choices.choices(study)))
 
 
 def render_page(
@@ -97,7 +98,7 @@ def render_page(
     Everything from the data passes through Jinja's escaping, export.script_json or export.script_gzip.
     """
     style, script, bundle = _asset("page.css"), _asset("page.js"), export.vega_bundle()
-    asked = choices.records([page.study for page in pages])
+    asked = [record for page in pages for record in page.choices]
     template = _environment().get_template("page.html.j2")
     return template.render(
         pages=pages,
