@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +17,10 @@ from warehouse.reports.choices import Choice, Place
 
 WIDTH, LEFT, REACH = 1000, 440, 512
 """Width of the card, left end and width of its bars, in pixels."""
-DRAW = {".png": lambda svg: vl_convert.svg_to_png(svg, scale=2.0), ".pdf": vl_convert.svg_to_pdf}
+DRAW: dict[str, Callable[[str], bytes]] = {
+    ".png": lambda svg: vl_convert.svg_to_png(svg, scale=2.0),
+    ".pdf": vl_convert.svg_to_pdf,
+}
 """How each kind of file is drawn."""
 _TEXT, _QUIET, _NOTICE = "#1c2128", "#59636e", "#b34a00"
 _MOST_LETTERS = 46
