@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from models_train.errors import UserError, close_match
-from warehouse.cli.recommend import billions, gibibytes
+from warehouse.cli.recommend import NO_MEMORY, billions, gibibytes
 from warehouse.connection import Connection, read
 from warehouse.paths import Home
 from warehouse.reports import labels, queries
 from warehouse.reports.card import card, write_card
-from warehouse.reports.choices import Choice, choices, of_score
+from warehouse.reports.choices import Choice, of_policy, of_score, on_benchmarks
 from warehouse.reports.elements import Study
-from warehouse.reports.recommended import Limits, recommendations, recommendations_for_policy
+from warehouse.reports.recommended import Limits, recommendations, recommendations_for_policy, studies_named
 
 NAME = "answer_card"
 """Name of the files in the folder of reports."""
@@ -26,46 +27,38 @@ def choice_of(connection: Connection, options: argparse.Namespace) -> Choice:
     if options.benchmark is not None:
         return _on_benchmark(connection, options)
     if options.policy is not None or options.use is not None:
-        ((row, frame), *_) = recommendations_for_policy(
+        if options.memory is not None:
+            raise UserError(NO_MEMORY)
+        ((study, frame), *_) = recommendations_for_policy(
             connection, options.policy, options.use, options.max_params, options.objective, options.study
         )
-        wanted = frame.to_dicts()[0]
-        return next(
-            one
-            for one in choices(_study(connection, row["study_id"]))
-            if one.purpose.startswith(f"policy:{wanted['policy_id']}:{wanted['use']}")
-            and one.objective == wanted["objective"]
-            and one.limit == ("any" if wanted["size_limit_b"] is None else f"{wanted['size_limit_b']:g}B")
-        )
+        every = queries.teacher_recommendations(connection, study["study_id"])
+        names_gold = every["gold_id"].n_unique() > 1
+        return of_policy(_study(connection, study), frame.row(0, named=True), names_gold=names_gold)
     within = Limits(options.max_params, options.memory)
     found = recommendations(connection, within, options.objective, options.study, sys.maxsize)
-    row, one = next((row, one) for row, answers in found for one in answers if one.rows)
-    return of_score(_study(connection, row["study_id"]), one.objective, within, one)
+    study, one = next((study, one) for study, answers in found for one in answers if one.rows)
+    return of_score(_study(connection, study), one.objective, within, one)
 
 
 def _on_benchmark(connection: Connection, options: argparse.Namespace) -> Choice:
-    studies = queries.studies(connection)["study_id"].to_list()
-    names = [options.study] if options.study in studies else studies
-    found = {
-        one.purpose.removeprefix("benchmark:"): one
-        for name in reversed(names)
-        for one in choices(_study(connection, name))
-        if one.purpose.startswith("benchmark:")
-    }
+    found: dict[str, Choice] = {}
+    for row in studies_named(connection, options.study):
+        for one in on_benchmarks(_study(connection, row)):
+            found.setdefault(one.purpose.removeprefix("benchmark:"), one)
     if options.benchmark not in found:
         hint = close_match(options.benchmark, found, "there are", most=len(found)) if found else "there is none yet"
         raise UserError(f"There are no rewards on a benchmark {options.benchmark!r}; {hint}.")
     return found[options.benchmark]
 
 
-def _study(connection: Connection, study_id: str) -> Study:
-    (row,) = queries.studies(connection).filter(study_id=study_id).to_dicts()
-    return Study(connection, study_id, row["title"], row["source"], bool(row["synthetic"]), labels.slug(study_id))
+def _study(connection: Connection, row: Mapping[str, Any]) -> Study:
+    return Study.of(connection, row, labels.slug(str(row["study_id"])))
 
 
 def _foot(connection: Connection, choice: Choice, snapshot: str) -> str:
-    study = _study(connection, choice.study)
-    return f"Study {study.study_id}: {study.title}. Source: {study.source}. Snapshot {snapshot}."
+    (row,) = studies_named(connection, choice.study)
+    return f"Study {row['study_id']}: {row['title']}. Source: {row['source']}. Snapshot {snapshot}."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -36,6 +36,7 @@ NO_CHANCE = (
     "No chance of being best is given: it is computed for the stored size limits only ({limits}), and this limit is "
     "not one of them."
 )
+NO_MEMORY = "MEMORY is for a recommendation without a policy: leave out POLICY and USE, or MEMORY."
 
 
 def print_recommendation(
@@ -166,7 +167,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.policy is None and options.use is None:
                 print_recommendation(connection, console, **asked, memory=options.memory, top=options.top)
             elif options.memory is not None:
-                raise UserError("MEMORY is for a recommendation without a policy: leave out POLICY and USE, or MEMORY.")
+                raise UserError(NO_MEMORY)
             else:
                 print_for_policy(connection, console, policy=options.policy, use=options.use, **asked)
     except UserError as error:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-import jinja2
 import vl_convert
 
 from models_train import files
 from models_train.errors import UserError
 from warehouse.reports.choices import Choice, Place
+from warehouse.reports.page import environment
 
 WIDTH, LEFT, REACH = 1000, 440, 512
 """Width of the card, left end and width of its bars, in pixels."""
@@ -78,7 +77,7 @@ def card(choice: Choice, foot: str) -> str:
     bars = _bars(choice.places, y + 8) if len(choice.places) > 1 else []
     y = bars[-1].y + 52 if bars else y
     write(foot, 13, fill=_QUIET)
-    template = _environment().get_template("card.svg.j2")
+    template = environment().get_template("card.svg.j2")
     return template.render(width=WIDTH, height=y + 12, lines=lines, bars=bars, left=LEFT, reach=REACH)
 
 
@@ -114,14 +113,3 @@ def write_card(svg: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_path(path) as beside:
         beside.write_bytes(DRAW[ending](svg))
-
-
-@cache
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
-        loader=jinja2.PackageLoader("warehouse", "reports"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )

@@ -74,7 +74,7 @@ class Choice:
 
 def choices(study: Study) -> list[Choice]:
     """Every choice of a study, in the order that the page offers: by score, on benchmarks, for policies."""
-    return [*_by_score(study), *_on_benchmarks(study), *_for_policies(study)]
+    return [*_by_score(study), *on_benchmarks(study), *_for_policies(study)]
 
 
 def _by_score(study: Study) -> Iterator[Choice]:
@@ -85,14 +85,15 @@ def _by_score(study: Study) -> Iterator[Choice]:
     sized = with_size(frame, models)
     for objective, part in queries.parts(sized, "objective"):
         stored = sorted({float(limit) for limit in part["size_limit_b"].drop_nulls()})
-        limits = [ANY, *map(Limits, stored), *(Limits(memory_gib=memory) for memory in MEMORIES_GIB)]
-        seen = -1
-        for within in limits:
+        n_trainable = 0
+        for within in (ANY, *map(Limits, stored), *(Limits(memory_gib=memory) for memory in MEMORIES_GIB)):
             found = recommendation(part, models, within, len(part))
-            # A larger limit that admits no further model has the same answer.
-            if found.rows and (within.memory_gib is None or found.n_within != seen):
+            if within.memory_gib is not None:
+                if found.n_within == n_trainable:
+                    continue  # more memory that admits no further model: the same answer
+                n_trainable = found.n_within
+            if found.rows:
                 yield of_score(study, objective, within, found)
-            seen = found.n_within if within.memory_gib is not None else -1
 
 
 def of_score(study: Study, objective: str, within: Limits, found: Recommendation) -> Choice:
@@ -161,7 +162,7 @@ def _score_sql(study_id: str, objective: str, within: Limits, found: Recommendat
     )
 
 
-def _on_benchmarks(study: Study) -> Iterator[Choice]:
+def on_benchmarks(study: Study) -> Iterator[Choice]:
     """The best reward model of any kind on each benchmark."""
     scores = queries.reward_scores(study.connection, study.study_id)
     for benchmark, part in queries.parts(scores, "benchmark"):
@@ -204,36 +205,41 @@ def _for_policies(study: Study) -> Iterator[Choice]:
     if not has_table(study.connection, "marts", "fct_teacher_recommendations"):
         return
     frame = queries.teacher_recommendations(study.connection, study.study_id)
-    golds = frame["gold_id"].n_unique() if frame.height else 0
-    for row in frame.to_dicts():
-        use = labels.USES.get(row["use"], row["use"])
-        gold = f", gold reward {row['gold_id']}" if golds > 1 else ""
-        within = Limits(row["size_limit_b"])
-        yield Choice(
-            study=study.study_id,
-            purpose=f"policy:{row['policy_id']}:{row['use']}" + (f":{row['gold_id']}" if gold else ""),
-            purpose_label=f"Policy {row['policy_id']}, {use}{gold}",
-            objective=row["objective"],
-            objective_label=labels.objective(row["objective"]),
-            limit=_limit_key(within),
-            limit_label=limit_label(within),
-            question=f"Which base model{within} should the reward model for {row['policy_id']} be trained on, for "
-            f"{use}{gold}? Objective: {labels.objective(row['objective'])}.",
-            pick=row["base_model"] or "",
-            figure=_expected(row),
-            sure=_sure_for_policy(row),
-            why=labels.sentence(row["reason"]),
-            unit=labels.MEASURES.get(row["measure"], row["measure"] or ""),
-            places=(Place(row["base_model"], _expected(row), row["expected"], row["low"], row["high"]),)
-            if row["base_model"]
-            else (),
-            sql="select use, base_model, expected, low, high, probability_best, runner_up, level_with, reason\n"
-            f"from fct_teacher_recommendations\nwhere study_id = {_quoted(study.study_id)} and "
-            f"policy_id = {_quoted(row['policy_id'])} and use = {_quoted(row['use'])} and "
-            f"gold_id = {_quoted(row['gold_id'])}\n  and objective = {_quoted(row['objective'])} and "
-            + ("size_limit_b is null;" if row["size_limit_b"] is None else f"size_limit_b = {row['size_limit_b']:g};"),
-            is_synthetic=study.synthetic,
-        )
+    names_gold = frame.height > 0 and frame["gold_id"].n_unique() > 1
+    yield from (of_policy(study, row, names_gold=names_gold) for row in frame.to_dicts())
+
+
+def of_policy(study: Study, row: Mapping[str, Any], *, names_gold: bool) -> Choice:
+    """The choice of a base model for a policy and use. row: of queries.teacher_recommendations. names_gold: whether the
+    study has several gold rewards."""
+    use = labels.USES.get(row["use"], row["use"])
+    gold = f", gold reward {row['gold_id']}" if names_gold else ""
+    within = Limits(row["size_limit_b"])
+    return Choice(
+        study=study.study_id,
+        purpose=f"policy:{row['policy_id']}:{row['use']}" + (f":{row['gold_id']}" if gold else ""),
+        purpose_label=f"Policy {row['policy_id']}, {use}{gold}",
+        objective=row["objective"],
+        objective_label=labels.objective(row["objective"]),
+        limit=_limit_key(within),
+        limit_label=limit_label(within),
+        question=f"Which base model{within} should the reward model for {row['policy_id']} be trained on, for "
+        f"{use}{gold}? Objective: {labels.objective(row['objective'])}.",
+        pick=row["base_model"] or "",
+        figure=_expected(row),
+        sure=_sure_for_policy(row),
+        why=labels.sentence(row["reason"]),
+        unit=labels.MEASURES.get(row["measure"], row["measure"] or ""),
+        places=(Place(row["base_model"], _expected(row), row["expected"], row["low"], row["high"]),)
+        if row["base_model"]
+        else (),
+        sql="select use, base_model, expected, low, high, probability_best, runner_up, level_with, reason\n"
+        f"from fct_teacher_recommendations\nwhere study_id = {_quoted(study.study_id)} and "
+        f"policy_id = {_quoted(row['policy_id'])} and use = {_quoted(row['use'])} and "
+        f"gold_id = {_quoted(row['gold_id'])}\n  and objective = {_quoted(row['objective'])} and "
+        + ("size_limit_b is null;" if row["size_limit_b"] is None else f"size_limit_b = {row['size_limit_b']:g};"),
+        is_synthetic=study.synthetic,
+    )
 
 
 def _expected(row: Mapping[str, Any]) -> str:

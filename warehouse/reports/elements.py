@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 import altair as alt
 import duckdb
@@ -28,6 +28,18 @@ class Study:
     source: str
     synthetic: bool
     slug: str
+
+    @classmethod
+    def of(cls, connection: duckdb.DuckDBPyConnection, row: Mapping[str, Any], slug: str) -> Self:
+        """A study of a row of queries.studies."""
+        return cls(
+            connection=connection,
+            study_id=str(row["study_id"]),
+            title=str(row["title"]),
+            source=str(row["source"]),
+            synthetic=bool(row["synthetic"]),
+            slug=slug,
+        )
 
     @cached_property
     def basis(self) -> ScoreBasis:

@@ -77,14 +77,7 @@ def compose(connection: duckdb.DuckDBPyConnection, snapshot_id: str, created_at:
 
 def study_page(connection: duckdb.DuckDBPyConnection, row: dict[str, Any], slug: str) -> StudyPage:
     """All sections of a study; row: of queries.studies; slug begins the names of its figures and addresses."""
-    study = Study(
-        connection=connection,
-        study_id=str(row["study_id"]),
-        title=str(row["title"]),
-        source=str(row["source"]),
-        synthetic=bool(row["synthetic"]),
-        slug=slug,
-    )
+    study = Study.of(connection, row, slug)
     sections = topics.sections(study)
     shown = tuple(section.synthetic() if study.synthetic else section for section in sections)
     return StudyPage(study, shown, tuple(choice.record() for choice in choices.choices(study)))
@@ -99,7 +92,7 @@ def render_page(
     """
     style, script, bundle = _asset("page.css"), _asset("page.js"), export.vega_bundle()
     asked = [record for page in pages for record in page.choices]
-    template = _environment().get_template("page.html.j2")
+    template = environment().get_template("page.html.j2")
     return template.render(
         pages=pages,
         specs={name: [export.script_gzip(export.page_spec(spec)) for spec in panels] for name, panels in specs.items()},
@@ -152,7 +145,8 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """The templates of this package, with what they call."""
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("warehouse", "reports"),
         autoescape=True,

@@ -158,17 +158,25 @@ def _reason(row: dict[str, Any], rows: list[dict[str, Any]], within: Limits, def
     return f"{text}."
 
 
+def studies_named(connection: Connection, study_id: str | None) -> list[dict[str, Any]]:
+    """Rows of queries.studies: all, or that of the name. Raises UserError where there is none."""
+    known = queries.studies(connection).to_dicts()
+    found = [study for study in known if study_id in (None, study["study_id"])]
+    if study_id is not None and not found:
+        names = labels.listing([plain(str(study["study_id"])) for study in known])
+        raise UserError(f"There is no study {plain(study_id)!r}; the snapshot holds: {names or 'none'}.")
+    return found
+
+
 def _studies(connection: Connection, study_id: str | None) -> list[dict[str, Any]]:
     """The studies to answer for: those with recommendations, or the one that was named."""
     if not has_table(connection, "marts", "fct_recommendations"):
         raise UserError("The published snapshot holds no recommendations yet: run `make run` first.")
-    known = queries.studies(connection).to_dicts()
-    names = labels.listing([plain(str(study["study_id"])) for study in known])
-    if study_id is not None:
-        known = [study for study in known if study["study_id"] == study_id]
-        if not known:
-            raise UserError(f"There is no study {plain(study_id)!r}; the snapshot holds: {names or 'none'}.")
-    found = [study for study in known if queries.recommendations(connection, study["study_id"]).height]
+    found = [
+        study
+        for study in studies_named(connection, study_id)
+        if queries.recommendations(connection, study["study_id"]).height
+    ]
     if not found:
         which = f"study {plain(study_id)}" if study_id else "any study of the snapshot"
         raise UserError(
@@ -233,11 +241,7 @@ def recommendations_for_policy(
     wanted_use = None if use is None else _known(use, labels.USES, "use", folded=True)
     if not has_table(connection, "marts", OF_POLICIES):
         raise UserError("The published snapshot holds no recommendations for policies yet: run `make run` first.")
-    studies = queries.studies(connection).to_dicts()
-    if study_id is not None:
-        studies = [study for study in studies if study["study_id"] == study_id]
-        if not studies:
-            raise UserError(f"There is no study {plain(study_id)!r}.")
+    studies = studies_named(connection, study_id)
     frames = [queries.teacher_recommendations(connection, study["study_id"]) for study in studies]
     found = [frame for frame in frames if frame.height]
     if not found:

@@ -6,10 +6,13 @@ import struct
 from pathlib import Path
 from xml.etree import ElementTree
 
+import duckdb
+import polars as pl
 import pytest
 
 from tests.support import marts_database
 from tests.support.marts_database import HOSTILE
+from tests.support.teacher_frames import gains, recommendations_mart, tables
 from warehouse.cli.answer_card import main
 
 
@@ -69,3 +72,23 @@ def test_what_cannot_be_drawn_is_named(
     ):
         assert main(arguments) == 1
         assert words in capsys.readouterr().err
+
+
+def test_a_card_for_a_policy_is_that_of_its_name_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = home(tmp_path, monkeypatch)
+    every = recommendations_mart(tables(gains("p-llama"))).with_columns(pl.lit("published").alias("study_id"))
+    named = every.filter(policy_id="p-llama")
+    longer = named.with_columns(pl.lit("p-llama:rl-2").alias("policy_id"), pl.lit("another").alias("base_model"))
+    with duckdb.connect(str(place / "published" / "current.duckdb")) as connection:
+        connection.register("found", pl.concat([longer, named]).to_arrow())
+        connection.execute("create table marts.fct_teacher_recommendations as from found")
+    asked = ["--policy", "p-llama", "--use", "rl", "--objective", str(named["objective"][0])]
+    assert main([*asked, "--to", str(tmp_path / "card.svg")]) == 0
+    wanted = named.filter(pl.col("use") == "rl", pl.col("size_limit_b").is_null(), objective=str(named["objective"][0]))
+    assert wanted["base_model"][0] in texts(tmp_path / "card.svg") and wanted["reason"][0] in capsys.readouterr().out
+    assert main([*asked, "--memory", "24"]) == 1
+    assert "MEMORY is for a recommendation without a policy" in capsys.readouterr().err
+    assert main(["--benchmark", "mmlu", "--study", "none"]) == 1
+    assert "There is no study 'none'; the snapshot holds: published." in capsys.readouterr().err

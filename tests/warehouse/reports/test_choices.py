@@ -20,7 +20,7 @@ STUDY = "published"
 
 @pytest.fixture
 def connection(tmp_path: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A study with recommendations, rewards on two benchmarks, and recommendations for policies."""
+    """A study with recommendations, of base models and for policies."""
     made = tables(gains("p-llama") + [row("best_of_n", base, value, "r-llama", 0.02) for base, value in TRUTH.items()])
     policies = recommendations_mart(made).with_columns(
         pl.lit(STUDY).alias("study_id"), pl.col("policy_id").str.replace("p-llama", "p'llama", literal=True)

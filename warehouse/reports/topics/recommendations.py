@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import polars as pl
 
-from warehouse.contracts.leads import is_distinguishable
 from warehouse.reports import labels, queries
 from warehouse.reports.elements import Section, Study
 from warehouse.reports.queries import parts
+from warehouse.reports.recommended import is_level
 from warehouse.reports.tables import MODEL, POINTS, PROSE, SHARE, SIGNED, TEXT, Col, Row, Table
 
 TITLE = "What to choose under a size limit"
@@ -116,9 +116,7 @@ def _table(frame: pl.DataFrame, objective: str, study: Study) -> Table:
 
 def place(row: Row, first: Row) -> str:
     """Rank of a model, or = where it is not distinguishable from the first of its limit."""
-    ends, best = ((one["interval_low"], one["interval_high"]) for one in (row, first))
-    told = is_distinguishable(row["expected_score"], ends, first["expected_score"], best)
-    return str(row["rank"]) if told or row["rank"] == 1 else "="
+    return "=" if is_level(row, first) else str(row["rank"])
 
 
 def _limit(row: Row) -> str:
