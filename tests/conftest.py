@@ -90,12 +90,12 @@ def ui_at_work(home: Path, project: Path, **settings: str) -> Iterator[tuple[str
         address = f"http://127.0.0.1:{port}"
         try:
             wait_for(
-                lambda: ask(address, "{ instance { daemonHealth { allDaemonStatuses { healthy required } } } }"), 180
+                lambda: ask(address, "{ instance { daemonHealth { allDaemonStatuses { healthy required } } } }"), 600
             )
             assert {found.rpartition(":")[0] for found in listening(process.pid)} == {"127.0.0.1"}
             yield address, said
             process.terminate()
-            assert process.wait(30) is not None
+            assert process.wait(120) is not None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
