@@ -10,8 +10,11 @@ import pytest
 from dagster_project.lib.automation import INPUTS_CHANGED, PARTS_CHANGED
 from dagster_project.lib.keys import (
     BASE_MODEL_PARTITIONS,
+    COMPLETION_REWARDS,
+    DOCUMENT_SCORES,
     GPU_PARTS,
     REWARD_MODEL_PARTITIONS,
+    REWARD_MODELS,
     SNAPSHOT,
     STUDIES,
 )
@@ -46,8 +49,8 @@ DEFINITIONS = dg.Definitions(
         step(STUDIES),
         *map(gpu, GPU_PARTS),
         step(["raw", "base_models"], STUDIES, condition=PARTS_CHANGED),
-        step(["raw", "rewards"], STUDIES, *GPU_PARTS[:2], condition=PARTS_CHANGED),
-        step(["raw", "scores"], STUDIES, GPU_PARTS[2], condition=PARTS_CHANGED),
+        step(["raw", "rewards"], STUDIES, REWARD_MODELS, COMPLETION_REWARDS, condition=PARTS_CHANGED),
+        step(["raw", "scores"], STUDIES, DOCUMENT_SCORES, condition=PARTS_CHANGED),
         step(["marts", "fct"], ["raw", "rewards"], ["raw", "base_models"], condition=INPUTS_CHANGED),
         step(["marts", "other"], ["raw", "scores"], ["raw", "base_models"], condition=INPUTS_CHANGED),
         step(SNAPSHOT, ["marts", "fct"], ["marts", "other"], condition=INPUTS_CHANGED),
