@@ -17,7 +17,7 @@ import psutil
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED_STUDIES = REPOSITORY / "dagster_project" / "studies"
-RUN_LIMIT_S = 1200
+RUN_LIMIT_S = 2400
 
 SECRETS = {
     "HF_TOKEN": "hf_NotARealTokenButOneThatMustNotBeSeen",
