@@ -22,6 +22,7 @@ SHARED = {
     "benchmark_scoring",
     "cluster",
     "command_line",
+    "race_looks",
     "reporting",
     "response_scoring",
     "training_job",
