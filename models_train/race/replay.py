@@ -1,0 +1,114 @@
+"""Races over a census: all candidates trained at all rates to the end, with the outcome of every item at every rung.
+
+A race over a census asks for looks and is told those that were measured, so that what it saves and what it loses are
+known (definitions, Section 15).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from models_train.errors import UserError
+from models_train.files import atomic_path
+from models_train.race.race import Race
+from models_train.race.rules import SCORED, Answer, Candidate, Floats, Look, RaceRules, Work
+
+
+@dataclass(frozen=True)
+class Census:
+    """Measurements of all candidates.
+
+    won: (candidates, rates, rungs, items) twice the outcome, 0 to 2; n_tokens: (candidates, rates, rungs) trained on from
+    the start; item_tokens: (candidates, items); seconds: (candidates, rates, rungs) of one look. failed: (candidates,
+    rates), True for a rate that failed and has no outcomes. train_loss: (candidates, rates, rungs), NaN where not known.
+    """
+
+    candidates: tuple[Candidate, ...]
+    rates: tuple[float, ...]
+    rungs: tuple[int, ...]
+    won: np.ndarray
+    n_tokens: np.ndarray
+    item_tokens: np.ndarray
+    seconds: Floats
+    train_loss: Floats
+    failed: np.ndarray
+
+    @property
+    def n_items(self) -> int:
+        """Items of the benchmark."""
+        return int(self.won.shape[-1])
+
+    @property
+    def accuracies(self) -> Floats:
+        """(candidates, rates, rungs) points; NaN for failed rates."""
+        found = 50 * self.won.mean(axis=-1)
+        found[self.failed] = np.nan
+        return np.asarray(found)
+
+    @property
+    def final(self) -> Floats:
+        """(candidates,) accuracy at the full data with the best rate, in points."""
+        return np.asarray(np.nanmax(self.accuracies[:, :, -1], axis=1))
+
+    @property
+    def tokens(self) -> float:
+        """Tokens of the census as a budget counts them: every rate to the end, scored once."""
+        n_rates = len(self.rates)
+        return float(self.n_tokens[:, :, -1].sum() + SCORED * n_rates * self.item_tokens.sum())
+
+    @property
+    def trained_tokens(self) -> float:
+        """Tokens that the census trains on."""
+        return float(self.n_tokens[:, :, -1].sum())
+
+    def look(self, work: Work) -> Look:
+        """The look that was measured."""
+        place = [one.model_id for one in self.candidates].index(work.model_id)
+        rate, rung = self.rates.index(work.learning_rate), self.rungs.index(work.n_examples)
+        is_failed = bool(self.failed[place, rate])
+        won = self.won[place, rate, rung, : work.n_items] / 2
+        return Look(
+            work.model_id,
+            work.learning_rate,
+            work.n_examples,
+            n_tokens=int(self.n_tokens[place, rate, rung]),
+            n_items_tokens=0 if is_failed else int(self.item_tokens[place, : work.n_items].sum()),
+            device_seconds=float(self.seconds[place, rate, rung]),
+            won=won[:0] if is_failed else won,
+            train_loss=None if np.isnan(loss := self.train_loss[place, rate, rung]) else float(loss),
+            failure="failed in the census" if is_failed else None,
+        )
+
+    def of(self, places: Sequence[int]) -> Census:
+        """The census of some of the candidates."""
+        rows = list(places)
+        arrays = (self.won, self.n_tokens, self.item_tokens, self.seconds, self.train_loss, self.failed)
+        return Census(tuple(self.candidates[one] for one in rows), self.rates, self.rungs, *(one[rows] for one in arrays))
+
+    def rules(self, **changes: Any) -> RaceRules:
+        """Rules of a race over it; all items are scored at each rung, by default."""
+        items = changes.pop("n_items", (self.n_items,) * len(self.rungs))
+        return RaceRules(self.rungs, self.rates, items, **changes)
+
+
+def replay(census: Census, rules: RaceRules) -> Race:
+    """The race over a census, at its end."""
+    race = Race(census.candidates, rules)
+    while work := race.next():
+        for one in work:
+            race.tell(census.look(one))
+    return race
+
+
+def regret(census: Census, model_id: str | None) -> float:
+    """Accuracy of the census's winner less that of a candidate, in points; all of it without a candidate."""
+    final = census.final
+    if model_id is None:
+        return float(final.max())
+    place = [one.model_id for one in census.candidates].index(model_id)
+    return float(final.max() - final[place])
