@@ -30,6 +30,8 @@ from warehouse.paths import Home
 
 WORK = "rewardbase/work"
 """Tag of a run: the name of the work that it does."""
+RACE_SETTINGS = "rewardbase/race"
+"""Tag of a run: settings of a race in place of the study file's, as JSON."""
 MOST_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 600.0
 """Pause after the first failed attempt, in seconds."""
@@ -164,5 +166,6 @@ def _assets_of_job(job: str) -> Sequence[dg.AssetKey]:
         "run_benchmarks": (keys.BENCHMARKS,),
         "sample_policies": (keys.RESPONSES,),
         "teach_policies": (keys.POLICY_RUNS,),
+        "race_base_models": (keys.RACES,),
         "refresh": (keys.STUDIES, *keys.INPUT_PARTS),
     }.get(job, ())

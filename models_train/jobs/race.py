@@ -1,8 +1,8 @@
-"""Race the base models of a study: which one is the best to train a reward model on, for less than training all of them.
+"""Race the base models of a study: which one to train a reward model on, found for less than training all of them.
 
-`models_train.race` decides what is looked at and who is dropped; this job trains, scores (`race_looks`) and writes. Each
-look is a part before the race goes on: a killed race is told the same looks again, and ends as an undisturbed one. At
-the end come the parts of its looks in order, its costs per base model, its decisions and its answer.
+`models_train.race` decides what is looked at and who is dropped; this job trains, scores (`race_looks`) and writes.
+Each look is a part before the race goes on: a killed race is told the same looks again, and ends as an undisturbed one.
+At the end come the parts of its looks in order, its costs per base model, its decisions and its answer.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from models_train.jobs.race_looks import Looks, Row, look_of
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import at_commit, locked, study_of
 from models_train.metering import Costs
-from models_train.parts import content_hash, is_whole, part_path, part_rows, renew_run, write_part
+from models_train.parts import is_whole, part_path, part_rows, renew_run, write_part
 from models_train.race.race import Race
 from models_train.race.rules import Answer, Candidate, Decision, RaceRules, Work
 from models_train.reward_benchmarks.sets import at_commits

@@ -1,7 +1,7 @@
 """Looks of a race: a base model is trained up to a rung and scored on the items that decide, and the look is written.
 
-A look that is there is read. The state of a training is in `<home>/training/races/<name>/`, so that the next rung goes on
-where the last one ended; it is removed with the candidate or rate that is dropped.
+A look that is there is read. The state of a training is in `<home>/training/races/<name>/`, so that the next rung goes
+on where the last one ended; it is removed with the candidate or rate that is dropped.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def rungs_of(plan: RacePlan, n_steps: int, n_examples: int, n_items: int) -> Run
     """The rungs that a study asks for, each at least a step after the one before. n_steps, n_examples: of the recipe
     with the candidate of the fewest, an epoch's; n_items: all that decide."""
     batch = plan.training.recipe(plan.objective).global_batch
-    steps = sorted({max(1, round(share * n_steps)) for share in plan.settings.rungs} - {n_steps}) + [n_steps]
+    steps = [*sorted({max(1, round(share * n_steps)) for share in plan.settings.rungs} - {n_steps}), n_steps]
     per_epoch = -(-n_examples // batch)
 
     def examples(step: int) -> int:
@@ -76,13 +76,15 @@ def rungs_of(plan: RacePlan, n_steps: int, n_examples: int, n_items: int) -> Run
         return epochs * n_examples + rest * batch
 
     items = [min(n_items, max(FEWEST_ITEMS, math.ceil(_SCORED_PER_SHARE * n_items * step / n_steps))) for step in steps]
-    return Rungs(tuple(steps), tuple(map(examples, steps)), tuple(items[:-1] + [n_items]))
+    return Rungs(tuple(steps), tuple(map(examples, steps)), (*items[:-1], n_items))
 
 
 class Looks:
     """Makes the looks of a race, and keeps them. on_step: called with the row of every training step."""
 
-    def __init__(self, plan: RacePlan, path: Path, home: Path, processes: Processes, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, plan: RacePlan, path: Path, home: Path, processes: Processes, say: Callable[[str], None]
+    ) -> None:
         self.plan, self.path, self.home = plan, path, home
         self._processes, self._say = processes, say
         self._setup: tuple[str, SearchSetup] | None = None
@@ -96,7 +98,7 @@ class Looks:
         if len(found) < 2:
             raise UserError(
                 f"{self.path}: the benchmark {benchmark.name} has {len(found)} items with the texts of a right and a "
-                "wrong completion, and a race is decided by two or more; give it more, or name another under race.decides"
+                "wrong completion, and a race is decided by two or more; give it more, or name another as race.decides"
             )
         return sorted(found, key=lambda item: hashlib.sha256(_order(self.plan.settings.seed, item).encode()).digest())
 
@@ -222,7 +224,7 @@ class Looks:
         )
 
     def _before(self, work: Work, run: TrainingRun) -> Row:
-        """Steps and seconds of the training that looks before this one have counted; none of a state that was removed."""
+        """Steps and seconds of the training that earlier looks have counted; none of a state that was removed."""
         nothing: Row = {"n_steps": 0, "training_seconds": 0.0}
         if run.step == 0:
             return nothing

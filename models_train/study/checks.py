@@ -516,7 +516,9 @@ def _unknown_rewards(key: Location, names: Sequence[str], known: Sequence[str], 
             yield Problem(("teachers", *key, *index), f"{shown(name)} is {what}; {remedy}")
 
 
-def race_problems(race: Race, training: Training, models: Sequence[str], benchmarks: Sequence[str]) -> Iterator[Problem]:
+def race_problems(
+    race: Race, training: Training, models: Sequence[str], benchmarks: Sequence[str]
+) -> Iterator[Problem]:
     """What the group race names and the study lacks. models, benchmarks: names of all of the study."""
     if race.objective is not None and race.objective not in training.objectives:
         text = f"{shown(race.objective)} is not among training.objectives; add it there, or choose another"

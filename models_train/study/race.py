@@ -1,4 +1,4 @@
-"""Settings of a race: base models are trained further and further, and those that cannot win are dropped. Torch-free."""
+"""Settings of a race: base models are trained further and further, those that cannot win are dropped. Torch-free."""
 
 from __future__ import annotations
 

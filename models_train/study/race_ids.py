@@ -1,4 +1,4 @@
-"""A race as a study asks for it, with everything that it leaves open filled in, and the names of its results. Torch-free."""
+"""A race as a study asks for it, with what it leaves open filled in, and the names of its results. Torch-free."""
 
 from __future__ import annotations
 
@@ -99,7 +99,8 @@ def training_id(plan: RacePlan, model_id: str, learning_rate: float, folder: Pat
 
 def race_run_id(plan: RacePlan, folder: Path) -> str:
     """Run id of a race."""
-    settings = plan.settings.model_dump(mode="json", exclude={"candidates", "objective", "decides", "rates", "train_all"})
+    apart = {"candidates", "objective", "decides", "rates", "train_all"}
+    settings = plan.settings.model_dump(mode="json", exclude=apart)
     return content_hash(
         {
             "version": RACE_VERSION,

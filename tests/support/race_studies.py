@@ -1,4 +1,4 @@
-"""A small study whose base models race: tiny random Llamas of different sizes, short pairs, pairs of its own to decide."""
+"""A small study whose base models race: tiny random Llamas of different sizes, short pairs, own pairs to decide."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def rows(home: Path, table: str) -> pl.DataFrame:
     """All rows in the parts of a table, in the order of their keys."""
     files = sorted((home / "parts" / table).rglob("*.parquet"))
     frame = pl.concat([pl.read_parquet(file, hive_partitioning=False) for file in files])
-    return frame.sort([name for name in ("objective", "method", "place", "look_id", "model_id") if name in frame.columns])
+    return frame.sort(
+        [name for name in ("objective", "method", "place", "look_id", "model_id") if name in frame.columns]
+    )
 
 
 def results(home: Path) -> dict[str, list[dict[str, Any]]]:

@@ -1,9 +1,9 @@
 """The raw tables: Arrow schema, key, partition and description of each. Their columns are described only here.
 
-`fields` has the building blocks; `studies`, `reward_models`, `scores`, `responses`, `documents`, `leaderboards`, `races`
-and `performance` the tables. Landing creates the tables and their comments from these contracts, and dbt's sources name the
-tables only. A leaf of the import graph: it imports pyarrow and nothing else, so that `models_train` writes parts and
-`warehouse` lands them without importing each other.
+`fields` has the building blocks; `studies`, `reward_models`, `scores`, `responses`, `documents`, `leaderboards`,
+`races` and `performance` the tables. Landing creates the tables and their comments from these contracts, and dbt's
+sources name the tables only. A leaf of the import graph: it imports pyarrow and nothing else, so that `models_train`
+writes parts and `warehouse` lands them without importing each other.
 """
 
 from warehouse.contracts.documents import DOCUMENT_TABLES

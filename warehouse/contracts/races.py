@@ -13,7 +13,7 @@ _N_EXAMPLES = integer("n_examples", "Training examples up to here, those of furt
 
 RACE_LOOKS = table(
     "race_looks",
-    "One row per study and look: a base model that is trained up to some examples, and scored on the items that decide.",
+    "One row per study and look: a base model trained up to some examples, and scored on items that decide.",
     ("look_id",),
     _LOOK_ID,
     MODEL_ID,
@@ -70,7 +70,7 @@ RACE_DECISIONS = table(
     text("decision", "keep, wait, drop, drop_rate, join or end."),
     text("reason", "Why, in plain words."),
     integer("n_examples", "Training examples of the base model so far."),
-    number("learning_rate", "Rate that is dropped; null for decisions on the base model.", nullable=True),
+    number("learning_rate", "Rate that is dropped; else that of its best look, null without one.", nullable=True),
     text("against", "Base model that it is compared with; null where it is none.", nullable=True),
     number("estimate", "Its accuracy at the full data less that of the other, in points; null if none.", True),
     number("low", "Lower end of its interval, in points; null if none.", nullable=True),
@@ -88,14 +88,12 @@ RACE_ANSWERS = table(
     ("objective", "method"),
     _RACE_ID,
     OBJECTIVE,
-    text("method", "race, or a peer on the same looks, such as full_census or size; peers only where there is a census."),
+    text("method", "race, or a peer on the same looks, such as full_census or size, where there is a census."),
     text("benchmark", "Benchmark whose items decide."),
     integer("n_candidates", "Base models that it chose from."),
     text("winner", "Base model that it names; null where it names none.", nullable=True),
     number("probability_best", "Probability that it is the best of all; null where the method has none.", True),
-    number(
-        "probability_within", "Probability that none is better by more than the indifference; null if none.", True
-    ),
+    number("probability_within", "Probability that none is better by more than the indifference; null if none.", True),
     text("indifference_set", "Base models that cannot be told apart, the winner among them, as a JSON list."),
     number("indifference", "Difference that does not matter, in points."),
     number("confidence", "Probability with which the best one is not dropped."),
@@ -105,7 +103,7 @@ RACE_ANSWERS = table(
     number("n_trained_tokens", "Tokens trained on."),
     number("n_scored_tokens", "Tokens scored."),
     number("device_seconds", "Seconds of work, times the devices; null where not known.", nullable=True),
-    number("n_census_trained_tokens", "Tokens of training every candidate at every rate to the end; of a race expected."),
+    number("n_census_trained_tokens", "Tokens of training each candidate at each rate to the end; of a race expected."),
     number("n_census_scored_tokens", "Tokens of scoring each of them once."),
     number("census_device_seconds", "Device seconds of both; null where not known.", nullable=True),
     text("budget", "Budget that was given, such as 20h; null for none.", nullable=True),
