@@ -286,6 +286,7 @@ class RaceJob:
             "method": method,
             "benchmark": self.plan.benchmark,
             "n_candidates": len(self.plan.candidates),
+            "n_full_examples": self.rules.rungs[-1],
             "winner": answer.winner,
             "probability_best": answer.probability_best,
             "probability_within": answer.probability_within,

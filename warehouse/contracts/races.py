@@ -91,6 +91,7 @@ RACE_ANSWERS = table(
     text("method", "race, or a peer on the same looks, such as full_census or size, where there is a census."),
     text("benchmark", "Benchmark whose items decide."),
     integer("n_candidates", "Base models that it chose from."),
+    integer("n_full_examples", "Training examples of the last rung."),
     text("winner", "Base model that it names; null where it names none.", nullable=True),
     number("probability_best", "Probability that it is the best of all; null where the method has none.", True),
     number("probability_within", "Probability that none is better by more than the indifference; null if none.", True),
