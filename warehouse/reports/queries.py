@@ -129,6 +129,21 @@ def teacher_recommendations(connection: duckdb.DuckDBPyConnection, study_id: str
     )
 
 
+def race_answers(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
+    """One row per objective and way of choosing, the race first: the base model that it names, and what that cost."""
+    return read(
+        connection,
+        "fct_race_answers",
+        "objective, method, benchmark, n_candidates, winner, probability_best, probability_within, indifference_set, "
+        "indifference, confidence, end_reason, answer, is_census_known, census_winner, regret_points, n_looks, "
+        "n_trained_tokens, n_scored_tokens, n_tokens, device_hours, n_census_tokens, census_device_hours, "
+        "share_of_census, budget",
+        {"study_id": study_id},
+        f"{BY_OBJECTIVE}, method <> 'race', method",
+        optional=True,
+    )
+
+
 def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
     """One row per objective and size group: the best base model, its gain, the runner-up and the lead over it."""
     return read(
