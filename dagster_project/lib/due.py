@@ -8,10 +8,12 @@ this definition; `stale.py` holds its counterpart for the assets that follow.
 from __future__ import annotations
 
 import hashlib
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -74,6 +76,8 @@ STUDY_CODE = (
 SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name not in ("training_rows_dropped", "planned_costs"))
 """Tables that a training search has a part in; one of earlier versions has none of the rows dropped."""
 CODE_VERSION = "dagster/code_version"
+RACE_SETTINGS = "rewardbase/race"
+"""Tag of a run: settings of a race in place of the study file's, as JSON."""
 
 Studies = Mapping[Path, Study]
 
@@ -82,7 +86,8 @@ Studies = Mapping[Path, Study]
 class Work:
     """Work that is due: its Dagster job, assets and partition, a title for people, its studies, and its name.
 
-    The name is a hash of everything that the work would make; it is a tag of the runs that do the work.
+    The name is a hash of everything that the work would make; it is a tag of the runs that do the work. tags: further
+    ones.
     """
 
     job: str
@@ -91,6 +96,7 @@ class Work:
     title: str
     study_ids: tuple[str, ...]
     name: str
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -425,6 +431,16 @@ def _races(study: _ModelWork) -> Iterator[Work]:
     run_id = race_run_id(race_plan(study.study, study.name), study.folder)
     if study.everything or not study.counting.has(RACE_ANSWERS.name, study.study, run_id):
         yield study.work("race_base_models", (keys.RACES,), study.name, "race of the base models", run_id)
+
+
+def race_work(study: Study, path: Path, asked: Mapping[str, Any]) -> Work:
+    """The race of a study, done or not, with settings in place of its group's. path: the study file. Raises
+    UserError."""
+    run_id = race_run_id(race_plan(study, str(path), asked), path.parent)
+    tags = ((RACE_SETTINGS, json.dumps(dict(asked))),)
+    name = _name("race", study.study_id, run_id)
+    title = f"{study.study_id}: race of the base models"
+    return Work("race_base_models", (keys.RACES,), study.study_id, title, (study.study_id,), name, tags)
 
 
 def _trained(study: Study) -> Sequence[str]:

@@ -30,8 +30,6 @@ from warehouse.paths import Home
 
 WORK = "rewardbase/work"
 """Tag of a run: the name of the work that it does."""
-RACE_SETTINGS = "rewardbase/race"
-"""Tag of a run: settings of a race in place of the study file's, as JSON."""
 MOST_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 600.0
 """Pause after the first failed attempt, in seconds."""
@@ -97,7 +95,7 @@ def request_of(work: Work, run_key: str | None = None) -> dg.RunRequest:
         asset_selection=list(work.assets),
         partition_key=work.partition,
         # A run that crashed counts as an attempt; Dagster itself does not start it again.
-        tags={WORK: work.name, "dagster/max_retries": "0"},
+        tags={WORK: work.name, "dagster/max_retries": "0", **dict(work.tags)},
     )
 
 

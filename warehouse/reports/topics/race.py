@@ -93,7 +93,9 @@ def hours(n: float | None) -> str:
     """Device hours; of less than an hour minutes."""
     if n is None:
         return "an unknown number of device hours"
-    return f"{n:.3g} device hours" if n >= 1 else f"{60 * n:.2g} device minutes"
+    if n >= 1:
+        return f"{n:.3g} device hours"
+    return f"{60 * n:.2g} device minutes" if 60 * n >= 1 else f"{3600 * n:.2g} device seconds"
 
 
 _UNITS = (("\u00a0B", 1e9), ("\u00a0M", 1e6), ("\u00a0k", 1e3))
@@ -109,10 +111,11 @@ def _figure(rungs: pl.DataFrame, race: dict[str, Any], study: Study) -> Figure:
         name=study.name("race", objective),
         title=f"The race, {labels.objective(objective)}",
         caption=(
-            "Items won by each base model at its best rate, against the tokens that it was trained on there (logarithmic "
-            "axis). The thick line is the base model that the race names; a cross marks where one was dropped, and the "
-            "tooltip says why. Bars are 95 % intervals of each accuracy by itself; decisions rest on paired comparisons "
-            "of the same items, with intervals that hold however often one looks, and on where the curves lead."
+            "Items won by each base model at its best rate, against the tokens that it was trained on there "
+            "(logarithmic axis). The thick line is the base model that the race names; a cross marks where one was "
+            "dropped, and the tooltip says why. Bars are 95 % intervals of each accuracy by itself; decisions rest on "
+            "paired comparisons of the same items, with intervals that hold however often one looks, and on where the "
+            "curves lead."
         ),
         panels=panels,
         empty="No base model could be looked at.",
@@ -182,17 +185,14 @@ def last_rungs(rungs: pl.DataFrame, race: Row) -> list[dict[str, Any]]:
 
 
 def _candidates(rungs: pl.DataFrame, race: dict[str, Any], study: Study) -> Table:
-    level = race["indifference_set"] or []
-    rows = [
-        row | {"standing": _standing(row, race["winner"], level), "why": _why(row)} for row in last_rungs(rungs, race)
-    ]
+    rows = [row | {"standing": standing(row, race), "why": _why(row)} for row in last_rungs(rungs, race)]
     return Table(
         name=study.name("race_candidates", race["objective"]),
         title="Where each base model ended, and why",
         caption=(
-            "At its last rung and best rate. Lead: expected accuracy at the full data less that of the other base model, "
-            f"in points, with an interval that holds at {labels.percent(race['confidence'])} however often one looks. "
-            "Best: probability of being the best of all."
+            "At its last rung and best rate. Lead: expected accuracy at the full data less that of the other base "
+            f"model, in points, with an interval that holds at {labels.percent(race['confidence'])} however often one "
+            "looks. Best: probability of being the best of all."
         ),
         rows=rows,
         columns=[
@@ -208,10 +208,11 @@ def _candidates(rungs: pl.DataFrame, race: dict[str, Any], study: Study) -> Tabl
     )
 
 
-def _standing(row: Row, winner: str | None, level: list[str]) -> str:
-    if row["model_id"] == winner:
+def standing(row: Row, race: Row) -> str:
+    """What became of a base model. row: of `last_rungs`."""
+    if row["model_id"] == race["winner"]:
         return "the answer"
-    if row["model_id"] in level:
+    if row["model_id"] in (race["indifference_set"] or []):
         return "not told apart"
     return DECISIONS.get(row["decision"] or "", row["decision"] or "")
 
