@@ -8,7 +8,6 @@ At the end come the parts of its looks in order, its costs per base model, its d
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
@@ -19,12 +18,12 @@ from models_train.errors import UserError
 from models_train.files import remove, write_text
 from models_train.jobs.command_line import run_job
 from models_train.jobs.race_looks import Looks, Row, look_of
+from models_train.jobs.race_records import RaceRecord, costs_of, trained_tokens
 from models_train.jobs.reporting import Reporter, progress
 from models_train.jobs.training_job import at_commit, locked, study_of
-from models_train.metering import Costs
 from models_train.parts import is_whole, part_path, part_rows, renew_run, write_part
 from models_train.race.race import Race
-from models_train.race.rules import Answer, Candidate, Decision, RaceRules, Work
+from models_train.race.rules import Candidate, Decision, RaceRules, Work
 from models_train.reward_benchmarks.sets import at_commits
 from models_train.reward_models.distributed import Processes, joined
 from models_train.store import parts_of
@@ -99,10 +98,8 @@ class RaceJob:
             return self._figures()
         with locked(self._folder, f"{self.study.study_id}: another process runs this race"):
             race, order = self._raced()
-            answers = [self._answer_row(race.answer)]
-            if self.plan.settings.census:
-                answers += self._peers(order)
-            self._write(race, order, answers)
+            peers = self._peers(order) if self.plan.settings.census else []
+            self._write(race, order, peers)
         for name, rate in self._trainings():
             self.looks.forget(name, rate)
         remove(self._folder)
@@ -140,6 +137,12 @@ class RaceJob:
             unit="device_seconds" if hours else "tokens",
             seed=settings.seed,
         )
+
+    @cached_property
+    def record(self) -> RaceRecord:
+        """Rows of the race."""
+        plan = self.plan
+        return RaceRecord(self.run_id, self.rules, plan.benchmark, len(plan.candidates), plan.settings.budget)
 
     @cached_property
     def candidates(self) -> list[Candidate]:
@@ -209,101 +212,19 @@ class RaceJob:
         """Train every candidate at every rate to the end, and let the peers choose from these looks."""
         raise NotImplementedError
 
-    # --- what is written
-
-    def _write(self, race: Race, order: Sequence[Work], answers: Sequence[Row]) -> None:
-        n_of_race = race.answer.n_looks
-        rungs = self.rules.rungs
-        entries = [
-            self._own(place)
-            | {
-                "rung": rungs.index(one.n_examples) + 1,
-                "look_id": self._rows[one]["look_id"],
-                "is_of_race": place <= n_of_race,
-            }
-            for place, one in enumerate(order, 1)
-        ]
-        decisions = [self._decision_row(place, one) for place, one in enumerate(race.decisions, 1)]
-        self._put(RACE_ENTRIES, entries, self.run_id)
-        self._write_costs(order[:n_of_race], is_of_race=True)
-        self._write_costs(order[n_of_race:], is_of_race=False)
-        self._put(RACE_DECISIONS, decisions, self.run_id)
-        self._put(RACE_ANSWERS, answers, self.run_id)
+    def _write(self, race: Race, order: Sequence[Work], peers: Sequence[Row]) -> None:
+        """Write the parts; the answer comes last."""
+        n, looks = race.answer.n_looks, [self._rows[one] for one in order]
+        self._put(RACE_ENTRIES, self.record.entries(looks, n), self.run_id)
+        for is_of_race, some in ((True, looks[:n]), (False, looks[n:])):
+            for name, costs in costs_of(some, {} if is_of_race else trained_tokens(looks[:n])).items():
+                variant = race_cost_variant(self.plan.objective, is_of_race)
+                self._put(RUN_COSTS, [costs.row(name, JOB, variant)], self._cost_id(name, is_of_race))
+        self._put(RACE_DECISIONS, self.record.decisions(race.decisions), self.run_id)
+        self._put(RACE_ANSWERS, [self.record.answer(race.answer), *peers], self.run_id)
 
     def _put(self, table: Table, rows: Sequence[Mapping[str, Any]], run_id: str) -> None:
         write_part(parts_of(self.home), table, rows, study_id=self.study.study_id, run_id=run_id)
-
-    def _own(self, place: int | None = None) -> Row:
-        """Columns of all tables of the race."""
-        own = {"race_id": self.run_id, "objective": self.plan.objective}
-        return own if place is None else own | {"place": place}
-
-    def _write_costs(self, looks: Sequence[Work], *, is_of_race: bool) -> None:
-        """A row of costs per base model; together they are the costs of the race, or of its census beyond it."""
-        of_model: dict[str, list[Row]] = defaultdict(list)
-        for one in looks:
-            of_model[one.model_id].append(self._rows[one])
-        seen = {} if is_of_race else self._trained_tokens(is_before=looks)
-        for name, rows in of_model.items():
-            trained: dict[float, int] = {}
-            for row in rows:
-                trained[row["learning_rate"]] = max(trained.get(row["learning_rate"], 0), row["n_tokens"])
-            n_tokens = sum(n - seen.get((name, rate), 0) for rate, n in trained.items())
-            costs = _costs(rows, n_tokens + sum(row["n_item_tokens"] for row in rows))
-            variant = race_cost_variant(self.plan.objective, is_of_race)
-            self._put(RUN_COSTS, [costs.row(name, JOB, variant)], self._cost_id(name, is_of_race))
-
-    def _trained_tokens(self, is_before: Sequence[Work]) -> dict[tuple[str, float], int]:
-        """Tokens that the race trained on, by base model and rate; is_before: the looks of the census alone."""
-        found: dict[tuple[str, float], int] = {}
-        for work, row in self._rows.items():
-            if work not in is_before:
-                key = work.model_id, work.learning_rate
-                found[key] = max(found.get(key, 0), row["n_tokens"])
-        return found
-
-    def _decision_row(self, place: int, one: Decision) -> Row:
-        return self._own(place) | {
-            "round": one.round,
-            "model_id": one.model_id,
-            "decision": one.decision,
-            "reason": one.reason,
-            "n_examples": one.n_examples,
-            "learning_rate": one.learning_rate,
-            "against": one.against,
-            "estimate": one.estimate,
-            "low": one.lower,
-            "high": one.upper,
-            "probability_best": one.probability_best,
-            "n_looks": one.n_looks,
-            "n_tokens": float(one.tokens),
-            "device_seconds": float(one.device_seconds),
-        }
-
-    def _answer_row(self, answer: Answer, method: str = RACE) -> Row:
-        settings = self.plan.settings
-        return self._own() | {
-            "method": method,
-            "benchmark": self.plan.benchmark,
-            "n_candidates": len(self.plan.candidates),
-            "n_full_examples": self.rules.rungs[-1],
-            "winner": answer.winner,
-            "probability_best": answer.probability_best,
-            "probability_within": answer.probability_within,
-            "indifference_set": json.dumps(list(answer.indifference_set)),
-            "indifference": settings.indifference,
-            "confidence": settings.confidence,
-            "end": answer.reason,
-            "answer": answer.text,
-            "n_looks": answer.n_looks,
-            "n_trained_tokens": float(answer.trained_tokens),
-            "n_scored_tokens": float(answer.scored_tokens),
-            "device_seconds": float(answer.device_seconds),
-            "n_census_trained_tokens": float(answer.census_trained_tokens),
-            "n_census_scored_tokens": float(answer.census_scored_tokens),
-            "census_device_seconds": float(answer.census_device_seconds),
-            "budget": settings.budget,
-        }
 
     def _figures(self) -> dict[str, Any]:
         (row,) = (row for row in part_rows(self._part(RACE_ANSWERS)) if row["method"] == RACE)
@@ -314,20 +235,6 @@ class RaceJob:
             "tokens scored": int(row["n_scored_tokens"]),
             "device seconds": round(row["device_seconds"], 1),
         }
-
-
-def _costs(rows: Sequence[Row], n_tokens: int) -> Costs:
-    """Costs of some looks together; device and versions are those of the last."""
-    peaks = [row["peak_memory_bytes"] for row in rows if row["peak_memory_bytes"] is not None]
-    return Costs(
-        n_tokens=n_tokens,
-        device_seconds=sum(row["device_seconds"] for row in rows),
-        device=rows[-1]["device"],
-        n_devices=rows[-1]["n_devices"],
-        is_gpu=rows[-1]["is_gpu"],
-        peak_memory_bytes=max(peaks, default=None),
-        versions=rows[-1]["versions"],
-    )
 
 
 main = partial(run_job, JOB)

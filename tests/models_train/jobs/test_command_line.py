@@ -23,6 +23,7 @@ SHARED = {
     "cluster",
     "command_line",
     "race_looks",
+    "race_records",
     "reporting",
     "response_scoring",
     "training_job",
