@@ -6,9 +6,9 @@ A Gaussian process over the doublings x of the training examples. An arm is a ba
     cov(a_m(x), a_n(x')) = C_mn k(x, x'),  cov(b_mr(x), b_mr(x')) = apart^2 k(x, x')
     k(x, x') = level^2 + start^2 fade^(x + x') + walk^2 min(v, v') + trend^2 v v'
 
-mu and rho, what all arms and all arms of a rate have in common, are nearly unknown levels and slopes with a walk. `start`
-is what the first rungs show and the data wipe out; v(x) is the integral of decay^t over t from 0 to x: what a doubling
-changes becomes less, or more, with the data. C = (1 - likeness) I + likeness Z Z': bases of like size and benchmarks go
+mu and rho, what all arms and all arms of a rate have in common, are nearly unknown levels and slopes with a walk.
+`start` is what the first rungs show and the data wipe out; v(x) is the integral of decay^t over t from 0 to x: what a
+doubling changes becomes less, or more, with the data. C = (1 - likeness) I + likeness Z Z': bases of like size and benchmarks go
 alike. e is the noise of a training. Scales, fade, decay and likeness are not fitted but averaged: draws of their prior,
 weighted by the marginal likelihood of the curves (Rasmussen and Williams 2006, chapters 2 and 5). So the changes so far
 say how much may change still; after one look the prior says it alone. Curves as processes whose hyperparameters are
@@ -62,8 +62,8 @@ class Arms:
 
 @dataclass(frozen=True)
 class Priors:
-    """Knowledge beside the looks. likeness: (bases, bases), mean of the products of standardised features. arm: (known,)
-    places of the arms that a forecast is of, mean, sd: (known,) of their accuracies at the full data."""
+    """Knowledge beside the looks. likeness: (bases, bases), mean of the products of standardised features. arm:
+    (known,) places of the arms that a forecast is of, mean, sd: (known,) of their accuracies at the full data."""
 
     likeness: Floats
     arm: np.ndarray

@@ -150,9 +150,8 @@ def calibration(rows: pl.DataFrame, stated: str = "probability_best", truth: str
     p, is_true = known[stated].to_numpy(), known[truth].to_numpy().astype(float)
     cell = np.clip(np.digitize(p, BINS[1:-1]), 0, len(BINS) - 2)
     parts = [(f"{BINS[one]:g} to {BINS[one + 1]:g}", cell == one) for one in range(len(BINS) - 1)]
-    return pl.DataFrame(
-        [_calibrated(name, p[mask], is_true[mask]) for name, mask in (*parts, ("all", p >= 0)) if mask.any()]
-    )
+    parts.append(("all", np.ones(len(p), bool)))
+    return pl.DataFrame([_calibrated(name, p[mask], is_true[mask]) for name, mask in parts if mask.any()])
 
 
 def _calibrated(name: str, p: np.ndarray, is_true: np.ndarray) -> dict[str, Any]:

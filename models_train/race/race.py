@@ -59,8 +59,8 @@ class Race:
             if look.model_id not in self._runners:
                 hint = close_match(look.model_id, self._runners)
             raise UserError(
-                f"look at {look.model_id}, rate {look.learning_rate:g}, {look.n_examples} examples: the race does not ask "
-                f"for it now; {hint}"
+                f"look at {look.model_id}, rate {look.learning_rate:g}, {look.n_examples} examples: the race does not "
+                f"ask for it now; {hint}"
             )
         check(look, self.rules)
         self._open.remove(work)

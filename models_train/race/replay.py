@@ -20,9 +20,10 @@ from models_train.race.rules import SCORED, Candidate, Floats, Look, RaceRules, 
 class Census:
     """Measurements of all candidates.
 
-    n_items: scored at each rung, always the first ones of one random order; all of them at the last. won: (candidates, rates, rungs, items) twice the outcome, 0 to 2; n_tokens: (candidates, rates, rungs) trained on from
-    the start; item_tokens: (candidates, items); seconds: (candidates, rates, rungs) of one look. failed: (candidates,
-    rates), True for a rate that failed and has no outcomes. train_loss: (candidates, rates, rungs), NaN where not known.
+    n_items: scored at each rung, always the first ones of one random order; all of them at the last. won: (candidates,
+    rates, rungs, items) twice the outcome, 0 to 2, and 0 where not scored. n_tokens: (candidates, rates, rungs) trained
+    on from the start; item_tokens: (candidates, items); seconds: (candidates, rates, rungs) of one look; train_loss:
+    (candidates, rates, rungs), NaN where not known. failed: (candidates, rates), True for a rate without outcomes.
     """
 
     candidates: tuple[Candidate, ...]

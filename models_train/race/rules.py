@@ -185,8 +185,8 @@ class Answer:
 
     probability_best: that the winner is the best of a census on the same items; probability_within: that nothing is
     better by more than the indifference. indifference_set: the winner, and those that are not told apart from it.
-    reason: of the end, None while the race goes on. census_*: expected cost of training every candidate at every rate to
-    the end, and scoring each once.
+    reason: of the end, None while the race goes on. census_*: expected cost of training every candidate at every rate
+    to the end, and scoring each once.
     """
 
     winner: str | None

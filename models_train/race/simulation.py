@@ -1,4 +1,4 @@
-"""Made censuses whose truth is known: power-law curves, noise of training, items that are as hard for all. Synthetic."""
+"""Made censuses whose truth is known: power-law curves, noise of training, items that are hard for all. Synthetic."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from models_train.race.rules import Candidate, Floats
 class World:
     """Settings of made censuses, in points of accuracy where no other unit is named.
 
-    ceiling: mean accuracy without end of data; spread: standard deviation of the ceilings; reach: points that are left to
-    learn at the first rung, on average; exponent: of the power law in the number of examples, mean and standard deviation of its
-    logarithm; noise: of a training; likeness: share of an item's difficulty that candidates have in common; size: effect
-    of a tenfold size.
+    ceiling: mean accuracy without end of data; spread: standard deviation of the ceilings; reach: points that are left
+    to learn at the first rung, on average; exponent: of the power law in the number of examples, mean and standard
+    deviation of its logarithm; noise: of a training; likeness: share of an item's difficulty that candidates have in
+    common; size: effect of a tenfold size.
     """
 
     n_candidates: int = 8

@@ -1,4 +1,4 @@
-"""What follows from a forecast: who is dropped, who is named, who is worth the next tokens (definitions, Section 15)."""
+"""What follows from a forecast: who is dropped, who is named, who is worth the next tokens. Definitions, Section 15."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Arm:
 class Comparison:
     """The candidates of a round, with their forecast; places are those of `runners`, which all have looks.
 
-    n_candidates: all of the race, failed ones too. look: number of the round, from 1. A candidate is as good as its best
-    rate: `draws` (draws, candidates) are the largest of its arms'.
+    n_candidates: all of the race, failed ones too. look: number of the round, from 1. A candidate is as good as its
+    best rate: `draws` (draws, candidates) are the largest of its arms'.
     """
 
     def __init__(self, runners: Sequence[Runner], rules: RaceRules, n_candidates: int, look: int) -> None:

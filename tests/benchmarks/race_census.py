@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import AutoModelForCausalLM
 
 from models_train.data.chat import Renderer
 from models_train.data.rewardbench import load_test_pairs
@@ -114,8 +115,6 @@ def base_of(folder: Path, name: str) -> Base:
 
 def benchmark(source: ModelSource) -> float:
     """Bits per byte of held-out documents, mean over the five languages: what is public about a base here."""
-    from transformers import AutoModelForCausalLM
-
     tokenizer = load_tokenizer(source)
     model = load_model(source, AutoModelForCausalLM, torch.float32)
     use_packed_attention(model)
