@@ -2,14 +2,14 @@
 
 Within a look: the capital of a gambler who bets against a mean, item by item (Waudby-Smith and Ramdas 2024, "Estimating
 means of bounded random variables by betting", JRSS B 86). Where the mean is at most h, the capital is a
-supermartingale that begins at 1, so that it ever reaches 1/alpha with probability alpha at most (Ville): the bound holds
-after any number of items, for any distribution on [-1, 1], without an approximation. Items are draws of a population, in
-random order.
+supermartingale that begins at 1, so that it ever reaches 1/alpha with probability alpha at most (Ville): the bound
+holds after any number of items, for any distribution on [-1, 1], without an approximation. Items are draws of a
+population, in random order.
 
 Over looks: the outcomes of two looks are not one sample, since the models have been trained on between them, and no
 martingale links them. Look k has the share alpha / (k (k + 1)), whose sum over all looks is alpha (union bound).
-Over pairs: the best candidate is dropped by mistake only if one of its own bounds fails, one for each of the K - 1 others;
-alpha is shared among these.
+Over pairs: the best candidate is dropped by mistake only if one of its own bounds fails, one for each of the K - 1
+others; alpha is shared among these.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def upper_bounds(differences: Floats, alpha: float) -> Floats:
 
 
 def _bets(differences: Floats, alpha: float) -> Floats:
-    """Bets on each item, (pairs, items), by the variance of the items before it; as large as suits the number of items."""
+    """Bets on each item, (pairs, items), by the variance of the items before it, and the number of items."""
     n = differences.shape[1]
     count = np.arange(1, n + 1)
     means = np.cumsum(differences, axis=1) / (count + 1)

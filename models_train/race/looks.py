@@ -32,31 +32,22 @@ class Runner:
 
     @property
     def n_rungs(self) -> int:
-        """Rungs that all rates which still go on have reached."""
-        return min((len(self.looks[rate]) for rate in self.rates), default=0)
+        """Rungs that the foremost rate has reached."""
+        return max((len(looks) for looks in self.looks.values()), default=0)
+
+    @property
+    def n_examples(self) -> int:
+        """Examples that the foremost rate has been trained on."""
+        return max((look.n_examples for look in self.every()), default=0)
 
     @property
     def is_in(self) -> bool:
         """True for a candidate that can still win: not dropped, and with a rate that has not failed."""
         return self.dropped is None and bool(self.rates)
 
-    def best(self, rung: int) -> Look | None:
-        """The best look at a rung among the rates that still go on; None where there is none."""
-        found = [self.looks[rate][rung] for rate in self.rates if len(self.looks[rate]) > rung]
-        return min(found, key=standing, default=None)
-
-    def last(self) -> Look | None:
-        """The best look at the highest rung."""
-        return self.best(self.n_rungs - 1) if self.n_rungs else None
-
     def every(self) -> list[Look]:
         """All looks, failures left out."""
         return [look for looks in self.looks.values() for look in looks]
-
-
-def standing(look: Look) -> tuple[float, float, float]:
-    """Smallest for the best rate: most items won, then lowest loss, then lowest rate."""
-    return -look.accuracy, float("inf") if look.train_loss is None else look.train_loss, look.learning_rate
 
 
 def check(look: Look, rules: RaceRules) -> None:
@@ -80,19 +71,25 @@ def check(look: Look, rules: RaceRules) -> None:
         raise UserError(f"{where}: an outcome is neither 0, 1/2 nor 1; score the item again, or record a failure")
 
 
-def points_of(runners: Sequence[Runner], rungs: Sequence[int], n_items: int) -> Points:
-    """The curves so far. n_items: of the whole benchmark."""
-    seen = [(place, look) for place, runner in enumerate(runners) for look in _curve(runner)]
-    scored = np.array([len(look.won) for _, look in seen])
-    shortest = int(scored.min())
+def points_of(runners: Sequence[Runner], rules: RaceRules) -> Points:
+    """The curves so far, of rates that have been dropped, too."""
+    seen = [
+        (base, rate, look)
+        for base, runner in enumerate(runners)
+        for rate, value in enumerate(rules.rates)
+        for look in _thinned(runner.looks[value])
+    ]
+    looks = [look for _, _, look in seen]
+    scored = np.array([len(look.won) for look in looks])
     # Error by items not scored yet, of nested samples without replacement.
-    outcomes = np.array([look.won[:shortest] for _, look in seen])
-    left = 1 / np.maximum.outer(scored, scored) - 1 / n_items
+    outcomes = np.array([look.won[: scored.min()] for look in looks])
+    left = 1 / np.maximum.outer(scored, scored) - 1 / rules.n_items[-1]
     covariance = np.atleast_2d(np.cov(outcomes)) * left if left.any() else np.zeros(left.shape)
     return Points(
-        candidate=np.array([place for place, _ in seen]),
-        doublings=np.log2([look.n_examples / rungs[0] for _, look in seen]),
-        accuracy=np.array([look.accuracy for _, look in seen]),
+        base=np.array([base for base, _, _ in seen]),
+        rate=np.array([rate for _, rate, _ in seen]),
+        doublings=np.log2([look.n_examples / rules.rungs[0] for look in looks]),
+        accuracy=np.array([look.accuracy for look in looks]),
         item_covariance=1e4 * covariance,
     )
 
@@ -149,16 +146,14 @@ def expected_cost(runner: Runner, from_examples: int, to_examples: int, n_items:
 
     All zero before the first look.
     """
-    looks = [look for look in runner.every() if look.n_examples]
+    looks = runner.every()
     if not looks:
         return Costs(0.0, 0.0, 0.0)
     longest = max(looks, key=lambda look: look.n_examples)
     trained = longest.n_tokens / longest.n_examples * (to_examples - from_examples)
     scored = longest.n_items_tokens / len(longest.won) * n_items
-    total = sum(look.device_seconds for look in looks)
-    last = {look.learning_rate: look.n_tokens for look in sorted(looks, key=lambda look: look.n_examples)}
-    tokens = sum(last.values()) + SCORED * sum(look.n_items_tokens for look in looks)
-    return Costs(trained, scored, total / max(tokens, 1.0) * (trained + SCORED * scored))
+    so_far = spent([runner], [])
+    return Costs(trained, scored, so_far.device_seconds / max(so_far.tokens, 1.0) * (trained + SCORED * scored))
 
 
 def census_cost(runners: Sequence[Runner], rules: RaceRules) -> Costs:
@@ -174,12 +169,11 @@ def census_cost(runners: Sequence[Runner], rules: RaceRules) -> Costs:
     return Costs(*(scale * one for one in sums))
 
 
-def _curve(runner: Runner) -> list[Look]:
-    """The best look of each rung, thinned to MOST_POINTS."""
-    found = [look for rung in range(runner.n_rungs) if (look := runner.best(rung)) is not None]
-    if len(found) <= MOST_POINTS:
-        return found
-    logs = np.log([look.n_examples for look in found])
+def _thinned(looks: list[Look]) -> list[Look]:
+    """At most MOST_POINTS looks."""
+    if len(looks) <= MOST_POINTS:
+        return looks
+    logs = np.log([look.n_examples for look in looks])
     wanted = np.linspace(logs[0], logs[-1], MOST_POINTS)
-    places = sorted({int(np.abs(logs - one).argmin()) for one in wanted} | {len(found) - 1})
-    return [found[place] for place in places]
+    places = sorted({int(np.abs(logs - one).argmin()) for one in wanted})
+    return [looks[place] for place in places]

@@ -16,23 +16,10 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-import numpy as np
-
 from models_train.errors import UserError, close_match
-from models_train.race.curves import Priors, forecast
-from models_train.race.looks import (
-    Costs,
-    Runner,
-    census_cost,
-    check,
-    expected_cost,
-    likeness,
-    points_of,
-    spent,
-    standing,
-)
+from models_train.race.looks import Costs, Runner, census_cost, check, expected_cost, spent
 from models_train.race.rules import Answer, Candidate, Decision, Kind, Look, RaceRules, Reason, Standing, Work
-from models_train.race.verdicts import Comparison, Lead
+from models_train.race.verdicts import Arm, Comparison, Lead
 
 
 class Race:
@@ -52,7 +39,7 @@ class Race:
         self._round = self._n_looks = 0
         self._reason: Reason | None = None
         self._compared: Comparison | None = None
-        self._ask(self._steps(self._runners.values()))
+        self._ask(self._first(self._runners.values()))
 
     @property
     def reason(self) -> Reason | None:
@@ -72,8 +59,8 @@ class Race:
             if look.model_id not in self._runners:
                 hint = close_match(look.model_id, self._runners)
             raise UserError(
-                f"look at {look.model_id}, rate {look.learning_rate:g}, {look.n_examples} examples: the race does not ask "
-                f"for it now; {hint}"
+                f"look at {look.model_id}, rate {look.learning_rate:g}, {look.n_examples} examples: the race does not "
+                f"ask for it now; {hint}"
             )
         check(look, self.rules)
         self._open.remove(work)
@@ -102,7 +89,7 @@ class Race:
             raise UserError(f"{where}: a round is under way; let it join after the round")
         runner = self._runners[candidate.model_id] = Runner(candidate, self.rules.rates)
         self._note(runner, "join", f"joins in round {self._round + 1}, at the first rung")
-        self._ask((*self._batch, *self._steps([runner])))
+        self._ask((*self._batch, *self._first([runner])))
 
     @property
     def answer(self) -> Answer:
@@ -142,51 +129,47 @@ class Race:
     def _ask(self, batch: tuple[Work, ...]) -> None:
         self._batch, self._open = batch, set(batch)
 
-    def _steps(self, runners: Iterable[Runner]) -> tuple[Work, ...]:
-        """The next rung of candidates, at all rates that go on."""
-        rules = self.rules
-        return tuple(
-            Work(one.model_id, rate, rules.rungs[one.n_rungs], rules.n_items[one.n_rungs])
-            for one in runners
-            for rate in one.rates
-        )
+    def _first(self, runners: Iterable[Runner]) -> tuple[Work, ...]:
+        rungs, items = self.rules.rungs, self.rules.n_items
+        return tuple(Work(one.model_id, rate, rungs[0], items[0]) for one in runners for rate in one.rates)
 
     def _decide(self) -> None:
         """End of a round."""
         self._round += 1
-        for runner in dict.fromkeys(self._runners[work.model_id] for work in self._batch):
-            self._drop_rates(runner)
-        seen = [runner for runner in self._runners.values() if runner.n_rungs]
+        for runner in self._runners.values():
+            self._drop_failures(runner)
+        seen = [runner for runner in self._runners.values() if any(runner.looks[rate] for rate in runner.rates)]
         self._compared = None
         if not seen:
             return self._end("none_left", "no candidate could be trained")
-        points = points_of(seen, self.rules.rungs, self.rules.n_items[-1])
-        full = math.log2(self.rules.rungs[-1] / self.rules.rungs[0])
-        found = forecast(points, full, _priors(seen), self.rules.draws, self.rules.seed + self._round)
-        compared = self._compared = Comparison(seen, found, self.rules, len(self._runners), self._round)
+        compared = self._compared = Comparison(seen, self.rules, len(self._runners), self._round)
         if not compared.alive:
             return self._end("none_left", "no candidate is left")
         for place, other, lead in list(compared.drops()):
             self._drop(compared, place, other, lead)
+        for arm, best, chance in list(compared.rate_drops()):
+            self._drop_rate(seen[arm.base], arm, best, chance)
         if not self._ended(compared):
             self._go_on(compared)
 
-    def _drop_rates(self, runner: Runner) -> None:
+    def _drop_failures(self, runner: Runner) -> None:
         for rate in [rate for rate in runner.rates if rate in runner.failures]:
             runner.rates.remove(rate)
             self._note(runner, "drop_rate", f"failed: {runner.failures[rate]}", learning_rate=rate)
-        if not runner.rates:
-            runner.dropped = "failed"
-            self._note(runner, "drop", "no learning rate is left: all failed")
+            if not runner.rates:
+                runner.dropped = "failed"
+                self._note(runner, "drop", "no learning rate is left: all failed or are dropped")
+
+    def _drop_rate(self, runner: Runner, arm: Arm, best: Arm, chance: float) -> None:
+        if not runner.is_in:
             return
-        rung = runner.n_rungs - 1
-        ranked = sorted(runner.rates, key=lambda rate: standing(runner.looks[rate][rung]))
-        kept, best = ranked[: self.rules.kept_rates(rung)], runner.looks[ranked[0]][rung]
-        for rate in ranked[len(kept) :]:
-            own = runner.looks[rate][rung]
-            runner.rates.remove(rate)
-            text = f"{own.accuracy:.1f} % of the items against {best.accuracy:.1f} % with rate {best.learning_rate:g}"
-            self._note(runner, "drop_rate", text, learning_rate=rate, estimate=own.accuracy - best.accuracy)
+        runner.rates.remove(arm.rate)
+        one, other = arm.looks[-1], best.looks[-1]
+        text = (
+            f"{one.accuracy:.1f} % of the items after {one.n_examples} examples, {other.accuracy:.1f} % after "
+            f"{other.n_examples} with rate {best.rate:g}: its best rate with probability {100 * chance:.1f} %"
+        )
+        self._note(runner, "drop_rate", text, learning_rate=arm.rate)
 
     def _drop(self, compared: Comparison, place: int, other: int, lead: Lead) -> None:
         runner, better = compared.runners[place], compared.runners[other].model_id
@@ -207,50 +190,63 @@ class Race:
             self._end(
                 "decided", f"nothing is better by more than {rules.indifference:g} points, with probability {share}"
             )
-        elif all(compared.runners[place].n_rungs == len(rules.rungs) for place in alive):
+        elif not any(self._can_go_on(compared, arm) for arm in compared.arms):
             self._end("not_told_apart", "the rest are trained to the end and cannot be told apart")
         return self._reason is not None
 
     def _has_curves(self, compared: Comparison) -> bool:
-        """Two rungs of two candidates at least, or all of them: a curve is known by more than its beginning."""
+        """Two rungs of two candidates at least: a curve is known by more than its beginning."""
         most = sorted((compared.runners[place].n_rungs for place in compared.alive), reverse=True)
         return most[1] >= min(2, len(self.rules.rungs))
 
     def _go_on(self, compared: Comparison) -> None:
         """Plan the next round, as far as the budget goes."""
         left = math.inf if self.rules.budget is None else self.rules.budget - self._in_unit(self.costs)
-        costs = [self._step_cost(runner) for runner in compared.runners]
-        affordable = [cost if cost <= left else math.inf for cost in costs]
-        chosen: list[int] = []
-        for place in compared.worth(affordable) if np.isfinite(affordable).any() else []:
-            if costs[place] <= left:
-                left -= costs[place]
-                chosen.append(place)
+        steps = {arm: self._step_cost(compared, arm) for arm in compared.arms if self._can_go_on(compared, arm)}
+        affordable = {arm: cost for arm, cost in steps.items() if cost <= left}
+        chosen: list[Arm] = []
+        for arm in compared.worth(affordable) if affordable else []:
+            if steps[arm] <= left:
+                left -= steps[arm]
+                chosen.append(arm)
         if not chosen:
             return self._end("budget", "the budget does not reach for a further look")
-        chances, leader = compared.chances, compared.leader()
-        for place in compared.alive:
-            goes_on, chance = place in chosen, f"{100 * chances[place]:.0f} %"
-            text = f"best with probability {chance}" + (
-                "" if goes_on else "; others promise more per token, or lead to learn"
+        self._note_plan(compared, {arm.base for arm in chosen})
+        chosen.sort(key=compared.arms.index)
+        rungs, items = self.rules.rungs, self.rules.n_items
+        places = [len(arm.looks) for arm in chosen]
+        return self._ask(
+            tuple(
+                Work(compared.runners[arm.base].model_id, arm.rate, rungs[place], items[place])
+                for arm, place in zip(chosen, places, strict=True)
             )
+        )
+
+    def _note_plan(self, compared: Comparison, going: set[int]) -> None:
+        """Rows of the candidates that go on, and of those that wait."""
+        leader = compared.leader()
+        for place in compared.alive:
+            text = f"best with probability {100 * compared.chances[place]:.0f} %"
+            if place not in going:
+                text += "; a look at others tells more per token"
             lead = vars(compared.lead(place, leader)) | {"against": compared.runners[leader].model_id}
             self._note(
                 compared.runners[place],
-                "keep" if goes_on else "wait",
+                "keep" if place in going else "wait",
                 text,
-                probability_best=float(chances[place]),
+                probability_best=float(compared.chances[place]),
                 **(lead if place != leader else {}),
             )
-        return self._ask(self._steps(compared.runners[place] for place in sorted(chosen)))
 
-    def _step_cost(self, runner: Runner) -> float:
-        """Expected cost of the next rung in the unit of the budget; infinite where there is none."""
-        rung = runner.n_rungs
-        if not runner.is_in or rung == len(self.rules.rungs):
-            return math.inf
-        begin, end = self.rules.rungs[rung - 1], self.rules.rungs[rung]
-        return len(runner.rates) * self._in_unit(expected_cost(runner, begin, end, self.rules.n_items[rung]))
+    def _can_go_on(self, compared: Comparison, arm: Arm) -> bool:
+        runner = compared.runners[arm.base]
+        return runner.is_in and arm.rate in runner.rates and len(arm.looks) < len(self.rules.rungs)
+
+    def _step_cost(self, compared: Comparison, arm: Arm) -> float:
+        """Expected cost of the next rung of an arm in the unit of the budget."""
+        rung, rungs = len(arm.looks), self.rules.rungs
+        runner = compared.runners[arm.base]
+        return self._in_unit(expected_cost(runner, rungs[rung - 1], rungs[rung], self.rules.n_items[rung]))
 
     def _in_unit(self, costs: Costs) -> float:
         return costs.tokens if self.rules.unit == "tokens" else costs.device_seconds
@@ -263,15 +259,14 @@ class Race:
                 self._note(runner, "end", text)
 
     def _note(self, runner: Runner, decision: Kind, reason: str, **values: Any) -> None:
-        costs, last = self.costs, runner.last()
-        values = {"learning_rate": None if last is None else last.learning_rate} | values
+        costs = self.costs
         self.decisions.append(
             Decision(
                 self._round,
                 runner.model_id,
                 decision,
                 reason,
-                n_examples=0 if last is None else last.n_examples,
+                n_examples=runner.n_examples,
                 n_looks=self._n_looks,
                 tokens=costs.tokens,
                 device_seconds=costs.device_seconds,
@@ -283,24 +278,15 @@ class Race:
         return [f"{one.model_id}: {reason}" for one in self._runners.values() for reason in one.failures.values()]
 
 
-def _priors(runners: Sequence[Runner]) -> Priors:
-    candidates = [runner.candidate for runner in runners]
-    values = [
-        np.array([math.nan if value is None else value for value in column])
-        for column in ([one.prior_mean for one in candidates], [one.prior_sd for one in candidates])
-    ]
-    return Priors(likeness(candidates), *values)
-
-
 def _standing(compared: Comparison, place: int, winner: int, chance: float) -> Standing:
-    runner, lead, last = compared.runners[place], compared.lead(place, winner), compared.runners[place].last()
+    runner, lead = compared.runners[place], compared.lead(place, winner)
     return Standing(
         runner.model_id,
         lead.estimate,
         lead.lower,
         lead.upper,
         chance,
-        n_examples=0 if last is None else last.n_examples,
+        n_examples=runner.n_examples,
         is_dropped=not runner.is_in,
         is_told_apart=lead.upper < 0,
     )

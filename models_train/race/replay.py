@@ -6,31 +6,30 @@ known (definitions, Section 15).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models_train.errors import UserError
-from models_train.files import atomic_path
 from models_train.race.race import Race
-from models_train.race.rules import SCORED, Answer, Candidate, Floats, Look, RaceRules, Work
+from models_train.race.rules import SCORED, Candidate, Floats, Look, RaceRules, Work
 
 
 @dataclass(frozen=True)
 class Census:
     """Measurements of all candidates.
 
-    won: (candidates, rates, rungs, items) twice the outcome, 0 to 2; n_tokens: (candidates, rates, rungs) trained on from
-    the start; item_tokens: (candidates, items); seconds: (candidates, rates, rungs) of one look. failed: (candidates,
-    rates), True for a rate that failed and has no outcomes. train_loss: (candidates, rates, rungs), NaN where not known.
+    n_items: scored at each rung, always the first ones of one random order; all of them at the last. won: (candidates,
+    rates, rungs, items) twice the outcome, 0 to 2, and 0 where not scored. n_tokens: (candidates, rates, rungs) trained
+    on from the start; item_tokens: (candidates, items); seconds: (candidates, rates, rungs) of one look; train_loss:
+    (candidates, rates, rungs), NaN where not known. failed: (candidates, rates), True for a rate without outcomes.
     """
 
     candidates: tuple[Candidate, ...]
     rates: tuple[float, ...]
     rungs: tuple[int, ...]
+    n_items: tuple[int, ...]
     won: np.ndarray
     n_tokens: np.ndarray
     item_tokens: np.ndarray
@@ -39,14 +38,9 @@ class Census:
     failed: np.ndarray
 
     @property
-    def n_items(self) -> int:
-        """Items of the benchmark."""
-        return int(self.won.shape[-1])
-
-    @property
     def accuracies(self) -> Floats:
         """(candidates, rates, rungs) points; NaN for failed rates."""
-        found = 50 * self.won.mean(axis=-1)
+        found = 50 * np.stack([self.won[:, :, rung, :n].mean(axis=-1) for rung, n in enumerate(self.n_items)], axis=-1)
         found[self.failed] = np.nan
         return np.asarray(found)
 
@@ -88,12 +82,17 @@ class Census:
         """The census of some of the candidates."""
         rows = list(places)
         arrays = (self.won, self.n_tokens, self.item_tokens, self.seconds, self.train_loss, self.failed)
-        return Census(tuple(self.candidates[one] for one in rows), self.rates, self.rungs, *(one[rows] for one in arrays))
+        return Census(
+            tuple(self.candidates[one] for one in rows),
+            self.rates,
+            self.rungs,
+            self.n_items,
+            *(one[rows] for one in arrays),
+        )
 
     def rules(self, **changes: Any) -> RaceRules:
-        """Rules of a race over it; all items are scored at each rung, by default."""
-        items = changes.pop("n_items", (self.n_items,) * len(self.rungs))
-        return RaceRules(self.rungs, self.rates, items, **changes)
+        """Rules of a race over it."""
+        return RaceRules(self.rungs, self.rates, self.n_items, **changes)
 
 
 def replay(census: Census, rules: RaceRules) -> Race:

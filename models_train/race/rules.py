@@ -63,8 +63,7 @@ class RaceRules:
     rates that every candidate begins with. n_items: items scored at each rung, not descending: always the first ones of
     one random order; the last is all items of the benchmark. indifference: points. confidence: of never dropping the
     best by mistake, and of an early end. budget: of the whole race, in `unit`; tokens are training tokens, scored ones
-    counting SCORED; None for no limit. rates_kept: rates of a candidate that go on after each rung; its last number holds for all later rungs; by default
-    half of them after each rung, rounded up. draws, seed: of the posterior.
+    counting SCORED; None for no limit. draws, seed: of the posterior.
     """
 
     rungs: tuple[int, ...]
@@ -75,7 +74,6 @@ class RaceRules:
     confidence: float = 0.95
     budget: float | None = None
     unit: Unit = "tokens"
-    rates_kept: tuple[int, ...] = ()
     draws: int = 4000
     seed: int = 0
 
@@ -94,13 +92,6 @@ class RaceRules:
         _refuse(not 0 <= self.indifference < math.inf, "indifference", self.indifference, "be points, 0 or more")
         _refuse(not 0.5 < self.confidence < 1, "confidence", self.confidence, "be between 0.5 and 1")
         _refuse(self.budget is not None and not self.budget > 0, "budget", self.budget, "be above 0")
-        _refuse(any(n < 1 for n in self.rates_kept), "rates_kept", self.rates_kept, "be 1 or more")
-
-    def kept_rates(self, rung: int) -> int:
-        """Rates of a candidate that go on after a rung. rung: place, from 0."""
-        if self.rates_kept:
-            return self.rates_kept[min(rung, len(self.rates_kept) - 1)]
-        return max(1, math.ceil(len(self.rates) / 2 ** (rung + 1)))
 
 
 def doubling(first: int, full: int) -> tuple[int, ...]:
@@ -136,7 +127,7 @@ class Look:
     n_tokens: int
     n_items_tokens: int
     device_seconds: float
-    won: Floats = field(repr=False)
+    won: Floats = field(repr=False, compare=False)
     train_loss: float | None = None
     failure: str | None = None
 
@@ -194,8 +185,8 @@ class Answer:
 
     probability_best: that the winner is the best of a census on the same items; probability_within: that nothing is
     better by more than the indifference. indifference_set: the winner, and those that are not told apart from it.
-    reason: of the end, None while the race goes on. census_*: expected cost of training every candidate at every rate to
-    the end, and scoring each once.
+    reason: of the end, None while the race goes on. census_*: expected cost of training every candidate at every rate
+    to the end, and scoring each once.
     """
 
     winner: str | None

@@ -1,11 +1,11 @@
-"""Made censuses whose truth is known: power-law curves, noise of training, items that are as hard for all. Synthetic."""
+"""Made censuses whose truth is known: power-law curves, noise of training, items that are hard for all. Synthetic."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 
 from models_train.race.replay import Census
 from models_train.race.rules import Candidate, Floats
@@ -15,15 +15,15 @@ from models_train.race.rules import Candidate, Floats
 class World:
     """Settings of made censuses, in points of accuracy where no other unit is named.
 
-    ceiling: mean accuracy without end of data; spread: standard deviation of the ceilings; reach: points that are left to
-    learn at the first rung, on average; exponent: of the power law in the number of examples, mean and standard deviation of its
-    logarithm; noise: of a training; likeness: share of an item's difficulty that candidates have in common; size: effect
-    of a tenfold size.
+    ceiling: mean accuracy without end of data; spread: standard deviation of the ceilings; reach: points that are left
+    to learn at the first rung, on average; exponent: of the power law in the number of examples, mean and standard
+    deviation of its logarithm; noise: of a training; likeness: share of an item's difficulty that candidates have in
+    common; size: effect of a tenfold size.
     """
 
     n_candidates: int = 8
-    n_items: int = 800
     rungs: tuple[int, ...] = (100, 200, 400, 800, 1600, 3200, 6400)
+    n_items: tuple[int, ...] = (100, 100, 200, 400, 800, 800, 800)
     rates: tuple[float, ...] = (1e-3,)
     ceiling: float = 75.0
     spread: float = 4.0
@@ -47,14 +47,14 @@ def simulated(world: World, seed: int) -> tuple[Census, Floats]:
     curve = ceiling[:, None] - reach[:, None] * examples ** -exponent[:, None]
     truth = np.stack([curve - 2.0 * place for place in range(len(world.rates))], axis=1)
     truth = np.clip(truth + world.noise * dice.normal(size=truth.shape), 1, 99)
-    won = outcomes(truth / 100, world.n_items, world.likeness, dice)
-    lengths = dice.integers(80, 160, (1, world.n_items)).repeat(n, axis=0)
+    won = outcomes(truth / 100, world.n_items[-1], world.likeness, dice)
+    lengths = dice.integers(80, 160, (1, world.n_items[-1])).repeat(n, axis=0)
     tokens = 120 * np.array(world.rungs)[None, None, :].repeat(n, 0).repeat(len(world.rates), 1)
     names = [f"base-{place}" for place in range(n)]
     candidates = tuple(Candidate(name, float(size)) for name, size in zip(names, sizes, strict=True))
     seconds, unknown = tokens / 1e4, np.full(tokens.shape, np.nan)
     failed = np.zeros(tokens.shape[:2], bool)
-    census = Census(candidates, world.rates, world.rungs, won, tokens, lengths, seconds, unknown, failed)
+    census = Census(candidates, world.rates, world.rungs, world.n_items, won, tokens, lengths, seconds, unknown, failed)
     return census, truth[:, :, -1].max(axis=1)
 
 
