@@ -17,6 +17,7 @@ from models_train.data.sources import data_of
 from models_train.errors import UserError
 from models_train.files import remove, write_text
 from models_train.jobs.command_line import run_job
+from models_train.jobs.race_census import census_of, census_work, peer_rows
 from models_train.jobs.race_looks import Looks, Row, look_of
 from models_train.jobs.race_records import RaceRecord, costs_of, trained_tokens
 from models_train.jobs.reporting import Reporter, progress
@@ -98,7 +99,7 @@ class RaceJob:
             return self._figures()
         with locked(self._folder, f"{self.study.study_id}: another process runs this race"):
             race, order = self._raced()
-            peers = self._peers(order) if self.plan.settings.census else []
+            peers = self._census(race, order) if self.plan.settings.census else []
             self._write(race, order, peers)
         for name, rate in self._trainings():
             self.looks.forget(name, rate)
@@ -208,9 +209,21 @@ class RaceJob:
         elif decision.decision == "drop_rate" and decision.learning_rate is not None:
             self.looks.forget(decision.model_id, decision.learning_rate)
 
-    def _peers(self, order: list[Work]) -> list[Row]:
-        """Train every candidate at every rate to the end, and let the peers choose from these looks."""
-        raise NotImplementedError
+    def _census(self, race: Race, order: list[Work]) -> list[Row]:
+        """Train every candidate at every rate to the end, and let the peers choose from these looks; returns their
+        answers. The looks are added to `order`."""
+        self._say("the census: every base model at every rate to the end, which is counted apart")
+        for training in census_work(self.candidates, self.rules):
+            for one in training:
+                if one not in self._rows:
+                    self._round([one], self.rules.rungs)
+                    order.append(one)
+                if self._rows[one]["failure"] is not None:
+                    break
+        census = census_of(self._rows, self.candidates, self.rules)
+        if census.failed.all(axis=1).any():
+            return []  # a base model that cannot be trained has no accuracy to compare
+        return peer_rows(census, self.record, race.answer.tokens)
 
     def _write(self, race: Race, order: Sequence[Work], peers: Sequence[Row]) -> None:
         """Write the parts; the answer comes last."""

@@ -69,7 +69,7 @@ class RaceRecord:
 
     def answer(self, answer: Answer) -> Row:
         """The race's row of race_answers."""
-        return self._of_method(RACE) | {
+        return self.of_method(RACE) | {
             "winner": answer.winner,
             "probability_best": answer.probability_best,
             "probability_within": answer.probability_within,
@@ -85,7 +85,8 @@ class RaceRecord:
             "census_device_seconds": float(answer.census_device_seconds),
         }
 
-    def _of_method(self, method: str) -> Row:
+    def of_method(self, method: str) -> Row:
+        """What all rows of race_answers share."""
         return self._own() | {
             "method": method,
             "benchmark": self.benchmark,

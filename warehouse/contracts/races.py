@@ -100,7 +100,7 @@ RACE_ANSWERS = table(
     number("confidence", "Probability with which the best one is not dropped."),
     text("end", "Why the race ended: one_left, decided, not_told_apart, budget or none_left; null of peers.", True),
     text("answer", "The answer in one sentence.", nullable=True),
-    integer("n_looks", "Looks taken."),
+    integer("n_looks", "Looks taken; null of peers.", nullable=True),
     number("n_trained_tokens", "Tokens trained on."),
     number("n_scored_tokens", "Tokens scored."),
     number("device_seconds", "Seconds of work, times the devices; null where not known.", nullable=True),

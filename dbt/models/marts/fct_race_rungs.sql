@@ -29,10 +29,15 @@ of_models as (
     qualify row_number() over (partition by study_id, objective, model_id, n_examples order by place desc) = 1
 ),
 
+-- A rate is dropped where it stands, while others of the base model may have come further.
 of_rates as (
-    select *
-    from {{ ref('stg_race_decisions') }}
-    where decision = 'drop_rate'
+    select
+        drops.*,
+        max(looks.rung) as rung
+    from {{ ref('stg_race_decisions') }} as drops
+    inner join looks using (study_id, objective, model_id, learning_rate)
+    where drops.decision = 'drop_rate' and looks.is_of_race
+    group by all
 ),
 
 ranked as (
@@ -80,4 +85,4 @@ select
     case when ranked.is_of_race and of_rates.place is null then of_models.probability_best end as probability_best
 from ranked
 left join of_models using (study_id, objective, model_id, n_examples)
-left join of_rates using (study_id, objective, model_id, n_examples, learning_rate)
+left join of_rates using (study_id, objective, model_id, learning_rate, rung)

@@ -22,6 +22,7 @@ SHARED = {
     "benchmark_scoring",
     "cluster",
     "command_line",
+    "race_census",
     "race_looks",
     "race_records",
     "reporting",

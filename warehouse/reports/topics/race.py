@@ -17,11 +17,11 @@ DECISIONS = {"drop": "dropped", "drop_rate": "rate dropped", "keep": "goes on", 
 METHODS = {
     "race": "the race",
     "full_census": "training all to the end",
-    "census": "training all to the end",
     "successive_halving": "successive halving",
-    "size": "the largest",
-    "benchmark": "the best on public benchmarks",
-    "scaling_law": "the rectified scaling law",
+    "equal_shares": "the same share for each",
+    "rectified_scaling_law": "the rectified scaling law",
+    "best_public_benchmark": "the best on public benchmarks",
+    "size_alone": "the largest",
 }
 """Ways of choosing, as readers see them."""
 _HOURS = decimals(2)
