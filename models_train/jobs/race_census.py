@@ -1,4 +1,4 @@
-"""The census of a race: every candidate trained to the end at every rate, and other ways to choose on the same looks."""
+"""The census of a race: each candidate trained to the end at every rate, and other ways to choose on these looks."""
 
 from __future__ import annotations
 

@@ -57,6 +57,12 @@ def _is_budget(text: str) -> str:
     return text
 
 
+def _two_or_more(names: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) < 2:
+        raise PydanticCustomError("race", "names fewer than two base models; list all that race, or remove the key")
+    return names
+
+
 BudgetText = Annotated[
     Text, AfterValidator(_is_budget), WithJsonSchema({"type": "string", "pattern": f"^({_BUDGET.pattern})$"})
 ]
@@ -70,7 +76,7 @@ class Race(Settings):
     that another is ahead of is dropped. As the rate is constant, each rung goes on where the one before it ended.
     """
 
-    candidates: Annotated[tuple[Name, ...], Field(strict=False, min_length=2), Distinct] | None = None
+    candidates: Annotated[tuple[Name, ...], Field(strict=False), Distinct, AfterValidator(_two_or_more)] | None = None
     """model_id of the base models; by default all of the study, those of its hub query and its candidates included."""
     objective: Objective | None = None
     """Objective of the reward models; by default the first of `training.objectives`."""

@@ -79,7 +79,7 @@ def test_a_race_without_settings_takes_those_of_the_study(folder: Path) -> None:
             {"candidates": ["small", "smal"]},
             r"race.candidates\[1\]: 'smal' is no base model of the study; did you mean",
         ),
-        ({"candidates": ["small"]}, "race.candidates"),
+        ({"candidates": ["small"]}, r"race.candidates: \['small'\] names fewer than two base models; list all that"),
         ({"decides": "rewardbench"}, "race.decides: 'rewardbench' is no benchmark of the study; .*mine"),
         ({"budget": "20 GPUs"}, "race.budget: '20 GPUs' is no budget; give device hours, such as 20h, or tokens"),
         ({"rungs": [0.5, 0.2, 1.0]}, "must have rungs that ascend and end with 1"),
