@@ -39,7 +39,11 @@ def forecasts(parts: Parts, plan: RacePlan) -> dict[str, Forecast]:
     """
     predicted = _predicted(parts, plan)
     benchmarks = _benchmarks(parts, plan)
-    return {name: Forecast(*predicted.get(name, (None, None)), benchmarks.get(name)) for name in plan.candidates}
+    found = {}
+    for name in plan.candidates:
+        mean, sd = predicted.get(name, (None, None))
+        found[name] = Forecast(mean, sd, benchmarks.get(name))
+    return found
 
 
 def _predicted(parts: Parts, plan: RacePlan) -> dict[str, tuple[float, float]]:

@@ -68,7 +68,7 @@ def _print(console: Console, found: Mapping[str, Any], rungs: pl.DataFrame) -> N
         lead = labels.number(row["estimate_points"], signed=True, missing="")
         interval = labels.interval(row["low_points"], row["high_points"], signed=True)
         against = f" Lead over {row['against']}: {lead} points ({interval})." if lead and row["against"] else ""
-        _wrapped(console, f"{labels.sentence(str(row['reason'] or ''))}{against}")
+        _wrapped(console, f"{race.why(row)}{against}")
 
 
 def _wrapped(console: Console, text: str) -> None:

@@ -10,7 +10,7 @@ import polars as pl
 from warehouse.reports import charts, labels, queries
 from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.queries import BY_OBJECTIVE, parts
-from warehouse.reports.tables import COUNT, MODEL, POINTS, PROSE, SHARE, TEXT, THOUSANDS, Col, Row, Table, decimals
+from warehouse.reports.tables import COUNT, LIST, MODEL, POINTS, SHARE, TEXT, THOUSANDS, Col, Row, Table, decimals
 
 TITLE = "The race: which base model to train"
 DECISIONS = {"drop": "dropped", "drop_rate": "rate dropped", "keep": "goes on", "wait": "waits", "end": "in to the end"}
@@ -104,7 +104,7 @@ _UNITS = (("\u00a0B", 1e9), ("\u00a0M", 1e6), ("\u00a0k", 1e3))
 def _figure(rungs: pl.DataFrame, race: dict[str, Any], study: Study) -> Figure:
     objective = race["objective"]
     label = f"Accuracy of each base model against the tokens it was trained on. {race['answer'] or ''} " + " ".join(
-        f"{row['model_id']}: {_why(row)}." for row in last_rungs(rungs, race) if row["decision"] == "drop"
+        f"{row['model_id']}: {why(row)}" for row in last_rungs(rungs, race) if row["decision"] == "drop"
     )
     panels = (Panel("", label, curves(rungs, race)),) if rungs.filter(pl.col("accuracy").is_not_null()).height else ()
     return Figure(
@@ -113,9 +113,9 @@ def _figure(rungs: pl.DataFrame, race: dict[str, Any], study: Study) -> Figure:
         caption=(
             "Items won by each base model at its best rate, against the tokens that it was trained on there "
             "(logarithmic axis). The thick line is the base model that the race names; a cross marks where one was "
-            "dropped, and the tooltip says why. Bars are 95 % intervals of each accuracy by itself; decisions rest on "
-            "paired comparisons of the same items, with intervals that hold however often one looks, and on where the "
-            "curves lead."
+            "dropped, and the tooltip says why. Bars are 95 % intervals of its accuracy by itself; the table has those "
+            "of the others. Decisions rest on paired comparisons of the same items, with intervals that hold however "
+            "often one looks, and on where the curves lead."
         ),
         panels=panels,
         empty="No base model could be looked at.",
@@ -138,6 +138,8 @@ def curves(rungs: pl.DataFrame, race: Row) -> alt.LayerChart:
         ("n_trained_tokens:Q", "Tokens trained on", ","),
         ("learning_rate:Q", "Learning rate", "~e"),
         ("accuracy:Q", "Items won (percent)", ".1f"),
+        ("accuracy_low:Q", "from", ".1f"),
+        ("accuracy_high:Q", "to", ".1f"),
         ("n_items:Q", "Items", ","),
         ("decision_text:N", "Decision"),
         ("reason:N", "Why"),
@@ -160,7 +162,7 @@ def curves(rungs: pl.DataFrame, race: Row) -> alt.LayerChart:
     dropped = base.transform_filter("datum.is_end && datum.decision === 'drop'")
     named = base.transform_filter("datum.is_end")
     layers = [
-        base.mark_rule(style="faint-whisker").encode(y=alt.Y("accuracy_low:Q"), y2="accuracy_high:Q"),
+        winner.mark_rule(style="faint-whisker").encode(y=alt.Y("accuracy_low:Q"), y2="accuracy_high:Q"),
         others.mark_line(style="behind"),
         winner.mark_line(style="coverage"),
         others.mark_point(style="gain", filled=True, size=30, opacity=1),
@@ -185,7 +187,7 @@ def last_rungs(rungs: pl.DataFrame, race: Row) -> list[dict[str, Any]]:
 
 
 def _candidates(rungs: pl.DataFrame, race: dict[str, Any], study: Study) -> Table:
-    rows = [row | {"standing": standing(row, race), "why": _why(row)} for row in last_rungs(rungs, race)]
+    rows = [row | {"standing": standing(row, race), "why": why(row)} for row in last_rungs(rungs, race)]
     return Table(
         name=study.name("race_candidates", race["objective"]),
         title="Where each base model ended, and why",
@@ -203,7 +205,7 @@ def _candidates(rungs: pl.DataFrame, race: dict[str, Any], study: Study) -> Tabl
             Col("Rate", lambda row: f"{row['learning_rate']:g}", TEXT, sort=lambda row: row["learning_rate"]),
             Col("Lead", "estimate_points", decimals(1, signed=True), "points", note=_lead),
             Col("Best", "probability_best", SHARE),
-            Col("Why", "why", PROSE),
+            Col("Why", "why", LIST),
         ],
     )
 
@@ -217,8 +219,9 @@ def standing(row: Row, race: Row) -> str:
     return DECISIONS.get(row["decision"] or "", row["decision"] or "")
 
 
-def _why(row: Row) -> str:
-    return str(row["reason"] or "")
+def why(row: Row) -> str:
+    """The reason of what became of a base model. No capital: it may begin with a name."""
+    return f"{row['reason']}." if row["reason"] else ""
 
 
 def _accuracy(row: Row) -> str:
