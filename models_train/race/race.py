@@ -176,7 +176,9 @@ class Race:
         if lead.upper < 0:
             text = f"{better} is better beyond doubt, by {-lead.upper:.1f} points or more at the full data"
         else:
-            text = f"it is not better than {better} by {self.rules.indifference:g} points, beyond doubt"
+            text = (
+                f"beyond doubt not better than {better} by {self.rules.indifference:g} points, and no cheaper to serve"
+            )
         runner.dropped = text
         self._note(runner, "drop", text, against=better, **vars(lead), probability_best=float(compared.chances[place]))
 
