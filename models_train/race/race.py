@@ -116,7 +116,7 @@ class Race:
             _standing(compared, place, winner, float(chances[place])) for place in range(len(compared.runners))
         ]
         standings.sort(key=lambda one: (one.model_id != compared.runners[winner].model_id, -one.estimate))
-        equal = tuple(one.model_id for one in standings if not one.is_told_apart and not one.is_dropped)
+        equal = tuple(one.model_id for one in standings if not one.is_told_apart)
         chance, within = float(chances[winner]), float(compared.within[winner])
         text = _sentence(standings[0].model_id, equal[1:], chance, within, self._reason, self.rules)
         return Answer(standings[0].model_id, chance, within, equal, text=text, standings=tuple(standings), **found)
