@@ -8,11 +8,11 @@ A Gaussian process over the doublings x of the training examples. An arm is a ba
 
 mu and rho, what all arms and all arms of a rate have in common, are nearly unknown levels and slopes with a walk.
 `start` is what the first rungs show and the data wipe out; v(x) is the integral of decay^t over t from 0 to x: what a
-doubling changes becomes less, or more, with the data. C = (1 - likeness) I + likeness Z Z': bases of like size and benchmarks go
-alike. e is the noise of a training. Scales, fade, decay and likeness are not fitted but averaged: draws of their prior,
-weighted by the marginal likelihood of the curves (Rasmussen and Williams 2006, chapters 2 and 5). So the changes so far
-say how much may change still; after one look the prior says it alone. Curves as processes whose hyperparameters are
-averaged: Swersky, Snoek and Adams 2014, arXiv 1406.3896.
+doubling changes becomes less, or more, with the data. C = (1 - likeness) I + likeness Z Z': bases of like size and
+benchmarks go alike. e is the noise of a training. Scales, fade, decay and likeness are not fitted but averaged: draws
+of their prior, weighted by the marginal likelihood of the curves (Rasmussen and Williams 2006, chapters 2 and 5). So
+the changes so far say how much may change still; after one look the prior says it alone. Curves as processes whose
+hyperparameters are averaged: Swersky, Snoek and Adams 2014, arXiv 1406.3896.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Forecast:
 
 
 @dataclass(frozen=True)
-class _Settings:
+class Settings:
     """Hyperparameters, (s,) each; standard deviations in points, of walks and trends per doubling."""
 
     level: Floats
@@ -126,7 +126,7 @@ class _Settings:
 
 
 @lru_cache(maxsize=1)
-def _settings() -> _Settings:
+def prior_settings() -> Settings:
     """Draws of the prior: the same in every race, by a Sobol sequence."""
     cube = qmc.Sobol(10, scramble=True, rng=np.random.default_rng(0)).random(256)[:N_SETTINGS]
     normal = stats.norm.ppf(cube)
@@ -134,7 +134,7 @@ def _settings() -> _Settings:
     def log_normal(place: int, median: float, spread: float) -> Floats:
         return np.asarray(median * np.exp(spread * normal[:, place]))
 
-    return _Settings(
+    return Settings(
         level=log_normal(0, 1.5, 0.8),
         start=log_normal(1, 3.0, 0.8),
         walk=log_normal(2, 1.0, 0.7),
@@ -150,7 +150,7 @@ def _settings() -> _Settings:
 
 def forecast(points: Points, arms: Arms, full: float, priors: Priors, n_draws: int, seed: int) -> Forecast:
     """The accuracies of arms at `full` doublings, given the looks. The same arguments give the same draws."""
-    settings, n, n_arms = _settings(), len(points.base), len(arms.base)
+    settings, n, n_arms = prior_settings(), len(points.base), len(arms.base)
     base, rate = np.append(points.base, arms.base), np.append(points.rate, arms.rate)
     doublings = np.append(points.doublings, np.full(n_arms, full))
     level = points.accuracy.mean()
@@ -196,7 +196,7 @@ class _Parts:
         one_training = same_base & same_rate & (doublings[:, None] == doublings)
         return cls(doublings, same_base, same_rate, likeness[np.ix_(base, base)], one_training)
 
-    def kernel(self, settings: _Settings, number: int) -> Floats:
+    def kernel(self, settings: Settings, number: int) -> Floats:
         """Prior covariance of accuracies at one draw of the settings."""
         decay, share, fade = (getattr(settings, name)[number] for name in ("decay", "likeness", "fade"))
         level, start, walk, trend = (

@@ -116,7 +116,7 @@ class Race:
             _standing(compared, place, winner, float(chances[place])) for place in range(len(compared.runners))
         ]
         standings.sort(key=lambda one: (one.model_id != compared.runners[winner].model_id, -one.estimate))
-        equal = tuple(one.model_id for one in standings if not one.is_told_apart and not one.is_dropped)
+        equal = tuple(one.model_id for one in standings if not one.is_told_apart)
         chance, within = float(chances[winner]), float(compared.within[winner])
         text = _sentence(standings[0].model_id, equal[1:], chance, within, self._reason, self.rules)
         return Answer(standings[0].model_id, chance, within, equal, text=text, standings=tuple(standings), **found)
@@ -176,7 +176,9 @@ class Race:
         if lead.upper < 0:
             text = f"{better} is better beyond doubt, by {-lead.upper:.1f} points or more at the full data"
         else:
-            text = f"it is not better than {better} by {self.rules.indifference:g} points, beyond doubt"
+            text = (
+                f"beyond doubt not better than {better} by {self.rules.indifference:g} points, and no cheaper to serve"
+            )
         runner.dropped = text
         self._note(runner, "drop", text, against=better, **vars(lead), probability_best=float(compared.chances[place]))
 

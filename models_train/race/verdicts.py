@@ -89,13 +89,21 @@ class Comparison:
         return Lead(estimate, -self._upper(other, one) - below, self._upper(one, other) + above)
 
     def drops(self) -> Iterator[tuple[int, int, Lead]]:
-        """Candidates that cannot be better than another by more than the indifference: place, the other's, the lead."""
-        gone, leader = set[int](), self.leader()
-        for one in sorted(self.alive, key=lambda place: (self.expected[place], -self.runners[place].candidate.cost)):
-            others = [other for other in self.alive if other not in gone and self.expected[other] >= self.expected[one]]
-            found = [(self.lead(one, other), other) for other in others if other != one and self._may_drop(one, other)]
-            beaten = [(lead, other) for lead, other in found if lead.upper < self.rules.indifference]
-            if beaten and one != leader:
+        """Candidates that another one beats beyond doubt, or that are not better than it by more than the indifference
+        and no cheaper to serve: place, the other's, the lead. The last one is never dropped."""
+        gone = set[int]()
+        costs = [runner.candidate.cost for runner in self.runners]
+        for one in sorted(self.alive, key=lambda place: (self.expected[place], -costs[place])):
+            others = [
+                other for other in self.alive if other not in gone and other != one and self._may_drop(one, other)
+            ]
+            found = [(self.lead(one, other), other) for other in others]
+            beaten = [
+                (lead, other)
+                for lead, other in found
+                if lead.upper < 0 or (lead.upper < self.rules.indifference and costs[one] >= costs[other])
+            ]
+            if beaten:
                 lead, other = min(beaten, key=lambda pair: pair[0].upper)
                 gone.add(one)
                 yield one, other, lead

@@ -11,7 +11,8 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -44,13 +45,13 @@ from models_train.synthetic.world import Made, make_data, make_models
 from tests.support.training_runs import plan
 
 STUDY = Path(__file__).resolve().parents[2] / "dagster_project" / "studies" / "lab.yaml"
-RATES = (1e-3, 5e-3)
+RATES = (3e-4, 1e-3)
 N_PAIRS, BATCH = 1280, 8
 RUNGS = doubling(40, N_PAIRS)
 RECIPE = Recipe(learning_rates=RATES, global_batch=BATCH, warmup_steps=5, checkpoint_every=RUNGS[0] // BATCH)
 N_ITEMS = (100, 100, 200, 400, 800, 800)
 """Items scored at each rung: few where training costs little."""
-CELLS = ("tiny-long-", "tiny-wide-", "tiny-", "tiny-bpe-", "tiny-gemma-")
+CELLS = ("tiny-long-", "tiny-", "tiny-bpe-", "tiny-wide-", "tiny-gemma-")
 TOKENS_PER_PACK = 2048
 N_DOCUMENTS = 12
 """Held-out documents of each domain, for the benchmark of a base."""
@@ -129,17 +130,50 @@ def benchmark(source: ModelSource) -> float:
     return float(np.mean(found))
 
 
+class Averages:
+    """Means of the weights at the checkpoints of the second half of the steps so far: less of a constant rate's noise, as
+    if the rate had fallen. The training goes on from its own weights."""
+
+    def __init__(self) -> None:
+        self.kept: dict[int, dict[str, torch.Tensor]] = {}
+
+    def add(self, step: int, model: RewardModel) -> None:
+        self.kept[step] = {name: weight.detach().clone() for name, weight in model.module.named_parameters()}
+        self.kept = {one: weights for one, weights in self.kept.items() if one > step // 4}
+
+    @contextmanager
+    def in_place(self, step: int, model: RewardModel) -> Iterator[None]:
+        """The model with the mean weights, while the context lasts."""
+        used = [weights for one, weights in self.kept.items() if one > step // 2]
+        self._put(model, {name: torch.stack([one[name] for one in used]).mean(dim=0) for name in used[0]})
+        try:
+            yield
+        finally:
+            self._put(model, self.kept[step])
+
+    def _put(self, model: RewardModel, weights: Mapping[str, torch.Tensor]) -> None:
+        for name, weight in model.module.named_parameters():
+            weight.copy_(weights[name])
+
+
 def measured(base: Base, rate: float, folder: Path) -> dict[str, Any]:
-    """One training with a look at every rung."""
+    """One training with a look at every rung, by its weights and by their averages."""
     sequences = [ids for pair in base.items for ids in pair.sequences]
-    won: list[np.ndarray] = []
+    won: dict[str, list[np.ndarray]] = {"won": [], "won_averaged": []}
+    averages = Averages()
+
+    def look(name: str, n_items: int, model: RewardModel) -> None:
+        rewards = rewards_of(model, sequences[: 2 * n_items], TOKENS_PER_PACK, current_processes())[:, 0].numpy()
+        margins = rewards[0::2].astype(np.float64) - rewards[1::2]
+        won[name].append(np.pad((2 * (margins > 0)).astype(np.int8), (0, len(base.items) - n_items)))
 
     def evaluate(model: RewardModel) -> Mapping[str, Any]:
+        averages.add(run.step, model)
         if run.step * BATCH in RUNGS:
             n_items = N_ITEMS[RUNGS.index(run.step * BATCH)]
-            rewards = rewards_of(model, sequences[: 2 * n_items], TOKENS_PER_PACK, current_processes())[:, 0].numpy()
-            margins = rewards[0::2].astype(np.float64) - rewards[1::2]
-            won.append(np.pad((2 * (margins > 0)).astype(np.int8), (0, len(base.items) - n_items)))
+            look("won", n_items, model)
+            with averages.in_place(run.step, model):
+                look("won_averaged", n_items, model)
         return {"n_won": 0, "n_pairs": 1, "loss": None}
 
     run = TrainingRun(
@@ -161,7 +195,8 @@ def measured(base: Base, rate: float, folder: Path) -> dict[str, Any]:
         steps = run.steps
         tokens.append(sum(row["n_tokens"] for row in steps))
         losses.append(float(np.mean([row["loss"] for row in steps[len(steps) // 2 :]])))
-    return {"won": np.array(won), "tokens": np.array(tokens), "seconds": np.array(seconds), "loss": np.array(losses)}
+    arrays = {name: np.array(one) for name, one in won.items()}
+    return arrays | {"tokens": np.array(tokens), "seconds": np.array(seconds), "loss": np.array(losses)}
 
 
 def measure_base(folder: Path, name: str) -> dict[str, np.ndarray]:
@@ -176,8 +211,8 @@ def measure_base(folder: Path, name: str) -> dict[str, np.ndarray]:
     return arrays | {"item_tokens": lengths, "bits_per_byte": np.array(base.bits_per_byte)}
 
 
-def load_census() -> Census:
-    """The census as it was measured."""
+def load_census(*, averaged: bool = False) -> Census:
+    """The census as it was measured; averaged: by the averages of weights."""
     with np.load(census_file()) as stored:
         candidates = tuple(
             Candidate(str(name), float(size), benchmark=-float(bits))
@@ -188,7 +223,7 @@ def load_census() -> Census:
             tuple(float(rate) for rate in stored["rates"]),
             tuple(int(rung) for rung in stored["rungs"]),
             tuple(int(n) for n in stored["n_items"]),
-            stored["won"],
+            stored["won_averaged" if averaged else "won"],
             stored["tokens"],
             stored["item_tokens"],
             stored["seconds"],
@@ -226,8 +261,9 @@ def measure(folder: Path, name: str, parts: Path) -> None:
     arrays = measure_base(folder, name)
     with atomic_path(parts / f"{name}.npz") as beside, beside.open("wb") as file:
         np.savez_compressed(file, **arrays)
-    points = [50 * arrays["won"][:, place, :n].mean(axis=-1) for place, n in enumerate(N_ITEMS)]
-    print(name, np.round(np.array(points).T, 1).tolist(), f"{time.process_time() - began:.1f} s", flush=True)
+    for key in ("won", "won_averaged"):
+        points = [50 * arrays[key][:, place, :n].mean(axis=-1) for place, n in enumerate(N_ITEMS)]
+        print(name, key, np.round(np.array(points).T, 1).tolist(), f"{time.process_time() - began:.1f} s", flush=True)
 
 
 def join(study: Study, lab: Lab, parts: Path) -> None:
