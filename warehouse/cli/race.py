@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
-from models_train.errors import UserError, close_match
+from models_train.errors import UserError
 from warehouse.cli.answer import line
 from warehouse.connection import Connection, read
 from warehouse.paths import Home
@@ -25,7 +25,6 @@ HOW_TO_READ = (
     "Lead: expected accuracy at the full data less that of the base model named behind it, in points, with an interval "
     "that holds however often one looks. Tokens: of training; one that is scored counts a third."
 )
-NO_RACE = "{study}: no race of this study is published; run `make pick STUDY={study}`"
 
 
 def print_races(connection: Connection, console: Console, study_id: str, objective: str | None = None) -> None:
@@ -33,15 +32,9 @@ def print_races(connection: Connection, console: Console, study_id: str, objecti
 
     objective: None for all. Raises UserError for a study or an objective without a race.
     """
-    known = {str(row["study_id"]): row for row in queries.studies(connection).to_dicts()}
-    if study_id not in known:
-        raise UserError(f"{study_id}: no study of this name is published; {close_match(study_id, known, 'there are')}")
-    answers = queries.race_answers(connection, study_id)
-    if objective is not None and answers.height:
-        answers = answers.filter(objective=objective)
-    if not answers.height:
-        raise UserError(NO_RACE.format(study=study_id))
-    study = Study.of(connection, known[study_id], labels.slug(study_id))
+    answers = queries.races_of(connection, study_id, objective)
+    (row,) = (row for row in queries.studies(connection).to_dicts() if row["study_id"] == study_id)
+    study = Study.of(connection, row, labels.slug(study_id))
     rungs = race.race_rungs(study)
     line(console)
     line(console, "Which base model should I train my reward model on?", "bold")

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import duckdb
 import polars as pl
 
-from models_train.errors import UserError, first_line
+from models_train.errors import UserError, close_match, first_line
 from warehouse.connection import has_table
 from warehouse.reports.labels import CATEGORIES, ScoreBasis
 
@@ -142,6 +142,20 @@ def race_answers(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.Dat
         f"{BY_OBJECTIVE}, method <> 'race', method",
         optional=True,
     )
+
+
+def races_of(connection: duckdb.DuckDBPyConnection, study_id: str, objective: str | None = None) -> pl.DataFrame:
+    """The rows of `race_answers`, of one objective or of all. Raises UserError for a study or an objective without a
+    race."""
+    known = [str(row["study_id"]) for row in studies(connection).to_dicts()]
+    if study_id not in known:
+        raise UserError(f"{study_id}: no study of this name is published; {close_match(study_id, known, 'there are')}")
+    answers = race_answers(connection, study_id)
+    if objective is not None and answers.height:
+        answers = answers.filter(objective=objective)
+    if not answers.height:
+        raise UserError(f"{study_id}: no race of this study is published; run `make pick STUDY={study_id}`")
+    return answers
 
 
 def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:

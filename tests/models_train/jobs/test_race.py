@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +22,17 @@ from models_train.study.study import load_study
 from tests.support.race_studies import N_ITEMS, RACE, results, rows, run_race, write_study
 
 CANDIDATES = ["small", "middle"]
+SHORT = RACE | {"candidates": CANDIDATES, "indifference": 0.0, "rungs": [0.2, 1.0], "confidence": 0.999}
+RATES = [3e-4, 1e-3, 3e-3, 1e-2]
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_study(tmp_path_factory.mktemp("study"), race=RACE | {"candidates": CANDIDATES, "indifference": 0.0})
+    return write_study(tmp_path_factory.mktemp("study"), race=SHORT | {"rates": RATES})
 
 
 def test_rungs_are_steps_of_the_candidate_with_the_fewest(study: Path) -> None:
-    plan = race_plan(load_study(study), "s")
+    plan = race_plan(load_study(study), "s", {"rungs": RACE["rungs"]})
     # 40 examples in batches of 8 are 5 steps; shares 0.2, 0.4, 0.8 and 1 of them.
     found = rungs_of(plan, 5, 40, 24)
     assert (found.steps, found.n_examples, found.n_items) == ((1, 2, 4, 5), (8, 16, 32, 40), (24,) * 4)
@@ -64,6 +67,8 @@ class Killed(BaseException):
 def test_a_race_that_is_killed_ends_as_an_undisturbed_one(
     study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # Data and tokenizer are read once for all restarts, which would take most of the time.
+    monkeypatch.setattr(race_looks, "set_up", lru_cache(race_looks.set_up))
     run_race(study, tmp_path / "undisturbed")
     wanted = results(tmp_path / "undisturbed")
 
