@@ -10,7 +10,7 @@ import polars as pl
 from warehouse.reports import charts, labels, queries
 from warehouse.reports.elements import Figure, Panel, Section, Study
 from warehouse.reports.queries import BY_OBJECTIVE, parts
-from warehouse.reports.tables import COUNT, LIST, MODEL, POINTS, SHARE, TEXT, THOUSANDS, Col, Row, Table, decimals
+from warehouse.reports.tables import LIST, MODEL, POINTS, SHARE, TEXT, THOUSANDS, Col, Format, Row, Table, decimals
 
 TITLE = "The race: which base model to train"
 DECISIONS = {"drop": "dropped", "drop_rate": "rate dropped", "keep": "goes on", "wait": "waits", "end": "in to the end"}
@@ -131,7 +131,9 @@ def curves(rungs: pl.DataFrame, race: Row) -> alt.LayerChart:
         (pl.col("model_id") == (race["winner"] or "")).alias("is_winner"),
         (pl.col("rung") == pl.col("model_id").replace_strict(ends, return_dtype=pl.Int64)).alias("is_end"),
         pl.col("decision").replace(DECISIONS).alias("decision_text"),
+        pl.struct("decision", "against", "high_points").map_elements(_short, return_dtype=pl.String).alias("short"),
     )
+    frame = frame.join(_label_places(frame.filter("is_end")), on="model_id", how="left")
     tips = (
         ("model_id:N", "Base model"),
         ("n_examples:Q", "Training examples", ","),
@@ -154,7 +156,11 @@ def curves(rungs: pl.DataFrame, race: Row) -> alt.LayerChart:
             scale=alt.Scale(type="log", domain=domain, nice=False),
             axis=alt.Axis(format="~s", grid=False, tickCount=6),
         ),
-        y=alt.Y("accuracy:Q", title="Items won (percent)", scale=alt.Scale(zero=False)),
+        y=alt.Y(
+            "accuracy:Q",
+            title="Items won (percent)",
+            scale=alt.Scale(domain=list(charts.padded(frame["accuracy"], 0.12, 1.0)), nice=False, zero=False),
+        ),
         detail="model_id:N",
         tooltip=charts.tooltip(tips),
     )
@@ -162,15 +168,38 @@ def curves(rungs: pl.DataFrame, race: Row) -> alt.LayerChart:
     dropped = base.transform_filter("datum.is_end && datum.decision === 'drop'")
     named = base.transform_filter("datum.is_end")
     layers = [
-        winner.mark_rule(style="faint-whisker").encode(y=alt.Y("accuracy_low:Q"), y2="accuracy_high:Q"),
+        winner.mark_rule(style="faint-whisker", clip=True).encode(y=alt.Y("accuracy_low:Q"), y2="accuracy_high:Q"),
         others.mark_line(style="behind"),
         winner.mark_line(style="coverage"),
         others.mark_point(style="gain", filled=True, size=30, opacity=1),
         winner.mark_point(style="coverage-point", filled=True, size=46, opacity=1),
         dropped.mark_point(style="strong-loss", shape="cross", angle=45, filled=True, size=110, opacity=1),
-        named.mark_text(style="value", align="left", dx=9).encode(text="model_id:N"),
+        *(
+            named.mark_text(style=style, align="left", dx=9, dy=dy).encode(y=alt.Y("label_place:Q"), text=text)
+            for style, dy, text in (("value", 0, "model_id:N"), ("note", 13, "short:N"))
+        ),
     ]
     return charts.layered(layers, 320)
+
+
+def _short(row: Row) -> str:
+    """Why a base model was dropped, in a few words; empty for others."""
+    if row["decision"] != "drop" or row["against"] is None:
+        return ""
+    if row["high_points"] is not None and row["high_points"] < 0:
+        return f"{labels.number(-row['high_points'])} points or more behind {row['against']}"
+    return f"not better than {row['against']}"
+
+
+def _label_places(ends: pl.DataFrame) -> pl.DataFrame:
+    """Height of the name of each base model, beside its end, names of one rung apart from each other; in points."""
+    room = max(1.0, ends["accuracy"].max() - ends["accuracy"].min()) / 9  # type: ignore[operator]
+    places: dict[str, float] = {}
+    for _, part in ends.sort("accuracy", descending=True).group_by("rung", maintain_order=True):
+        above = float("inf")
+        for name, accuracy in part.select("model_id", "accuracy").iter_rows():
+            above = places[name] = min(accuracy, above - room)
+    return pl.DataFrame({"model_id": list(places), "label_place": list(places.values())})
 
 
 def last_rungs(rungs: pl.DataFrame, race: Row) -> list[dict[str, Any]]:
@@ -200,9 +229,8 @@ def _candidates(rungs: pl.DataFrame, race: dict[str, Any], study: Study) -> Tabl
         columns=[
             Col("Base model", "model_id", MODEL),
             Col("Standing", "standing", TEXT),
-            Col("Examples", "n_examples", THOUSANDS),
+            Col("Examples", "n_examples", THOUSANDS, note=lambda row: f"rate {row['learning_rate']:g}"),
             Col("Items won", "accuracy", POINTS, "percent", note=_accuracy),
-            Col("Rate", lambda row: f"{row['learning_rate']:g}", TEXT, sort=lambda row: row["learning_rate"]),
             Col("Lead", "estimate_points", decimals(1, signed=True), "points", note=_lead),
             Col("Best", "probability_best", SHARE),
             Col("Why", "why", LIST),
@@ -247,7 +275,7 @@ def _methods(answers: pl.DataFrame, objective: str, study: Study) -> Table:
             Col("Way of choosing", lambda row: METHODS.get(row["method"], row["method"].replace("_", " ")), TEXT),
             Col("Names", "winner", MODEL),
             Col("Regret", "regret_points", POINTS, "points"),
-            Col("Tokens", "n_tokens", COUNT),
+            Col("Tokens", "n_tokens", Format(tokens, "number")),
             Col("Of a census", "share_of_census", SHARE),
             Col("Device hours", "device_hours", _HOURS),
             Col("Says it is best", "probability_best", SHARE),
