@@ -1,4 +1,4 @@
-"""How often the best is dropped by mistake where it leads by more than the indifference. Synthetic, the truth is known."""
+"""How often the best is dropped by mistake where it leads by more than the indifference. Synthetic, known truth."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ LEAD, INDIFFERENCE, ALPHA = 0.006, 0.005, 0.05
 def drawn_looks(dice: np.random.Generator) -> np.ndarray:
     """Differences of the best and each other on the items at one look after the other: (looks, panels * others, items).
 
-    Items are of the population; the best is better by LEAD on average. What a training does to an item is in part
-    the same at all looks, in part new at each.
+    The best is better by LEAD in the population of items. An outcome is in part the same at all looks, in part new.
     """
     pairs = PANELS * OTHERS
     kept = dice.normal(size=(2, pairs, ITEMS))
@@ -32,12 +31,9 @@ def drawn_looks(dice: np.random.Generator) -> np.ndarray:
 
 
 def test_the_best_is_dropped_in_at_most_5_percent_of_panels_after_200_looks() -> None:
-    """By the bounds of the items alone: the training is over. A plain 95 % bound at each look drops it far more often."""
-    looks, is_dropped, is_dropped_plainly = (
-        drawn_looks(np.random.default_rng(7)),
-        np.zeros(PANELS, bool),
-        np.zeros(PANELS, bool),
-    )
+    """By the bounds of the items alone: the training is over. A plain 95 % bound at each look drops it more often."""
+    looks = drawn_looks(np.random.default_rng(7))
+    is_dropped, is_dropped_plainly = np.zeros(PANELS, bool), np.zeros(PANELS, bool)
     for number, rows in enumerate(looks, start=1):
         uppers = upper_bounds(rows, share_of_look(ALPHA, number) / OTHERS)
         is_dropped |= (uppers < INDIFFERENCE).reshape(PANELS, OTHERS).any(axis=1)
