@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
-from models_train.race.panels import RACE, calibration, race_panels, summary
+from models_train.race.panels import RACE, calibration, panel_rows, race_panels, summary
 from models_train.race.published import published_census
 from models_train.race.replay import Census
 from models_train.race.rules import Candidate
@@ -80,11 +81,14 @@ def test_published(objective: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_simulated_curves(noise: float, capsys: pytest.CaptureFixture[str]) -> None:
     """Power laws: panels that share nobody."""
     world = World(rates=(1e-3, 5e-3), noise=noise)
-    frames = [
-        race_panels(simulated(world, seed)[0], SIZE, 1, seed, SHARE).with_columns(pl.lit(seed).alias("panel"))
-        for seed in range(1000, 1000 + N_PANELS)
-    ]
-    rows = pl.concat(frames).with_columns(members=pl.concat_list(pl.col("panel").cast(pl.String)))
+    rows = pl.DataFrame(
+        [
+            asdict(row)
+            for seed in range(N_PANELS)
+            for row in panel_rows(simulated(world, 1000 + seed)[0], seed, seed, SHARE)
+        ],
+        infer_schema_length=None,
+    )
     with capsys.disabled():
         shown(rows, f"simulated curves, noise of a training {noise} points")
 

@@ -75,9 +75,9 @@ def test_a_replay_tells_the_measured_looks() -> None:
 
 def test_panels_are_cut_from_shuffles() -> None:
     panels = list(drawn(10, 3, 6, 0))
-    assert len(panels) == 6
+    assert [shuffle for shuffle, _ in panels] == [0, 0, 0, 1, 1, 1]
     for begin in (0, 3):
-        members = [place for panel in panels[begin : begin + 3] for place in panel]
+        members = [place for _, panel in panels[begin : begin + 3] for place in panel]
         assert len(set(members)) == 9
 
 
@@ -98,17 +98,15 @@ def test_rows_of_panels_hold_every_method_and_its_regret(rows: pl.DataFrame) -> 
     assert rows.filter(pl.col("method") != RACE)["probability_best"].is_null().all()
 
 
-def test_summary_is_the_mean_over_panels_with_a_jackknife_over_candidates(rows: pl.DataFrame) -> None:
+def test_summary_is_the_mean_over_panels_with_an_interval_over_shuffles(rows: pl.DataFrame) -> None:
+    """Two shuffles of two panels: Student's t with one degree of freedom of the two means."""
     found = {row["method"]: row for row in summary(rows).iter_rows(named=True)}
-    part = rows.filter(method="size alone")
-    regrets = part["regret"].to_numpy()
-    names = sorted({name for members in part["members"] for name in members})
-    left_out = np.array([regrets[[name not in members for members in part["members"]]].mean() for name in names])
-    error = np.sqrt((len(names) - 1) / len(names) * ((left_out - left_out.mean()) ** 2).sum())
-    assert found["size alone"]["regret"] == pytest.approx(regrets.mean())
-    reach = found["size alone"]["regret_high"] - regrets.mean()
-    assert reach == pytest.approx(error * 2.5706, rel=1e-3)  # t with 5 degrees of freedom
+    regrets = rows.filter(method="size alone")["regret"].to_numpy()
+    row, means = found["size alone"], regrets.reshape(2, 2).mean(axis=1)
+    assert row["regret"] == pytest.approx(regrets.mean())
+    assert row["regret_high"] - row["regret"] == pytest.approx(12.706 * means.std(ddof=1) / 2**0.5, rel=1e-3, abs=1e-9)
     assert found["full census"]["is_within"] == 1.0
+    assert found["full census"]["token_share"] == pytest.approx(1.0)
 
 
 def test_calibration_counts_what_came_true_by_bin() -> None:
