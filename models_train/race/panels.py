@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,8 +12,8 @@ from scipy import stats
 
 from models_train.race.peers import PEERS
 from models_train.race.replay import Census, regret, replay
-from models_train.race.rules import SCORED, Candidate
-from models_train.selection.jackknife import jackknife_t
+from models_train.race.rules import SCORED
+from models_train.selection.jackknife import mean_over_clusters
 
 RACE = "race"
 LEVEL = 0.95
@@ -23,8 +23,9 @@ BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 
 @dataclass(frozen=True)
 class PanelRow:
-    """One method on one panel. winner: named by the method; census_winner: of the census on the same items.
+    """One method on one panel.
 
+    shuffle: that the panel is cut from. winner: named by the method; census_winner: of the census on the same items.
     regret: points that the winner is behind. is_within: at most the indifference. tokens: trained and scored to choose,
     scored ones counting SCORED; census_tokens: the same of the census. probability_best, probability_within: stated by
     the race, None for its peers; is_best: the winner is the census's. n_dropped, is_best_dropped: decisions `drop`, and
@@ -32,6 +33,7 @@ class PanelRow:
     """
 
     panel: int
+    shuffle: int
     members: tuple[str, ...]
     method: str
     winner: str | None
@@ -52,18 +54,18 @@ class PanelRow:
     is_best_dropped: bool | None = None
 
 
-def drawn(n_candidates: int, size: int, n_panels: int, seed: int) -> Iterator[tuple[int, ...]]:
-    """Places of the members of panels: shuffles of all, cut into panels that share nobody."""
-    dice, found = np.random.default_rng(seed), 0
-    while found < n_panels:
-        order = dice.permutation(n_candidates)
-        for begin in range(0, n_candidates - size + 1, size):
-            if found < n_panels:
-                found += 1
-                yield tuple(sorted(int(place) for place in order[begin : begin + size]))
+def drawn(n_candidates: int, size: int, n_panels: int, seed: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Panels: number of the shuffle of all candidates, and places of the members; those of a shuffle share nobody."""
+    dice = np.random.default_rng(seed)
+    begins = range(0, n_candidates - size + 1, size)
+    for panel in range(n_panels):
+        if panel % len(begins) == 0:
+            order = dice.permutation(n_candidates)
+        begin = begins[panel % len(begins)]
+        yield panel // len(begins), tuple(sorted(int(place) for place in order[begin : begin + size]))
 
 
-def panel_rows(census: Census, panel: int, budget_share: float, **rules: Any) -> Iterator[PanelRow]:
+def panel_rows(census: Census, panel: int, shuffle: int, budget_share: float, **rules: Any) -> Iterator[PanelRow]:
     """Rows of the race and all of its peers on one panel. census: of its members. rules: of the race, as RaceRules has
     them, besides rungs, rates and budget; budget_share: of the census's tokens, for the race and its peers."""
     budget, final = budget_share * census.tokens, census.final
@@ -75,6 +77,7 @@ def panel_rows(census: Census, panel: int, budget_share: float, **rules: Any) ->
         lost = regret(census, winner)
         return PanelRow(
             panel,
+            shuffle,
             tuple(names),
             method,
             winner,
@@ -113,8 +116,8 @@ def race_panels(census: Census, size: int, n_panels: int, seed: int, budget_shar
     """One row per panel and method."""
     rows = [
         asdict(row)
-        for panel, places in enumerate(drawn(len(census.candidates), size, n_panels, seed))
-        for row in panel_rows(census.of(places), panel, budget_share, **rules)
+        for panel, (shuffle, places) in enumerate(drawn(len(census.candidates), size, n_panels, seed))
+        for row in panel_rows(census.of(places), panel, shuffle, budget_share, **rules)
     ]
     return pl.DataFrame(rows, infer_schema_length=None)
 
@@ -122,19 +125,14 @@ def race_panels(census: Census, size: int, n_panels: int, seed: int, budget_shar
 def summary(rows: pl.DataFrame) -> pl.DataFrame:
     """One row per method: share of panels within the indifference, mean regret, with 95 % intervals; share of tokens.
 
-    Panels of one census share candidates: intervals are a jackknife over these, each leaving out the panels that a
-    candidate is in (a mean over panels is an incomplete U-statistic; Arvesen 1969).
+    Intervals by a jackknife over shuffles: they say how well the mean over all panels of these candidates is known, not
+    what other candidates would give.
     """
-    names = sorted({name for members in rows["members"] for name in members})
     found = []
     for (method,), part in rows.group_by("method", maintain_order=True):
         values: dict[str, Any] = {"method": method, "n_panels": part.height}
         for column in ("is_within", "regret"):
-            every = part[column].cast(pl.Float64).to_numpy()
-            left_out = [every[~part["members"].list.contains(name).to_numpy()] for name in names]
-            enough = all(len(one) for one in left_out)
-            means = np.array([one.mean() for one in left_out]) if enough else np.array([np.nan, np.nan])
-            error = jackknife_t(float(every.mean()), means)
+            error = mean_over_clusters(part[column].cast(pl.Float64).to_numpy(), part["shuffle"].to_numpy())
             values |= {column: error.estimate, f"{column}_low": error.low, f"{column}_high": error.high}
         shares = (part["tokens"] / part["census_tokens"]).to_numpy()
         trained = (part["trained_tokens"] / part["census_trained_tokens"]).to_numpy()
@@ -165,9 +163,3 @@ def _calibrated(name: str, p: np.ndarray, is_true: np.ndarray) -> dict[str, Any]
         "high": float(test.high),
         "brier": float(np.mean((p - is_true) ** 2)),
     }
-
-
-def with_values(candidates: Iterable[Candidate], **columns: Sequence[float | None]) -> tuple[Candidate, ...]:
-    """Candidates with other values of some fields."""
-    rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-    return tuple(Candidate(**(vars(one) | row)) for one, row in zip(candidates, rows, strict=True))

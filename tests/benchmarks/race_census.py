@@ -131,8 +131,8 @@ def benchmark(source: ModelSource) -> float:
 
 
 class Averages:
-    """Means of the weights at the checkpoints of the second half of the steps so far: less of a constant rate's noise, as
-    if the rate had fallen. The training goes on from its own weights."""
+    """Means of the weights at the checkpoints of the second half of the steps so far: less of a constant rate's noise,
+    as if the rate had fallen. The training goes on from its own weights."""
 
     def __init__(self) -> None:
         self.kept: dict[int, dict[str, torch.Tensor]] = {}
