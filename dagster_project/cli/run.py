@@ -161,7 +161,7 @@ class _Run:
     def race(self, study_id: str, asked: Mapping[str, Any]) -> list[str]:
         """What the race of a study needs, the race, and the assets that follow; returns the messages of failures."""
         from dagster_project.lib import keys
-        from dagster_project.lib.due import race_work
+        from dagster_project.lib.run_requests import race_work
 
         while (due := self._due_work()) and (
             inputs := [work for work in due.before_gpu if study_id in work.study_ids and not self.failures]
@@ -170,6 +170,7 @@ class _Run:
         found = [(path, study) for path, study in due.studies.items() if study.study_id == study_id] if due else []
         if found and not self.failures:
             path, study = found[0]
+            self.instance.add_dynamic_partitions(str(keys.RACE_PARTITIONS.name), [study_id])
             self._do_gpu_work([race_work(study, path, asked)])
         if not self.failures:
             self.refresh(self._due_work(), keys.AFTER_FIRST_ANSWER)

@@ -11,7 +11,7 @@ import dagster as dg
 
 from dagster_project.defs.jobs import RunHome
 from dagster_project.lib import keys
-from dagster_project.lib.due import RACE_SETTINGS, study_files
+from dagster_project.lib.due import study_files
 from dagster_project.lib.failures import as_dagster_failure
 from dagster_project.lib.jobs import (
     job_command,
@@ -25,6 +25,7 @@ from dagster_project.lib.jobs import (
     run_job,
     with_costs,
 )
+from dagster_project.lib.run_requests import RACE_SETTINGS
 from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
     IMPORT_VERSION,

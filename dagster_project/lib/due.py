@@ -8,12 +8,10 @@ this definition; `stale.py` holds its counterpart for the assets that follow.
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import dagster as dg
 import pyarrow as pa
@@ -76,8 +74,6 @@ STUDY_CODE = (
 SEARCH_TABLES = tuple(name for name in REWARD_MODEL_TABLES if name not in ("training_rows_dropped", "planned_costs"))
 """Tables that a training search has a part in; one of earlier versions has none of the rows dropped."""
 CODE_VERSION = "dagster/code_version"
-RACE_SETTINGS = "rewardbase/race"
-"""Tag of a run: settings of a race in place of the study file's, as JSON."""
 
 Studies = Mapping[Path, Study]
 
@@ -86,8 +82,7 @@ Studies = Mapping[Path, Study]
 class Work:
     """Work that is due: its Dagster job, assets and partition, a title for people, its studies, and its name.
 
-    The name is a hash of everything that the work would make; it is a tag of the runs that do the work. tags: further
-    ones.
+    The name is a hash of all that the work would make; it is a tag of the runs that do the work, beside `tags`.
     """
 
     job: str
@@ -367,7 +362,7 @@ def gpu_work(
     works: list[Work] = []
     for names_of, works_of in (
         (_sampled, _samplings),  # reward models score the responses
-        (_raced, _races),
+        (keys.races_by_partition, _races),
         (_trained, _trainings),
         (_hub_rewards, _hub_scorings),
         (_scored, _scorings),
@@ -423,28 +418,14 @@ class _ModelWork:
         return Work(job, assets, partition, f"{study_id}: {title}", (study_id,), name)
 
 
-def _raced(study: Study) -> Sequence[str]:
-    return [study.study_id] if study.race else ()
-
-
 def _races(study: _ModelWork) -> Iterator[Work]:
     run_id = race_run_id(race_plan(study.study, study.name), study.folder)
     if study.everything or not study.counting.has(RACE_ANSWERS.name, study.study, run_id):
         yield study.work("race_base_models", (keys.RACES,), study.name, "race of the base models", run_id)
 
 
-def race_work(study: Study, path: Path, asked: Mapping[str, Any]) -> Work:
-    """The race of a study, done or not, with settings in place of its group's. path: the study file. Raises
-    UserError."""
-    run_id = race_run_id(race_plan(study, str(path), asked), path.parent)
-    tags = ((RACE_SETTINGS, json.dumps(dict(asked))),)
-    name = _name("race", study.study_id, run_id)
-    title = f"{study.study_id}: race of the base models"
-    return Work("race_base_models", (keys.RACES,), study.study_id, title, (study.study_id,), name, tags)
-
-
 def _trained(study: Study) -> Sequence[str]:
-    """Base models that reward models are trained on; none where a race takes the place of training all."""
+    """Base models that reward models are trained on; none where a race takes the place of that."""
     is_raced = study.race is not None and not study.race.train_all
     return study.compared_model_ids if study.training and not is_raced else ()
 

@@ -29,7 +29,6 @@ from dagster_project.lib.keys import (
     models_by_partition,
     policies_by_partition,
     policy_runs_by_partition,
-    races_by_partition,
     rewards_by_partition,
 )
 from dagster_project.lib.locks import CUT_SHORT
@@ -205,8 +204,8 @@ def policy_run_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study,
 
 
 def race_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
-    """The same with the study_id of a study whose base models can race."""
-    return _named_by(studies, key, races_by_partition)
+    """The same with the study_id of a study, which need not have a race of its own."""
+    return _named_by(studies, key, lambda study: {study.study_id: study.study_id})
 
 
 def _named_by(

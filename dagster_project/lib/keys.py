@@ -129,8 +129,8 @@ def policy_runs_by_partition(study: Study) -> dict[str, str]:
 
 
 def races_by_partition(study: Study) -> dict[str, str]:
-    """Partition key -> study_id, for a study whose base models can race, asked for or not."""
-    return {study.study_id: study.study_id} if study.training and len(study.by_id) > 1 else {}
+    """Partition key -> study_id, for a study with a race. `make pick` adds that of another study for its run."""
+    return {study.study_id: study.study_id} if study.race else {}
 
 
 def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) -> list[PartitionChange]:

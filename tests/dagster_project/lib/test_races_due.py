@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from dagster_project.lib.due import RACE_SETTINGS, gpu_work, race_work
+from dagster_project.lib.due import gpu_work
 from dagster_project.lib.keys import RACES, races_by_partition
-from dagster_project.lib.run_requests import request_of
+from dagster_project.lib.run_requests import RACE_SETTINGS, race_work, request_of
 from dagster_project.lib.study_plan import wants
 from models_train.errors import UserError
 from models_train.parts import write_part
@@ -44,7 +44,7 @@ def test_a_race_takes_the_place_of_training_all(path: Path, tmp_path: Path) -> N
     assert jobs(path, changed(study, train_all=True), home)[:2] == ["race_base_models", "train_reward_models"]
     without = study.model_copy(update={"race": None})
     assert set(jobs(path, without, home)) == {"train_reward_models"}
-    assert races_by_partition(without) == {STUDY_ID: STUDY_ID}
+    assert (races_by_partition(study), races_by_partition(without)) == ({STUDY_ID: STUDY_ID}, {})
 
 
 def test_a_race_is_due_until_its_answer_counts(path: Path, tmp_path: Path) -> None:
