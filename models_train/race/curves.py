@@ -26,7 +26,7 @@ from scipy.stats import qmc
 
 from models_train.race.rules import Floats
 
-N_SETTINGS = 192
+N_SETTINGS = 128
 """Draws of the hyperparameters."""
 _LEVEL, _SLOPE = 30.0, 10.0
 """Standard deviations of the shared level, and of its change per doubling, in points: nearly flat."""
@@ -128,7 +128,7 @@ class Settings:
 @lru_cache(maxsize=1)
 def prior_settings() -> Settings:
     """Draws of the prior: the same in every race, by a Sobol sequence."""
-    cube = qmc.Sobol(10, scramble=True, rng=np.random.default_rng(0)).random(256)[:N_SETTINGS]
+    cube = qmc.Sobol(10, scramble=True, rng=np.random.default_rng(0)).random(N_SETTINGS)
     normal = stats.norm.ppf(cube)
 
     def log_normal(place: int, median: float, spread: float) -> Floats:
