@@ -184,17 +184,11 @@ class RaceJob:
         names = sorted({one.model_id for one in batch}, key=self.plan.candidates.index)
         furthest = max(one.n_examples for one in batch)
         self._say(f"{len(batch)} looks at {', '.join(names)}, up to {furthest:,} examples of {rungs[-1]:,}")
-        steps = sum(self._steps(one) for one in missing)
+        steps = sum(map(self.looks.steps_left, missing))
         with progress(self.report, f"{self.study.study_id}: steps of this round", steps) as counter:
             self.looks.on_step = lambda row: counter.advance(1, row["n_tokens"], f"loss {row['loss']:.4f}")
             for one in batch:
                 self._rows[one] = self.looks.row(one)
-
-    def _steps(self, work: Work) -> int:
-        """Steps from the rung before to a look's."""
-        rungs = self.looks.rungs
-        place = rungs.n_examples.index(work.n_examples)
-        return rungs.steps[place] - (rungs.steps[place - 1] if place else 0)
 
     def _heed(self, decision: Decision) -> None:
         """Say what was decided, and remove the states of what is dropped."""

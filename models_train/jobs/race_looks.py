@@ -26,6 +26,7 @@ from models_train.parts import is_whole, part_path, part_rows, write_part
 from models_train.race.rules import Look, Work
 from models_train.reward_benchmarks.items import Item
 from models_train.reward_benchmarks.sets import load_named
+from models_train.reward_models.checkpoints import saved_step
 from models_train.reward_models.distributed import Processes
 from models_train.reward_models.model import RewardModel
 from models_train.reward_models.scoring import OK, score_items
@@ -137,6 +138,11 @@ class Looks:
         """Whether a look was made before."""
         place = part_path(parts_of(self.home), RACE_LOOKS.name, self.plan.study.study_id, self.run_id(work))
         return is_whole(place)
+
+    def steps_left(self, work: Work) -> int:
+        """Steps from the saved state of a training to a look."""
+        begun = saved_step(self._folder(work.model_id, work.learning_rate))
+        return max(0, self.rungs.steps[self.rungs.n_examples.index(work.n_examples)] - begun)
 
     def run_id(self, work: Work) -> str:
         """Run id of a look."""
