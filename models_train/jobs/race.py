@@ -8,7 +8,7 @@ At the end come the parts of its looks in order, its costs per base model, its d
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -96,15 +96,21 @@ class RaceJob:
             for name in self.plan.candidates:
                 for is_of_race in (True, False):
                     renew_run(parts_of(self.home), RUN_COSTS.name, self.study.study_id, self._cost_id(name, is_of_race))
+            self._clear()
             return self._figures()
         with locked(self._folder, f"{self.study.study_id}: another process runs this race"):
             race, order = self._raced()
             peers = self._census(race, order) if self.plan.settings.census else []
             self._write(race, order, peers)
-        for name, rate in self._trainings():
-            self.looks.forget(name, rate)
-        remove(self._folder)
+        self._clear()
         return self._figures()
+
+    def _clear(self) -> None:
+        """Remove the states of all trainings of the race."""
+        for name in self.plan.candidates:
+            for rate in self.plan.rates:
+                self.looks.forget(name, rate)
+        remove(self._folder)
 
     def _say(self, text: str) -> None:
         self.report.say(f"{self.study.study_id}: {text}")
@@ -118,9 +124,6 @@ class RaceJob:
 
     def _cost_id(self, model_id: str, is_of_race: bool) -> str:
         return race_cost_run_id(self.run_id, model_id, is_of_race)
-
-    def _trainings(self) -> Iterable[tuple[str, float]]:
-        return ((name, rate) for name in self.plan.candidates for rate in self.plan.rates)
 
     @cached_property
     def rules(self) -> RaceRules:

@@ -75,18 +75,27 @@ def test_a_race_that_is_killed_ends_as_an_undisturbed_one(
     run_race(study, tmp_path / "undisturbed")
     wanted = results(tmp_path / "undisturbed")
 
-    def deadly(write: Callable[..., Any]) -> Callable[..., Any]:
-        def killed(*arguments: Any, **named: Any) -> Any:
-            write(*arguments, **named)
-            raise Killed
+    killed: set[object] = set()
 
-        return killed
+    def deadly(write: Callable[..., Any], what: Callable[..., object]) -> Callable[..., Any]:
+        """Ends the process after the first write of each thing."""
+
+        def written(*arguments: Any, **named: Any) -> Any:
+            result = write(*arguments, **named)
+            if (one := what(*arguments, **named)) not in killed:
+                killed.add(one)
+                raise Killed
+            return result
+
+        return written
 
     home, n_kills = tmp_path / "killed", 0
     with monkeypatch.context() as patch:
-        for module, name in ((race, "write_part"), (race, "write_text"), (race_looks, "write_part")):
-            patch.setattr(module, name, deadly(getattr(module, name)))
-        patch.setattr(RunFolder, "_write", deadly(RunFolder._write))
+        for module in (race, race_looks):
+            patch.setattr(module, "write_part", deadly(module.write_part, lambda *given, **named: named["run_id"]))
+        patch.setattr(race, "write_text", deadly(race.write_text, lambda path, text: path))
+        of_state = deadly(RunFolder._write, lambda folder, kind, _: (folder.path, kind, folder.step))
+        patch.setattr(RunFolder, "_write", of_state)
         while True:
             try:
                 run_race(study, home)
@@ -95,9 +104,9 @@ def test_a_race_that_is_killed_ends_as_an_undisturbed_one(
                 n_kills += 1
     assert n_kills >= 20
     assert results(home) == wanted
+    assert [path.name for path in (home / "training" / "races").iterdir()] == [".locks"]
     _costs_add_up(home)
     _decisions_follow_from_the_looks(home, study)
-    assert not list((home / "training" / "races").iterdir())
     # A larger budget, and a third base model: looks are taken over.
     kept = rows(home, "race_looks")["look_id"].to_list()
     again = run_race(study, home, '{"candidates": ["small", "middle", "other"], "budget": "1B"}')
