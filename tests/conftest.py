@@ -46,6 +46,11 @@ LONGEST_FILES = (
 SLOW_FIXTURES = {"first_run", "small_run", "partly_trained", "run_dbt", "ui", "browser"}
 """Fixtures that run Dagster, dbt or a browser: their tests are marked `slow`."""
 
+DEADLINE = "REWARDBASE_TEST_DEADLINE"
+"""Variable: seconds since 1970 after which no slow test begins. CI sets it, whose time is limited."""
+
+TOO_LATE = f"slow test that would begin after {DEADLINE}; `make test` without it runs all"
+
 LEFT_OUT = pytest.StashKey[int]()
 WORKERS_LEFT_OUT = "tests left out for want of real data"
 
@@ -85,12 +90,12 @@ def ui_at_work(home: Path, project: Path, **settings: str) -> Iterator[tuple[str
         address = f"http://127.0.0.1:{port}"
         try:
             wait_for(
-                lambda: ask(address, "{ instance { daemonHealth { allDaemonStatuses { healthy required } } } }"), 180
+                lambda: ask(address, "{ instance { daemonHealth { allDaemonStatuses { healthy required } } } }"), 600
             )
             assert {found.rpartition(":")[0] for found in listening(process.pid)} == {"127.0.0.1"}
             yield address, said
             process.terminate()
-            assert process.wait(30) is not None
+            assert process.wait(120) is not None
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
@@ -185,6 +190,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: order.get(item.path.name, len(order)))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a slow test, and say so, where the time is up: a check that is broken off tells nothing about any test."""
+    if item.get_closest_marker("slow") and time.time() > float(os.environ.get(DEADLINE, "inf")):
+        pytest.skip(TOO_LATE)
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """A worker of pytest-xdist sends its count to the process that reports."""
     if hasattr(session.config, "workeroutput"):
@@ -198,6 +210,9 @@ def pytest_testnodedown(node: Any, error: object) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    late = [report.nodeid for report in terminalreporter.stats.get("skipped", ()) if TOO_LATE in str(report.longrepr)]
+    for name in late:
+        terminalreporter.write_line(f"Not run for want of time: {name}")
     if count := config.stash.get(LEFT_OUT, 0):
         terminalreporter.write_line(
             f"{count} tests on third parties' data were left out: {real_data.SETTING} does not name a folder with it"

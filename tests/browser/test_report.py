@@ -25,7 +25,7 @@ class Watched:
         page.on("dialog", lambda dialog: (self.errors.append("a dialog opened"), dialog.dismiss()))
         page.route("**/*", lambda route: self._answer(route, url))
         page.goto(url)
-        page.wait_for_selector("html[data-ready]", timeout=60_000)
+        page.wait_for_selector("html[data-ready]", timeout=300_000)
 
     def view(self, address: str) -> None:
         """Follow the link of the contents to a view."""

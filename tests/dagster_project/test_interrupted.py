@@ -21,8 +21,8 @@ from tests.support.reward_studies import RECIPE, write_study
 
 pytestmark = pytest.mark.slow
 
-LONGEST_S = 10.0
-START_LIMIT_S = 240
+LONGEST_S = 60.0
+START_LIMIT_S = 600
 RUNS = "{ runsOrError(limit: 5) { ... on Runs { results { runId status jobName } } } }"
 TERMINATE = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
 
@@ -86,7 +86,7 @@ def test_make_run_ends_with_its_training(study: Path, tmp_path: Path, ui: Simple
         started = jobs_at_work(process.pid)
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=200)
         assert time.monotonic() - began < LONGEST_S
         assert process.returncode == 130
         assert errors.strip() == "Interrupted. The published snapshot stays readable; `make run` resumes the work."

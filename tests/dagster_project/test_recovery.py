@@ -47,9 +47,9 @@ def test_runs_that_were_stopped_in_the_middle_leave_nothing_in_the_way(
         for how, status in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGINT, 130)):
             earlier = dbt_logs(home)
             with started(project, home, until="assets to materialize") as process:
-                ui.wait_for(lambda earlier=earlier: dbt_logs(home) - earlier, 120, 0.1)
+                ui.wait_for(lambda earlier=earlier: dbt_logs(home) - earlier, 400, 0.1)
                 os.killpg(process.pid, how)
-                _, said = process.communicate(timeout=300)
+                _, said = process.communicate(timeout=900)
             assert process.returncode == status, said
             assert ("Interrupted" in said) == (how == signal.SIGINT)
             assert "Traceback" not in said
@@ -63,7 +63,7 @@ def test_a_second_run_at_the_same_time_says_so(project_copy: Copy, run: Run) -> 
     project, home = project_copy
     with started(project, home, until="Reading the project") as process:
         done = run(home, project=project)
-        process.communicate(timeout=300)
+        process.communicate(timeout=900)
     assert done.returncode == 1
     assert "Another `make run` is at work" in done.stderr
     assert str(process.pid) in done.stderr

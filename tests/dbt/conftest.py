@@ -270,7 +270,7 @@ def dbt(home: Home, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "dbt.cli.main", "--no-use-colors", *arguments]
     return subprocess.run(
         [*command, "--project-dir", folder, "--profiles-dir", folder],
-        cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=300, check=False,
+        cwd=REPOSITORY, env=environment, capture_output=True, text=True, timeout=900, check=False,
     )  # fmt: skip
 
 

@@ -285,7 +285,7 @@ def test_ctrl_c_stops_the_job(head: Head, home: Path) -> None:
     name = RayJob(head.url, command(home, seconds="300"), home).name + "-1"
     time.sleep(3)
     run.send_signal(signal.SIGINT)
-    run.communicate(timeout=60)
+    run.communicate(timeout=200)
     assert until_stopped(head, name) == "STOPPED" and marks(home) == ["began one", "stopped one"]
 
 

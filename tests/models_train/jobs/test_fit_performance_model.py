@@ -20,7 +20,7 @@ PUBLISHERS = ("Alibaba", "Google", "Meta", "Mistral AI", "THI")
 
 def run_job(inputs: Path, parts: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", JOB, "--inputs", str(inputs), "--parts", str(parts), "--bootstraps", "50"]
-    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=200, check=False)
+    return subprocess.run([*command, *arguments], capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.fixture

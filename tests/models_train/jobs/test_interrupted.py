@@ -40,7 +40,7 @@ def stopped(study: Path, home: Path, said: str, number: signal.Signals) -> tuple
             break
     began = time.monotonic()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=200)
     return process.returncode, errors, time.monotonic() - began
 
 

@@ -39,7 +39,7 @@ def study_file(folder: Path, source: dict[str, str], n: int = 50) -> Path:
 def run_job(study: Path, home: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "models_train.jobs.sample_documents", "--study", str(study), "--home", str(home)]
     return subprocess.run(
-        command, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, text=True, timeout=100, check=False
+        command, cwd=REPOSITORY, env=os.environ | environment, capture_output=True, text=True, timeout=400, check=False
     )
 
 

@@ -75,7 +75,7 @@ def answers(storyteller: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         check=False,
     )
     assert done.returncode == 0, done.stderr
