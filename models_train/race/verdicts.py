@@ -14,7 +14,9 @@ from models_train.race.looks import Runner, likeness, paired, points_of
 from models_train.race.rules import Candidate, Look, RaceRules
 
 LIKE_GAIN = 0.5
-"""An arm is worth the next tokens where its gain per token is at least this share of the largest."""
+"""An arm is worth the next tokens where its gain per cost is at least this share of the largest."""
+COST_POWER = 0.5
+"""Power of the cost: a look that costs more tells more, too."""
 RATE_DOUBT = 0.01
 """A rate is dropped where its chance of being the best of its candidate is below this."""
 
@@ -119,7 +121,7 @@ class Comparison:
                     yield self.arms[place], best, chance
 
     def worth(self, costs: Mapping[Arm, float]) -> list[Arm]:
-        """Arms that are worth the next tokens, the largest expected gain per cost first.
+        """Arms that are worth the next tokens, the largest expected gain per root of the cost first.
 
         costs: of the next step of those that have one. Gain of an arm: what is expected to be lost where the leader is
         named and the arm is better; of the leader's arms, the largest of the others', times the chance to be its best.
@@ -131,7 +133,7 @@ class Comparison:
         gains = np.maximum(self.forecast.draws - self.draws[:, [leader]], 0).mean(axis=0)
         gains[own] = ahead * is_best
         index = {
-            arm: float((gains[place] + 1e-9) / max(costs[arm], 1e-9))
+            arm: float((gains[place] + 1e-9) / max(costs[arm], 1e-9) ** COST_POWER)
             for place, arm in enumerate(self.arms)
             if arm in costs
         }

@@ -109,7 +109,7 @@ def test_a_prior_counts_as_much_as_it_is_sure() -> None:
 def test_intervals_hold_the_truth_as_often_as_stated() -> None:
     """Curves drawn from the process itself, with settings drawn from their prior: 80 % intervals of leads."""
     dice = np.random.default_rng(4)
-    held = [_held(dice) for _ in range(60)]
+    held = [_held(dice) for _ in range(40)]
     assert stats.binomtest(sum(held), len(held), 0.8).pvalue > 0.02
 
 

@@ -12,7 +12,7 @@ from models_train.race.rules import Work
 from models_train.race.simulation import World, simulated
 from models_train.race.verdicts import Comparison
 
-LOOKS, PANELS, OTHERS, ITEMS = 200, 80, 3, 150
+LOOKS, PANELS, OTHERS, ITEMS = 200, 60, 3, 100
 LEAD, INDIFFERENCE, ALPHA = 0.006, 0.005, 0.05
 
 
