@@ -15,7 +15,7 @@ export QUERY
 TEST_WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run quick example vllm all answer answer-card recommend plan sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean lab-teachers
+.PHONY: help setup run quick example pick vllm all answer answer-card recommend plan sql settings docs rebuild verify ui test test-fast lint style format lock bench schema clean lab-teachers
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z][a-z-]*:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ example: export REWARDBASE_STUDIES := $(CURDIR)/dagster_project/studies/examples
 example: setup ## Train and score a real model, SmolLM2-135M, on a few documents: five to ten minutes, 90 MB to fetch
 	@$(BIN)/python -m models_train.modeling.smollm2 "$$REWARDBASE_HOME"
 	@$(BIN)/python -m dagster_project.cli.run
+
+pick: setup ## Race the base models of a study, and name the one to train: STUDY=name or file [BUDGET=20h or 40M] [OBJECTIVE=] [INDIFFERENCE=0.5]
+	@$(BIN)/python -m dagster_project.cli.pick --study "$(STUDY)" $(if $(BUDGET),--budget "$(BUDGET)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)") $(if $(INDIFFERENCE),--indifference "$(INDIFFERENCE)")
 
 lab-teachers: setup ## Teach the lab's policies by each of its reward models, apart from `make run`: an hour or more
 	@$(BIN)/python -m dagster_project.cli.lab_teachers

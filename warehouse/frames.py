@@ -18,6 +18,7 @@ from models_train.errors import UserError, close_match
 from warehouse.connection import Connection, read
 from warehouse.paths import Home
 from warehouse.publish_remote import open_snapshot
+from warehouse.reports.queries import races_of
 from warehouse.reports.recommended import Limits, recommendations, recommendations_for_policy
 
 
@@ -82,6 +83,14 @@ class Published:
                 if one.rows
             ]
             return pl.concat(frames, how="vertical_relaxed")
+
+    def race(self, study: str, objective: str | None = None) -> pl.DataFrame:
+        """Answers of the races of a study, one row per objective and way of choosing, the race itself first.
+
+        Raises UserError for a study or an objective without a race, as `make pick` does.
+        """
+        with self._open() as connection:
+            return races_of(connection, study, objective)
 
     @contextmanager
     def _open(self) -> Iterator[Connection]:

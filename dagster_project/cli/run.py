@@ -11,8 +11,9 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -89,6 +90,13 @@ def run(home: Home, console: Console, *, everything: bool = False, quick: bool =
     cannot be read, and KeyboardInterrupt after Ctrl-C, when the Dagster run has
     ended.
     """
+    with _ready(home, console) as instance:
+        return _Run(instance, home, console, everything).do(quick=quick)
+
+
+@contextmanager
+def _ready(home: Home, console: Console) -> Iterator[dg.DagsterInstance]:
+    """The Dagster instance, with everything checked and the project read, while no other run is at work."""
     import dagster as dg
 
     from dagster_project.lib.dbt import update_manifest
@@ -105,7 +113,14 @@ def run(home: Home, console: Console, *, everything: bool = False, quick: bool =
             end_dead_runs(instance, home)
             console.print("Reading the project ...")
             update_manifest(home)
-            return _Run(instance, home, console, everything).do(quick=quick)
+            yield instance
+
+
+def race(home: Home, console: Console, study_id: str, asked: Mapping[str, Any]) -> list[str]:
+    """Race the base models of a study, and publish; returns the messages of failures. asked: settings in place of the
+    study's. Raises as `run`."""
+    with _ready(home, console) as instance:
+        return _Run(instance, home, console, everything=False).race(study_id, asked)
 
 
 class _Run:
@@ -142,6 +157,24 @@ class _Run:
             self._print("A study file or a seed was edited during the run, which goes on with the new one.")
             self.everything = False
             due = self._due_work()
+
+    def race(self, study_id: str, asked: Mapping[str, Any]) -> list[str]:
+        """What the race of a study needs, the race, and the assets that follow; returns the messages of failures."""
+        from dagster_project.lib import keys
+        from dagster_project.lib.run_requests import race_work
+
+        while (due := self._due_work()) and (
+            inputs := [work for work in due.before_gpu if study_id in work.study_ids and not self.failures]
+        ):
+            self._do(inputs[0])
+        found = [(path, study) for path, study in due.studies.items() if study.study_id == study_id] if due else []
+        if found and not self.failures:
+            path, study = found[0]
+            self.instance.add_dynamic_partitions(str(keys.RACE_PARTITIONS.name), [study_id])
+            self._do_gpu_work([race_work(study, path, asked)])
+        if not self.failures:
+            self.refresh(self._due_work(), keys.AFTER_FIRST_ANSWER)
+        return self.failures
 
     def _due_after_imports(self) -> DueWork | None:
         """Read due files of results, scores and leaderboards: seconds of work, and the first answer may stand on it.

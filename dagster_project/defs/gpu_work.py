@@ -1,6 +1,7 @@
 """GPU work on base models, reward models and policies, one partition each: training, rewards, document scores,
-benchmarks, responses; and imports of files."""
+benchmarks, responses; races of base models; and imports of files."""
 
+import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -18,11 +19,13 @@ from dagster_project.lib.jobs import (
     nothing_to_do,
     policy_of,
     policy_run_of,
+    race_of,
     reward_of,
     run_for_studies,
     run_job,
     with_costs,
 )
+from dagster_project.lib.run_requests import RACE_SETTINGS
 from models_train.study.fingerprints import (
     BENCHMARK_VERSION,
     IMPORT_VERSION,
@@ -39,6 +42,7 @@ from models_train.study.fingerprints import (
 )
 from models_train.study.golds import golds_of
 from models_train.study.policy_runs import policy_run_id, policy_runs
+from models_train.study.race_ids import RACE_VERSION, race_cost_run_id, race_plan, race_run_id
 from models_train.study.response_ids import (
     CHECKS_VERSION,
     RESPONSE_IMPORT_VERSION,
@@ -220,6 +224,34 @@ def taught_policies(
         if responses.policy_id == one.policy_id
     ]
     return with_costs(done.get_materialize_result(), run_home.home, study, *made)
+
+
+@dg.asset(
+    key=keys.RACES,
+    deps=[keys.STUDIES],
+    partitions_def=keys.RACE_PARTITIONS,
+    group_name="race",
+    owners=["team:training"],
+    code_version=f"races-{RACE_VERSION}",
+    description="A race of the base models of a study: its looks, decisions and answer, and what it cost. The tag "
+    f"{RACE_SETTINGS} of a run has settings in place of the study file's, as JSON.",
+    **GPU_WORK,
+)
+def races(
+    context: dg.AssetExecutionContext, run_home: RunHome, pipes: dg.PipesSubprocessClient
+) -> dg.MaterializeResult:
+    """Run `models_train.jobs.race` for the partition; an interrupted race goes on."""
+    with as_dagster_failure(context):
+        path, study, name = race_of(study_files(), context.partition_key)
+    asked = context.run.tags.get(RACE_SETTINGS)
+    if study.race is None and asked is None:
+        return nothing_to_do(f"{path.name} asks for no race; add a group `race`, or run `make pick STUDY={name}`")
+    done = run_job(context, pipes, job_command("race", path, run_home.home, None, "--asked", asked or "{}"))
+    study = _read_again(path)
+    plan = race_plan(study, str(path), json.loads(asked or "{}"))
+    race = race_run_id(plan, path.parent)
+    costs = [race_cost_run_id(race, one) for one in plan.candidates]
+    return with_costs(done.get_materialize_result(), run_home.home, study, *costs)
 
 
 def imports(

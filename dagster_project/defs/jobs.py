@@ -98,6 +98,13 @@ teach_policies = dg.define_asset_job(
     description="A policy run: one policy, trained by one reward with one method and seed.",
 )
 
+race_base_models = dg.define_asset_job(
+    name="race_base_models",
+    selection=dg.AssetSelection.assets(keys.RACES),
+    tags=GPU_TAGS,
+    description="A race of the base models of one study.",
+)
+
 
 JOBS = [
     refresh,
@@ -107,6 +114,7 @@ JOBS = [
     run_benchmarks,
     sample_policies,
     teach_policies,
+    race_base_models,
 ]
 """All jobs, which the sensor of due work starts."""
 

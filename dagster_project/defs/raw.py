@@ -14,6 +14,7 @@ from warehouse.contracts import (
     LAB_TABLES,
     LEADERBOARD_TABLES,
     PERFORMANCE_TABLES,
+    RACE_TABLES,
     RESPONSE_TABLES,
     REWARD_MODEL_TABLES,
     SCORE_TABLES,
@@ -25,7 +26,15 @@ from warehouse.contracts.studies import BENCHMARK_RESULTS
 VERSION = keys.version_of_files("warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/part_files.py")
 
 
-GPU_TABLES = LAB_TABLES | REWARD_MODEL_TABLES | SCORE_TABLES | RESPONSE_TABLES | DOCUMENT_TABLES | LEADERBOARD_TABLES
+GPU_TABLES = (
+    LAB_TABLES
+    | REWARD_MODEL_TABLES
+    | SCORE_TABLES
+    | RESPONSE_TABLES
+    | DOCUMENT_TABLES
+    | LEADERBOARD_TABLES
+    | RACE_TABLES
+)
 _WRITERS = {
     **dict.fromkeys(SCORE_TABLES, (keys.COMPLETION_REWARDS, keys.HUB_REWARDS, keys.SCORE_IMPORTS)),
     **dict.fromkeys(RESPONSE_TABLES, (keys.RESPONSES, keys.RESPONSE_IMPORTS, keys.POLICY_RUNS)),
@@ -48,6 +57,7 @@ _WRITERS = {
     **dict.fromkeys(("response_checks", "gold_rewards"), (keys.GOLD_REWARDS,)),
     "documents": (keys.DOCUMENTS,),
     "document_scores": (keys.DOCUMENT_SCORES,),
+    **dict.fromkeys(RACE_TABLES, (keys.RACES,)),
     "run_costs": keys.GPU_PARTS,
     "planned_costs": (keys.DOCUMENT_SCORES,),
     **dict.fromkeys(LAB_TABLES, (keys.LAB,)),

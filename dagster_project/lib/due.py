@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from dagster_project.environment import STUDIES
 from dagster_project.lib import keys
+from models_train.errors import UserError
 from models_train.parts import content_hash, is_part_key, part_path, part_rows
 from models_train.store import Store
 from models_train.study.fingerprints import (
@@ -41,6 +42,7 @@ from models_train.study.hub import is_due
 from models_train.study.lab_record import is_made
 from models_train.study.models import StudyModel
 from models_train.study.policy_runs import policy_run_id, policy_runs, scaling_models
+from models_train.study.race_ids import race_plan, race_run_id
 from models_train.study.response_ids import (
     imported_prompts_run_id,
     prompts_run_id,
@@ -53,6 +55,7 @@ from models_train.study.scoring import Scoring, cut
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.contracts import REWARD_MODEL_TABLES, TABLES, Table
 from warehouse.contracts.leaderboards import LEADERBOARD_ENTRIES
+from warehouse.contracts.races import RACE_ANSWERS
 from warehouse.contracts.responses import GOLD_REWARDS, POLICY_RUNS, PROMPTS, RESPONSE_REWARDS, RESPONSES
 from warehouse.contracts.scores import BENCHMARK_ITEMS, ITEM_COMPLETIONS, REWARD_SOURCES, REWARDBENCH
 from warehouse.contracts.studies import BENCHMARK_RESULTS, IMPORTS, LAB_SETTINGS, run_of
@@ -79,7 +82,7 @@ Studies = Mapping[Path, Study]
 class Work:
     """Work that is due: its Dagster job, assets and partition, a title for people, its studies, and its name.
 
-    The name is a hash of everything that the work would make; it is a tag of the runs that do the work.
+    The name is a hash of all that the work would make; it is a tag of the runs that do the work, beside `tags`.
     """
 
     job: str
@@ -88,6 +91,7 @@ class Work:
     title: str
     study_ids: tuple[str, ...]
     name: str
+    tags: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass
@@ -351,13 +355,14 @@ def gpu_work(
 ) -> list[Work]:
     """GPU work whose parts are missing, responses and reward models first. `everything`: all GPU work.
 
-    Where the folder of a model or data set is missing, its message goes to `problems`, and the work of the other
-    models is returned; without such a list LocationError is raised.
+    Where the folder of a model or data set is missing, or a study names what it lacks, the message goes to `problems`,
+    and the work of the other models is returned; without such a list UserError is raised.
     """
     newest, counting = _newest(home, BENCHMARK_RESULTS), _Counting(home)
     works: list[Work] = []
     for names_of, works_of in (
         (_sampled, _samplings),  # reward models score the responses
+        (keys.races_by_partition, _races),
         (_trained, _trainings),
         (_hub_rewards, _hub_scorings),
         (_scored, _scorings),
@@ -368,7 +373,7 @@ def gpu_work(
             for name in names_of(study):
                 try:
                     works += works_of(_ModelWork(study, name, path.parent, counting, newest, everything))
-                except LocationError as error:
+                except UserError as error:
                     if problems is None:
                         raise
                     if f"{study.study_id}: {error}" not in problems:  # of an import, which reads the same files
@@ -413,8 +418,16 @@ class _ModelWork:
         return Work(job, assets, partition, f"{study_id}: {title}", (study_id,), name)
 
 
+def _races(study: _ModelWork) -> Iterator[Work]:
+    run_id = race_run_id(race_plan(study.study, study.name), study.folder)
+    if study.everything or not study.counting.has(RACE_ANSWERS.name, study.study, run_id):
+        yield study.work("race_base_models", (keys.RACES,), study.name, "race of the base models", run_id)
+
+
 def _trained(study: Study) -> Sequence[str]:
-    return study.compared_model_ids if study.training else ()
+    """Base models that reward models are trained on; none where a race takes the place of that."""
+    is_raced = study.race is not None and not study.race.train_all
+    return study.compared_model_ids if study.training and not is_raced else ()
 
 
 def _trainings(model: _ModelWork) -> Iterator[Work]:

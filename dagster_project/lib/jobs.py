@@ -55,9 +55,10 @@ LOADED = [
         "run_benchmarks",
         "sample_responses",
         "teach_policy",
+        "race",
     )
 ]
-ON_CLUSTER = [*LOADED, JOBS + "sample_documents"]
+ON_CLUSTER = [*(job for job in LOADED if job != JOBS + "race"), JOBS + "sample_documents"]
 """Jobs that are sent to a cluster: long work, and what it reads."""
 SERVER_LOST = 255
 """Exit status of a job whose server was killed, as the library of processes reports it."""
@@ -200,6 +201,11 @@ def policy_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str
 def policy_run_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
     """The same with the name of a policy run."""
     return _named_by(studies, key, policy_runs_by_partition)
+
+
+def race_of(studies: Mapping[Path, Study], key: str) -> tuple[Path, Study, str]:
+    """The same with the study_id of a study, which need not have a race of its own."""
+    return _named_by(studies, key, lambda study: {study.study_id: study.study_id})
 
 
 def _named_by(

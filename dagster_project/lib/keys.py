@@ -33,6 +33,7 @@ RESPONSES = dg.AssetKey(["parts", "responses"])
 RESPONSE_IMPORTS = dg.AssetKey(["parts", "response_imports"])
 GOLD_REWARDS = dg.AssetKey(["parts", "gold_rewards"])
 POLICY_RUNS = dg.AssetKey(["parts", "policy_runs"])
+RACES = dg.AssetKey(["parts", "races"])
 PERFORMANCE_INPUTS = dg.AssetKey(["parts", "performance_inputs"])
 PERFORMANCE = dg.AssetKey(["parts", "performance"])
 REPORT = dg.AssetKey(["reports", "base_model_choice"])
@@ -47,6 +48,7 @@ GROUPS = {
     "scoring": "Samples of documents, and their log-probabilities under each base model.",
     "benchmarks": "Benchmarks, run on each base model or read from result files.",
     "policies": "Responses of policies, sampled or read from files.",
+    "race": "Races of base models: trained further and further, those that cannot win are dropped.",
     "raw": "Tables of the warehouse that parts of the groups before are landed in.",
     "seeds": "Published figures, one table per CSV file.",
     "staging": "Raw tables and seeds with the names and units of the project.",
@@ -63,8 +65,8 @@ IMPORTS = (BENCHMARK_IMPORTS, LEADERBOARDS, SCORE_IMPORTS, RESPONSE_IMPORTS)
 """Parts made of files of results in seconds, without torch."""
 INPUT_PARTS = (HUB_MODELS, LAB, DOCUMENTS, *IMPORTS, GOLD_REWARDS)
 """Parts without partitions that due work makes before GPU work."""
-GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS, RESPONSES, POLICY_RUNS)
-"""Parts made by jobs in the pool `gpu`, one partition per base model, reward model, policy or policy run."""
+GPU_PARTS = (REWARD_MODELS, COMPLETION_REWARDS, DOCUMENT_SCORES, BENCHMARKS, HUB_REWARDS, RESPONSES, POLICY_RUNS, RACES)
+"""Parts made by jobs in the pool `gpu`, one partition per base model, reward model, policy, policy run or study."""
 AFTER_FIRST_ANSWER = (PERFORMANCE_INPUTS, PERFORMANCE, CHARTS)
 """Assets that the first publication does without: the performance model, and the charts as pictures."""
 GPU_POOL = "gpu"
@@ -74,6 +76,7 @@ BASE_MODEL_PARTITIONS = dg.DynamicPartitionsDefinition(name="base_models")
 HUB_REWARD_PARTITIONS = dg.DynamicPartitionsDefinition(name="hub_rewards")
 POLICY_PARTITIONS = dg.DynamicPartitionsDefinition(name="policies")
 POLICY_RUN_PARTITIONS = dg.DynamicPartitionsDefinition(name="policy_runs")
+RACE_PARTITIONS = dg.DynamicPartitionsDefinition(name="races")
 OBJECTIVE_PARTITIONS = dg.StaticPartitionsDefinition(["bradley_terry", "regression"])
 REWARD_MODEL_PARTITIONS = dg.MultiPartitionsDefinition(
     {"base_model": BASE_MODEL_PARTITIONS, "objective": OBJECTIVE_PARTITIONS}
@@ -125,6 +128,11 @@ def policy_runs_by_partition(study: Study) -> dict[str, str]:
     return {partition_key(study.study_id, one.name): one.name for one in policy_runs(study)}
 
 
+def races_by_partition(study: Study) -> dict[str, str]:
+    """Partition key -> study_id, for a study with a race. `make pick` adds that of another study for its run."""
+    return {study.study_id: study.study_id} if study.race else {}
+
+
 def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) -> list[PartitionChange]:
     """Changes of each set of partitions."""
     studies, changes = list(studies), []
@@ -133,6 +141,7 @@ def partition_changes(instance: dg.DagsterInstance, studies: Iterable[Study]) ->
         (HUB_REWARD_PARTITIONS, rewards_by_partition),
         (POLICY_PARTITIONS, policies_by_partition),
         (POLICY_RUN_PARTITIONS, policy_runs_by_partition),
+        (RACE_PARTITIONS, races_by_partition),
     ):
         wanted = {key for study in studies for key in keys_of(study)}
         present = set(instance.get_dynamic_partitions(str(partitions.name)))

@@ -7,11 +7,13 @@ are found, counted and never doubled.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 
@@ -21,8 +23,10 @@ from dagster_project.lib.failures import GIVEN_UP
 from dagster_project.lib.locks import CUT_SHORT
 from dagster_project.lib.stale import stale_assets
 from dagster_project.lib.study_plan import LEAVE_OUT
+from models_train.parts import content_hash
 from models_train.store import StoreError
-from models_train.study.study import STUDY_FILES
+from models_train.study.race_ids import race_plan, race_run_id
+from models_train.study.study import STUDY_FILES, Study
 from models_train.study.yaml_lines import StudyError
 from warehouse.connection import WarehouseBusy
 from warehouse.part_files import LandingError, refuse_former_rewards
@@ -30,6 +34,8 @@ from warehouse.paths import Home
 
 WORK = "rewardbase/work"
 """Tag of a run: the name of the work that it does."""
+RACE_SETTINGS = "rewardbase/race"
+"""Tag of a run: settings of a race in place of the study file's, as JSON."""
 MOST_ATTEMPTS = 3
 FIRST_PAUSE_SECONDS = 600.0
 """Pause after the first failed attempt, in seconds."""
@@ -95,8 +101,17 @@ def request_of(work: Work, run_key: str | None = None) -> dg.RunRequest:
         asset_selection=list(work.assets),
         partition_key=work.partition,
         # A run that crashed counts as an attempt; Dagster itself does not start it again.
-        tags={WORK: work.name, "dagster/max_retries": "0"},
+        tags={WORK: work.name, "dagster/max_retries": "0", **dict(work.tags)},
     )
+
+
+def race_work(study: Study, path: Path, asked: Mapping[str, Any]) -> Work:
+    """The race of a study, done or not, with settings in place of its group's. path: the study file. Raises
+    UserError."""
+    run_id = race_run_id(race_plan(study, str(path), asked), path.parent)
+    tags = ((RACE_SETTINGS, json.dumps(dict(asked))),)
+    title, name = f"{study.study_id}: race of the base models", content_hash({"race": run_id}, 24)
+    return Work("race_base_models", (keys.RACES,), study.study_id, title, (study.study_id,), name, tags)
 
 
 def refresh_request(
@@ -164,5 +179,6 @@ def _assets_of_job(job: str) -> Sequence[dg.AssetKey]:
         "run_benchmarks": (keys.BENCHMARKS,),
         "sample_policies": (keys.RESPONSES,),
         "teach_policies": (keys.POLICY_RUNS,),
+        "race_base_models": (keys.RACES,),
         "refresh": (keys.STUDIES, *keys.INPUT_PARTS),
     }.get(job, ())

@@ -33,6 +33,7 @@ from warehouse.contracts import (
     DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
+    RACE_TABLES,
     RESPONSE_TABLES,
     SCORE_TABLES,
     STUDY_TABLES,
@@ -111,6 +112,13 @@ def wants(study: Study, writers: Collection[str], table: Table, partition: Mappi
         return _wants_responses(study, table, partition)
     if table.name in SCORE_TABLES:
         return _wants_rewards(study, partition)
+    if table.name in RACE_TABLES:
+        # Whether the file has a group race or not: `make pick` races the models of any study that trains.
+        return study.training is not None and partition.get("objective", study.training.objectives[0]) in (
+            study.training.objectives
+        )
+    if job == "race":
+        return study.training is not None and model in study.model_ids
     if job == "sample_responses":
         return model in _sampled_ids(study)
     if job == "score_documents":

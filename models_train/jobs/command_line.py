@@ -67,6 +67,7 @@ FLAGS: dict[str, dict[str, Any]] = {
     "device": {"default": "", "help": "kind of GPU, such as H200 (default: the one that shards were scored on)"},
     "price": {"default": "", "help": "dollars per GPU and hour (default: no cost)"},
     "preemption": {"default": "", "help": "how often a GPU is taken away per hour, such as 0.05 (default: never)"},
+    "asked": {"default": "{}", "help": "JSON: settings of the group race in place of the study's, such as a budget"},
     "probe": {"default": "", "help": "1: score a shard first, here"},
 }
 JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -81,6 +82,10 @@ JOBS: dict[str, tuple[str, tuple[str, ...]]] = {
     "train_reward_model": (
         "Train the reward model of a base model: search over learning rates, select a checkpoint, save it.",
         ("study", "model", "objective", "home", "devices"),
+    ),
+    "race": (
+        "Race the base models of a study: train them further and further, and drop those that cannot win.",
+        ("study", "home", "asked"),
     ),
     "score_completions": (
         "Compute the reward of every completion of benchmarks, and of every response, with a trained reward model.",

@@ -92,6 +92,14 @@ def run_settings(
     return dict(json.loads(json.dumps(settings)))
 
 
+def saved_step(folder: Path) -> int:
+    """Step of the newest complete state of a run, 0 without one; damaged ones are passed over. folder: of the run."""
+    for state in sorted(folder.glob(f"{_STATE}-*"), reverse=True):
+        if is_readable(state):
+            return int(state.name.removeprefix(f"{_STATE}-"))
+    return 0
+
+
 class RunFolder:
     """Files of one run. Under torchrun the first process writes, the others read the same files."""
 
@@ -109,7 +117,7 @@ class RunFolder:
     def reopen(self) -> None:
         """Go back to the step of the saved state."""
         self.log = TrainingLog(self.path / _LOG, writes=self._processes.is_first)
-        self.step = self._newest_state()
+        self.step = saved_step(self.path)
         self._saved_at = time.perf_counter()
         self._saving_seconds = 0.0
         if len(self.log.rows("step", self.step)) < self.step:
@@ -207,13 +215,6 @@ class RunFolder:
             os.rename(beside, folder)
             flush(self.path)
         self._processes.wait()
-
-    def _newest_state(self) -> int:
-        """Step of the newest complete state, 0 without one; damaged ones are passed over."""
-        for folder in sorted(self.path.glob(f"{_STATE}-*"), reverse=True):
-            if is_readable(folder):
-                return int(folder.name.removeprefix(f"{_STATE}-"))
-        return 0
 
     def _all_agree(self, wish: bool) -> bool:
         """Clocks differ: the first process decides for all."""

@@ -122,6 +122,7 @@ class SearchSetup:
     training: Training
     source: ModelSource
     tokenizer: PreTrainedTokenizerBase
+    renderer: Renderer
     data: SearchData
     plan: MemoryPlan
     alone: bool
@@ -212,7 +213,7 @@ def set_up(
         plan, alone = shared_plan(planned, processes)
     except UserError as error:
         raise UserError(f"{source.name}: {error}") from error
-    return SearchSetup(objective, training, source, tokenizer, data, plan, alone)
+    return SearchSetup(objective, training, source, tokenizer, renderer, data, plan, alone)
 
 
 def shared_plan(planned: Callable[[Machine], MemoryPlan], processes: Processes) -> tuple[MemoryPlan, bool]:

@@ -158,6 +158,13 @@ class TrainingRun:
             torch.cuda.empty_cache()
         self.folder.reopen()
 
+    def model_now(self) -> RewardModel:
+        """The reward model after the steps taken so far, on its device, to be read only.
+
+        Raises UserError after the last step, from which nothing goes on: `best_model` has it.
+        """
+        return self._opened().model
+
     def best_model(self) -> RewardModel:
         """The best checkpoint so far on the CPU, in the precision of training. Raises UserError without one."""
         model = self._load_model()

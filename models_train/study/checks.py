@@ -17,6 +17,7 @@ from models_train.errors import close_match
 from models_train.study.benchmarks import Benchmarks
 from models_train.study.lab import Lab
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
+from models_train.study.race import Race
 from models_train.study.revisions import is_pinned
 from models_train.study.reward_benchmarks import FACTS, PUBLISHED, BenchmarkSet, ScoredRewardModel, ScoreImport
 from models_train.study.run_noise import RunNoise
@@ -25,7 +26,7 @@ from models_train.study.teachers import LAB_PROMPTS, Teachers
 from models_train.study.training import Training, trained_reward_id, variants
 from warehouse.contracts.scores import REWARDBENCH
 
-_OF_MODELS = ("seeds", "candidates", "training", "scoring", "benchmarks", "lab", "hub", "also_learn_from")
+_OF_MODELS = ("seeds", "candidates", "training", "scoring", "benchmarks", "race", "lab", "hub", "also_learn_from")
 """Settings of a study that are about its base models."""
 FURTHER_STAGES = ("sft", "dpo", "rlvr")
 """Stages that the lab can train a model to from its parent."""
@@ -84,6 +85,7 @@ def consistency_problems(data: Mapping[str, Any]) -> list[Problem]:
         *_unmeasured_noise(_valid(data.get("run_noise"), RunNoise)),
         *_seeds_without_reward_model(_valid(data.get("training"), Training), models, candidates),
         *_teacher_problems(data, everyone, scored, imports),
+        *_race_problems(data, everyone, sets),
     ]
 
 
@@ -512,3 +514,38 @@ def _unknown_rewards(key: Location, names: Sequence[str], known: Sequence[str], 
             remedy = close_match(name, known, "there are") if known else "train or list one"
             index = () if key[-1] == "reward" else (place,)
             yield Problem(("teachers", *key, *index), f"{shown(name)} is {what}; {remedy}")
+
+
+def race_problems(
+    race: Race, training: Training, models: Sequence[str], benchmarks: Sequence[str]
+) -> Iterator[Problem]:
+    """What the group race names and the study lacks. models, benchmarks: names of all of the study."""
+    if race.objective is not None and race.objective not in training.objectives:
+        text = f"{shown(race.objective)} is not among training.objectives; add it there, or choose another"
+        yield Problem(("race", "objective"), text)
+    if race.decides is not None and race.decides not in benchmarks:
+        remedy = close_match(race.decides, benchmarks, "list it under benchmark_sets, or choose one of")
+        yield Problem(("race", "decides"), f"{shown(race.decides)} is no benchmark of the study; {remedy}")
+    for place, name in enumerate(race.candidates or ()):
+        if name not in models:
+            text = f"{shown(name)} is no base model of the study; {close_match(name, models, 'listed are')}"
+            yield Problem(("race", "candidates", place), text)
+    if race.candidates is None and len(models) < 2:
+        yield Problem(("race",), "needs two base models that race; list another under models or candidates")
+
+
+def _race_problems(
+    data: Mapping[str, Any], models: Listed[StudyModel], sets: Listed[BenchmarkSet]
+) -> Iterator[Problem]:
+    race, training = _valid(data.get("race"), Race), _valid(data.get("training"), Training)
+    if race is None:
+        return
+    if not data.get("training"):
+        text = "missing; the group race trains reward models: add this key, which says how and on what data"
+        yield Problem(("training",), text)
+    # Models that a hub query finds, and entries with problems, may have a name that is not known here.
+    if training is None or data.get("hub") or models.faulty or sets.faulty:
+        return
+    tested = (REWARDBENCH,) if training.test_set is not None else ()
+    names = [model.model_id for _, model in models.entries]
+    yield from race_problems(race, training, names, [*tested, *(one.name for _, one in sets.entries)])

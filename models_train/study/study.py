@@ -20,6 +20,7 @@ from models_train.study.hub import HubQuery, found_models, usable_models
 from models_train.study.lab import Lab
 from models_train.study.leaderboards import EachOnce, LeaderboardImport
 from models_train.study.models import Candidate, SeedSource, SizeGroup, StudyModel
+from models_train.study.race import Race
 from models_train.study.revisions import with_kept_commit
 from models_train.study.reward_benchmarks import BenchmarkSet, ScoredRewardModel, ScoreImport
 from models_train.study.run_noise import RunNoise
@@ -84,6 +85,8 @@ class Study(Settings):
     """Score files of reward models that ran elsewhere."""
     teachers: Teachers | None = None
     """Whether the study's reward models are good teachers of policies; left out where that is not asked."""
+    race: Race | None = None
+    """A race of the base models, in place of training a reward model on each; left out where there is none."""
     lab: Lab | None = None
     """Base models and data that are made on the spot."""
     hub: HubQuery | None = None

@@ -14,6 +14,7 @@ from rich.console import Console
 import warehouse
 from models_train.errors import UserError
 from tests.support import marts_database
+from tests.support.race_database import write_race_marts
 from warehouse.cli.recommend import print_recommendation
 from warehouse.frames import Published
 
@@ -40,6 +41,16 @@ def test_a_frame_has_the_rows_and_types_of_its_mart(published: Published, tmp_pa
     columns = published.columns("fct_reward_model_results")
     assert columns["column"].to_list() == frame.columns
     assert columns.filter(column="score").row(0) == ("score", "DOUBLE", "Mean of the categories.")
+
+
+def test_races_are_those_of_the_mart(published: Published, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"published: no race of this study is published; run `make pick"):
+        published.race("published")
+    with duckdb.connect(str(tmp_path / "published" / "current.duckdb")) as connection:
+        write_race_marts(connection, "published", with_census=True)
+    found = published.race("published", "bradley_terry")
+    assert found["method"].to_list() == ["race", "full_census", "size_alone"]
+    assert found["winner"][0] == "one-8B" and found["indifference_set"][0].to_list() == ["one-8B", "two-7B"]
 
 
 def test_recommendations_are_those_of_the_command(published: Published, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from warehouse.connection import Connection
 from warehouse.reports import labels, queries
+from warehouse.reports.topics import race
 
 WIDTH = 110
 LEADS = {"clear": "a clear lead", "likely": "a likely lead, within noise", "open": "not distinguishable"}
@@ -23,6 +24,7 @@ HOW_TO_READ_REWARDS = (
     "Percent, with the 95 % interval over items. Two reward models are told apart by paired tests on the items that "
     "both have, with Holm's correction over all pairs of reward models of the benchmark."
 )
+NO_CENSUS = "No reward model was trained to the end: a race takes the place of that."
 NO_ANSWER = "No reward model can be compared with the default of its size group yet."
 
 
@@ -35,6 +37,7 @@ def print_answer(connection: Connection, console: Console) -> None:
                 _print_rewards(rewards, study, console)
             continue  # no default to gain over; the report has its section
         best = queries.size_group_winners(connection, study["study_id"])
+        races = queries.race_answers(connection, study["study_id"])
         line(console)
         line(console, "Which base model should I train my reward model on?", "bold")
         line(console, study["title"] + (" (synthetic data)" if study["synthetic"] else ""), "dim")
@@ -44,9 +47,13 @@ def print_answer(connection: Connection, console: Console) -> None:
             for row in best.filter(objective=objective).iter_rows(named=True):
                 for text, style in answer_lines(row):
                     line(console, text, style)
+        for found in races.filter(method="race").iter_rows(named=True) if races.height else ():
+            line(console)
+            for text in textwrap.wrap(f"Race. {race.answer_text(found)} {race.cost_text(found)}", WIDTH):
+                line(console, text)
         line(console)
         if best.is_empty():
-            line(console, NO_ANSWER)
+            line(console, NO_ANSWER if races.is_empty() else NO_CENSUS)
         else:
             noise = queries.run_noise(connection, study["study_id"]).to_dicts()
             basis = queries.score_basis(connection, study["study_id"])
@@ -54,7 +61,7 @@ def print_answer(connection: Connection, console: Console) -> None:
             reading += "" if best["is_paired"].any() or best["is_gap_paired"].any() else NO_ITEMS
             for text in textwrap.wrap(reading, WIDTH):
                 line(console, text, "dim")
-        if not rewards.filter(pl.col("kind") != "trained").is_empty():
+        if rewards.height and rewards.filter(pl.col("kind") != "trained").height:
             _print_rewards(rewards, study, console)
 
 

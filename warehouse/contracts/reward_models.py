@@ -153,13 +153,13 @@ RUN_COSTS = table(
     text(
         "job",
         "train_reward_model, score_completions, score_reward_model, score_documents, run_benchmarks, "
-        "sample_responses or teach_policy.",
+        "sample_responses, teach_policy or race.",
     ),
     text(
         "variant",
         "Objective (`regression/s1` for a further seed, `regression@rewardmath` for a benchmark beside RewardBench, "
         "`regression@responses of tulu to prompts` for a policy), benchmark or responses of score_reward_model, engine "
-        "of document scoring or of sampling, or lm_eval.",
+        "of document scoring or of sampling, or lm_eval; of a race its objective, `regression@census` beyond the race.",
     ),
     integer("n_tokens", "Tokens that went through the model."),
     number("device_seconds", "Seconds of work, times the number of devices; resumed time adds up."),

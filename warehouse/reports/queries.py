@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 import duckdb
 import polars as pl
 
-from models_train.errors import UserError, first_line
+from models_train.errors import UserError, close_match, first_line
 from warehouse.connection import has_table
 from warehouse.reports.labels import CATEGORIES, ScoreBasis
 
@@ -127,6 +127,35 @@ def teacher_recommendations(connection: duckdb.DuckDBPyConnection, study_id: str
         f"policy_id, {BY_USE}, {BY_OBJECTIVE}, gold_id, size_limit_b nulls last",
         optional=True,
     )
+
+
+def race_answers(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:
+    """One row per objective and way of choosing, the race first: the base model that it names, and what that cost."""
+    return read(
+        connection,
+        "fct_race_answers",
+        "objective, method, benchmark, n_candidates, winner, probability_best, probability_within, indifference_set, "
+        "indifference, confidence, end_reason, answer, is_census_known, census_winner, regret_points, n_looks, "
+        "n_trained_tokens, n_scored_tokens, n_tokens, device_hours, n_census_tokens, census_device_hours, "
+        "share_of_census, budget",
+        {"study_id": study_id},
+        f"{BY_OBJECTIVE}, method <> 'race', method",
+        optional=True,
+    )
+
+
+def races_of(connection: duckdb.DuckDBPyConnection, study_id: str, objective: str | None = None) -> pl.DataFrame:
+    """The rows of `race_answers`, of one objective or of all. Raises UserError for a study or an objective without a
+    race."""
+    known = [str(row["study_id"]) for row in studies(connection).to_dicts()]
+    if study_id not in known:
+        raise UserError(f"{study_id}: no study of this name is published; {close_match(study_id, known, 'there are')}")
+    answers = race_answers(connection, study_id)
+    if objective is not None and answers.height:
+        answers = answers.filter(objective=objective)
+    if not answers.height:
+        raise UserError(f"{study_id}: no race of this study is published; run `make pick STUDY={study_id}`")
+    return answers
 
 
 def size_group_winners(connection: duckdb.DuckDBPyConnection, study_id: str) -> pl.DataFrame:

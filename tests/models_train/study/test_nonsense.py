@@ -98,6 +98,8 @@ teachers:
   teach: {method: [rloo], policies: [t], rewards: [h], steps: 2, prompts_per_step: 2, generations: 2,
     learning_rate: 1.0e-4, kl: 0.0, seeds: [0]}
   allow_code: true
+race: {candidates: [a, c], objective: regression, decides: mine, budget: 20h, indifference: 0.5, confidence: 0.95,
+  rungs: [0.5, 1.0], rates: [0.1], seed: 0, census: false, train_all: true}
 lab:
   seed: 0
   vocabulary: 1024

@@ -28,6 +28,7 @@ from warehouse.reports.topics import (
     post_training,
     predicted_coverage,
     prediction,
+    race,
     recommendations,
     results,
     sources,
@@ -39,6 +40,7 @@ from warehouse.reports.topics import (
 
 ORDER: tuple[Callable[[Study], Section | None], ...] = (
     answer.section,
+    race.section,
     gains.section,
     recommendations.section,
     correlations.section,
@@ -67,6 +69,7 @@ ORDER: tuple[Callable[[Study], Section | None], ...] = (
 )
 """Topics in the order of the page."""
 OTHER_SCORES = (
+    race.section,
     benchmark_scores.section,
     good_teacher.section,
     base_and_data.section,

@@ -11,7 +11,7 @@ from warehouse.reports import charts, labels, queries
 from warehouse.reports.elements import AnswerCard, Figure, Panel, Section, Study
 from warehouse.reports.labels import ScoreBasis
 from warehouse.reports.queries import parts
-from warehouse.reports.topics import gains
+from warehouse.reports.topics import gains, race
 
 TITLE = "The answer at a glance"
 
@@ -19,6 +19,9 @@ TITLE = "The answer at a glance"
 def section(study: Study) -> Section:
     """Headlines, cards and figure of the winners; where nothing can be compared, the reason."""
     best = queries.size_group_winners(study.connection, study.study_id)
+    races = queries.race_answers(study.connection, study.study_id) if not best.height else best
+    if not best.height and races.height:
+        return _of_races(races.filter(method="race"))
     if not best.height:
         has_results = study.read("fct_reward_model_results", "model_id", "model_id").height > 0
         text = "The study holds no results yet, so there is no answer to give."
@@ -40,6 +43,25 @@ def section(study: Study) -> Section:
         ),
         items=(_figure(best, study),),
         headlines=headlines(rows),
+    )
+
+
+def _of_races(races: pl.DataFrame) -> Section:
+    """The answers of races, where no reward model was trained to the end."""
+    rows = races.to_dicts()
+    return Section(
+        "answer",
+        TITLE,
+        tuple(text for row in rows for text in (race.answer_text(row), race.cost_text(row))),
+        headlines=tuple(
+            (
+                f"race, {labels.objective(row['objective'])}",
+                row["winner"],
+                f"best with probability {labels.percent(row['probability_best'])}",
+            )
+            for row in rows
+            if row["winner"] is not None
+        ),
     )
 
 

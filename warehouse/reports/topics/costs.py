@@ -15,6 +15,7 @@ JOBS = {
     "score_documents": "scoring documents",
     "run_benchmarks": "benchmarks",
     "sample_responses": "sampling responses",
+    "race": "racing base models",
 }
 OF_OTHERS = ("score_reward_model", "sample_responses")
 """Jobs whose variant is shown as it is."""

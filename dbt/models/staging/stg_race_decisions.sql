@@ -1,0 +1,20 @@
+select
+    study_id,
+    race_id,
+    objective,
+    place,
+    round,
+    model_id,
+    decision,
+    reason,
+    n_examples,
+    learning_rate,
+    against,
+    estimate,
+    low,
+    high,
+    probability_best,
+    n_looks,
+    n_tokens,
+    device_seconds / 3600 as device_hours
+from {{ source('raw', 'race_decisions') }}
