@@ -22,6 +22,7 @@ from warehouse.contracts import (
     LAB_TABLES,
     LEADERBOARD_TABLES,
     PERFORMANCE_TABLES,
+    RACE_TABLES,
     RESPONSE_TABLES,
     REWARD_MODEL_TABLES,
     SCORE_TABLES,
@@ -275,6 +276,7 @@ def test_contracts_are_described_and_keyed() -> None:
         DOCUMENT_TABLES,
         LEADERBOARD_TABLES,
         PERFORMANCE_TABLES,
+    RACE_TABLES,
     )
     assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == sum(map(len, groups))
     for name, table in TABLES.items():
