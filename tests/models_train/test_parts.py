@@ -276,7 +276,7 @@ def test_contracts_are_described_and_keyed() -> None:
         DOCUMENT_TABLES,
         LEADERBOARD_TABLES,
         PERFORMANCE_TABLES,
-    RACE_TABLES,
+        RACE_TABLES,
     )
     assert TABLES["base_models"] is BASE_MODELS and len(TABLES) == sum(map(len, groups))
     for name, table in TABLES.items():
