@@ -7,16 +7,14 @@
 
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
     {% if existing is not none and not existing.is_view %}
-        {% do adapter.drop_relation(existing) %}
+        {% do drop_in_transaction(existing) %}
     {% endif %}
     {% call statement('main') %}
         create or replace view {{ target }} as (
             {{ sql }}
         );
     {% endcall %}
-    {% do persist_docs(target, model) %}
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {{ adapter.commit() }}
+    {% do finish(target) %}
 
     {{ return({'relations': [target]}) }}
 {% endmaterialization %}
@@ -30,25 +28,38 @@
 
     {% if is_python %}
         {{ drop_relation_if_exists(load_cached_relation(built)) }}
-    {% elif existing is not none %}
-        {% do adapter.drop_relation(existing) %}
     {% endif %}
     {{ run_hooks(pre_hooks, inside_transaction=True) }}
+    {% if existing is not none and not is_python %}
+        {% do drop_in_transaction(existing) %}
+    {% endif %}
     {% call statement('main', language=model['language']) %}
         {{- create_table_as(False, built, compiled_code, model['language']) }}
     {% endcall %}
     {% if is_python %}
         {% if existing is not none %}
-            {% do adapter.drop_relation(existing) %}
+            {% do drop_in_transaction(existing) %}
         {% endif %}
         {% do adapter.rename_relation(built, target) %}
     {% endif %}
-    {% do persist_docs(target, model) %}
-    {{ run_hooks(post_hooks, inside_transaction=True) }}
-    {{ adapter.commit() }}
+    {% do finish(target) %}
 
     {{ return({'relations': [target]}) }}
 {% endmaterialization %}
+
+{# `adapter.drop_relation` begins no transaction: where the build fails then, the old relation would be lost. #}
+{% macro drop_in_transaction(relation) %}
+    {% call statement('drop') %}
+        drop {{ relation.type }} {{ relation }}
+    {% endcall %}
+    {% do adapter.cache_dropped(relation) %}
+{% endmacro %}
+
+{% macro finish(relation) %}
+    {% do persist_docs(relation, model) %}
+    {{ run_hooks(post_hooks, inside_transaction=True) }}
+    {{ adapter.commit() }}
+{% endmacro %}
 
 {# All comments in one statement. A described column that does not exist is an error. #}
 {% macro duckdb__persist_docs(relation, model, for_relation, for_columns) %}
