@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,7 @@ from rich.console import Console
 from dagster_project import environment
 from dagster_project.cli import run as make_run
 from models_train.errors import UserError, close_match
-from models_train.files import disk_problem
-from models_train.processes import INTERRUPTED, leave, stopped_by_signals
+from models_train.processes import INTERRUPTED, leave
 from models_train.study.race_ids import race_plan
 from models_train.study.study import STUDY_FILES, Study, load_studies
 from warehouse.connection import WarehouseError, read
@@ -38,15 +38,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _begin_in(folder)
         home = environment.prepare()
         study_id, asked = wanted(options.study, vars(options))
-        with stopped_by_signals():
-            failures = make_run.race(home, console, study_id, asked)
+        failures = make_run.failures_of(home, partial(make_run.race, home, console, study_id, asked))
     except KeyboardInterrupt:
         errors.print("Interrupted. The same command goes on with the race.")
         return INTERRUPTED
     except UserError as error:
         failures = [str(error)]
-    except OSError as error:
-        failures = [disk_problem(error, Home.from_environment().root) or str(error)]
     for failure in failures:
         errors.print(failure, markup=False, soft_wrap=True)
     return 1 if failures else _print_answer(home, study_id, asked.get("objective"), console, errors)

@@ -11,7 +11,7 @@ import gc
 import os
 import sys
 import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -48,26 +48,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.answer:
         return print_answer(home, console, errors)
     before = pointer(home)
+
+    def do() -> list[str]:
+        environment.prepare()
+        return run(home, console, everything=options.all, quick=options.quick)
+
     try:
-        with stopped_by_signals():
-            environment.prepare()
-            failures = run(home, console, everything=options.all, quick=options.quick)
+        failures = failures_of(home, do)
     except KeyboardInterrupt:
         errors.print("Interrupted. The published snapshot stays readable; `make run` resumes the work.")
         return INTERRUPTED
-    except UserError as error:
-        failures = [str(error)]
-    except Exception as error:
-        text = disk_problem(error, home.root) or postgres.lost(error)  # Dagster's database has errors of its own
-        if text is None and not isinstance(error, OSError):
-            raise
-        failures = [text or str(error)]
     if failures:
         errors.print(f"[bold red]Stopped.[/] {left_published(home, before)}")
         for failure in failures:
             errors.print(failure, markup=False, soft_wrap=True)
         return 1
     return print_answer(home, console, errors)
+
+
+def failures_of(home: Home, do: Callable[[], list[str]]) -> list[str]:
+    """The messages of failures that `do` returns, or that of the error for people that it raises.
+
+    Raises KeyboardInterrupt after Ctrl-C or SIGTERM, and what is a fault of the project.
+    """
+    try:
+        with stopped_by_signals():
+            return do()
+    except UserError as error:
+        return [str(error)]
+    except Exception as error:
+        text = disk_problem(error, home.root) or postgres.lost(error)  # Dagster's database has errors of its own
+        if text is None and not isinstance(error, OSError):
+            raise
+        return [text or str(error)]
 
 
 def pointer(home: Home) -> str:
