@@ -1,18 +1,5 @@
-with looks as (
-    select
-        entries.study_id,
-        entries.objective,
-        looks.model_id,
-        looks.learning_rate,
-        looks.n_examples,
-        looks.accuracy,
-        looks.failure
-    from {{ ref('stg_race_entries') }} as entries
-    inner join {{ ref('stg_race_looks') }} as looks using (study_id, objective, look_id)
-),
-
 -- A training that failed at some rung goes no further.
-trainings as (
+with trainings as (
     select
         looks.study_id,
         looks.objective,
@@ -20,7 +7,7 @@ trainings as (
         looks.learning_rate,
         bool_or(looks.failure is not null) as has_failed,
         max(looks.accuracy) filter (where looks.n_examples = answers.n_full_examples) as final_accuracy
-    from looks
+    from {{ ref('int_race_looks') }} as looks
     inner join {{ ref('stg_race_answers') }} as answers
         on looks.study_id = answers.study_id and looks.objective = answers.objective and answers.method = 'race'
     group by all

@@ -1,28 +1,5 @@
-with looks as (
-    select
-        entries.study_id,
-        entries.objective,
-        entries.place,
-        entries.rung,
-        entries.is_of_race,
-        looks.model_id,
-        looks.learning_rate,
-        looks.benchmark,
-        looks.n_examples,
-        looks.n_steps,
-        looks.n_trained_tokens,
-        looks.n_scored_tokens,
-        looks.n_items,
-        looks.accuracy,
-        looks.train_loss,
-        looks.failure,
-        looks.device_hours
-    from {{ ref('stg_race_entries') }} as entries
-    inner join {{ ref('stg_race_looks') }} as looks using (study_id, objective, look_id)
-),
-
 -- A base model may wait at a rung for several rounds: what was decided last counts.
-of_models as (
+with of_models as (
     select * exclude (learning_rate)
     from {{ ref('stg_race_decisions') }}
     where decision <> 'drop_rate'
@@ -35,7 +12,7 @@ of_rates as (
         drops.*,
         max(looks.rung) as rung
     from {{ ref('stg_race_decisions') }} as drops
-    inner join looks using (study_id, objective, model_id, learning_rate)
+    inner join {{ ref('int_race_looks') }} as looks using (study_id, objective, model_id, learning_rate)
     where drops.decision = 'drop_rate' and looks.is_of_race
     group by all
 ),
@@ -47,7 +24,7 @@ ranked as (
             partition by study_id, objective, model_id, rung, is_of_race
             order by accuracy desc nulls last, train_loss asc, learning_rate asc
         ) = 1 as is_best_rate
-    from looks
+    from {{ ref('int_race_looks') }}
 )
 
 select
