@@ -10,31 +10,21 @@ from dagster_project.lib.automation import PARTS_CHANGED
 from dagster_project.lib.failures import as_dagster_failure
 from warehouse import connection, landing
 from warehouse.contracts import (
-    DOCUMENT_TABLES,
     LAB_TABLES,
     LEADERBOARD_TABLES,
     PERFORMANCE_TABLES,
     RACE_TABLES,
     RESPONSE_TABLES,
-    REWARD_MODEL_TABLES,
     SCORE_TABLES,
     STUDY_TABLES,
+    TABLES,
     Table,
 )
 from warehouse.contracts.studies import BENCHMARK_RESULTS
 
 VERSION = keys.version_of_files("warehouse/contracts/*.py", "warehouse/landing.py", "warehouse/part_files.py")
 
-
-GPU_TABLES = (
-    LAB_TABLES
-    | REWARD_MODEL_TABLES
-    | SCORE_TABLES
-    | RESPONSE_TABLES
-    | DOCUMENT_TABLES
-    | LEADERBOARD_TABLES
-    | RACE_TABLES
-)
+GPU_TABLES = {name: table for name, table in TABLES.items() if name not in STUDY_TABLES | PERFORMANCE_TABLES}
 _WRITERS = {
     **dict.fromkeys(SCORE_TABLES, (keys.COMPLETION_REWARDS, keys.HUB_REWARDS, keys.SCORE_IMPORTS)),
     **dict.fromkeys(RESPONSE_TABLES, (keys.RESPONSES, keys.RESPONSE_IMPORTS, keys.POLICY_RUNS)),
