@@ -1,7 +1,7 @@
 """Race the base models of a study: which one to train a reward model on, found for less than training all of them.
 
 `models_train.race` decides what is looked at and who is dropped; this job trains, scores (`race_looks`) and writes.
-Each look is a part before the race goes on: a killed race is told the same looks again, and ends as an undisturbed one.
+Each look is a part before the race goes on: a killed race reads the same looks again, and ends as an undisturbed one.
 At the end come the parts of its looks in order, its costs per base model, its decisions and its answer.
 """
 
@@ -27,7 +27,7 @@ from models_train.race.race import Race
 from models_train.race.rules import Candidate, Decision, RaceRules, Work
 from models_train.reward_benchmarks.sets import at_commits
 from models_train.reward_models.distributed import Processes, joined
-from models_train.store import parts_of
+from models_train.store import Place, parts_of
 from models_train.study.race_forecasts import Forecast, forecasts
 from models_train.study.race_ids import RacePlan, race_cost_run_id, race_cost_variant, race_plan, race_run_id
 from models_train.study.study import Study
@@ -115,7 +115,7 @@ class RaceJob:
     def _say(self, text: str) -> None:
         self.report.say(f"{self.study.study_id}: {text}")
 
-    def _part(self, table: Table) -> Any:
+    def _part(self, table: Table) -> Path | Place:
         return part_path(parts_of(self.home), table.name, self.study.study_id, self.run_id)
 
     @property

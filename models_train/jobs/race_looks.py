@@ -33,7 +33,7 @@ from models_train.reward_models.scoring import OK, score_items
 from models_train.reward_models.search import SearchSetup, run_name, set_up
 from models_train.reward_models.training import TrainingRun
 from models_train.reward_models.validation import TrainingFailed, Validation
-from models_train.store import parts_of
+from models_train.store import Place, parts_of
 from models_train.study.race_ids import RacePlan, look_run_id, training_id
 from models_train.study.settings import MOST
 from warehouse.contracts.races import RACE_LOOKS
@@ -126,9 +126,8 @@ class Looks:
     def row(self, work: Work) -> Row:
         """The row of a look; made, where it is not there."""
         run_id = self.run_id(work)
-        part = part_path(parts_of(self.home), RACE_LOOKS.name, self.plan.study.study_id, run_id)
-        if is_whole(part):
-            (row,) = part_rows(part)
+        if self.is_there(work):
+            (row,) = part_rows(self._part(run_id))
             return row
         row = self._make(work) | {"look_id": run_id}
         write_part(parts_of(self.home), RACE_LOOKS, [row], study_id=self.plan.study.study_id, run_id=run_id)
@@ -136,8 +135,10 @@ class Looks:
 
     def is_there(self, work: Work) -> bool:
         """Whether a look was made before."""
-        place = part_path(parts_of(self.home), RACE_LOOKS.name, self.plan.study.study_id, self.run_id(work))
-        return is_whole(place)
+        return is_whole(self._part(self.run_id(work)))
+
+    def _part(self, run_id: str) -> Path | Place:
+        return part_path(parts_of(self.home), RACE_LOOKS.name, self.plan.study.study_id, run_id)
 
     def steps_left(self, work: Work) -> int:
         """Steps from the saved state of a training to a look."""
@@ -312,7 +313,7 @@ def won_items(items: Sequence[Item], rows: Sequence[Mapping[str, Any]], attribut
 
 
 def look_of(row: Mapping[str, Any]) -> Look:
-    """A look as a race is told it. row: of race_looks."""
+    """The look of a row of race_looks."""
     return Look(
         model_id=row["model_id"],
         learning_rate=row["learning_rate"],

@@ -14,8 +14,8 @@ from models_train.race.peers import PEERS
 from models_train.race.replay import Census, regret, replay
 from models_train.race.rules import SCORED
 from models_train.selection.jackknife import mean_over_clusters
+from warehouse.contracts.races import RACE
 
-RACE = "race"
 LEVEL = 0.95
 BINS = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)
 """Edges of the bins of a stated probability."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -26,7 +27,7 @@ class Arms:
     candidate: np.ndarray
     rate: np.ndarray
 
-    @property
+    @cached_property
     def accuracies(self) -> Floats:
         """(arms, rungs) points."""
         return np.asarray(self.census.accuracies[self.candidate, self.rate])
@@ -85,7 +86,8 @@ def scaling_law(census: Census, budget: float, dice: np.random.Generator) -> Cho
 
     All arms to the last rung that the budget allows; the law is fitted to each arm's losses and the lowest at the full
     data wins. Losses are those of examples before they are trained on, mean of the second half of the steps so far. By
-    accuracies (100 less them) where losses are not known. Of an arm with fewer than three rungs the last value stands.
+    accuracies (100 less them) where losses are not known. For an arm with fewer than three rungs, the last value is
+    used.
     """
     arms = arms_of(census)
     rung, trained, scored = _last_shared_rung(arms, budget)

@@ -26,7 +26,7 @@ def published_census(
     """A census whose items are drawn. accuracies: (candidates, categories) in points.
 
     Every category has as many items as the others, so that the mean over items is the published score, the mean of the
-    categories. likeness: share of an item's difficulty that is the same for all. A token stands for an item. Raises
+    categories. likeness: share of an item's difficulty that is the same for all. Each item counts as one token. Raises
     UserError for accuracies that are missing or no percentages.
     """
     if accuracies.shape[0] != len(candidates) or not ((accuracies >= 0) & (accuracies <= 100)).all():

@@ -6,8 +6,8 @@
             race.tell(look_at(one))
     race.answer
 
-A batch of work is independent: its looks may be told in any order. Told the same looks again, a race is in the same
-state: that is how a killed race goes on.
+A batch of work is independent: its looks may come in any order. The same looks give the same state:
+that is how a killed race goes on.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Race:
         return self._reason
 
     def next(self) -> tuple[Work, ...]:
-        """The work of this round that is not told yet; empty once the race has ended."""
+        """The work of this round that has no look yet; empty once the race has ended."""
         return tuple(one for one in self._batch if one in self._open)
 
     def tell(self, look: Look) -> None:
@@ -77,7 +77,7 @@ class Race:
     def join(self, candidate: Candidate) -> None:
         """Let a further candidate in: it begins at the first rung and catches up as far as it is worth it.
 
-        To be called between rounds (no look of the batch told yet), and at the same place when looks are told again.
+        To be called between rounds (before any look of the batch), and at the same place when a race goes on.
         Raises UserError otherwise, and after the end.
         """
         where = f"candidate {candidate.model_id}"

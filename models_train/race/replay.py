@@ -1,6 +1,6 @@
 """Races over a census: all candidates trained at all rates to the end, with the outcome of every item at every rung.
 
-A race over a census asks for looks and is told those that were measured, so that what it saves and what it loses are
+A race over a census asks for looks and is given those that were measured, so that what it saves and what it loses are
 known (definitions, Section 15).
 """
 
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -37,25 +38,25 @@ class Census:
     train_loss: Floats
     failed: np.ndarray
 
-    @property
+    @cached_property
     def accuracies(self) -> Floats:
         """(candidates, rates, rungs) points; NaN for failed rates."""
         found = 50 * np.stack([self.won[:, :, rung, :n].mean(axis=-1) for rung, n in enumerate(self.n_items)], axis=-1)
         found[self.failed] = np.nan
         return np.asarray(found)
 
-    @property
+    @cached_property
     def final(self) -> Floats:
         """(candidates,) accuracy at the full data with the best rate, in points."""
         return np.asarray(np.nanmax(self.accuracies[:, :, -1], axis=1))
 
-    @property
+    @cached_property
     def tokens(self) -> float:
         """Tokens of the census as a budget counts them: every rate to the end, scored once."""
         n_rates = len(self.rates)
         return float(self.n_tokens[:, :, -1].sum() + SCORED * n_rates * self.item_tokens.sum())
 
-    @property
+    @cached_property
     def trained_tokens(self) -> float:
         """Tokens that the census trains on."""
         return float(self.n_tokens[:, :, -1].sum())

@@ -1,4 +1,4 @@
-"""What a race is told and what it says: candidates, rules, looks, work, decisions, answer (definitions, Section 15)."""
+"""Input and output of a race: candidates, rules, looks, work, decisions, answer (definitions, Section 15)."""
 
 from __future__ import annotations
 

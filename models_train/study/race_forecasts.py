@@ -14,7 +14,7 @@ from models_train.parts import newest_runs, part_path, part_rows
 from models_train.store import Parts
 from models_train.study.models import Candidate
 from models_train.study.race_ids import RacePlan
-from warehouse.contracts import PERFORMANCE_TABLES, TABLES
+from warehouse.contracts import TABLES
 
 _PREDICTOR, _PROTOCOL, _REFERENCE, _TARGET = "average", "leave_publisher_out", "mean", "score"
 _WIDTH = 2 * NormalDist().inv_cdf(0.95)
@@ -81,7 +81,7 @@ def _benchmarks(parts: Parts, plan: RacePlan) -> dict[str, float]:
 
 def _rows(parts: Parts, table: str, study_id: str, wanted: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     """Rows of a study in the parts of a table that count, with these values."""
-    contract = PERFORMANCE_TABLES.get(table) or TABLES[table]
+    contract = TABLES[table]
     runs = sorted(run_id for _, run_id in newest_runs(parts, contract, study_id))
     rows = [row for run_id in runs for row in part_rows(part_path(parts, table, study_id, run_id))]
     return [row for row in rows if all(row[name] == value for name, value in wanted.items())]
